@@ -1,0 +1,67 @@
+/** One item of the catalog. Its dense id is its place in `Catalog.items` (id 0 is padding, real ids start at 1). */
+export interface Item {
+  readonly id: string;
+  readonly title: string;
+  readonly categories: readonly string[];
+  /** Metadata parsed out of the title that a title would otherwise leak (METHOD: the release year). */
+  readonly year?: number;
+}
+
+/**
+ * The frozen vocabulary: dense ids sorted by descending training frequency (ties by external id), so that
+ * id 1 is the most popular item; `items[0]` is the padding entry.
+ */
+export interface Catalog {
+  /** N, without padding; valid dense ids are 1..N. */
+  readonly size: number;
+  /** [N + 1]; entry 0 is padding (`id: ""`). */
+  readonly items: readonly Item[];
+  /** [N + 1] number of training events of each item; entry 0 is 0. */
+  readonly popularity: Uint32Array;
+  /** Dense id of an external item id, or undefined. */
+  idOf(externalId: string): number | undefined;
+}
+
+/** All kept events, users in rows, oldest first: user u holds `items[indptr[u] .. indptr[u + 1])`. */
+export interface InteractionLog {
+  readonly userCount: number;
+  /** [userCount] external ids. */
+  readonly userIds: readonly string[];
+  /** [userCount + 1] */
+  readonly indptr: Uint32Array;
+  /** [events] dense item ids, 1..N */
+  readonly items: Uint32Array;
+  /** [events] as given in the file (seconds, milliseconds or any 64-bit order), or absent. */
+  readonly timestamps?: BigInt64Array;
+  indexOf(externalUserId: string): number | undefined;
+}
+
+/** `ends[j]` leading events of user `users[j]` may be learned from. */
+export interface TrainingPart {
+  readonly users: Uint32Array;
+  readonly ends: Uint32Array;
+}
+
+/** User `users[j]`: events [0, historyEnds[j]) are the history, [historyEnds[j], targetEnds[j]) the targets. */
+export interface EvaluationPart {
+  readonly users: Uint32Array;
+  readonly historyEnds: Uint32Array;
+  readonly targetEnds: Uint32Array;
+}
+
+export type SplitProtocol = "user-disjoint" | "leave-one-out" | "user-ratio" | "temporal";
+
+export interface Split {
+  readonly protocol: SplitProtocol;
+  readonly train: TrainingPart;
+  readonly valid: EvaluationPart;
+  readonly test: EvaluationPart;
+}
+
+/** What every later stage reads. `fingerprint` is a hash of the inputs' bytes and the import settings. */
+export interface Dataset {
+  readonly fingerprint: string;
+  readonly catalog: Catalog;
+  readonly log: InteractionLog;
+  readonly split: Split;
+}

@@ -1,0 +1,15 @@
+/** Row-major view over caller-owned memory: `data.length === rows * cols`. */
+export interface Matrix {
+  readonly data: Float32Array;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** Compressed sparse rows: row r holds `indices[indptr[r] .. indptr[r + 1])`; without `values` every entry is 1. */
+export interface CsrMatrix {
+  readonly indptr: Uint32Array;
+  readonly indices: Uint32Array;
+  readonly values?: Float32Array;
+  readonly rows: number;
+  readonly cols: number;
+}

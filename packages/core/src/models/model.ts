@@ -1,0 +1,68 @@
+import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
+import type { RunOptions } from "../runtime/run-options.js";
+
+/** What a model reads of a user: dense item ids, oldest first, and, where known, the semantic cluster of each. */
+export interface History {
+  readonly items: Uint32Array;
+  /** [items.length], -1: none. Absent: the model serves without a semantic side. */
+  readonly clusters?: Int16Array;
+}
+
+export interface RankOptions extends RunOptions {
+  /** Length of each list, 1..catalog size. */
+  readonly k: number;
+  /** Leave out what the history holds (default true). */
+  readonly excludeHistory?: boolean;
+  /** Further dense ids to leave out, one row per history. */
+  readonly exclude?: CsrMatrix;
+}
+
+/** Ranked lists, one row per history: score descending, then dense id ascending (popularity, then external id). */
+export interface Ranking {
+  readonly k: number;
+  /** [rows * k] dense item ids; unused tail entries are 0. */
+  readonly ids: Uint32Array;
+  /** [rows * k] */
+  readonly scores: Float32Array;
+  /** [rows] how many entries of each row are valid. */
+  readonly counts: Uint32Array;
+  /** [rows * k] which interest stands behind each hit (largest term of the readout); absent for single-vector models. */
+  readonly interests?: Uint16Array;
+}
+
+/** A fitted recommender: `rank` is all that evaluation and serving ask of it. Training lives in @prismrec/trainer. */
+export interface Model {
+  readonly name: string;
+  readonly itemCount: number;
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking>;
+}
+
+/** The interests of a batch of users, ready for exact search: score(b, i) = readout_j(<vectors[b, j], e_i> + b_i + offsets[b, j]). */
+export interface InterestBatch {
+  /** J, the same for every row; absent interests have offset -Infinity. */
+  readonly count: number;
+  /** [B * J, d] */
+  readonly vectors: Matrix;
+  /** [B * J] log prior of each interest, -Infinity where absent, 0 without a prior. */
+  readonly offsets: Float32Array;
+  /** [B * J] what an interest is: -1 collaborative, else the semantic cluster it stands for. */
+  readonly clusters: Int16Array;
+  /** [B * J * T] or absent: weight of each history position in each interest (most recent T, oldest first). */
+  readonly attention?: Float32Array;
+}
+
+/** A model served by exact search over item vectors. */
+export interface MultiInterestModel extends Model {
+  readonly dim: number;
+  readonly maxHistory: number;
+  readonly readout: "max" | "log-sum-exp";
+  /** [N, d], row i belongs to dense id i + 1. */
+  itemVectors(): Matrix;
+  /** [N] or undefined */
+  itemBias(): Float32Array | undefined;
+  interests(histories: readonly History[]): InterestBatch;
+}
+
+export function isMultiInterest(model: Model): model is MultiInterestModel {
+  return "interests" in model && "itemVectors" in model;
+}
