@@ -1,0 +1,108 @@
+// The whole test suite: sets up what is missing, runs every runner, and ends with one line "N passed, N failed".
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { bootstrap } from "./bootstrap.mjs";
+import { run, since } from "./lib/run.mjs";
+
+/** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
+
+/**
+ * A check that either holds or does not counts as one test.
+ * @param {string} command
+ * @param {string[]} args
+ * @returns {() => Promise<Counts>}
+ */
+const check = (command, args) => async () => {
+  const { code, output } = await run(command, args);
+  if (code !== 0) process.stderr.write(output);
+  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
+};
+
+/** C++ tests: every executable prints its own "N passed, N failed". @returns {Promise<Counts>} */
+async function nativeTests() {
+  const build = "native/build/test";
+  for (const args of [
+    ["-S", "native", "-B", build, "-DPRISMREC_TESTS=ON", "-DCMAKE_BUILD_TYPE=Release"],
+    ["--build", build, "--parallel", String(availableParallelism())],
+  ]) {
+    const { code, output } = await run("cmake", args);
+    if (code !== 0) {
+      process.stderr.write(output);
+      return { passed: 0, failed: 1, skipped: 0 };
+    }
+  }
+  const { code, output } = await run("ctest", ["--test-dir", build, "--verbose"]);
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const [, passed, failed] of output.matchAll(/(\d+) passed, (\d+) failed/g)) {
+    counts.passed += Number(passed);
+    counts.failed += Number(failed);
+  }
+  if (code !== 0 || counts.passed === 0) {
+    process.stderr.write(output);
+    counts.failed = Math.max(counts.failed, 1);
+  }
+  return counts;
+}
+
+/** TypeScript tests of every workspace. @returns {Promise<Counts>} */
+async function vitest() {
+  const folder = await mkdtemp(join(tmpdir(), "prismrec-test-"));
+  try {
+    const file = join(folder, "vitest.json");
+    const { code } = await run(
+      "npx",
+      ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile=${file}`],
+      {
+        echo: true,
+      },
+    );
+    const report = JSON.parse(await readFile(file, "utf8"));
+    const failedFiles = report.testResults.filter(
+      (/** @type {{ status: string, assertionResults: unknown[] }} */ result) =>
+        result.status === "failed" && result.assertionResults.length === 0,
+    ).length;
+    const failed = report.numFailedTests + failedFiles;
+    return {
+      passed: report.numPassedTests,
+      failed: code !== 0 && failed === 0 ? 1 : failed,
+      skipped: report.numPendingTests + report.numTodoTests,
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** @type {[string, () => Promise<Counts>][]} */
+const runners = [
+  ["lint and module boundaries", check("npx", ["biome", "check", "--error-on-warnings", "."])],
+  ["types", check("npx", ["tsc", "-b"])],
+  ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
+  ["native", nativeTests],
+  ["typescript", vitest],
+];
+
+/** @type {Counts} */
+const total = { passed: 0, failed: 0, skipped: 0 };
+try {
+  await bootstrap();
+  for (const [name, runner] of runners) {
+    const start = performance.now();
+    const counts = await runner();
+    process.stdout.write(
+      `${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped (${since(start)})\n`,
+    );
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+  }
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+  total.failed += 1;
+}
+if (total.skipped > 0) {
+  process.stdout.write(`${total.skipped} tests were skipped; the lines above say which and why\n`);
+  if (process.env.PRISMREC_FORBID_SKIPS === "1") total.failed += total.skipped;
+}
+process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
+process.exitCode = total.failed > 0 ? 1 : 0;
