@@ -1,0 +1,164 @@
+import { PrismrecError } from "../errors/errors.js";
+import type { Matrix } from "../matrix/matrix.js";
+import {
+  adamReference,
+  gatherRowsReference,
+  globalNormReference,
+  lazyAdamReference,
+  type RowIds,
+  scatterAddRowsReference,
+  uniqueRowsReference,
+} from "./reference.js";
+import type { AdamOptions, AdamState, LazyAdamOptions, RowAdamState, UniqueRows } from "./types.js";
+
+export function createAdamState(length: number): AdamState {
+  return { m: new Float32Array(length), v: new Float32Array(length) };
+}
+
+export function createRowAdamState(rows: number, cols: number): RowAdamState {
+  return { ...createAdamState(rows * cols), steps: new Uint32Array(rows) };
+}
+
+/**
+ * The distinct ids of a batch and where each went: gather `unique` once, differentiate with respect to those rows, and
+ * the cost of a step no longer grows with the table.
+ */
+export function uniqueRows(ids: RowIds): UniqueRows {
+  return uniqueRowsReference(ids);
+}
+
+/**
+ * Copies rows out of a table.
+ *
+ * @param ids any order, repeats allowed
+ * @param out [ids.length * table.cols], allocated when absent
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT for an id beyond the table
+ */
+export function gatherRows(table: Matrix, ids: RowIds, out?: Float32Array): Matrix {
+  checkTable(table);
+  checkIds(ids, table.rows);
+  const data = out ?? new Float32Array(ids.length * table.cols);
+  checkLength("out", data.length, ids.length * table.cols);
+  gatherRowsReference(table, ids, data);
+  return { data, rows: ids.length, cols: table.cols };
+}
+
+/**
+ * `table[ids[i]] += rows[i]`, repeats added in the order of `ids` whatever the number of threads.
+ *
+ * @param rows [ids.length * table.cols]
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT for an id beyond the table
+ */
+export function scatterAddRows(table: Matrix, ids: RowIds, rows: Float32Array): void {
+  checkTable(table);
+  checkIds(ids, table.rows);
+  checkLength("rows", rows.length, ids.length * table.cols);
+  scatterAddRowsReference(table, ids, rows);
+}
+
+/**
+ * One step of Adam (Kingma and Ba 2015) on the rows `ids` of a table and on no other, in place.
+ *
+ * It is dense Adam restricted to rows that have a gradient. Where every row is touched in every step it is dense Adam
+ * exactly; where not, it differs in that an untouched row keeps its moments (dense Adam lets them decay, and goes on
+ * moving the row by what is left of its momentum) and is not weight-decayed.
+ *
+ * @param ids strictly ascending, as `uniqueRows` gives them
+ * @param gradients [ids.length * table.cols]
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT
+ */
+export function lazyAdam(
+  table: Matrix,
+  state: RowAdamState,
+  ids: Uint32Array,
+  gradients: Float32Array,
+  options: LazyAdamOptions,
+): void {
+  checkTable(table);
+  checkState(state, table.data.length);
+  checkLength("state.steps", state.steps.length, table.rows);
+  checkIds(ids, table.rows);
+  checkAscending(ids);
+  checkLength("gradients", gradients.length, ids.length * table.cols);
+  const resolved = { ...resolveOptions(options), correction: options.correction ?? "global" };
+  lazyAdamReference(table, state, ids, gradients, resolved);
+}
+
+/**
+ * One step of Adam (Kingma and Ba 2015), AdamW with `weightDecay`, on a dense parameter, in place.
+ *
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT
+ */
+export function adam(values: Float32Array, state: AdamState, gradients: Float32Array, options: AdamOptions): void {
+  checkState(state, values.length);
+  checkLength("gradients", gradients.length, values.length);
+  adamReference(values, state, gradients, resolveOptions(options));
+}
+
+/** Euclidean norm over all entries of all arrays, summed in double precision. */
+export function globalNorm(gradients: readonly Float32Array[]): number {
+  return globalNormReference(gradients);
+}
+
+/** The `gradientScale` that brings a global norm down to `maxNorm`; 1 where it is within. */
+export function clipScale(norm: number, maxNorm: number): number {
+  return norm > maxNorm ? maxNorm / norm : 1;
+}
+
+function resolveOptions(options: AdamOptions): Required<AdamOptions> {
+  const resolved = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, gradientScale: 1, ...options };
+  if (!Number.isInteger(resolved.step) || resolved.step < 1) {
+    throw new PrismrecError("INVALID_ARGUMENT", "Adam counts its steps from 1", {
+      expected: "an integer >= 1",
+      received: String(resolved.step),
+    });
+  }
+  for (const name of ["beta1", "beta2"] as const) {
+    if (!(resolved[name] >= 0 && resolved[name] < 1)) {
+      throw new PrismrecError("INVALID_ARGUMENT", `${name} out of range`, {
+        expected: `0 <= ${name} < 1`,
+        received: String(resolved[name]),
+      });
+    }
+  }
+  return resolved;
+}
+
+function checkTable(table: Matrix): void {
+  checkLength("table.data", table.data.length, table.rows * table.cols);
+}
+
+function checkState(state: AdamState, length: number): void {
+  checkLength("state.m", state.m.length, length);
+  checkLength("state.v", state.v.length, length);
+}
+
+function checkLength(what: string, received: number, expected: number): void {
+  if (received === expected) return;
+  throw new PrismrecError("SHAPE_MISMATCH", `${what} has the wrong length`, {
+    expected: String(expected),
+    received: String(received),
+  });
+}
+
+function checkIds(ids: RowIds, rows: number): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    if (id >= 0 && id < rows) continue;
+    throw new PrismrecError("INVALID_ARGUMENT", `row id at position ${i} is outside the table`, {
+      expected: `0 <= id < ${rows}`,
+      received: String(id),
+    });
+  }
+}
+
+function checkAscending(ids: Uint32Array): void {
+  for (let i = 1; i < ids.length; i++) {
+    if (ids[i]! > ids[i - 1]!) continue;
+    throw new PrismrecError("INVALID_ARGUMENT", "row ids of an update must be distinct and ascending", {
+      expected: `more than ${ids[i - 1]} at position ${i}`,
+      received: String(ids[i]),
+      hint: "Pass the batch's ids through uniqueRows and sum the gradients of repeats.",
+    });
+  }
+}
