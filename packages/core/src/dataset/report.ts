@@ -1,0 +1,62 @@
+/** Why a row of an input file did not become an event or an item. */
+export type DropReason =
+  | "missing-user"
+  | "missing-item"
+  | "bad-timestamp"
+  | "wrong-column-count"
+  | "duplicate"
+  | "below-core"
+  | "not-in-split"
+  | "duplicate-item-row"
+  | "missing-item-id";
+
+/** How many rows were dropped for one reason, with the first of them. */
+export interface Drop {
+  readonly file: "interactions" | "items";
+  readonly reason: DropReason;
+  /** Rows of that file. */
+  readonly count: number;
+  /** The first few: 1-based data row (the header is not counted) and what stood there. */
+  readonly examples: readonly { readonly row: number; readonly text: string }[];
+}
+
+/** The columns that were read, under the names they have in the file. */
+export interface ColumnsUsed {
+  readonly user: string;
+  readonly item: string;
+  readonly timestamp?: string;
+  readonly itemId?: string;
+  readonly title?: string;
+  readonly categories?: string;
+}
+
+/** What an import read, kept and dropped: every row of the input is accounted for. */
+export interface ImportReport {
+  readonly format: { readonly interactions: string; readonly items?: string };
+  readonly columns: ColumnsUsed;
+  /** Data rows in the file, header not counted. */
+  readonly rowsRead: number;
+  readonly itemRowsRead: number;
+  /** After the protocol: what the dataset holds. */
+  readonly kept: { readonly users: number; readonly items: number; readonly events: number };
+  readonly drops: readonly Drop[];
+  readonly split: {
+    readonly protocol: string;
+    /** Users of each part. */
+    readonly train: number;
+    readonly valid: number;
+    readonly test: number;
+    /** Users of the data that no part holds: outside the split file, or too short to be split. */
+    readonly leftOut: number;
+  };
+  readonly timing: {
+    readonly timed: boolean;
+    /** Share of kept events that have the very time of another event of the same user: their order is the file's. */
+    readonly tiedShare: number;
+    /** Share of kept events within 60 s of the user's previous event (bulk entry rather than consumption). */
+    readonly withinMinuteShare: number;
+  };
+  /** Kept items that have a title. */
+  readonly titleShare: number;
+  readonly warnings: readonly string[];
+}

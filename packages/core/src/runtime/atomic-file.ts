@@ -1,0 +1,68 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { PrismrecError } from "../errors/errors.js";
+import { fromFileError } from "./file-errors.js";
+
+type Content = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+
+/**
+ * Writes a file so that a reader, or a process killed at any point, sees the old content or the new, never a part:
+ * temporary file in the same folder, fsync, rename, fsync of the folder. On failure the old file stands and the
+ * temporary one is removed. Throws DISK_FULL or IO. The folder is made when it is missing.
+ */
+export async function writeFileAtomic(path: string, content: Content): Promise<void> {
+  const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(temporary, "wx");
+    try {
+      if (typeof content === "string" || content instanceof Uint8Array) await file.writeFile(content);
+      else for await (const part of content) await file.writeFile(part);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw fromFileError(error, path, "write");
+  }
+  await syncFolder(dirname(path));
+}
+
+/** `writeFileAtomic` of a value as indented JSON. */
+export async function writeJsonAtomic(path: string, value: unknown): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Reads and parses JSON; `code` is thrown when the content is not JSON (FILE_NOT_FOUND and IO as usual). */
+export async function readJson(path: string, code: "DATA_FORMAT" | "RUN_INVALID" | "CONFIG_INVALID"): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw fromFileError(error, path, "read");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new PrismrecError(code, `${path} is not valid JSON`, {
+      received: error instanceof Error ? error.message : String(error),
+      cause: error,
+    });
+  }
+}
+
+/** Makes a rename or a new entry in a folder durable, where the platform can sync folders. */
+export async function syncFolder(path: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } catch (error) {
+    throw fromFileError(error, path, "write");
+  } finally {
+    await folder.close();
+  }
+}
