@@ -31,3 +31,5 @@ export * from "./tensor/layer-norm.js";
 export * from "./tensor/masked-softmax.js";
 export * from "./tensor/tfjs.js";
 export * from "./tensor/variables.js";
+export * from "./softmax-loss/types.js";
+export * from "./softmax-loss/softmax-loss.js";
