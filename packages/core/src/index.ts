@@ -31,5 +31,7 @@ export * from "./tensor/layer-norm.js";
 export * from "./tensor/masked-softmax.js";
 export * from "./tensor/tfjs.js";
 export * from "./tensor/variables.js";
+export * from "./contrastive-loss/types.js";
+export * from "./contrastive-loss/contrastive-loss.js";
 export * from "./softmax-loss/types.js";
 export * from "./softmax-loss/softmax-loss.js";
