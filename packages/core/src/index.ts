@@ -35,3 +35,8 @@ export * from "./contrastive-loss/types.js";
 export * from "./contrastive-loss/contrastive-loss.js";
 export * from "./softmax-loss/types.js";
 export * from "./softmax-loss/softmax-loss.js";
+export * from "./dataset/events.js";
+export * from "./dataset/split.js";
+export * from "./dataset/catalog.js";
+export * from "./dataset/import.js";
+export * from "./dataset/storage.js";

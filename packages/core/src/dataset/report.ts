@@ -1,14 +1,18 @@
 /** Why a row of an input file did not become an event or an item. */
 export type DropReason =
+  /** The row cannot be split into its columns, or is not valid UTF-8 or JSON. */
+  | "malformed"
   | "missing-user"
   | "missing-item"
   | "bad-timestamp"
-  | "wrong-column-count"
+  /** A later event of the same user and item. */
   | "duplicate"
+  /** The user or the item has too few events. */
   | "below-core"
+  /** The split file does not name the user. */
   | "not-in-split"
-  | "duplicate-item-row"
-  | "missing-item-id";
+  /** A later row of the same item in the items file. */
+  | "duplicate-item";
 
 /** How many rows were dropped for one reason, with the first of them. */
 export interface Drop {

@@ -1,0 +1,115 @@
+/** Events as the file gives them, ids coded by first appearance; columns of equal length. */
+export interface EventColumns {
+  readonly users: Uint32Array;
+  readonly items: Uint32Array;
+  /** Absent: the file has no times and its order stands for them. */
+  readonly times?: BigInt64Array;
+  /** 1-based data row of the file. */
+  readonly rows: Uint32Array;
+}
+
+/** Text ids and their dense codes in order of first appearance. */
+export class IdTable {
+  readonly #codes = new Map<string, number>();
+  readonly ids: string[] = [];
+
+  codeOf(id: string): number {
+    let code = this.#codes.get(id);
+    if (code === undefined) {
+      code = this.ids.length;
+      this.#codes.set(id, code);
+      this.ids.push(id);
+    }
+    return code;
+  }
+}
+
+/**
+ * Ids in the order that ties are broken by: as numbers where all of them are digits (equal numbers, such as `7` and
+ * `07`, by text), else by code unit.
+ */
+export function compareIds(ids: Iterable<string>): (a: string, b: string) => number {
+  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  for (const id of ids) if (!/^\d+$/.test(id)) return byText;
+  const digits = (id: string): string => id.replace(/^0+(?=\d)/, "");
+  return (a, b) => {
+    const [x, y] = [digits(a), digits(b)];
+    return x.length - y.length || byText(x, y) || byText(a, b);
+  };
+}
+
+/**
+ * Places of the events by user, each user's by time, ties in file order, and of a repeated (user, item) the earliest
+ * only. `repeated` holds the places that were left out, in file order.
+ */
+export function orderEvents(
+  events: EventColumns,
+  userCount: number,
+  itemCount: number,
+): { readonly order: Uint32Array; readonly repeated: Uint32Array } {
+  const { users, items, times } = events;
+  const starts = new Uint32Array(userCount + 1);
+  for (const user of users) starts[user + 1]!++;
+  for (let u = 0; u < userCount; u++) starts[u + 1]! += starts[u]!;
+  const sorted = new Uint32Array(users.length);
+  const next = starts.slice();
+  users.forEach((user, place) => {
+    sorted[next[user]!++] = place;
+  });
+  const lastOwner = new Uint32Array(itemCount).fill(userCount);
+  const order = new Uint32Array(users.length);
+  const repeated: number[] = [];
+  let kept = 0;
+  for (let u = 0; u < userCount; u++) {
+    const own = sorted.subarray(starts[u]!, starts[u + 1]!);
+    if (times !== undefined && !isOrdered(own, times)) {
+      // Places ascend with file rows, so they settle ties by file order.
+      own.sort((a, b) => (times[a]! < times[b]! ? -1 : times[a]! > times[b]! ? 1 : a - b));
+    }
+    for (const place of own) {
+      const item = items[place]!;
+      if (lastOwner[item] === u) {
+        repeated.push(place);
+        continue;
+      }
+      lastOwner[item] = u;
+      order[kept++] = place;
+    }
+  }
+  return { order: order.slice(0, kept), repeated: Uint32Array.from(repeated).sort() };
+}
+
+function isOrdered(places: Uint32Array, times: BigInt64Array): boolean {
+  for (let i = 1; i < places.length; i++) if (times[places[i]!]! < times[places[i - 1]!]!) return false;
+  return true;
+}
+
+export type CoreMode = "iterative_kcore" | "single_pass" | "none";
+
+/**
+ * Which of the ordered events stay when users and items with fewer than `minimum` of them go: repeatedly until nothing
+ * changes (a true k-core), or once, items first and then users (the ComiRec preprocessing: not a true core).
+ */
+export function coreFilter(
+  events: EventColumns,
+  order: Uint32Array,
+  sizes: { readonly users: number; readonly items: number },
+  minimum: number,
+  mode: CoreMode,
+): Uint32Array {
+  if (mode === "none") return order;
+  const keep = (places: Uint32Array, codes: Uint32Array, size: number): Uint32Array => {
+    const counts = new Uint32Array(size);
+    for (const place of places) counts[codes[place]!]!++;
+    return places.filter((place) => counts[codes[place]!]! >= minimum);
+  };
+  if (mode === "single_pass") {
+    return keep(keep(order, events.items, sizes.items), events.users, sizes.users);
+  }
+  let current = order;
+  for (;;) {
+    const next = keep(keep(current, events.items, sizes.items), events.users, sizes.users);
+    if (next.length === current.length) return next;
+    current = next;
+  }
+}
