@@ -1,0 +1,69 @@
+import { z } from "zod";
+import { maskedSoftmax } from "../tensor/masked-softmax.js";
+import { tf } from "../tensor/tfjs.js";
+import {
+  gaussian,
+  linear,
+  linearSpecs,
+  type ParameterSpec,
+  type ParameterTensors,
+  parameter,
+} from "./layers/parameters.js";
+import type { SequenceBatch } from "./layers/sequence-batch.js";
+import type { InterestNetwork, NetworkOutput } from "./network.js";
+
+export const comirecSaSchema = z.strictObject({
+  model: z.literal("comirec-sa").default("comirec-sa"),
+  dim: z.int().min(2).default(64).describe("d"),
+  interests: z.int().min(1).default(4).describe("K, attention heads"),
+  maxHistory: z.int().min(1).default(50).describe("T, most recent events read"),
+});
+
+export type ComirecSaConfig = z.infer<typeof comirecSaSchema>;
+
+/**
+ * ComiRec-SA (Cen et al. 2020): interests by self-attentive pooling of raw item vectors, `softmax_T(W2 tanh(W1 (x + p)))`.
+ * Positions count from the newest event, so that the last one is the same position for everybody.
+ */
+export class ComirecSaNetwork implements InterestNetwork {
+  readonly name = "comirec-sa";
+  readonly readout = "max";
+  readonly hasItemBias = false;
+  readonly maxClusters = 0;
+  readonly dim: number;
+  readonly maxHistory: number;
+
+  constructor(readonly config: ComirecSaConfig) {
+    this.dim = config.dim;
+    this.maxHistory = config.maxHistory;
+  }
+
+  specs(): ParameterSpec[] {
+    const { dim, interests, maxHistory } = this.config;
+    return [
+      { name: "position", shape: [maxHistory, dim], init: gaussian(0.02) },
+      ...linearSpecs("pool/hidden", dim, 4 * dim),
+      ...linearSpecs("pool/logits", 4 * dim, interests),
+    ];
+  }
+
+  forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
+    const { size, length, lengths } = batch;
+    const { dim, interests } = this.config;
+    const position = tf.slice(parameter(tensors, "position") as tf.Tensor2D, [0, 0], [length, dim]);
+    const hidden = tf.tanh(linear(tensors, "pool/hidden", tf.add(embedded, position)));
+    const logits = tf.transpose(linear(tensors, "pool/logits", hidden), [0, 2, 1]) as tf.Tensor3D;
+    const visible = Float32Array.from({ length: size * length }, (_, i) =>
+      i % length < lengths[Math.floor(i / length)]! ? 1 : 0,
+    );
+    const attention = maskedSoftmax(logits, tf.tensor(visible, [size, 1, length]));
+    return {
+      vectors: tf.expandDims(tf.matMul(attention, embedded), 1) as tf.Tensor4D,
+      present: Uint8Array.from({ length: size * interests }, (_, i) =>
+        lengths[Math.floor(i / interests)]! > 0 ? 1 : 0,
+      ),
+      attention,
+      collaborative: interests,
+    };
+  }
+}

@@ -1,0 +1,34 @@
+import type { tf } from "../tensor/tfjs.js";
+import type { Alignment } from "./layers/alignment.js";
+import type { ParameterSpec, ParameterTensors } from "./layers/parameters.js";
+import type { SequenceBatch } from "./layers/sequence-batch.js";
+import type { DropoutSource } from "./layers/transformer.js";
+
+/** Interests after every predicted position of a batch. */
+export interface NetworkOutput {
+  /** [B, P, J, d] */
+  readonly vectors: tf.Tensor4D;
+  /** [B, P, J] log prior, -Infinity where absent; none: every interest present, prior 0. */
+  readonly offsets?: tf.Tensor3D;
+  /** [B * P * J] 1 where the interest exists: the position is used and, for a cluster, some visible event is in it. */
+  readonly present: Uint8Array;
+  /** [B, P * J, T] weight of each event in each interest. */
+  readonly attention: tf.Tensor3D;
+  /** K: interests 0..K-1 are collaborative, interest K + m is semantic cluster m. */
+  readonly collaborative: number;
+  readonly alignment?: Alignment & { readonly collaborativeVectors: tf.Tensor4D };
+}
+
+/** A user encoder as training and serving share it: pure functions of parameters and embedded histories. */
+export interface InterestNetwork {
+  readonly name: string;
+  readonly dim: number;
+  readonly maxHistory: number;
+  /** M read per user; 0: no semantic side. */
+  readonly maxClusters: number;
+  readonly readout: "max" | "log-sum-exp";
+  readonly hasItemBias: boolean;
+  specs(): ParameterSpec[];
+  /** @param embedded [B, T, d] item rows, zero where padded; @param drop training only */
+  forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch, drop?: DropoutSource): NetworkOutput;
+}
