@@ -52,3 +52,5 @@ export * from "./models/layers/sequence-batch.js";
 export * from "./models/layers/transformer.js";
 export * from "./models/ldmi.js";
 export * from "./models/network.js";
+export * from "./item-statistics/item-statistics.js";
+export * from "./item-statistics/types.js";

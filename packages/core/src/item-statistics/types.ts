@@ -1,0 +1,25 @@
+import type { Matrix } from "../matrix/matrix.js";
+
+export interface CooccurrenceOptions {
+  /** What each pair of a row counts: 1, or one over the row's length so that long rows do not outweigh the rest. */
+  readonly pairWeight?: "one" | "inverse-length";
+}
+
+export interface PpmiOptions {
+  /** Exponent on the context counts (Levy, Goldberg and Dagan 2015); default .75. */
+  readonly contextSmoothing?: number;
+}
+
+export interface SvdOptions {
+  readonly seed: number;
+  /** Rounds of subspace iteration (default 8); each multiplies twice. */
+  readonly iterations?: number;
+}
+
+/** Leading singular triplets, largest first; each left vector's largest entry is positive. */
+export interface TruncatedSvd {
+  /** [rows, rank] */
+  readonly u: Matrix;
+  /** [rank] */
+  readonly singularValues: Float32Array;
+}
