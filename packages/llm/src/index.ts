@@ -1,1 +1,12 @@
-export {};
+export * from "./cache/answer-cache.js";
+export * from "./cache/budget.js";
+export * from "./cache/cached-model.js";
+export * from "./clusterers/clusterers.js";
+export * from "./clusterers/definition.js";
+export * from "./facets/item-text.js";
+export * from "./facets/prompts.js";
+export * from "./facets/vocabulary.js";
+export * from "./model/gguf.js";
+export * from "./model/language-model.js";
+export * from "./model/llama-cpp.js";
+export * from "./model/replay.js";

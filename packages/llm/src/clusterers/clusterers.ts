@@ -1,0 +1,29 @@
+import { PrismrecError } from "@prismrec/core";
+import { categoryClusterer } from "./category.js";
+import type { ClustererContext, ClustererDefinition, CreatedClusterer } from "./definition.js";
+import { embeddingClusterer } from "./embedding.js";
+import { facetsClusterer } from "./facets.js";
+import { randomClusterer } from "./random.js";
+import { shuffledClusterer } from "./shuffled.js";
+
+/** Every clusterer by name, in the order help texts list them. */
+export const CLUSTERERS: readonly ClustererDefinition[] = [
+  facetsClusterer,
+  embeddingClusterer,
+  categoryClusterer,
+  shuffledClusterer,
+  randomClusterer,
+];
+
+/** Makes the clusterer called `name`. Throws CONFIG_INVALID for a name that is none, else what the clusterer throws. */
+export async function createClusterer(name: string, context: ClustererContext): Promise<CreatedClusterer> {
+  const definition = CLUSTERERS.find((candidate) => candidate.name === name);
+  if (definition === undefined) {
+    throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${JSON.stringify(name)}`, {
+      expected: CLUSTERERS.map((candidate) => candidate.name).join(", "),
+      received: name,
+    });
+  }
+  context.signal?.throwIfAborted();
+  return definition.create(context);
+}

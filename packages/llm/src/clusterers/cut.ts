@@ -1,0 +1,22 @@
+import { createRandom, type Matrix } from "@prismrec/core";
+
+const PAIRS = 20_000;
+
+/**
+ * The cosine that a share `quantile` of random pairs of different rows stays below: two items belong together when
+ * they are more alike than that share of the catalog's pairs. Rows must have unit length. Deterministic.
+ */
+export function pairQuantile({ data, rows, cols }: Matrix, quantile: number, seed: number): number {
+  if (rows < 2) return 1;
+  const random = createRandom(seed, "pair-quantile");
+  const cosines = new Float64Array(PAIRS);
+  for (let p = 0; p < PAIRS; p++) {
+    const i = random.integer(0, rows);
+    const j = (i + random.integer(1, rows)) % rows;
+    let dot = 0;
+    for (let k = 0; k < cols; k++) dot += data[i * cols + k]! * data[j * cols + k]!;
+    cosines[p] = dot;
+  }
+  cosines.sort();
+  return cosines[Math.min(PAIRS - 1, Math.floor(quantile * PAIRS))]!;
+}

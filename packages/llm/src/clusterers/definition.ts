@@ -1,0 +1,53 @@
+import type { Catalog, Clusterer, RunOptions } from "@prismrec/core";
+import type { AnswerCache } from "../cache/answer-cache.js";
+import type { BudgetLimits } from "../cache/budget.js";
+import type { TextMode } from "../facets/item-text.js";
+import type { Facet } from "../facets/vocabulary.js";
+import type { DroppedWord, LanguageModel } from "../model/language-model.js";
+
+/** All a clusterer may be made from; each takes what it needs and says what is missing. */
+export interface ClustererContext extends RunOptions {
+  readonly catalog: Catalog;
+  readonly model?: LanguageModel;
+  /** Kept answers; without it nothing is remembered. */
+  readonly cache?: AnswerCache;
+  readonly budget?: BudgetLimits;
+  /** For the controls and for what is drawn (default 1). */
+  readonly seed?: number;
+  /** Facet words of the user's own; they replace the default vocabulary. */
+  readonly facets?: readonly string[];
+  /** Most facets kept, those that vary most over the catalog (default 48). */
+  readonly maxFacets?: number;
+  /** Default `without-year`. */
+  readonly textMode?: TextMode;
+  /** Share of unrelated item pairs that must be less alike than two items of one cluster; or the silhouette's choice. */
+  readonly cut?: number | "silhouette";
+  /** What `shuffled` shuffles: `facets` where there is a model, else `category`. */
+  readonly inner?: Clusterer;
+}
+
+/** What a clusterer did to come about; for the report. */
+export interface ClustererReport {
+  readonly name: string;
+  readonly model?: string;
+  /** Facets in use, most varied first, with where each came from and its standard deviation over the catalog. */
+  readonly facets?: readonly (Facet & { readonly deviation: number })[];
+  readonly dropped?: readonly DroppedWord[];
+  /** Mean cosine at which items are still one cluster. */
+  readonly threshold?: number | "silhouette";
+  readonly seconds?: number;
+  readonly figures?: Readonly<Record<string, number>>;
+}
+
+export interface CreatedClusterer {
+  readonly clusterer: Clusterer;
+  readonly report: ClustererReport;
+}
+
+/** One way to split items into interests. A new one is a new file and a line in `clusterers.ts`. */
+export interface ClustererDefinition {
+  readonly name: string;
+  readonly needs: "nothing" | "categories" | "model" | "embedding-model";
+  readonly description: string;
+  create(context: ClustererContext): Promise<CreatedClusterer>;
+}

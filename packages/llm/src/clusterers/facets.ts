@@ -1,0 +1,100 @@
+import { createRandom, hashJson, SignatureClusterer } from "@prismrec/core";
+import type { CachedModel } from "../cache/cached-model.js";
+import { itemText } from "../facets/item-text.js";
+import { EXAMPLES, FACET_PROMPT_VERSION, facetPrefix, facetQuestion } from "../facets/prompts.js";
+import { centred, columnDeviations, facetSignatures, selectColumns } from "../facets/signatures.js";
+import { categoryWords, DEFAULT_FACETS, type Facet, mergeFacets, proposedWords } from "../facets/vocabulary.js";
+import { pairQuantile } from "./cut.js";
+import type { ClustererContext, ClustererDefinition } from "./definition.js";
+import { requireModel } from "./require-model.js";
+
+/** Items whose themes the model is asked to name freely. */
+const SAMPLED = 48;
+/** Words of the model's own that join the vocabulary at most. */
+const MOST_PROPOSED = 24;
+const DEFAULT_CUT = 0.9;
+
+/**
+ * *Score* (docs/concepts/method.md): the model reads each item once, after worked examples, and says how likely each
+ * facet word comes next; an item's signature is what speaks for each facet beyond the catalog's mean. Works with models
+ * far too small to partition; costs N items once, whatever the number of users.
+ */
+export const facetsClusterer: ClustererDefinition = {
+  name: "facets",
+  needs: "model",
+  description: "a language model scores facet words for every item once; histories are grouped by the answers",
+  async create(context) {
+    const start = performance.now();
+    const model = requireModel("facets", context);
+    const { catalog, maxFacets = 48, seed = 1, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
+    const vocabulary = await facetVocabulary(model, texts, context);
+    const prefix = facetPrefix(EXAMPLES[0]!);
+    const words = vocabulary.map(({ word }) => word);
+    const scored = await model.scoreNext({ prefix, continuations: texts.map(facetQuestion), words }, context);
+    const z = centred(scored.logProbs);
+    const deviations = columnDeviations(z);
+    const columns = Array.from(deviations.keys())
+      .sort((a, b) => deviations[b]! - deviations[a]! || a - b)
+      .slice(0, maxFacets);
+    const signatures = facetSignatures(selectColumns(z, columns));
+    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, seed);
+    const facets = columns.map((column) => scored.words[column]!);
+    const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
+    const clusterer = new SignatureClusterer({
+      name: "facets",
+      fingerprint: hashJson([
+        "facets",
+        FACET_PROMPT_VERSION,
+        model.model.hash,
+        facets,
+        threshold,
+        catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
+      ]),
+      catalog,
+      signatures,
+      facets,
+      threshold,
+    });
+    return {
+      clusterer,
+      report: {
+        name: "facets",
+        model: model.model.name,
+        facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, deviation: deviations[column]! })),
+        dropped: scored.dropped,
+        threshold,
+        seconds: (performance.now() - start) / 1000,
+      },
+    };
+  },
+};
+
+/** The user's facets; or the default ones, the data's categories and what the model says sampled items are about. */
+async function facetVocabulary(
+  model: CachedModel,
+  texts: readonly string[],
+  context: ClustererContext,
+): Promise<Facet[]> {
+  const { catalog, facets, seed = 1 } = context;
+  if (facets !== undefined && facets.length > 0) return mergeFacets([{ source: "user", words: facets }]);
+  const sampled = createRandom(seed, "facet-sample")
+    .shuffle([...texts])
+    .slice(0, SAMPLED);
+  const prefix = facetPrefix(EXAMPLES[0]!);
+  const answers = await model.generate(
+    sampled.map((text) => prefix + facetQuestion(text)),
+    {
+      chat: false,
+      maxTokens: 6,
+      stop: [".", ",", "\n"],
+      ...(context.signal === undefined ? {} : { signal: context.signal }),
+      ...(context.onProgress === undefined ? {} : { onProgress: context.onProgress }),
+    },
+  );
+  return mergeFacets([
+    { source: "default", words: DEFAULT_FACETS },
+    { source: "category", words: categoryWords(catalog) },
+    { source: "model", words: proposedWords(answers).slice(0, MOST_PROPOSED) },
+  ]);
+}

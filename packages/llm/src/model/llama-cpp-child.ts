@@ -1,0 +1,210 @@
+/**
+ * The process that holds llama.cpp: reads its options from argv, answers tasks one at a time, ends when its parent
+ * does (the IPC channel closes). It imports nothing of the project at run time, so that it starts fast.
+ */
+import {
+  getLlama,
+  LlamaChatSession,
+  type LlamaContextSequence,
+  LlamaGrammarEvaluationState,
+  LlamaLogLevel,
+  type Token,
+} from "node-llama-cpp";
+import type { ChildOptions, ChildReply, ChildRequest, ChildTask, FailureKind, TaskResult } from "./protocol.js";
+
+class TaskFailure extends Error {
+  constructor(
+    readonly kind: FailureKind,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+function reply(message: ChildReply): void {
+  process.send?.(message);
+}
+
+async function serve(options: ChildOptions): Promise<void> {
+  const llama = await getLlama({
+    gpu: options.gpu ? "auto" : false,
+    build: "never",
+    maxThreads: options.threads,
+    logLevel: LlamaLogLevel.error,
+  });
+  const model = await llama.loadModel({ modelPath: options.modelPath });
+  const contextSize = Math.min(options.contextSize, model.trainContextSize);
+
+  let sequence: LlamaContextSequence | undefined;
+  const textSequence = async (): Promise<LlamaContextSequence> => {
+    if (sequence === undefined) {
+      const context = await model.createContext({
+        contextSize,
+        sequences: 1,
+        batchSize: 512,
+        threads: options.threads,
+      });
+      sequence = context.getSequence();
+    }
+    return sequence;
+  };
+
+  const promptTokens = (text: string): Token[] => {
+    const tokens = model.tokenize(text, false);
+    const { bos } = model.tokens;
+    return model.tokens.shouldPrependBosToken && bos !== null ? [bos, ...tokens] : tokens;
+  };
+
+  /** Leaves in the sequence what it shares with `tokens` and returns the rest, at least one token. */
+  const keepShared = async (seq: LlamaContextSequence, tokens: readonly Token[], spare: number): Promise<Token[]> => {
+    if (tokens.length + spare > contextSize) {
+      throw new TaskFailure("too-long", `${tokens.length} tokens do not fit into a context of ${contextSize}`);
+    }
+    const held = seq.contextTokens;
+    let shared = 0;
+    while (shared < Math.min(held.length, tokens.length - 1) && held[shared] === tokens[shared]) shared++;
+    if (shared < seq.nextTokenIndex) await seq.eraseContextTokenRanges([{ start: shared, end: seq.nextTokenIndex }]);
+    // Not every architecture can forget part of a sequence; what is left decides where to go on.
+    return tokens.slice(seq.nextTokenIndex);
+  };
+
+  const score = async (task: Extract<ChildTask, { kind: "score" }>): Promise<Partial<TaskResult>> => {
+    const seq = await textSequence();
+    const rest = await keepShared(seq, promptTokens(task.prompt), 1);
+    const tokens = task.tokens as readonly Token[];
+    const filter = { tokens, includeSelected: true };
+    const outputs = await seq.controlledEvaluate([
+      ...rest.slice(0, -1),
+      [rest[rest.length - 1]!, { generateNext: { logits: { filter }, totalLogitWeight: true } }],
+    ]);
+    const next = outputs[outputs.length - 1]?.next;
+    const { logits, totalLogitWeight } = next ?? {};
+    if (logits === undefined || totalLogitWeight === undefined) {
+      throw new TaskFailure("unsupported", "the model gave no logits for the next token");
+    }
+    // Greedy sampling selects the largest logit, so the filtered map holds the maximum the weight is relative to.
+    const max = Math.max(...logits.values());
+    const logTotal = max + Math.log(totalLogitWeight);
+    return { numbers: tokens.map((token) => (logits.get(token) ?? Number.NaN) - logTotal), promptTokens: rest.length };
+  };
+
+  const continueText = async (
+    task: Extract<ChildTask, { kind: "generate" }>,
+    signal: AbortSignal,
+  ): Promise<Partial<TaskResult>> => {
+    const seq = await textSequence();
+    const rest = await keepShared(seq, promptTokens(task.prompt), task.maxTokens);
+    const grammar = task.grammar === undefined ? undefined : await llama.createGrammar({ grammar: task.grammar });
+    const state = grammar === undefined ? undefined : new LlamaGrammarEvaluationState({ model, grammar });
+    const generated: Token[] = [];
+    let text = "";
+    for await (const token of seq.evaluate(rest, {
+      temperature: task.temperature,
+      ...(task.seed === undefined ? {} : { seed: task.seed }),
+      ...(state === undefined ? {} : { grammarEvaluationState: state }),
+    })) {
+      if (signal.aborted || model.isEogToken(token)) break;
+      generated.push(token);
+      text = model.detokenize(generated);
+      const cut = task.stop.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+      if (cut.length > 0) {
+        text = text.slice(0, Math.min(...cut));
+        break;
+      }
+      if (generated.length >= task.maxTokens) break;
+    }
+    return { text, promptTokens: rest.length, generatedTokens: generated.length };
+  };
+
+  const chat = async (
+    task: Extract<ChildTask, { kind: "generate" }>,
+    signal: AbortSignal,
+  ): Promise<Partial<TaskResult>> => {
+    const seq = await textSequence();
+    const length = promptTokens(`${task.system ?? ""}\n${task.prompt}`).length;
+    if (length + task.maxTokens + 64 > contextSize) {
+      throw new TaskFailure("too-long", `${length} tokens and an answer do not fit into a context of ${contextSize}`);
+    }
+    const before = seq.tokenMeter.getState();
+    const session = new LlamaChatSession({
+      contextSequence: seq,
+      ...(task.system === undefined ? {} : { systemPrompt: task.system }),
+    });
+    const grammar = task.grammar === undefined ? undefined : await llama.createGrammar({ grammar: task.grammar });
+    const text = await session.prompt(task.prompt, {
+      maxTokens: task.maxTokens,
+      temperature: task.temperature,
+      ...(task.seed === undefined ? {} : { seed: task.seed }),
+      ...(grammar === undefined ? {} : { grammar }),
+      signal,
+      stopOnAbortSignal: true,
+    });
+    session.dispose({ disposeSequence: false });
+    const used = seq.tokenMeter.diff(before);
+    return { text, promptTokens: used.usedInputTokens, generatedTokens: used.usedOutputTokens };
+  };
+
+  let embedding: Awaited<ReturnType<typeof model.createEmbeddingContext>> | undefined;
+  const embed = async (text: string): Promise<Partial<TaskResult>> => {
+    embedding ??= await model.createEmbeddingContext({
+      contextSize: Math.min(512, contextSize),
+      threads: options.threads,
+    });
+    const tokens = model.tokenize(text).slice(0, Math.min(512, contextSize) - 2);
+    const { vector } = await embedding.getEmbeddingFor(tokens);
+    return { numbers: vector, promptTokens: tokens.length };
+  };
+
+  /** The token that follows `base` when each word is the next one, or -1 where words merge with what precedes. */
+  const firstTokens = (base: string, words: readonly string[]): number[] => {
+    const start = model.tokenize(base);
+    return words.map((word) => {
+      const tokens = model.tokenize(`${base} ${word}`);
+      const clean = start.every((token, i) => tokens[i] === token);
+      return clean ? (tokens[start.length] ?? -1) : -1;
+    });
+  };
+
+  const answer = async (task: ChildTask, signal: AbortSignal): Promise<Partial<TaskResult>> => {
+    switch (task.kind) {
+      case "words":
+        return { numbers: firstTokens(task.base, task.words) };
+      case "score":
+        return score(task);
+      case "generate":
+        return task.chat ? chat(task, signal) : continueText(task, signal);
+      case "embed":
+        return embed(task.text);
+    }
+  };
+
+  const running = new Map<number, AbortController>();
+  process.on("message", (message: ChildRequest) => {
+    if ("cancel" in message) {
+      running.get(message.cancel)?.abort();
+      return;
+    }
+    const { id, task } = message;
+    const controller = new AbortController();
+    running.set(id, controller);
+    const start = performance.now();
+    answer(task, controller.signal)
+      .then((result) => {
+        const seconds = (performance.now() - start) / 1000;
+        reply({ id, result: { promptTokens: 0, generatedTokens: 0, ...result, seconds } });
+      })
+      .catch((error: unknown) => {
+        const failure = error instanceof TaskFailure ? error.kind : "failed";
+        reply({ id, failure, message: error instanceof Error ? error.message : String(error) });
+      })
+      .finally(() => running.delete(id));
+  });
+  reply({ ready: true });
+}
+
+// The terminal's Ctrl-C reaches the whole group; the parent decides what it means.
+process.on("SIGINT", () => undefined);
+process.on("disconnect", () => process.exit(0));
+serve(JSON.parse(process.argv[2] ?? "{}") as ChildOptions).catch((error: unknown) => {
+  reply({ openFailed: error instanceof Error ? error.message : String(error) });
+});

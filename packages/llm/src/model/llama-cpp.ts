@@ -1,0 +1,331 @@
+import { basename } from "node:path";
+import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core";
+import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from "./child-process.js";
+import { type GgufInfo, inspectGguf } from "./gguf.js";
+import type {
+  DroppedWord,
+  GenerateOptions,
+  LanguageModel,
+  ScoreOptions,
+  ScoreRequest,
+  ScoreResult,
+  Usage,
+} from "./language-model.js";
+import type { ChildTask, TaskResult } from "./protocol.js";
+
+export interface LlamaCppOptions {
+  readonly modelPath: string;
+  /** Threads in all (default: the thread budget). */
+  readonly threads?: number;
+  /** Let llama.cpp use a GPU where its prebuilt libraries find one (default false). */
+  readonly gpu?: boolean;
+  /** Longest prompt and answer in tokens (default 2048; the model's own limit where that is smaller). */
+  readonly contextSize?: number;
+  /** How often a task is given to a fresh process after a crash (default 2). */
+  readonly retries?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Up to this many bytes a model runs as several processes of one thread each: they share the weights through the page
+ * cache, never wait for one another, and do not collapse beside a busy process as several threads of one do.
+ */
+const SMALL_MODEL_BYTES = 1 << 30;
+
+type Settle = { resolve: (result: TaskResult) => void; reject: (error: unknown) => void };
+type Job = Settle & { readonly task: ChildTask; readonly signal: AbortSignal | undefined; attempts: number };
+
+/** llama.cpp through node-llama-cpp, in child processes: a crash there is retried and never ours. */
+export class LlamaCppModel implements LanguageModel {
+  readonly name: string;
+  readonly hash: string;
+  readonly parallelism: number;
+  readonly info: GgufInfo;
+  readonly #options: LlamaCppOptions;
+  readonly #threadsEach: number;
+  readonly #children: (LlamaChild | undefined)[];
+  readonly #busy: boolean[];
+  readonly #queue: Job[] = [];
+  #closed = false;
+  #calls = 0;
+  #promptTokens = 0;
+  #generatedTokens = 0;
+  #seconds = 0;
+
+  private constructor(options: LlamaCppOptions, info: GgufInfo, hash: string) {
+    const threads = options.threads ?? threadBudget();
+    this.name = basename(options.modelPath);
+    this.hash = hash;
+    this.info = info;
+    this.parallelism = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
+    this.#options = options;
+    this.#threadsEach = Math.max(1, Math.floor(threads / this.parallelism));
+    this.#children = new Array<LlamaChild | undefined>(this.parallelism).fill(undefined);
+    this.#busy = new Array<boolean>(this.parallelism).fill(false);
+  }
+
+  /**
+   * Checks the file (FILE_NOT_FOUND, MODEL_INVALID) and starts the first process, so that a model llama.cpp cannot
+   * open is known now. The other processes start when there is work for them.
+   */
+  static async open(options: LlamaCppOptions): Promise<LlamaCppModel> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const info = await inspectGguf(options.modelPath);
+    const hash = await sha256File(options.modelPath, signal);
+    const model = new LlamaCppModel(options, info, hash);
+    try {
+      await abortable(model.#child(0).ready(), signal);
+    } catch (error) {
+      await model.close();
+      signal?.throwIfAborted();
+      throw model.#openError(error);
+    }
+    return model;
+  }
+
+  async scoreNext(request: ScoreRequest, options: ScoreOptions = {}): Promise<ScoreResult> {
+    const { prefix, continuations, words } = request;
+    const { signal, onProgress, onRow } = options;
+    const base = /\S+$/.exec(continuations[0] ?? prefix)?.[0] ?? "a";
+    const { numbers: firstTokens = [] } = await this.#submit({ kind: "words", base, words }, signal);
+    const kept: { word: string; token: number }[] = [];
+    const dropped: DroppedWord[] = [];
+    words.forEach((word, i) => {
+      const token = firstTokens[i] ?? -1;
+      const same = kept.find((other) => other.token === token);
+      if (token < 0) dropped.push({ word, collidesWith: base });
+      else if (same !== undefined) dropped.push({ word, collidesWith: same.word });
+      else kept.push({ word, token });
+    });
+    if (kept.length === 0) {
+      throw new PrismrecError("MODEL_UNSUPPORTED", `${this.name} cannot tell the words to score from one another`, {
+        expected: "words with different first tokens",
+        received: words.slice(0, 5).join(", "),
+        hint: "give other --facets",
+      });
+    }
+    const tokens = kept.map(({ token }) => token);
+    let done = 0;
+    const rows = await this.#all(
+      continuations.map((text) => ({ kind: "score", prompt: prefix + text, tokens })),
+      signal,
+      (index, { numbers = [] }) => {
+        const row = Float32Array.from(numbers);
+        if (row.length !== tokens.length || !row.every(Number.isFinite)) {
+          throw new PrismrecError("LLM_OUTPUT_INVALID", `${this.name} gave scores that are not numbers`, {
+            received: JSON.stringify(continuations[index]),
+            hint: "check the model file; some quantisations are broken",
+          });
+        }
+        onRow?.(index, row);
+        onProgress?.({ stage: "score", done: ++done, total: continuations.length, unit: "items" });
+        return row;
+      },
+    );
+    return { words: kept.map(({ word }) => word), dropped, logProbs: rows };
+  }
+
+  async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {
+    const {
+      grammar,
+      maxTokens = 256,
+      temperature = 0,
+      seed,
+      chat = true,
+      system,
+      stop = [],
+      signal,
+      onProgress,
+    } = options;
+    let done = 0;
+    return this.#all(
+      prompts.map((prompt) => ({
+        kind: "generate",
+        prompt,
+        chat,
+        maxTokens,
+        temperature,
+        stop,
+        ...(system === undefined ? {} : { system }),
+        ...(grammar === undefined ? {} : { grammar }),
+        ...(seed === undefined ? {} : { seed }),
+      })),
+      signal,
+      (_, { text = "" }) => {
+        onProgress?.({ stage: "generate", done: ++done, total: prompts.length, unit: "prompts" });
+        return text;
+      },
+    );
+  }
+
+  async embed(texts: readonly string[], options: RunOptions = {}): Promise<Float32Array[]> {
+    let done = 0;
+    return this.#all(
+      texts.map((text) => ({ kind: "embed", text })),
+      options.signal,
+      (_, { numbers = [] }) => {
+        options.onProgress?.({ stage: "embed", done: ++done, total: texts.length, unit: "items" });
+        return Float32Array.from(numbers);
+      },
+    );
+  }
+
+  usage(): Usage {
+    return {
+      calls: this.#calls,
+      promptTokens: this.#promptTokens,
+      generatedTokens: this.#generatedTokens,
+      seconds: this.#seconds,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const job of this.#queue.splice(0)) job.reject(closedError(this.name));
+    for (const child of this.#children) child?.kill();
+  }
+
+  /** Runs tasks over the processes, in order of submission; the first failure takes back what has not started. */
+  async #all<T>(
+    tasks: readonly ChildTask[],
+    signal: AbortSignal | undefined,
+    onResult: (index: number, result: TaskResult) => T,
+  ): Promise<T[]> {
+    const stop = new AbortController();
+    const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    try {
+      return await Promise.all(
+        tasks.map((task, index) => this.#submit(task, either).then((result) => onResult(index, result))),
+      );
+    } catch (error) {
+      stop.abort(error);
+      throw error;
+    }
+  }
+
+  #submit(task: ChildTask, signal: AbortSignal | undefined): Promise<TaskResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(closedError(this.name));
+        return;
+      }
+      this.#queue.push({ task, signal, resolve, reject, attempts: 0 });
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    for (let slot = 0; slot < this.parallelism && this.#queue.length > 0; slot++) {
+      if (this.#busy[slot] === true) continue;
+      const job = this.#queue.shift()!;
+      this.#busy[slot] = true;
+      void this.#runJob(slot, job).finally(() => {
+        this.#busy[slot] = false;
+        this.#dispatch();
+      });
+    }
+  }
+
+  async #runJob(slot: number, job: Job): Promise<void> {
+    const { signal } = job;
+    if (signal?.aborted === true) {
+      job.reject(signal.reason);
+      return;
+    }
+    try {
+      const child = this.#child(slot);
+      const { result, cancel } = await child.run(job.task);
+      const onAbort = (): void => {
+        cancel();
+        job.reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      const value = await result.finally(() => signal?.removeEventListener("abort", onAbort));
+      this.#calls++;
+      this.#promptTokens += value.promptTokens;
+      this.#generatedTokens += value.generatedTokens;
+      this.#seconds += value.seconds;
+      job.resolve(value);
+    } catch (error) {
+      if (this.#closed) {
+        job.reject(closedError(this.name));
+      } else if (error instanceof ChildEndedError && job.attempts < (this.#options.retries ?? 2)) {
+        job.attempts++;
+        this.#queue.unshift(job);
+      } else {
+        job.reject(this.#taskError(error));
+      }
+    }
+  }
+
+  #child(slot: number): LlamaChild {
+    let child = this.#children[slot];
+    if (child === undefined || child.ended) {
+      child = new LlamaChild({
+        modelPath: this.#options.modelPath,
+        threads: this.#threadsEach,
+        gpu: this.#options.gpu ?? false,
+        contextSize: this.#options.contextSize ?? 2048,
+      });
+      this.#children[slot] = child;
+    }
+    return child;
+  }
+
+  #openError(error: unknown): unknown {
+    if (error instanceof OpenFailedError || error instanceof ChildEndedError) {
+      return new PrismrecError("MODEL_INVALID", `llama.cpp cannot open ${this.#options.modelPath}`, {
+        expected: "a GGUF model of an architecture that this version of llama.cpp knows",
+        received: `${this.info.architecture}: ${error.message}`,
+        hint: "download the file again or try another model; prismrec doctor shows what works here",
+        cause: error,
+      });
+    }
+    return error;
+  }
+
+  #taskError(error: unknown): unknown {
+    if (error instanceof TaskFailedError && error.kind === "too-long") {
+      return new PrismrecError("INVALID_ARGUMENT", `a prompt is too long for ${this.name}`, {
+        received: error.message,
+        hint: "shorten the items' texts or raise the context size",
+        cause: error,
+      });
+    }
+    if (error instanceof TaskFailedError) {
+      return new PrismrecError("MODEL_UNSUPPORTED", `${this.name} cannot do this`, {
+        received: error.message,
+        hint: "use an instruct model for facets and partition, an embedding model for embedding",
+        cause: error,
+      });
+    }
+    if (error instanceof ChildEndedError) {
+      return new PrismrecError("OUT_OF_MEMORY", `llama.cpp crashed again and again with ${this.name}`, {
+        expected: `${Math.ceil(this.info.bytes / 2 ** 20)} MB of memory and some for each process`,
+        received: error.message,
+        hint: "free memory, lower --threads, or use a smaller model; what was answered before is kept",
+        cause: error,
+      });
+    }
+    return this.#openError(error);
+  }
+}
+
+function closedError(name: string): PrismrecError {
+  return new PrismrecError("DISPOSED", `the language model ${name} is closed`);
+}
+
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
+}
