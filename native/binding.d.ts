@@ -1,7 +1,183 @@
 /** The addon's surface, one section per op, headed by the name of the C++ contract header. */
 export interface NativeBinding {
   readonly [op: string]: unknown;
+
+  // ops/similarity_search/similarity_search.h
+  similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
+  similarityIndexBuildSync(args: SimilarityIndexBuildArgs): SimilarityIndexHandle;
+  /** Gives the index's memory back as soon as no search reads it; the handle must not be used again. */
+  similarityIndexRelease(index: SimilarityIndexHandle): void;
+  similaritySearch(args: SimilaritySearchArgs & NativeAsync): Promise<SimilaritySearchResult>;
+  similaritySearchSync(args: SimilaritySearchArgs): SimilaritySearchResult;
+
+  // ops/max_cover/max_cover.h
+  maxCover(args: MaxCoverArgs & NativeAsync): Promise<MaxCoverResult>;
+  maxCoverSync(args: MaxCoverArgs): MaxCoverResult;
+
+  // ops/tensor_kernels/tensor_kernels.h. Positional, synchronous, internal to core's tensor backend. A geometry is
+  // [rank, sizes, strides of the first operand, strides of the second].
+  tensorBinary(op: number, a: TensorArray, b: TensorArray, out: TensorArray, geometry: Int32Array): void;
+  tensorCompare(op: number, a: TensorArray, b: TensorArray, out: Uint8Array, geometry: Int32Array): void;
+  tensorUnary(op: number, x: Float32Array, out: Float32Array, p0: number, p1: number): void;
+  tensorReduce(
+    op: number,
+    x: TensorArray,
+    out: TensorArray,
+    outer: number,
+    extent: number,
+    inner: number,
+    scale: number,
+  ): void;
+  tensorArgMax(x: Float32Array, out: Int32Array, outer: number, extent: number, inner: number): void;
+  tensorSoftmax(x: Float32Array, out: Float32Array, rows: number, cols: number, log: boolean): void;
+  tensorSoftmaxGrad(
+    y: Float32Array,
+    dy: Float32Array,
+    dx: Float32Array,
+    rows: number,
+    cols: number,
+    log: boolean,
+  ): void;
+  tensorMaskedSoftmax(x: Float32Array, mask: TensorArray, out: Float32Array, rows: Int32Array, cols: number): void;
+  tensorLayerNorm(
+    x: Float32Array,
+    gamma: Float32Array,
+    beta: Float32Array,
+    y: Float32Array,
+    mean: Float32Array,
+    rstd: Float32Array,
+    rows: number,
+    cols: number,
+    epsilon: number,
+  ): void;
+  tensorLayerNormGrad(
+    x: Float32Array,
+    gamma: Float32Array,
+    mean: Float32Array,
+    rstd: Float32Array,
+    dy: Float32Array,
+    dx: Float32Array,
+    dgamma: Float32Array,
+    dbeta: Float32Array,
+    rows: number,
+    cols: number,
+  ): void;
+  tensorGeluGrad(x: Float32Array, dy: Float32Array, dx: Float32Array): void;
+  tensorDropout(x: Float32Array, out: Float32Array, key: number, threshold: number, scale: number): void;
+  tensorSelect(condition: Uint8Array, a: Float32Array, b: Float32Array, out: Float32Array): void;
+  tensorCopy(
+    src: TensorArray,
+    srcOffset: number,
+    dst: TensorArray,
+    dstOffset: number,
+    geometry: Int32Array,
+  ): void;
+  tensorGather(
+    x: TensorArray,
+    ids: Int32Array,
+    out: TensorArray,
+    batch: number,
+    outer: number,
+    axis: number,
+    count: number,
+    inner: number,
+  ): void;
+  tensorSegmentSum(x: Float32Array, ids: Int32Array, out: Float32Array, segments: number, inner: number): void;
+  tensorMatmul(
+    a: Float32Array,
+    b: Float32Array,
+    out: Float32Array,
+    offsetsA: Uint32Array,
+    offsetsB: Uint32Array,
+    m: number,
+    n: number,
+    k: number,
+    transposeA: boolean,
+    transposeB: boolean,
+  ): void;
 }
 
 /** Loads the addon; throws an Error whose message says what was looked for and what went wrong. */
 export declare function loadBinding(): NativeBinding;
+
+/** What a tensor of the training backend is stored in. */
+export type TensorArray = Float32Array | Int32Array | Uint8Array;
+
+/** What every asynchronous call takes besides its arguments. */
+export interface NativeAsync {
+  /** On a SharedArrayBuffer; slot 0 turned to 1 makes the call reject early. */
+  readonly cancel?: Int32Array;
+}
+
+declare const similarityIndexBrand: unique symbol;
+
+/** An index in native memory; freed by `similarityIndexRelease`, at the latest when it is collected. */
+export interface SimilarityIndexHandle {
+  readonly [similarityIndexBrand]: true;
+}
+
+export interface SimilarityIndexBuildArgs {
+  /** [rows * cols], copied. */
+  readonly items: Float32Array;
+  readonly rows: number;
+  readonly cols: number;
+  readonly metric: "dot" | "cosine";
+  /** [rows], copied. */
+  readonly bias?: Float32Array;
+}
+
+export interface SimilaritySearchArgs {
+  readonly index: SimilarityIndexHandle;
+  /** [queryCount * interestsPerQuery * cols] */
+  readonly queries: Float32Array;
+  readonly queryCount: number;
+  readonly interestsPerQuery: number;
+  readonly k: number;
+  readonly readout: "max" | "log-sum-exp";
+  /** [queryCount * interestsPerQuery] */
+  readonly offsets?: Float32Array;
+  /** [queryCount + 1] */
+  readonly excludeIndptr?: Uint32Array;
+  readonly excludeIndices?: Uint32Array;
+  readonly variant?: string;
+}
+
+export interface SimilaritySearchResult {
+  /** [queryCount * k] */
+  readonly ids: Uint32Array;
+  readonly scores: Float32Array;
+  readonly interests: Uint16Array;
+  /** [queryCount] */
+  readonly counts: Uint32Array;
+}
+
+export interface MaxCoverArgs {
+  /** [sets + 1] */
+  readonly indptr: Uint32Array;
+  readonly indices: Uint32Array;
+  readonly elementCount: number;
+  /** [elementCount] */
+  readonly weights?: Float32Array;
+  /** [sets] */
+  readonly costs?: Float32Array;
+  readonly maxSets: number;
+  /** Infinity: no limit. */
+  readonly maxCost: number;
+  readonly repeats: number;
+  readonly minGain: number;
+  readonly solver: "exact" | "lazy" | "stochastic";
+  readonly sampleLoss: number;
+  readonly seed: number;
+  readonly variant?: string;
+}
+
+export interface MaxCoverResult {
+  readonly selected: Uint32Array;
+  readonly gains: Float64Array;
+  readonly value: number;
+  readonly attainable: number;
+  readonly upperBound: number;
+  readonly cost: number;
+  /** Which of the two knapsack greedies won; "gain" without costs. */
+  readonly rule: "gain" | "ratio";
+}

@@ -54,3 +54,7 @@ export * from "./models/ldmi.js";
 export * from "./models/network.js";
 export * from "./item-statistics/item-statistics.js";
 export * from "./item-statistics/types.js";
+export * from "./similarity-search/exact-index.js";
+export * from "./similarity-search/types.js";
+export * from "./max-cover/max-cover.js";
+export * from "./max-cover/types.js";
