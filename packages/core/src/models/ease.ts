@@ -1,0 +1,82 @@
+import { trainingMatrix } from "../dataset/training-matrix.js";
+import type { Dataset } from "../dataset/types.js";
+import { PrismrecError } from "../errors/errors.js";
+import { choleskyInverseReference } from "../item-statistics/cholesky.js";
+import { cooccurrenceRow, transpose } from "../item-statistics/counts.js";
+import type { Matrix } from "../matrix/matrix.js";
+import { yieldToEventLoop } from "../runtime/abort.js";
+import type { RunOptions } from "../runtime/run-options.js";
+import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { rankScores } from "./rank-scores.js";
+
+/** Above this the [N, N] matrices would not fit an ordinary machine. */
+export const EASE_MAX_ITEMS = 20_000;
+
+/**
+ * EASE^R (Steck, 2019): the closed-form item-to-item regression without self-similarity. With P = (X'X + lambda I)^-1,
+ * B[i, j] = -P[i, j] / P[j, j] and B[j, j] = 0; a history's scores are the sum of its items' rows of B.
+ */
+export class Ease implements Model {
+  readonly name = "ease";
+  readonly itemCount: number;
+  readonly #weights: Matrix;
+
+  /** @param weights [N, N], row i belongs to dense id i + 1 */
+  constructor(weights: Matrix) {
+    this.#weights = weights;
+    this.itemCount = weights.rows;
+  }
+
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    const { data, cols } = this.#weights;
+    return rankScores(this.itemCount, histories, options, (history, scores) => {
+      for (const id of history.items) {
+        const start = (id - 1) * cols;
+        for (let j = 0; j < cols; j++) scores[j]! += data[start + j]!;
+      }
+    });
+  }
+}
+
+export interface EaseOptions extends RunOptions {
+  /** Weight of the ridge penalty, in events (a few hundred for catalogs of a few thousand items). */
+  readonly lambda: number;
+}
+
+/** Time grows with N^3 and memory with N^2: 8 N^2 bytes twice while fitting, 4 N^2 after. */
+export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: EaseOptions): Promise<Ease> {
+  const n = dataset.catalog.size;
+  if (!(lambda > 0 && Number.isFinite(lambda))) {
+    throw new PrismrecError("CONFIG_INVALID", "ease needs a positive penalty", {
+      expected: "lambda > 0",
+      received: String(lambda),
+    });
+  }
+  if (n > EASE_MAX_ITEMS) {
+    throw new PrismrecError("INVALID_ARGUMENT", "the catalog is too large for ease", {
+      expected: `at most ${EASE_MAX_ITEMS} items`,
+      received: `${n} items, that is ${Math.round((16 * n * n) / 2 ** 30)} GiB while fitting`,
+      hint: "Leave ease out, or raise the core so that fewer items stay.",
+    });
+  }
+  const users = trainingMatrix(dataset);
+  const usersOfItem = transpose(users);
+  const gram = new Float64Array(n * n);
+  const touched = new Uint32Array(n);
+  for (let item = 0; item < n; item++) {
+    if (item % 256 === 0) await yieldToEventLoop(signal);
+    const row = gram.subarray(item * n, (item + 1) * n);
+    cooccurrenceRow(users, usersOfItem, item, row, touched);
+    row[item]! += lambda;
+  }
+  const inverse = await choleskyInverseReference(gram, n, (done) => {
+    if (done % 16 !== 0) return undefined;
+    onProgress?.({ stage: "ease", done, total: 3 * n, unit: "rows" });
+    return yieldToEventLoop(signal);
+  });
+  const data = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < n; j++) data[i * n + j] = i === j ? 0 : -inverse[i * n + j]! / inverse[j * n + j]!;
+  }
+  return new Ease({ data, rows: n, cols: n });
+}

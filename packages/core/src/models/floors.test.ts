@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import { importDataset } from "../dataset/import.js";
+import { evaluationCases } from "../dataset/training-matrix.js";
+import { rankingMetrics } from "../metrics/ranking-metrics.js";
+import { missingShared, sharedPath } from "../testing/shared.js";
+import { fitEase } from "./ease.js";
+import { fitItemKnn } from "./item-knn.js";
+import type { Model } from "./model.js";
+import { fitMostPopular } from "./most-popular.js";
+
+const METRICS = ["recall@20", "ndcg@20", "hit-rate@20", "recall@50", "ndcg@50", "hit-rate@50"];
+
+/** Percent, in the order of METRICS, as an independent implementation measured them on the same split. */
+const sets = [
+  {
+    folder: "ml-latest-small",
+    files: ["ratings.csv", "movies.csv"],
+    lambda: 250,
+    floors: {
+      "most-popular": [6.53, 10.44, 49.18, 12.19, 11.15, 63.93],
+      "item-knn": [10.56, 12.65, 63.93, 25.0, 17.41, 86.89],
+      ease: [14.7, 15.65, 67.21, 29.2, 20.64, 88.53],
+    },
+  },
+  {
+    folder: "movietweetings-100k",
+    files: ["interactions.csv", "items.csv"],
+    lambda: 500,
+    floors: {
+      "most-popular": [25.52, 14.7, 52.3, 38.94, 18.42, 66.13],
+      "item-knn": [27.28, 15.85, 52.53, 41.1, 19.77, 65.21],
+      ease: [28.81, 16.63, 55.53, 43.76, 20.78, 70.74],
+    },
+  },
+] as const;
+
+describe("the reference models", () => {
+  for (const { folder, files, lambda, floors } of sets) {
+    const dir = sharedPath("data", folder);
+    it.skipIf(dir === undefined)(
+      `reproduce the published floors of ${folder}${dir === undefined ? ` (${missingShared("data", folder)})` : ""}`,
+      { timeout: 240_000 },
+      async () => {
+        const { dataset } = await importDataset({
+          interactions: `${dir}/${files[0]}`,
+          items: `${dir}/${files[1]}`,
+          split: { file: `${dir}/split.csv` },
+        });
+        const cases = evaluationCases(dataset, "test");
+        const models: Model[] = [
+          fitMostPopular(dataset),
+          await fitItemKnn(dataset),
+          await fitEase(dataset, { lambda }),
+        ];
+        const measured = new Map<string, number[]>();
+        for (const model of models) {
+          const ranking = await model.rank(
+            cases.map(({ history }) => ({ items: history })),
+            { k: 50 },
+          );
+          const values = rankingMetrics(
+            ranking,
+            cases.map(({ targets }) => targets),
+            METRICS,
+          );
+          measured.set(
+            model.name,
+            METRICS.map((name) => (100 * values[name]!.reduce((sum, value) => sum + value, 0)) / cases.length),
+          );
+        }
+        console.log(
+          folder,
+          Object.fromEntries([...measured].map(([k, v]) => [k, v.map((x) => x.toFixed(3)).join(" ")])),
+        );
+        for (const [name, expected] of Object.entries(floors)) {
+          const figures = measured.get(name)!;
+          expected.forEach((floor, i) => {
+            expect(Math.abs(figures[i]! - floor), `${name} ${METRICS[i]} ${figures[i]}`).toBeLessThan(0.02);
+          });
+        }
+      },
+    );
+  }
+});

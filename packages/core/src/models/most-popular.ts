@@ -1,0 +1,24 @@
+import type { Dataset } from "../dataset/types.js";
+import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { rankScores } from "./rank-scores.js";
+
+/** Recommends to everybody what most training users took. The floor under every other model. */
+export class MostPopular implements Model {
+  readonly name = "most-popular";
+  readonly itemCount: number;
+  readonly #popularity: Uint32Array;
+
+  /** @param popularity [N + 1] training events of each dense id; entry 0 is padding */
+  constructor(popularity: Uint32Array) {
+    this.#popularity = popularity;
+    this.itemCount = popularity.length - 1;
+  }
+
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    return rankScores(this.itemCount, histories, options, (_, scores) => scores.set(this.#popularity.subarray(1)));
+  }
+}
+
+export function fitMostPopular(dataset: Dataset): MostPopular {
+  return new MostPopular(dataset.catalog.popularity);
+}
