@@ -1,1 +1,7 @@
 export {};
+export * from "./planted/planted-data.js";
+export * from "./config.js";
+export * from "./evaluation/diagnostics.js";
+export * from "./evaluation/evaluate.js";
+export * from "./evaluation/leakage.js";
+export * from "./training/train.js";

@@ -113,7 +113,11 @@ export function alignInterests(
     tf.reshape(tf.matMul(shares, pooled), [size, positions, count, dim]),
     tf.add(tf.expandDims(mass, -1), 1e-6),
   ) as tf.Tensor4D;
-  const backed = tf.expandDims(tf.cast(tf.greater(mass, MASS_EPSILON), "float32"), -1);
+  // Read off the tape: a comparison has no gradient, and tfjs refuses to differentiate past one.
+  const backed = tf.tensor(
+    mass.dataSync<"float32">().map((events) => (events > MASS_EPSILON ? 1 : 0)),
+    [size, positions, count, 1],
+  );
   const toSemantic = tf.sub(semantic, interests);
   if (shape.fusion === "gate") {
     const features = tf.concat([interests, semantic, tf.expandDims(tf.log1p(mass), -1)], -1);

@@ -1,0 +1,146 @@
+import type { History, InterestModel } from "@prismrec/core";
+
+/** Whether a model's interests are several, used, and moved by the clusters; means over users. */
+export interface ModelDiagnostics {
+  /** Mean pairwise cosine of a user's present interests: 1 = all the same. Absent with fewer than two interests. */
+  readonly interestCosine?: number;
+  /** Mean entropy of an interest's weights over the history, over log of its length: 1 = plain average. */
+  readonly attentionEntropy?: number;
+  /** Share of collaborative interests that win no item of any user's catalog-wide readout. */
+  readonly deadInterestRate: number;
+  /** Prior mass of collaborative interests (mixtures). */
+  readonly collaborativeMass?: number;
+  /** Prior mass of semantic interests (mixtures). */
+  readonly semanticMass?: number;
+  /** Semantic interests per user (mixtures). */
+  readonly semanticInterests?: number;
+  /** Entropy of the assignment of clusters to interests over ln K (aligned fusions): 1 = the alignment does nothing. */
+  readonly assignmentEntropy?: number;
+  /** Mean gate (`fusion: "gate"`). */
+  readonly gate?: number;
+}
+
+const BATCH = 128;
+
+/** @param histories what the model is to read; those without events are passed over */
+export function diagnose(model: InterestModel, histories: readonly History[]): ModelDiagnostics {
+  const cosine = new Mean();
+  const attention = new Mean();
+  const collaborative = new Mean();
+  const semantic = new Mean();
+  const present = new Mean();
+  const assignment = new Mean();
+  const gate = new Mean();
+  const wins = new Map<number, number>();
+  const read = histories.filter(({ items }) => items.length > 0);
+  for (let start = 0; start < read.length; start += BATCH) {
+    const part = read.slice(start, start + BATCH);
+    const { interests, diagnostics } = model.inspect(part);
+    const { count, clusters, offsets } = interests;
+    for (let b = 0; b < part.length; b++) {
+      const here = Array.from({ length: count }, (_, j) => b * count + j).filter((row) => offsets[row]! > -Infinity);
+      cosine.add(pairwiseCosine(interests.vectors.data, model.dim, here));
+      const own = here.filter((row) => clusters[row] === -1);
+      const length = interests.attention!.length / (part.length * count);
+      const events = Math.min(part[b]!.items.length, model.maxHistory);
+      for (const row of own) attention.add(relativeEntropy(interests.attention!, row * length, events));
+      const winner = strongest(model, interests.vectors.data, offsets, here);
+      for (const row of own) wins.set(row % count, (wins.get(row % count) ?? 0) + (winner.has(row) ? 1 : 0));
+      if (here.length > 0 && here.some((row) => offsets[row] !== 0)) {
+        const mass = own.reduce((sum, row) => sum + Math.exp(offsets[row]!), 0);
+        collaborative.add(mass);
+        semantic.add(1 - mass);
+        present.add(here.length - own.length);
+      }
+    }
+    const { assignment: shares } = diagnostics;
+    if (shares !== undefined) {
+      for (let at = 0; at < shares.length; at += count) assignment.add(relativeEntropy(shares, at, count));
+    }
+    diagnostics.gate?.forEach((value) => {
+      if (value > 0) gate.add(value);
+    });
+  }
+  const dead = [...wins.values()].filter((won) => won === 0).length;
+  return {
+    ...optional("interestCosine", cosine),
+    ...optional("attentionEntropy", attention),
+    deadInterestRate: wins.size === 0 ? 0 : dead / wins.size,
+    ...optional("collaborativeMass", collaborative),
+    ...optional("semanticMass", semantic),
+    ...optional("semanticInterests", present),
+    ...optional("assignmentEntropy", assignment),
+    ...optional("gate", gate),
+  };
+}
+
+class Mean {
+  #sum = 0;
+  #count = 0;
+
+  add(value: number | undefined): void {
+    if (value === undefined) return;
+    this.#sum += value;
+    this.#count++;
+  }
+
+  get value(): number | undefined {
+    return this.#count === 0 ? undefined : this.#sum / this.#count;
+  }
+}
+
+function optional<K extends string>(key: K, mean: Mean): { [key in K]?: number } {
+  const result: { [key in K]?: number } = {};
+  if (mean.value !== undefined) result[key] = mean.value;
+  return result;
+}
+
+function pairwiseCosine(vectors: Float32Array, dim: number, rows: readonly number[]): number | undefined {
+  if (rows.length < 2) return undefined;
+  // The squared length of the sum of unit vectors holds every pair twice and every vector once.
+  const sum = new Float64Array(dim);
+  for (const row of rows) {
+    let squared = 0;
+    for (let c = 0; c < dim; c++) squared += vectors[row * dim + c]! ** 2;
+    const scale = squared > 0 ? 1 / Math.sqrt(squared) : 0;
+    for (let c = 0; c < dim; c++) sum[c]! += vectors[row * dim + c]! * scale;
+  }
+  const total = sum.reduce((all, value) => all + value * value, 0);
+  return (total - rows.length) / (rows.length * (rows.length - 1));
+}
+
+/** Entropy of `length` weights, scaled to sum 1, over log(length); undefined where nothing weighs or there is no choice. */
+function relativeEntropy(weights: Float32Array, start: number, length: number): number | undefined {
+  if (length < 2) return undefined;
+  const own = weights.subarray(start, start + length);
+  const sum = own.reduce((total, weight) => total + weight, 0);
+  if (sum === 0) return undefined;
+  let entropy = 0;
+  for (const weight of own) if (weight > 0) entropy -= (weight / sum) * Math.log(weight / sum);
+  return entropy / Math.log(length);
+}
+
+/** The rows that are the largest term of the readout for at least one item. */
+function strongest(
+  model: InterestModel,
+  vectors: Float32Array,
+  offsets: Float32Array,
+  rows: readonly number[],
+): ReadonlySet<number> {
+  const items = model.itemVectors();
+  const won = new Set<number>();
+  for (let i = 0; i < items.rows && won.size < rows.length; i++) {
+    let best = -1;
+    let highest = Number.NEGATIVE_INFINITY;
+    for (const row of rows) {
+      let score = offsets[row]!;
+      for (let c = 0; c < items.cols; c++) score += vectors[row * items.cols + c]! * items.data[i * items.cols + c]!;
+      if (score > highest) {
+        highest = score;
+        best = row;
+      }
+    }
+    won.add(best);
+  }
+  return won;
+}

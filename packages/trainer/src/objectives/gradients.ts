@@ -1,0 +1,104 @@
+import {
+  type DropoutSource,
+  gatherEmbedded,
+  type InterestNetwork,
+  type Matrix,
+  type NetworkOutput,
+  type ParameterSet,
+  type SequenceBatch,
+  tf,
+  withScope,
+} from "@prismrec/core";
+import type { RowContribution } from "../training/trainable.js";
+
+/** A loss with its gradients on values that the network made, computed outside of tfjs. */
+export interface ExternalLoss {
+  readonly loss: number;
+  /** One array per tensor handed to `externalLoss`, as long as it. */
+  readonly gradients: readonly Float32Array[];
+}
+
+/**
+ * Puts a loss that brings its own gradients on tfjs's tape.
+ *
+ * @param compute reads the tensors' values; called once, in the forward pass
+ * @returns a scalar
+ */
+export function externalLoss(
+  tensors: readonly tf.Tensor[],
+  compute: (values: readonly Float32Array[]) => ExternalLoss,
+): tf.Scalar {
+  const op = tf.customGrad((...inputs) => {
+    const given = inputs.filter((input): input is tf.Tensor => input instanceof tf.Tensor);
+    const { loss, gradients } = compute(given.map((tensor) => tensor.dataSync<"float32">()));
+    const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
+      const factor = dy.dataSync()[0]!;
+      return gradients.map((gradient, i) => {
+        const scaled = factor === 1 ? gradient : gradient.map((value) => value * factor);
+        return tf.tensor(scaled, tensors[i]!.shape, "float32");
+      });
+    };
+    return { value: tf.scalar(loss), gradFunc };
+  });
+  return op(...tensors) as tf.Scalar;
+}
+
+export interface NetworkGradients {
+  readonly loss: number;
+  /** By parameter name; parameters the batch did not reach are absent. */
+  readonly network: ReadonlyMap<string, Float32Array>;
+  /** With respect to the item rows of the batch's events. */
+  readonly embedded: RowContribution;
+}
+
+/**
+ * One forward and backward pass: gathers the item rows of the batch, runs the network, lets `loss` turn its output into
+ * a scalar, and differentiates with respect to the parameters and those rows.
+ */
+export function differentiate(
+  network: InterestNetwork,
+  parameters: ParameterSet,
+  items: Matrix,
+  batch: SequenceBatch,
+  drop: DropoutSource | undefined,
+  loss: (output: NetworkOutput, embedded: tf.Tensor3D) => tf.Scalar,
+): NetworkGradients {
+  return withScope(() => {
+    const tensors = parameters.tensors();
+    const names = Object.keys(tensors);
+    const rows = gatherEmbedded(batch, items.data, items.cols);
+    const embedded = tf.tensor(rows, [batch.size, batch.length, items.cols], "float32") as tf.Tensor3D;
+    const { value, grads } = tf
+      .engine()
+      .gradients(
+        () => loss(network.forward(tensors, embedded, batch, drop), embedded),
+        [embedded, ...Object.values(tensors)],
+        undefined,
+        true,
+      );
+    const reached = new Map<string, Float32Array>();
+    for (const [i, name] of names.entries()) {
+      const gradient = grads[i + 1];
+      if (gradient != null) reached.set(name, gradient.dataSync<"float32">().slice());
+    }
+    return {
+      loss: value.dataSync()[0]!,
+      network: reached,
+      embedded: eventRows(batch, grads[0]!.dataSync<"float32">(), items.cols),
+    };
+  });
+}
+
+/** The rows of events, without padding; copies. */
+function eventRows({ items }: SequenceBatch, gradient: Float32Array, dim: number): RowContribution {
+  const ids = items.filter((id) => id > 0);
+  const data = new Float32Array(ids.length * dim);
+  let at = 0;
+  for (let i = 0; i < items.length; i++) {
+    if (items[i] === 0) continue;
+    ids[at] = items[i]! - 1;
+    data.set(gradient.subarray(i * dim, (i + 1) * dim), at * dim);
+    at++;
+  }
+  return { ids, data };
+}

@@ -1,0 +1,189 @@
+import {
+  type CrowdSet,
+  contrastiveLossSync,
+  type InterestNetwork,
+  type NetworkOutput,
+  type Random,
+  type SampledCandidates,
+  softmaxLossSync,
+  tf,
+} from "@prismrec/core";
+import type { SequenceTrainingConfig } from "../config.js";
+import type { Objective, StepResult } from "../training/objective.js";
+import { dropoutSeeds, type RunSeeds } from "../training/seeds.js";
+import {
+  epochBatches,
+  type PredictionBatch,
+  packPredictions,
+  type SequenceSampling,
+} from "../training/sequence-batches.js";
+import type { TrainingSequences } from "../training/sequences.js";
+import { addRows, mergeRows, type RowContribution, type StepGradients, type Trainable } from "../training/trainable.js";
+import { crowdContrast } from "./crowd-contrast.js";
+import { differentiate, externalLoss } from "./gradients.js";
+import { LogUniformSampler } from "./log-uniform.js";
+
+const MASS_EPSILON = 1e-4;
+
+/**
+ * Recipe V's objective: random positions of every sequence predict their next items, `mean -log p` under a softmax over
+ * the catalog (or over log-uniform candidates, beyond `fullSoftmaxItems`), beside the contrast of synthesized users and,
+ * for aligned fusions, of semantic and collaborative interests.
+ */
+export class NextItemsObjective implements Objective {
+  readonly #sampling: SequenceSampling;
+  readonly #sampler: LogUniformSampler | undefined;
+  #batches: Uint32Array[] = [];
+  #ramp = 0;
+
+  constructor(
+    private readonly config: SequenceTrainingConfig,
+    private readonly network: InterestNetwork,
+    private readonly trainable: Trainable,
+    private readonly sequences: TrainingSequences,
+    private readonly crowd: CrowdSet | undefined,
+    private readonly seeds: RunSeeds,
+  ) {
+    this.#sampling = {
+      batchSize: config.batchSize,
+      maxHistory: network.maxHistory,
+      maxClusters: network.maxClusters,
+      positions: config.positions,
+      targets: config.targets,
+      semanticDropout: config.semanticDropout,
+    };
+    const itemCount = trainable.items.rows;
+    this.#sampler = itemCount > config.fullSoftmaxItems ? new LogUniformSampler(itemCount) : undefined;
+  }
+
+  beginEpoch(epoch: number): { readonly steps: number } {
+    this.#batches = epochBatches(this.sequences, this.#sampling, this.seeds.epoch(epoch));
+    const { warmup, ramp } = this.config.crowd;
+    this.#ramp = Math.min(1, Math.max(0, epoch - warmup) / ramp);
+    return { steps: this.#batches.length };
+  }
+
+  step(index: number, step: number): StepResult {
+    const { config, trainable } = this;
+    const { items, bias } = trainable;
+    const random = this.seeds.step(step);
+    const packed = packPredictions(this.sequences, this.#batches[index]!, this.#sampling, items.rows, random);
+    const parts: Record<string, number> = {};
+    let itemGradient: RowContribution = { ids: new Uint32Array(0), data: new Float32Array(0) };
+    let biasGradient: Float32Array | undefined;
+    const sampled = this.#candidates(packed, random);
+    const drop = config.dropout > 0 ? { rate: config.dropout, seed: dropoutSeeds(random) } : undefined;
+    const { loss, network, embedded } = differentiate(
+      this.network,
+      trainable.parameters,
+      items,
+      packed.batch,
+      drop,
+      (output) => {
+        const count = output.vectors.shape[2];
+        const tensors = output.offsets === undefined ? [output.vectors] : [output.vectors, output.offsets];
+        const prediction = externalLoss(tensors, ([vectors, offsets]) => {
+          const result = softmaxLossSync({
+            interests: { data: vectors!, rows: packed.targets.rows * count, cols: items.cols },
+            interestsPerRow: count,
+            ...(offsets === undefined ? {} : { offsets }),
+            items,
+            ...(bias === undefined ? {} : { itemBias: bias }),
+            targets: packed.targets,
+            ...(config.maskPrefix ? { mask: packed.prefix } : {}),
+            readout: this.network.readout,
+            ...(sampled === undefined ? {} : { sampled }),
+          });
+          parts.prediction = result.loss;
+          itemGradient = { ids: result.gradients.itemIds ?? new Uint32Array(0), data: result.gradients.items };
+          biasGradient = result.gradients.itemBias;
+          return {
+            loss: result.loss,
+            gradients: [result.gradients.interests, result.gradients.offsets].slice(0, tensors.length),
+          };
+        });
+        return this.#withAlignment(prediction, output, parts);
+      },
+    );
+    const contributions = [embedded];
+    let total = loss;
+    if (this.crowd !== undefined && config.crowd.weight > 0 && this.#ramp > 0) {
+      const weight = config.crowd.weight * this.#ramp;
+      const contrast = crowdContrast(this.crowd, items, config.crowd, weight, random);
+      parts.crowd = contrast.loss;
+      total += weight * contrast.loss;
+      contributions.push(contrast.gradient);
+    }
+    return { loss: total, parts, gradients: this.#gather(network, itemGradient, contributions, biasGradient, sampled) };
+  }
+
+  #gather(
+    network: ReadonlyMap<string, Float32Array>,
+    fromLoss: RowContribution,
+    others: readonly RowContribution[],
+    bias: Float32Array | undefined,
+    sampled: SampledCandidates | undefined,
+  ): StepGradients {
+    const { items, bias: itemBias } = this.trainable;
+    const withBias = itemBias !== undefined && bias !== undefined;
+    if (sampled === undefined) {
+      addRows({ data: fromLoss.data, rows: items.rows, cols: items.cols }, others);
+      return { network, items: { data: fromLoss.data }, ...(withBias ? { bias } : {}) };
+    }
+    const merged = mergeRows(items.cols, [fromLoss, ...others]);
+    if (!withBias) return { network, items: merged };
+    const place = new Map(Array.from(merged.rows, (row, i) => [row, i]));
+    const mergedBias = new Float32Array(merged.rows.length);
+    fromLoss.ids.forEach((row, i) => {
+      mergedBias[place.get(row)!] = bias[i]!;
+    });
+    return { network, items: merged, bias: mergedBias };
+  }
+
+  #candidates({ targets }: PredictionBatch, random: Random): SampledCandidates | undefined {
+    if (this.#sampler === undefined) return undefined;
+    return this.#sampler.draw(this.config.negatives, targets.indices, random);
+  }
+
+  /** Adds the contrast of each backed semantic side with the collaborative interest it was fused into. */
+  #withAlignment(prediction: tf.Scalar, output: NetworkOutput, parts: Record<string, number>): tf.Scalar {
+    const { weight, temperature } = this.config.alignment;
+    const { alignment } = output;
+    if (alignment === undefined || weight === 0 || this.#ramp === 0) return prediction;
+    const mass = alignment.mass.dataSync<"float32">();
+    const rows = Array.from(mass.keys()).filter((i) => mass[i]! > MASS_EPSILON && output.present[i] === 1);
+    if (rows.length < 2) return prediction;
+    const dim = alignment.semantic.shape[3];
+    const contrast = externalLoss([alignment.semantic, alignment.collaborativeVectors], ([semantic, collaborative]) => {
+      const result = contrastiveLossSync({
+        kind: "info-nce",
+        queries: { data: pick(semantic!, rows, dim), rows: rows.length, cols: dim },
+        positives: { data: pick(collaborative!, rows, dim), rows: rows.length, cols: dim },
+        similarity: "cosine",
+        temperature,
+        direction: "symmetric",
+      });
+      parts.alignment = result.loss;
+      return {
+        loss: result.loss,
+        gradients: [
+          spread(result.gradients.queries, rows, dim, semantic!.length),
+          spread(result.gradients.positives, rows, dim, collaborative!.length),
+        ],
+      };
+    });
+    return tf.add(prediction, tf.mul(contrast, weight * this.#ramp)) as tf.Scalar;
+  }
+}
+
+function pick(values: Float32Array, rows: readonly number[], dim: number): Float32Array {
+  const picked = new Float32Array(rows.length * dim);
+  for (const [i, row] of rows.entries()) picked.set(values.subarray(row * dim, (row + 1) * dim), i * dim);
+  return picked;
+}
+
+function spread(values: Float32Array, rows: readonly number[], dim: number, length: number): Float32Array {
+  const whole = new Float32Array(length);
+  for (const [i, row] of rows.entries()) whole.set(values.subarray(i * dim, (i + 1) * dim), row * dim);
+  return whole;
+}

@@ -1,0 +1,50 @@
+import { cooccurrence, createRandom, type Matrix, ppmi, truncatedSvd } from "@prismrec/core";
+import type { TrainingSequences } from "./sequences.js";
+
+/**
+ * Item vectors from who was consumed together: U sqrt(S) of the PPMI of training co-occurrence, each pair of a sequence
+ * weighing one over its length, rows scaled to mean norm 1. Uses training sequences alone.
+ *
+ * @returns [itemCount, dim]; items without a training event are zero
+ */
+export function svdItems(sequences: TrainingSequences, itemCount: number, dim: number, seed: number): Matrix {
+  const counts = cooccurrence(
+    {
+      indptr: sequences.indptr,
+      indices: sequences.items.map((id) => id - 1),
+      rows: sequences.count,
+      cols: itemCount,
+    },
+    { pairWeight: "inverse-length" },
+  );
+  const { u, singularValues } = truncatedSvd(ppmi(counts), Math.min(dim, itemCount), { seed });
+  const data = new Float32Array(itemCount * dim);
+  let norms = 0;
+  for (let i = 0; i < itemCount; i++) {
+    let squared = 0;
+    for (let c = 0; c < u.cols; c++) {
+      const value = u.data[i * u.cols + c]! * Math.sqrt(singularValues[c]!);
+      data[i * dim + c] = value;
+      squared += value * value;
+    }
+    norms += Math.sqrt(squared);
+  }
+  const scale = norms > 0 ? itemCount / norms : 1;
+  for (let i = 0; i < data.length; i++) data[i] = data[i]! * scale;
+  return { data, rows: itemCount, cols: dim };
+}
+
+/** N(0, 1 / sqrt(dim)): rows of norm about 1. */
+export function randomItems(itemCount: number, dim: number, seed: number): Matrix {
+  const random = createRandom(seed, "items");
+  const data = new Float32Array(itemCount * dim);
+  for (let i = 0; i < data.length; i++) data[i] = random.normal() / Math.sqrt(dim);
+  return { data, rows: itemCount, cols: dim };
+}
+
+/** log(count + 1) less its value at the mean count: where a learned popularity bias starts. */
+export function popularityBias(popularity: Uint32Array): Float32Array {
+  const counts = popularity.subarray(1);
+  const mean = counts.reduce((sum, count) => sum + count, 0) / Math.max(1, counts.length);
+  return Float32Array.from(counts, (count) => Math.log(count + 1) - Math.log(mean + 1));
+}

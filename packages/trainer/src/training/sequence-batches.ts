@@ -1,0 +1,122 @@
+import type { CsrMatrix, Random, SequenceBatch } from "@prismrec/core";
+import type { TrainingSequences } from "./sequences.js";
+
+export interface SequenceSampling {
+  readonly batchSize: number;
+  readonly maxHistory: number;
+  readonly maxClusters: number;
+  /** P */
+  readonly positions: number;
+  /** G */
+  readonly targets: number;
+  readonly semanticDropout: number;
+}
+
+/** One step's worth of predictions: row b * P + p of the matrices belongs to position p of user b. */
+export interface PredictionBatch {
+  readonly batch: SequenceBatch;
+  /** [B * P, N] the next items of each position, columns are dense ids minus one. */
+  readonly targets: CsrMatrix;
+  /** [B * P, N] what each position has seen. */
+  readonly prefix: CsrMatrix;
+}
+
+const LENGTH_JITTER = 8;
+
+/**
+ * The users of every step of an epoch: each once, batches of similar length (so that little is padded) in random order.
+ */
+export function epochBatches(sequences: TrainingSequences, sampling: SequenceSampling, random: Random): Uint32Array[] {
+  const { count, indptr } = sequences;
+  const { batchSize, maxHistory } = sampling;
+  const users = random.shuffle(Uint32Array.from({ length: count }, (_, user) => user));
+  const key = new Float64Array(count);
+  for (const user of users) {
+    const cut = random.integer(1, indptr[user + 1]! - indptr[user]!);
+    key[user] = Math.min(cut, maxHistory) + random.uniform() * LENGTH_JITTER;
+  }
+  users.sort((a, b) => key[a]! - key[b]!);
+  const batches: Uint32Array[] = [];
+  for (let start = 0; start < count; start += batchSize) batches.push(users.subarray(start, start + batchSize));
+  return random.shuffle(batches);
+}
+
+/**
+ * Packs the sequences of a step, newest event first: each is cut before its last event (a longer one than the model reads
+ * at a random place), and up to P random positions of what is left each predict the G items that follow.
+ *
+ * @param itemCount N
+ */
+export function packPredictions(
+  sequences: TrainingSequences,
+  users: Uint32Array,
+  sampling: SequenceSampling,
+  itemCount: number,
+  random: Random,
+): PredictionBatch {
+  const { maxHistory, maxClusters, positions: positionCount, targets: horizon } = sampling;
+  const size = users.length;
+  const ends = new Uint32Array(size);
+  const lengths = new Uint32Array(size);
+  for (let b = 0; b < size; b++) {
+    const total = sequences.indptr[users[b]! + 1]! - sequences.indptr[users[b]!]!;
+    const end = total > maxHistory + 1 ? random.integer(2, total) : total - 1;
+    ends[b] = end;
+    lengths[b] = Math.min(end, maxHistory);
+  }
+  const length = lengths.reduce((longest, own) => Math.max(longest, own), 1);
+  const items = new Uint32Array(size * length);
+  const clusters = new Int16Array(size * length).fill(-1);
+  const positions = new Int32Array(size * positionCount).fill(-1);
+  const rows = size * positionCount;
+  const targetIndptr = new Uint32Array(rows + 1);
+  const targetIndices: number[] = [];
+  const prefixIndptr = new Uint32Array(rows + 1);
+  const prefixIndices: number[] = [];
+  let clusterCount = 0;
+  for (let b = 0; b < size; b++) {
+    const first = sequences.indptr[users[b]!]!;
+    const last = sequences.indptr[users[b]! + 1]!;
+    const newest = first + ends[b]! - 1;
+    const own = lengths[b]!;
+    const semantic = sampling.semanticDropout === 0 || random.uniform() >= sampling.semanticDropout;
+    for (let t = 0; t < own; t++) {
+      items[b * length + t] = sequences.items[newest - t]!;
+      const cluster = sequences.clusters[newest - t]!;
+      if (!semantic || cluster < 0 || cluster >= maxClusters) continue;
+      clusters[b * length + t] = cluster;
+      clusterCount = Math.max(clusterCount, cluster + 1);
+    }
+    const chosen = choose(own, positionCount, random);
+    for (let p = 0; p < positionCount; p++) {
+      const row = b * positionCount + p;
+      if (p < chosen.length) {
+        const t = chosen[p]!;
+        positions[row] = t;
+        const from = newest - t + 1;
+        for (let i = from; i < Math.min(from + horizon, last); i++) targetIndices.push(sequences.items[i]! - 1);
+        for (let i = t; i < own; i++) prefixIndices.push(items[b * length + i]! - 1);
+      }
+      targetIndptr[row + 1] = targetIndices.length;
+      prefixIndptr[row + 1] = prefixIndices.length;
+    }
+  }
+  return {
+    batch: { size, length, items, lengths, clusters, clusterCount, positionCount, positions },
+    targets: { indptr: targetIndptr, indices: Uint32Array.from(targetIndices), rows, cols: itemCount },
+    prefix: { indptr: prefixIndptr, indices: Uint32Array.from(prefixIndices), rows, cols: itemCount },
+  };
+}
+
+/** Up to `count` distinct integers of 0..limit - 1 in random order. */
+function choose(limit: number, count: number, random: Random): Uint32Array {
+  const all = Uint32Array.from({ length: limit }, (_, i) => i);
+  const wanted = Math.min(limit, count);
+  for (let i = 0; i < wanted; i++) {
+    const j = random.integer(i, limit);
+    const moved = all[i]!;
+    all[i] = all[j]!;
+    all[j] = moved;
+  }
+  return all.subarray(0, wanted);
+}

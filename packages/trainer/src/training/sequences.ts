@@ -1,0 +1,55 @@
+import { type Dataset, type PartitionTable, PrismrecError } from "@prismrec/core";
+
+/** Training sequences with the semantic cluster of each event: row r holds `items[indptr[r] .. indptr[r + 1])`. */
+export interface TrainingSequences {
+  readonly count: number;
+  readonly indptr: Uint32Array;
+  /** dense item ids, oldest first */
+  readonly items: Uint32Array;
+  /** -1: none */
+  readonly clusters: Int16Array;
+}
+
+/**
+ * What may be learned from: the leading `ends[r]` events of each training user. Sequences of one event have nothing to
+ * predict and are left out.
+ *
+ * @throws PrismrecError DATA_EMPTY; SHAPE_MISMATCH where the partition table belongs to another split
+ */
+export function trainingSequences(dataset: Dataset, partition?: PartitionTable): TrainingSequences {
+  const { log, split } = dataset;
+  const { users, ends } = split.train;
+  checkPartition(partition, ends, "train");
+  const rows = Array.from(users.keys()).filter((r) => ends[r]! >= 2);
+  const indptr = new Uint32Array(rows.length + 1);
+  for (const [i, r] of rows.entries()) indptr[i + 1] = indptr[i]! + ends[r]!;
+  if (rows.length === 0) {
+    throw new PrismrecError("DATA_EMPTY", "no training user has two events", {
+      hint: "Import more data or lower the k-core.",
+    });
+  }
+  const items = new Uint32Array(indptr[rows.length]!);
+  const clusters = new Int16Array(items.length).fill(-1);
+  for (const [i, r] of rows.entries()) {
+    const from = log.indptr[users[r]!]!;
+    items.set(log.items.subarray(from, from + ends[r]!), indptr[i]!);
+    if (partition !== undefined) {
+      clusters.set(partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!), indptr[i]!);
+    }
+  }
+  return { count: rows.length, indptr, items, clusters };
+}
+
+/** @throws PrismrecError SHAPE_MISMATCH unless row r of the table has `lengths[r]` entries */
+export function checkPartition(table: PartitionTable | undefined, lengths: Uint32Array, part: string): void {
+  if (table === undefined) return;
+  const fits =
+    table.indptr.length === lengths.length + 1 &&
+    lengths.every((length, r) => table.indptr[r + 1]! - table.indptr[r]! === length);
+  if (fits) return;
+  throw new PrismrecError("SHAPE_MISMATCH", `the ${part} partitions do not belong to this split`, {
+    expected: `${lengths.length} rows, each as long as the user's visible history`,
+    received: `${table.indptr.length - 1} rows`,
+    hint: "Cluster again with the dataset as it is now.",
+  });
+}

@@ -1,0 +1,385 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Checkpoint,
+  type CrowdSet,
+  catalogFingerprint,
+  createNetwork,
+  type Dataset,
+  hashJson,
+  InterestModel,
+  type InterestNetwork,
+  isPrismrecError,
+  listCheckpoints,
+  ParameterSet,
+  type Partitions,
+  PrismrecError,
+  readCheckpoint,
+  type StoredTensor,
+  saveModel,
+  useTensorBackend,
+  writeCheckpoint,
+  yieldToEventLoop,
+} from "@prismrec/core";
+import { z } from "zod";
+import { isSequenceTraining, type TrainConfig } from "../config.js";
+import { evaluate } from "../evaluation/evaluate.js";
+import { checkNoLeakage } from "../evaluation/leakage.js";
+import { BestInterestObjective } from "../objectives/best-interest.js";
+import { NextItemsObjective } from "../objectives/next-items.js";
+import { popularityBias, randomItems, svdItems } from "./initial-items.js";
+import type { Objective } from "./objective.js";
+import { RunSeeds } from "./seeds.js";
+import { type TrainingSequences, trainingSequences } from "./sequences.js";
+import { Trainable } from "./trainable.js";
+
+export interface TrainInput {
+  readonly dataset: Dataset;
+  /** Semantic clusters of every user's visible events; absent: no semantic side. */
+  readonly partitions?: Partitions;
+  /** Synthesized users with their clusters; absent: no crowd contrast. */
+  readonly crowd?: CrowdSet;
+}
+
+export interface TrainOptions {
+  /** Folder of the run: `checkpoints/<step>` while it trains, `model` at the end. */
+  readonly dir: string;
+  /** Go on from the newest checkpoint in `dir`, where there is one; default true. */
+  readonly resume?: boolean;
+  /** An abort finishes the step, writes a checkpoint and resolves with `stoppedBy: "signal"`. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TrainEvent) => void;
+}
+
+export type TrainEvent =
+  | { readonly type: "start"; readonly epoch: number; readonly step: number; readonly resumed: boolean }
+  | {
+      readonly type: "step";
+      readonly epoch: number;
+      readonly step: number;
+      /** Steps of the epoch done, and to do. */
+      readonly done: number;
+      readonly total: number;
+      readonly loss: number;
+    }
+  | ({ readonly type: "epoch"; readonly seconds: number } & EpochRecord)
+  | { readonly type: "checkpoint"; readonly step: number; readonly path: string };
+
+/** One line of the learning curve. */
+export interface EpochRecord {
+  readonly epoch: number;
+  readonly step: number;
+  readonly loss: number;
+  /** Mean of each term of the loss. */
+  readonly parts: Readonly<Record<string, number>>;
+  /** Validation metrics, fractions. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Largest gradient norm of the epoch, before clipping. */
+  readonly gradientNorm: number;
+  /** True where this epoch is the best so far. */
+  readonly best: boolean;
+}
+
+export interface TrainResult {
+  /** The best model on validation so far. */
+  readonly model: InterestModel;
+  readonly stoppedBy: "patience" | "epochs" | "signal";
+  readonly bestEpoch: number;
+  readonly curve: readonly EpochRecord[];
+  readonly steps: number;
+}
+
+const VALIDATION_METRICS = ["recall@20", "ndcg@20", "recall@50", "ndcg@50"] as const;
+const KEPT_CHECKPOINTS = 2;
+
+const epochSchema = z.object({
+  epoch: z.int(),
+  step: z.int(),
+  loss: z.number(),
+  parts: z.record(z.string(), z.number()),
+  metrics: z.record(z.string(), z.number()),
+  gradientNorm: z.number(),
+  best: z.boolean(),
+});
+
+/** Where a run stands; with the tensors all that it takes to go on bit for bit. */
+const progressSchema = z.object({
+  inputs: z.string(),
+  dataset: z.string(),
+  catalog: z.string(),
+  /** Epoch in progress, counted from 1, and its steps done. */
+  epoch: z.int(),
+  done: z.int(),
+  step: z.int(),
+  lossSum: z.number(),
+  partSums: z.record(z.string(), z.number()),
+  gradientNorm: z.number(),
+  bestEpoch: z.int(),
+  bestValue: z.number(),
+  curve: z.array(epochSchema),
+});
+
+type Progress = z.infer<typeof progressSchema>;
+
+/**
+ * Trains a network until validation recall@50 + ndcg@50 has not improved for `patience` epochs, and stores the best model in
+ * `<dir>/model` (see `loadModel`). A checkpoint after every epoch, and on abort, holds everything: a resumed run gives the
+ * same bytes as one that was never stopped.
+ *
+ * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
+ *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
+ *   for a checkpoint that is cut short
+ */
+export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
+  const { dataset } = input;
+  checkNoLeakage(dataset, input.partitions, input.crowd);
+  await useTensorBackend();
+  const run = new TrainingRun(input, config, options);
+  await run.resume();
+  return run.loop();
+}
+
+class TrainingRun {
+  readonly #input: TrainInput;
+  readonly #config: TrainConfig;
+  readonly #options: TrainOptions;
+  readonly #network: InterestNetwork;
+  readonly #trainable: Trainable;
+  readonly #objective: Objective;
+  readonly #identity: { readonly inputs: string; readonly dataset: string; readonly catalog: string };
+  #progress: Progress;
+  #best: ReadonlyMap<string, StoredTensor>;
+
+  constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
+    const { dataset, partitions, crowd } = input;
+    this.#input = input;
+    this.#config = config;
+    this.#options = options;
+    this.#network = createNetwork(config.network);
+    const sequences = trainingSequences(dataset, partitions?.train);
+    const seeds = new RunSeeds(config.seed);
+    this.#trainable = new Trainable(
+      this.#network,
+      initialItems(sequences, dataset, config, this.#network.dim),
+      this.#network.hasItemBias ? popularityBias(dataset.catalog.popularity) : undefined,
+      seeds.initial(),
+    );
+    this.#objective = isSequenceTraining(config)
+      ? new NextItemsObjective(config, this.#network, this.#trainable, sequences, crowd, seeds)
+      : new BestInterestObjective(config, this.#network, this.#trainable, sequences, seeds);
+    this.#identity = {
+      inputs: hashJson({
+        config,
+        dataset: dataset.fingerprint,
+        partitions: partitions?.train.fingerprint ?? null,
+        crowd: crowd?.fingerprint ?? null,
+      }),
+      dataset: dataset.fingerprint,
+      catalog: catalogFingerprint(dataset.catalog),
+    };
+    this.#progress = {
+      ...this.#identity,
+      epoch: 1,
+      done: 0,
+      step: 0,
+      lossSum: 0,
+      partSums: {},
+      gradientNorm: 0,
+      bestEpoch: 0,
+      bestValue: -1,
+      curve: [],
+    };
+    this.#best = new Map();
+  }
+
+  get #checkpoints(): string {
+    return join(this.#options.dir, "checkpoints");
+  }
+
+  async resume(): Promise<void> {
+    const found = await listCheckpoints(this.#checkpoints);
+    const newest = found.at(-1);
+    const resumed = newest !== undefined && this.#options.resume !== false;
+    if (resumed) {
+      const checkpoint = await this.#read(newest.path, found.at(-2)?.path);
+      const updates = checkpoint.content.step;
+      this.#trainable.restore(checkpoint.tensors, updates);
+      this.#progress = checkpoint.content;
+      this.#best = new Map(
+        [...checkpoint.tensors].flatMap(([name, tensor]) =>
+          name.startsWith("best/") ? [[name.slice("best/".length), tensor] as const] : [],
+        ),
+      );
+    } else if (newest !== undefined) {
+      await rm(this.#checkpoints, { recursive: true });
+    }
+    this.#options.onEvent?.({ type: "start", epoch: this.#progress.epoch, step: this.#progress.step, resumed });
+  }
+
+  async #read(path: string, former: string | undefined): Promise<Checkpoint & { readonly content: Progress }> {
+    let checkpoint: Checkpoint;
+    try {
+      checkpoint = await readCheckpoint(path, "training");
+    } catch (error) {
+      if (!isPrismrecError(error) || error.code === "CHECKPOINT_INCOMPATIBLE") throw error;
+      throw new PrismrecError("DATA_FORMAT", error.message, {
+        ...(error.expected === undefined ? {} : { expected: error.expected }),
+        ...(error.received === undefined ? {} : { received: error.received }),
+        hint:
+          former === undefined
+            ? `Remove ${path} and train again.`
+            : `Remove ${path} to go on from the checkpoint before it, ${former}.`,
+        cause: error,
+      });
+    }
+    const parsed = progressSchema.safeParse(checkpoint.content);
+    if (!parsed.success) {
+      throw new PrismrecError("DATA_FORMAT", `the manifest in ${path} does not describe a training run`, {
+        received: z.prettifyError(parsed.error),
+      });
+    }
+    const content = parsed.data;
+    const { dataset, catalog, inputs } = this.#identity;
+    if (content.dataset !== dataset || content.catalog !== catalog || content.inputs !== inputs) {
+      const what = content.dataset !== dataset || content.catalog !== catalog ? "dataset" : "configuration";
+      throw new PrismrecError("CHECKPOINT_INCOMPATIBLE", `the checkpoint in ${path} belongs to another ${what}`, {
+        expected: what === "dataset" ? dataset : inputs,
+        received: what === "dataset" ? content.dataset : content.inputs,
+        hint: "Train into another folder, or start over with resume: false.",
+      });
+    }
+    return { ...checkpoint, content };
+  }
+
+  async loop(): Promise<TrainResult> {
+    for (;;) {
+      const progress = this.#progress;
+      const finished = this.#finished();
+      if (finished !== undefined) {
+        const model = this.#bestModel();
+        await saveModel(join(this.#options.dir, "model"), model, this.#config.network, this.#input.dataset.catalog, {
+          config: this.#config,
+          inputs: this.#identity.inputs,
+          bestEpoch: progress.bestEpoch,
+          epochs: progress.curve.length,
+          stoppedBy: finished,
+          curve: progress.curve,
+        });
+        return this.#result(model, finished);
+      }
+      const started = performance.now();
+      const { steps } = this.#objective.beginEpoch(progress.epoch);
+      while (progress.done < steps) {
+        this.#step(steps);
+        await yieldToEventLoop();
+        if (this.#options.signal?.aborted) {
+          await this.#checkpoint();
+          return this.#result(this.#bestModel(), "signal");
+        }
+      }
+      await this.#endEpoch(steps, started);
+      await this.#checkpoint();
+    }
+  }
+
+  #finished(): "patience" | "epochs" | undefined {
+    const { epochs, patience } = this.#config.stopping;
+    const { curve, bestEpoch } = this.#progress;
+    if (curve.length >= epochs) return "epochs";
+    return curve.length > 0 && curve.length - bestEpoch >= patience ? "patience" : undefined;
+  }
+
+  #step(steps: number): void {
+    const progress = this.#progress;
+    const { loss, parts, gradients } = this.#objective.step(progress.done, progress.step);
+    if (!Number.isFinite(loss)) throw this.#diverged(`a loss of ${loss}`);
+    const norm = this.#trainable.update(gradients, this.#config.optimizer);
+    progress.done++;
+    progress.step++;
+    progress.lossSum += loss;
+    progress.gradientNorm = Math.max(progress.gradientNorm, norm);
+    for (const [name, value] of Object.entries(parts)) {
+      progress.partSums[name] = (progress.partSums[name] ?? 0) + value;
+    }
+    const { epoch, step, done } = progress;
+    this.#options.onEvent?.({ type: "step", epoch, step, done, total: steps, loss });
+  }
+
+  #diverged(received: string): PrismrecError {
+    return new PrismrecError("TRAINING_DIVERGED", `training diverged in step ${this.#progress.step + 1}`, {
+      expected: "a finite loss",
+      received,
+      hint: "Lower optimizer.learningRate; the last checkpoint before this is kept.",
+    });
+  }
+
+  async #endEpoch(steps: number, started: number): Promise<void> {
+    const progress = this.#progress;
+    const partition = this.#input.partitions?.valid;
+    const { metrics } = await evaluate(this.#trainable.current(), this.#input.dataset, {
+      part: "valid",
+      metrics: VALIDATION_METRICS.filter((name) => Number(name.split("@")[1]) <= this.#trainable.items.rows),
+      diagnostics: false,
+      ...(partition === undefined ? {} : { partition }),
+    });
+    const value = (metrics["recall@50"] ?? metrics["recall@20"] ?? 0) + (metrics["ndcg@50"] ?? metrics["ndcg@20"] ?? 0);
+    const best = value > progress.bestValue;
+    if (best) {
+      progress.bestValue = value;
+      progress.bestEpoch = progress.epoch;
+      this.#best = new Map(this.#trainable.weights());
+    }
+    const record: EpochRecord = {
+      epoch: progress.epoch,
+      step: progress.step,
+      loss: progress.lossSum / steps,
+      parts: Object.fromEntries(Object.entries(progress.partSums).map(([name, sum]) => [name, sum / steps])),
+      metrics,
+      gradientNorm: progress.gradientNorm,
+      best,
+    };
+    progress.curve.push({ ...record, parts: { ...record.parts }, metrics: { ...record.metrics } });
+    progress.epoch++;
+    progress.done = 0;
+    progress.lossSum = 0;
+    progress.partSums = {};
+    progress.gradientNorm = 0;
+    this.#options.onEvent?.({ type: "epoch", seconds: (performance.now() - started) / 1000, ...record });
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { step } = this.#progress;
+    const path = join(this.#checkpoints, String(step).padStart(9, "0"));
+    const tensors = new Map(this.#trainable.tensors());
+    for (const [name, tensor] of this.#best) tensors.set(`best/${name}`, tensor);
+    await writeCheckpoint(path, { kind: "training", content: this.#progress, tensors });
+    const all = await listCheckpoints(this.#checkpoints);
+    for (const old of all.slice(0, -KEPT_CHECKPOINTS)) await rm(old.path, { recursive: true, force: true });
+    this.#options.onEvent?.({ type: "checkpoint", step, path });
+  }
+
+  #bestModel(): InterestModel {
+    if (this.#best.size === 0) return this.#trainable.snapshot();
+    const values = (name: string): Float32Array | undefined => {
+      const data = this.#best.get(name)?.data;
+      return data instanceof Float32Array ? data.slice() : undefined;
+    };
+    const parameters = ParameterSet.from(this.#network.specs(), (name) => values(`parameters/${name}`));
+    const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
+    const bias = values("item-bias");
+    return bias === undefined
+      ? new InterestModel(this.#network, parameters, items)
+      : new InterestModel(this.#network, parameters, items, bias);
+  }
+
+  #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
+    const { bestEpoch, curve, step } = this.#progress;
+    return { model, stoppedBy, bestEpoch, curve, steps: step };
+  }
+}
+
+function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
+  return isSequenceTraining(config) && config.initialItems === "svd"
+    ? svdItems(sequences, catalog.size, dim, config.seed)
+    : randomItems(catalog.size, dim, config.seed);
+}

@@ -1,0 +1,218 @@
+import {
+  type AdamState,
+  adam,
+  clipScale,
+  createAdamState,
+  createRowAdamState,
+  globalNorm,
+  InterestModel,
+  type InterestNetwork,
+  lazyAdam,
+  type Matrix,
+  ParameterSet,
+  PrismrecError,
+  type Random,
+  type RowAdamState,
+  type StoredTensor,
+  scatterAddRows,
+  uniqueRows,
+} from "@prismrec/core";
+
+export interface OptimizerSettings {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly clipNorm: number;
+}
+
+/** Gradient of one step. */
+export interface StepGradients {
+  /** One array per network parameter that has a gradient. */
+  readonly network: ReadonlyMap<string, Float32Array>;
+  readonly items: ItemGradient;
+  /** [rows of `items`], where the network has an item bias. */
+  readonly bias?: Float32Array;
+}
+
+/** Gradient with respect to rows of the item table: all of them, or those that a step touched. */
+export interface ItemGradient {
+  /** Rows of the table, ascending, or undefined: all. */
+  readonly rows?: Uint32Array;
+  /** [rows, d] */
+  readonly data: Float32Array;
+}
+
+/** Sparse contributions to the item gradient, `ids` counted from 0 and repeating freely. */
+export interface RowContribution {
+  readonly ids: Uint32Array;
+  /** [ids.length, d] */
+  readonly data: Float32Array;
+}
+
+/** What training changes: the network's parameters, the item table and bias, and the optimizer's moments of each. */
+export class Trainable {
+  readonly parameters: ParameterSet;
+  readonly items: Matrix;
+  readonly bias: Float32Array | undefined;
+  readonly #network: InterestNetwork;
+  readonly #moments: ReadonlyMap<string, AdamState>;
+  readonly #itemMoments: RowAdamState;
+  readonly #biasMoments: RowAdamState | undefined;
+  #updates = 0;
+
+  constructor(network: InterestNetwork, items: Matrix, bias: Float32Array | undefined, random: Random) {
+    this.#network = network;
+    this.parameters = ParameterSet.create(network.specs(), random);
+    this.items = items;
+    this.bias = bias;
+    this.#moments = new Map(
+      Array.from(this.parameters, ({ name, values }) => [name, createAdamState(values.length)] as const),
+    );
+    this.#itemMoments = createRowAdamState(items.rows, items.cols);
+    this.#biasMoments = bias === undefined ? undefined : createRowAdamState(items.rows, 1);
+  }
+
+  get updates(): number {
+    return this.#updates;
+  }
+
+  /**
+   * One AdamW step with the gradient clipped by global norm; rows of the item table without a gradient stay as they are.
+   *
+   * @returns the norm before clipping
+   * @throws PrismrecError TRAINING_DIVERGED for a gradient that is not finite; nothing has changed then
+   */
+  update(gradients: StepGradients, settings: OptimizerSettings): number {
+    const all = [...gradients.network.values(), gradients.items.data];
+    if (gradients.bias !== undefined) all.push(gradients.bias);
+    const norm = globalNorm(all);
+    if (!Number.isFinite(norm)) {
+      throw new PrismrecError("TRAINING_DIVERGED", "the gradient is not finite", {
+        expected: "a finite gradient norm",
+        received: String(norm),
+        hint: "Lower optimizer.learningRate.",
+      });
+    }
+    this.#updates++;
+    const options = {
+      learningRate: settings.learningRate,
+      weightDecay: settings.weightDecay,
+      step: this.#updates,
+      gradientScale: clipScale(norm, settings.clipNorm),
+    };
+    for (const [name, gradient] of gradients.network) {
+      adam(this.parameters.get(name)!.values, this.#moments.get(name)!, gradient, options);
+    }
+    const rows = gradients.items.rows ?? everyRow(this.items.rows);
+    lazyAdam(this.items, this.#itemMoments, rows, gradients.items.data, options);
+    if (gradients.bias !== undefined && this.bias !== undefined && this.#biasMoments !== undefined) {
+      const table = { data: this.bias, rows: this.items.rows, cols: 1 };
+      lazyAdam(table, this.#biasMoments, rows, gradients.bias, options);
+    }
+    return norm;
+  }
+
+  /** The model as it is now; its memory is its own. */
+  snapshot(): InterestModel {
+    const parameters = ParameterSet.from(this.#network.specs(), (name) => this.parameters.get(name)?.values.slice());
+    const items = { ...this.items, data: this.items.data.slice() };
+    return this.bias === undefined
+      ? new InterestModel(this.#network, parameters, items)
+      : new InterestModel(this.#network, parameters, items, this.bias.slice());
+  }
+
+  /** A model over the very memory that training changes: valid until the next update. */
+  current(): InterestModel {
+    return this.bias === undefined
+      ? new InterestModel(this.#network, this.parameters, this.items)
+      : new InterestModel(this.#network, this.parameters, this.items, this.bias);
+  }
+
+  /** Copies of what makes the model, by name. */
+  *weights(): Generator<readonly [string, StoredTensor]> {
+    for (const [name, { shape, data }] of this.tensors()) {
+      if (!name.startsWith("moments/")) yield [name, { shape, data: data.slice() }];
+    }
+  }
+
+  /** Everything by name, for a checkpoint. */
+  *tensors(): Generator<readonly [string, StoredTensor]> {
+    for (const { name, shape, values } of this.parameters) {
+      yield [`parameters/${name}`, { shape, data: values }];
+      const { m, v } = this.#moments.get(name)!;
+      yield [`moments/${name}/m`, { shape, data: m }];
+      yield [`moments/${name}/v`, { shape, data: v }];
+    }
+    const { rows, cols } = this.items;
+    yield ["items", { shape: [rows, cols], data: this.items.data }];
+    yield* rowMoments("items", this.#itemMoments, rows, cols);
+    if (this.bias === undefined || this.#biasMoments === undefined) return;
+    yield ["item-bias", { shape: [rows], data: this.bias }];
+    yield* rowMoments("item-bias", this.#biasMoments, rows, 1);
+  }
+
+  /**
+   * Takes over what `tensors` of a former run gave.
+   * @throws PrismrecError CHECKPOINT_INCOMPATIBLE for a missing tensor or another shape; nothing has changed then
+   */
+  restore(stored: ReadonlyMap<string, StoredTensor>, updates: number): void {
+    const own = new Map(this.tensors());
+    for (const [name, { shape, data }] of own) {
+      const found = stored.get(name);
+      if (found?.data.length === data.length && found.data.constructor === data.constructor) continue;
+      throw new PrismrecError("CHECKPOINT_INCOMPATIBLE", `the checkpoint does not fit this model: ${name}`, {
+        expected: `[${shape.join(", ")}]`,
+        received: found === undefined ? "no such tensor" : `[${found.shape.join(", ")}]`,
+        hint: "Resume with the configuration the run was started with, or start a new run.",
+      });
+    }
+    for (const [name, { data }] of own) data.set(stored.get(name)!.data);
+    this.#updates = updates;
+  }
+}
+
+function* rowMoments(
+  name: string,
+  { m, v, steps }: RowAdamState,
+  rows: number,
+  cols: number,
+): Generator<readonly [string, StoredTensor]> {
+  yield [`moments/${name}/m`, { shape: [rows, cols], data: m }];
+  yield [`moments/${name}/v`, { shape: [rows, cols], data: v }];
+  yield [`moments/${name}/steps`, { shape: [rows], data: steps }];
+}
+
+const everyRowOf = new Map<number, Uint32Array>();
+
+function everyRow(rows: number): Uint32Array {
+  const known = everyRowOf.get(rows);
+  if (known !== undefined) return known;
+  const all = Uint32Array.from({ length: rows }, (_, row) => row);
+  everyRowOf.clear();
+  everyRowOf.set(rows, all);
+  return all;
+}
+
+/** Adds sparse contributions to a gradient over the whole table, in place. */
+export function addRows(gradient: Matrix, contributions: readonly RowContribution[]): void {
+  for (const { ids, data } of contributions) scatterAddRows(gradient, ids, data);
+}
+
+/** The sum of sparse contributions over the rows that any of them touches. */
+export function mergeRows(dim: number, contributions: readonly RowContribution[]): Required<ItemGradient> {
+  const total = contributions.reduce((sum, { ids }) => sum + ids.length, 0);
+  const ids = new Uint32Array(total);
+  let at = 0;
+  for (const contribution of contributions) {
+    ids.set(contribution.ids, at);
+    at += contribution.ids.length;
+  }
+  const { unique, inverse } = uniqueRows(ids);
+  const merged = { data: new Float32Array(unique.length * dim), rows: unique.length, cols: dim };
+  at = 0;
+  for (const contribution of contributions) {
+    const places = inverse.subarray(at, at + contribution.ids.length);
+    scatterAddRows(merged, places, contribution.data);
+    at += contribution.ids.length;
+  }
+  return { rows: unique, data: merged.data };
+}
