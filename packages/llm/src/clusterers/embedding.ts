@@ -4,7 +4,7 @@ import { pairQuantile } from "./cut.js";
 import type { ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
 
-const DEFAULT_CUT = 0.9;
+const DEFAULT_CUT = 0.8;
 
 /** Item vectors of a GGUF embedding model, minus their mean (which all texts share), grouped like facet signatures. */
 export const embeddingClusterer: ClustererDefinition = {

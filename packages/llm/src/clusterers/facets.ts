@@ -12,7 +12,7 @@ import { requireModel } from "./require-model.js";
 const SAMPLED = 48;
 /** Words of the model's own that join the vocabulary at most. */
 const MOST_PROPOSED = 24;
-const DEFAULT_CUT = 0.9;
+const DEFAULT_CUT = 0.8;
 
 /**
  * *Score* (docs/concepts/method.md): the model reads each item once, after worked examples, and says how likely each
@@ -78,8 +78,9 @@ async function facetVocabulary(
 ): Promise<Facet[]> {
   const { catalog, facets, seed = 1 } = context;
   if (facets !== undefined && facets.length > 0) return mergeFacets([{ source: "user", words: facets }]);
+  // Sorted first: the sample, and with it every kept answer, is the same for the same items in any order.
   const sampled = createRandom(seed, "facet-sample")
-    .shuffle([...texts])
+    .shuffle([...new Set(texts)].sort())
     .slice(0, SAMPLED);
   const prefix = facetPrefix(EXAMPLES[0]!);
   const answers = await model.generate(

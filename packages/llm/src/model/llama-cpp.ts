@@ -87,6 +87,7 @@ export class LlamaCppModel implements LanguageModel {
   async scoreNext(request: ScoreRequest, options: ScoreOptions = {}): Promise<ScoreResult> {
     const { prefix, continuations, words } = request;
     const { signal, onProgress, onRow } = options;
+    this.#requireText();
     const base = /\S+$/.exec(continuations[0] ?? prefix)?.[0] ?? "a";
     const { numbers: firstTokens = [] } = await this.#submit({ kind: "words", base, words }, signal);
     const kept: { word: string; token: number }[] = [];
@@ -138,6 +139,7 @@ export class LlamaCppModel implements LanguageModel {
       signal,
       onProgress,
     } = options;
+    this.#requireText();
     let done = 0;
     return this.#all(
       prompts.map((prompt) => ({
@@ -184,6 +186,15 @@ export class LlamaCppModel implements LanguageModel {
     this.#closed = true;
     for (const job of this.#queue.splice(0)) job.reject(closedError(this.name));
     for (const child of this.#children) child?.kill();
+  }
+
+  #requireText(): void {
+    if (!this.info.architecture.includes("bert")) return;
+    throw new PrismrecError("MODEL_UNSUPPORTED", `${this.name} embeds texts and cannot write or score them`, {
+      expected: "a model that generates text",
+      received: `architecture ${this.info.architecture}`,
+      hint: "use it with --clusterer embedding, or give an instruct model with --model",
+    });
   }
 
   /** Runs tasks over the processes, in order of submission; the first failure takes back what has not started. */

