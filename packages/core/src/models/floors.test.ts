@@ -34,6 +34,15 @@ const sets = [
   },
 ] as const;
 
+/**
+ * Rounding alone, except for item-knn: many similarities are equal, and which of them make the cut of 100 neighbours is
+ * arbitrary in the other implementation. Turning that order around moves recall by up to .4 and one user's hit.
+ */
+function tolerance(model: string, metric: string, users: number): number {
+  if (model !== "item-knn") return 0.01;
+  return metric.startsWith("hit-rate") ? 100.1 / users : 0.4;
+}
+
 describe("the reference models", () => {
   for (const { folder, files, lambda, floors } of sets) {
     const dir = sharedPath("data", folder);
@@ -68,14 +77,11 @@ describe("the reference models", () => {
             METRICS.map((name) => (100 * values[name]!.reduce((sum, value) => sum + value, 0)) / cases.length),
           );
         }
-        console.log(
-          folder,
-          Object.fromEntries([...measured].map(([k, v]) => [k, v.map((x) => x.toFixed(3)).join(" ")])),
-        );
-        for (const [name, expected] of Object.entries(floors)) {
+        for (const [name, expected] of Object.entries<readonly number[]>(floors)) {
           const figures = measured.get(name)!;
           expected.forEach((floor, i) => {
-            expect(Math.abs(figures[i]! - floor), `${name} ${METRICS[i]} ${figures[i]}`).toBeLessThan(0.02);
+            const gap = Math.abs(figures[i]! - floor);
+            expect(gap, `${name} ${METRICS[i]} ${figures[i]}`).toBeLessThan(tolerance(name, METRICS[i]!, cases.length));
           });
         }
       },
