@@ -1,5 +1,6 @@
 import { PrismrecError } from "../errors/errors.js";
 import type { Matrix } from "../matrix/matrix.js";
+import { native } from "../runtime/native.js";
 import {
   adamReference,
   gatherRowsReference,
@@ -24,7 +25,10 @@ export function createRowAdamState(rows: number, cols: number): RowAdamState {
  * the cost of a step no longer grows with the table.
  */
 export function uniqueRows(ids: RowIds): UniqueRows {
-  return uniqueRowsReference(ids);
+  const addon = native();
+  if (addon === undefined) return uniqueRowsReference(ids);
+  const inverse = new Int32Array(ids.length);
+  return { unique: addon.embeddingUniqueRows(unsigned(ids), inverse), inverse };
 }
 
 /**
@@ -39,7 +43,9 @@ export function gatherRows(table: Matrix, ids: RowIds, out?: Float32Array): Matr
   checkIds(ids, table.rows);
   const data = out ?? new Float32Array(ids.length * table.cols);
   checkLength("out", data.length, ids.length * table.cols);
-  gatherRowsReference(table, ids, data);
+  const addon = native();
+  if (addon === undefined) gatherRowsReference(table, ids, data);
+  else addon.embeddingGatherRows(table.data, unsigned(ids), data, table.cols);
   return { data, rows: ids.length, cols: table.cols };
 }
 
@@ -53,7 +59,9 @@ export function scatterAddRows(table: Matrix, ids: RowIds, rows: Float32Array): 
   checkTable(table);
   checkIds(ids, table.rows);
   checkLength("rows", rows.length, ids.length * table.cols);
-  scatterAddRowsReference(table, ids, rows);
+  const addon = native();
+  if (addon === undefined) scatterAddRowsReference(table, ids, rows);
+  else addon.embeddingScatterAddRows(table.data, unsigned(ids), rows, table.cols);
 }
 
 /**
@@ -81,7 +89,14 @@ export function lazyAdam(
   checkAscending(ids);
   checkLength("gradients", gradients.length, ids.length * table.cols);
   const resolved = { ...resolveOptions(options), correction: options.correction ?? "global" };
-  lazyAdamReference(table, state, ids, gradients, resolved);
+  const addon = native();
+  if (addon === undefined) {
+    lazyAdamReference(table, state, ids, gradients, resolved);
+    return;
+  }
+  const perRow = resolved.correction === "row";
+  const { m, v, steps } = state;
+  addon.embeddingLazyAdam(table.data, m, v, steps, ids, gradients, table.cols, perRow, ...positional(resolved));
 }
 
 /**
@@ -92,12 +107,19 @@ export function lazyAdam(
 export function adam(values: Float32Array, state: AdamState, gradients: Float32Array, options: AdamOptions): void {
   checkState(state, values.length);
   checkLength("gradients", gradients.length, values.length);
-  adamReference(values, state, gradients, resolveOptions(options));
+  const resolved = resolveOptions(options);
+  const addon = native();
+  if (addon === undefined) adamReference(values, state, gradients, resolved);
+  else addon.embeddingAdam(values, state.m, state.v, gradients, ...positional(resolved));
 }
 
 /** Euclidean norm over all entries of all arrays, summed in double precision. */
 export function globalNorm(gradients: readonly Float32Array[]): number {
-  return globalNormReference(gradients);
+  const addon = native();
+  if (addon === undefined) return globalNormReference(gradients);
+  let sum = 0;
+  for (const gradient of gradients) sum += addon.embeddingSquaredNorm(gradient);
+  return Math.sqrt(sum);
 }
 
 /** The `gradientScale` that brings a global norm down to `maxNorm`; 1 where it is within. */
@@ -122,6 +144,27 @@ function resolveOptions(options: AdamOptions): Required<AdamOptions> {
     }
   }
   return resolved;
+}
+
+/** The order in which the addon takes the scalars. */
+function positional(
+  options: Required<AdamOptions>,
+): [
+  step: number,
+  learningRate: number,
+  beta1: number,
+  beta2: number,
+  epsilon: number,
+  weightDecay: number,
+  gradientScale: number,
+] {
+  const { step, learningRate, beta1, beta2, epsilon, weightDecay, gradientScale } = options;
+  return [step, learningRate, beta1, beta2, epsilon, weightDecay, gradientScale];
+}
+
+/** The same bytes; a negative id becomes one beyond any table. */
+function unsigned(ids: RowIds): Uint32Array {
+  return ids instanceof Uint32Array ? ids : new Uint32Array(ids.buffer, ids.byteOffset, ids.length);
 }
 
 function checkTable(table: Matrix): void {
