@@ -1,6 +1,9 @@
 /** The addon's surface, one section per op, headed by the name of the C++ contract header. */
 export interface NativeBinding {
-  readonly [op: string]: unknown;
+  // runtime
+  runtimeInfo(): RuntimeInfo;
+  /** The thread budget of this process, 1 to 1024; operations under way keep theirs. */
+  setThreads(threads: number): void;
 
   // ops/similarity_search/similarity_search.h
   similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
@@ -95,6 +98,42 @@ export interface NativeBinding {
     transposeA: boolean,
     transposeB: boolean,
   ): void;
+
+  // ops/embedding_rows/embedding_rows.h. Positional, synchronous, internal to core's embedding rows.
+  embeddingAdam(
+    values: Float32Array,
+    m: Float32Array,
+    v: Float32Array,
+    gradients: Float32Array,
+    step: number,
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    weightDecay: number,
+    gradientScale: number,
+  ): void;
+  embeddingLazyAdam(
+    table: Float32Array,
+    m: Float32Array,
+    v: Float32Array,
+    steps: Uint32Array,
+    ids: Uint32Array,
+    gradients: Float32Array,
+    cols: number,
+    perRow: boolean,
+    step: number,
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    weightDecay: number,
+    gradientScale: number,
+  ): void;
+  embeddingGatherRows(table: Float32Array, ids: Uint32Array, out: Float32Array, cols: number): void;
+  embeddingScatterAddRows(table: Float32Array, ids: Uint32Array, rows: Float32Array, cols: number): void;
+  embeddingUniqueRows(ids: Uint32Array, inverse: Int32Array): Uint32Array;
+  embeddingSquaredNorm(x: Float32Array): number;
 }
 
 /** Loads the addon; throws an Error whose message says what was looked for and what went wrong. */
@@ -102,6 +141,17 @@ export declare function loadBinding(): NativeBinding;
 
 /** What a tensor of the training backend is stored in. */
 export type TensorArray = Float32Array | Int32Array | Uint8Array;
+
+export interface RuntimeInfo {
+  /** The instruction set in use: the best one of this machine, or PRISMREC_SIMD's. */
+  readonly simd: "scalar" | "avx2" | "avx512" | "neon";
+  /** Those that this machine runs. */
+  readonly supportedSimd: readonly string[];
+  readonly threads: number;
+  /** Processors that the operating system and its container grant. */
+  readonly hardwareThreads: number;
+  readonly compiler: string;
+}
 
 /** What every asynchronous call takes besides its arguments. */
 export interface NativeAsync {

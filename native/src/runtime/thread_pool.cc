@@ -1,0 +1,256 @@
+#include "runtime/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+
+namespace prismrec {
+namespace {
+
+// The budget of the operation that this thread runs; 0 outside of one.
+thread_local int scoped_threads = 0;
+// Whether this thread is inside the body of a ParallelFor.
+thread_local bool inside_body = false;
+// Whether this thread belongs to the pool and so counts as running already.
+thread_local bool pool_thread = false;
+
+// The processors that a quota file pair grants, rounded up; infinity without a quota.
+double QuotaOf(const std::string& folder) {
+  std::string quota;
+  double period = 0;
+  if (std::ifstream v2(folder + "/cpu.max"); v2 >> quota >> period) {
+    return quota == "max" || period <= 0 ? INFINITY : std::atof(quota.c_str()) / period;
+  }
+  double micros = -1;
+  std::ifstream v1_quota(folder + "/cpu.cfs_quota_us");
+  std::ifstream v1_period(folder + "/cpu.cfs_period_us");
+  if (v1_quota >> micros && v1_period >> period && micros > 0 && period > 0) return micros / period;
+  return INFINITY;
+}
+
+// The tightest quota of this process's control group and of those above it.
+double CgroupQuota() {
+  double quota = std::min(QuotaOf("/sys/fs/cgroup"), QuotaOf("/sys/fs/cgroup/cpu"));
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    // hierarchy-id:controllers:path
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool v1_cpu = ("," + controllers + ",").find(",cpu,") != std::string::npos;
+    if (!controllers.empty() && !v1_cpu) continue;
+    std::string path = line.substr(second + 1);
+    while (path.size() > 1) {
+      quota = std::min(quota, QuotaOf("/sys/fs/cgroup" + std::string(v1_cpu ? "/cpu" : "") + path));
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
+  }
+  return quota;
+}
+
+int DefaultThreads() {
+  const int hardware = HardwareThreads();
+  const char* wish = std::getenv("PRISMREC_THREADS");
+  if (wish == nullptr) return hardware;
+  const int threads = std::atoi(wish);
+  return threads >= 1 ? std::min(threads, ThreadPool::kMaxThreads) : hardware;
+}
+
+}  // namespace
+
+int HardwareThreads() {
+  static const int threads = [] {
+    const int hardware = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    const double quota = std::ceil(CgroupQuota());
+    const int granted = quota < hardware ? std::max(1, static_cast<int>(quota)) : hardware;
+    return std::min(granted, ThreadPool::kMaxThreads);
+  }();
+  return threads;
+}
+
+// Lives on the stack of the ParallelFor that made it.
+struct ThreadPool::Job {
+  size_t chunks;
+  const CancelFlag& cancel;
+  void* body;
+  Invoke invoke;
+  int max_helpers;
+
+  std::atomic<size_t> next{0};
+  // Guarded by the pool's mutex.
+  int helpers_joined = 0;
+  int helpers_active = 0;
+  std::exception_ptr error{};
+  std::condition_variable idle{};
+
+  bool WantsHelp() const {
+    return helpers_joined < max_helpers && next.load(std::memory_order_relaxed) < chunks;
+  }
+
+  void Work(int worker, std::mutex& mutex) {
+    const bool outer = inside_body;
+    inside_body = true;
+    try {
+      for (size_t chunk; (chunk = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+        if (cancel.Cancelled()) break;
+        invoke(body, chunk, worker);
+      }
+    } catch (...) {
+      next.store(chunks, std::memory_order_relaxed);
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (error == nullptr) error = std::current_exception();
+    }
+    inside_body = outer;
+  }
+};
+
+struct ThreadPool::Impl {
+  std::atomic<int> threads{DefaultThreads()};
+  std::mutex mutex;
+  std::condition_variable work;
+  // Guarded by `mutex`.
+  std::deque<std::function<void()>> tasks;
+  std::deque<Job*> jobs;
+  int spawned = 0;
+  int idle = 0;
+  int waking = 0;   // of the idle ones: signalled, not yet awake
+  int running = 0;  // pool threads at work, and other threads inside a ParallelFor
+
+  Job* JobInNeed() {
+    for (Job* job : jobs) {
+      if (job->WantsHelp()) return job;
+    }
+    return nullptr;
+  }
+
+  bool CanWork() {
+    return running < threads.load(std::memory_order_relaxed) &&
+           (!tasks.empty() || JobInNeed() != nullptr);
+  }
+
+  // Wakes or makes as many threads as `wanted` work can use. Mutex held.
+  void Summon(int wanted) {
+    const int budget = threads.load(std::memory_order_relaxed) - running;
+    const int count = std::min(wanted, budget);
+    for (int i = 0; i < count; ++i) {
+      if (waking < idle) {
+        ++waking;
+        work.notify_one();
+      } else if (spawned < threads.load(std::memory_order_relaxed)) {
+        std::thread([this] { Loop(); }).detach();
+        ++spawned;
+      }
+    }
+  }
+
+  // Where no thread can be made, the present ones do the work.
+  void TrySummon(int wanted) {
+    try {
+      Summon(wanted);
+    } catch (const std::system_error&) {
+      work.notify_one();
+    }
+  }
+
+  void Loop() {
+    pool_thread = true;
+    std::unique_lock<std::mutex> lock(mutex);
+    for (;;) {
+      ++idle;
+      while (!CanWork()) {
+        work.wait(lock);
+        if (waking > 0) --waking;
+      }
+      --idle;
+      waking = std::min(waking, idle);
+      ++running;
+      if (Job* job = JobInNeed(); job != nullptr) {
+        const int worker = ++job->helpers_joined;
+        ++job->helpers_active;
+        if (CanWork()) TrySummon(1);
+        lock.unlock();
+        job->Work(worker, mutex);
+        lock.lock();
+        if (--job->helpers_active == 0) job->idle.notify_one();
+      } else {
+        std::function<void()> task = std::move(tasks.front());
+        tasks.pop_front();
+        if (CanWork()) TrySummon(1);
+        lock.unlock();
+        task();
+        task = nullptr;
+        lock.lock();
+      }
+      --running;
+    }
+  }
+};
+
+ThreadPool::ThreadPool() : impl_(new Impl) {}
+
+ThreadPool& ThreadPool::Global() {
+  static ThreadPool* const pool = new ThreadPool;
+  return *pool;
+}
+
+int ThreadPool::threads() const {
+  return scoped_threads > 0 ? scoped_threads : impl_->threads.load(std::memory_order_relaxed);
+}
+
+void ThreadPool::SetThreads(int threads) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  impl_->threads.store(std::clamp(threads, 1, kMaxThreads), std::memory_order_relaxed);
+  impl_->work.notify_all();
+}
+
+void ThreadPool::Submit(std::function<void()> task) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  impl_->tasks.push_back(std::move(task));
+  try {
+    impl_->Summon(1);
+  } catch (const std::system_error&) {
+    if (impl_->spawned == 0) {
+      impl_->tasks.pop_back();
+      throw;
+    }
+  }
+}
+
+void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke invoke) {
+  const int workers = static_cast<int>(std::min<size_t>(chunks, threads()));
+  if (workers <= 1 || inside_body) {
+    for (size_t chunk = 0; chunk < chunks && !cancel.Cancelled(); ++chunk) invoke(body, chunk, 0);
+    return;
+  }
+  Job job{chunks, cancel, body, invoke, workers - 1};
+  const int self = pool_thread ? 0 : 1;
+  {
+    const std::lock_guard<std::mutex> lock(impl_->mutex);
+    impl_->running += self;
+    impl_->jobs.push_back(&job);
+    impl_->TrySummon(workers - 1);
+  }
+  job.Work(0, impl_->mutex);
+  std::unique_lock<std::mutex> lock(impl_->mutex);
+  impl_->jobs.erase(std::find(impl_->jobs.begin(), impl_->jobs.end(), &job));
+  job.idle.wait(lock, [&job] { return job.helpers_active == 0; });
+  impl_->running -= self;
+  if (self == 1 && impl_->CanWork()) impl_->TrySummon(1);
+  lock.unlock();
+  if (job.error != nullptr) std::rethrow_exception(job.error);
+}
+
+OpScope::OpScope() : outer_(scoped_threads) { scoped_threads = ThreadPool::Global().threads(); }
+OpScope::~OpScope() { scoped_threads = outer_; }
+
+}  // namespace prismrec
