@@ -1,0 +1,190 @@
+import { type RunOptions, yieldToEventLoop } from "@prismrec/core";
+import type { CrowdConfig } from "./config.js";
+import type { TrainingUsers } from "./training-users.js";
+
+/** Undirected graph of users alike: row u names its neighbours in ascending order, with their similarity. */
+export interface UserGraph {
+  readonly indptr: Uint32Array;
+  readonly neighbours: Uint32Array;
+  readonly similarity: Float64Array;
+  /** Undirected edges. */
+  readonly edgeCount: number;
+  /** The weakest edge that was kept; 0 without edges. */
+  readonly threshold: number;
+}
+
+const ROWS_PER_TURN = 256;
+/** Where common items propose no neighbours, this many times the wanted number are proposed, then measured exactly. */
+const PROPOSALS = 4;
+
+/**
+ * Exact k nearest neighbours through an inverted index, mutual edges only, thinned to `edgesPerUser` on average. Items
+ * of more than `maxItemUsers` users propose nobody; two users who share only such items get no edge.
+ */
+export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: RunOptions = {}): Promise<UserGraph> {
+  const { sets } = users;
+  const rows = sets.rows;
+  const measure = similarityMeasure(users, config.similarity);
+  const postings = invert(users, config.maxItemUsers);
+  const complete = users.itemUsers.every((count) => count <= config.maxItemUsers);
+  const wanted = Math.min(config.neighbours, Math.max(0, rows - 1));
+  const nearest = new Nearest(wanted * (complete ? 1 : PROPOSALS));
+  const exact = new Nearest(wanted);
+  const neighbourIds = new Int32Array(rows * wanted).fill(-1);
+  const neighbourSimilarity = new Float64Array(rows * wanted);
+
+  const shared = new Float64Array(rows);
+  const touched = new Uint32Array(rows);
+  const own = new Uint8Array(sets.cols);
+  for (let u = 0; u < rows; u++) {
+    if (u % ROWS_PER_TURN === 0) {
+      await yieldToEventLoop(run.signal);
+      run.onProgress?.({ stage: "crowd", done: u, total: rows, unit: "users" });
+    }
+    let count = 0;
+    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) {
+      const item = sets.indices[e]!;
+      own[item] = 1;
+      for (let p = postings.indptr[item]!; p < postings.indptr[item + 1]!; p++) {
+        const v = postings.users[p]!;
+        if (shared[v] === 0) touched[count++] = v;
+        shared[v]! += measure.weight[item]!;
+      }
+    }
+    nearest.clear();
+    for (let n = 0; n < count; n++) {
+      const v = touched[n]!;
+      if (v !== u) nearest.offer(v, measure.similarity(u, v, shared[v]!));
+      shared[v] = 0;
+    }
+    let found = nearest;
+    if (!complete) {
+      exact.clear();
+      for (let n = 0; n < nearest.size; n++) {
+        const v = nearest.ids[n]!;
+        let sum = 0;
+        for (let e = sets.indptr[v]!; e < sets.indptr[v + 1]!; e++) {
+          const item = sets.indices[e]!;
+          if (own[item] === 1) sum += measure.weight[item]!;
+        }
+        exact.offer(v, measure.similarity(u, v, sum));
+      }
+      found = exact;
+    }
+    for (let n = 0; n < found.size; n++) {
+      neighbourIds[u * wanted + n] = found.ids[n]!;
+      neighbourSimilarity[u * wanted + n] = found.values[n]!;
+    }
+    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) own[sets.indices[e]!] = 0;
+  }
+  return mutualEdges(rows, wanted, neighbourIds, neighbourSimilarity, config);
+}
+
+interface SimilarityMeasure {
+  /** [N + 1] what a shared item adds to the shared weight of two users. */
+  readonly weight: Float64Array;
+  similarity(u: number, v: number, shared: number): number;
+}
+
+function similarityMeasure({ sets, idf }: TrainingUsers, kind: CrowdConfig["similarity"]): SimilarityMeasure {
+  const weight = kind === "cosine" ? idf.map((value) => value * value) : idf;
+  const total = new Float64Array(sets.rows);
+  for (let u = 0; u < sets.rows; u++) {
+    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) total[u]! += weight[sets.indices[e]!]!;
+  }
+  return {
+    weight,
+    similarity:
+      kind === "cosine"
+        ? (u, v, shared) => shared / Math.sqrt(total[u]! * total[v]!)
+        : (u, v, shared) => shared / (total[u]! + total[v]! - shared),
+  };
+}
+
+function invert({ sets, itemUsers }: TrainingUsers, maxItemUsers: number) {
+  const indptr = new Uint32Array(sets.cols + 1);
+  for (let item = 0; item < sets.cols; item++) {
+    indptr[item + 1] = indptr[item]! + (itemUsers[item]! <= maxItemUsers ? itemUsers[item]! : 0);
+  }
+  const at = indptr.slice(0, sets.cols);
+  const users = new Uint32Array(indptr[sets.cols]!);
+  for (let u = 0; u < sets.rows; u++) {
+    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) {
+      const item = sets.indices[e]!;
+      if (itemUsers[item]! <= maxItemUsers) users[at[item]!++] = u;
+    }
+  }
+  return { indptr, users };
+}
+
+function mutualEdges(
+  rows: number,
+  wanted: number,
+  ids: Int32Array,
+  similarity: Float64Array,
+  { edgesPerUser, minSimilarity }: CrowdConfig,
+): UserGraph {
+  const edges: { readonly u: number; readonly v: number; readonly s: number }[] = [];
+  for (let u = 0; u < rows; u++) {
+    for (let n = u * wanted; n < (u + 1) * wanted; n++) {
+      const v = ids[n]!;
+      if (v <= u || similarity[n]! < minSimilarity) continue;
+      if (ids.subarray(v * wanted, (v + 1) * wanted).includes(u)) edges.push({ u, v, s: similarity[n]! });
+    }
+  }
+  edges.sort((a, b) => b.s - a.s || a.u - b.u || a.v - b.v);
+  const kept = edges.slice(0, Math.ceil((edgesPerUser * rows) / 2));
+  const indptr = new Uint32Array(rows + 1);
+  for (const { u, v } of kept) {
+    indptr[u + 1]!++;
+    indptr[v + 1]!++;
+  }
+  for (let u = 0; u < rows; u++) indptr[u + 1]! += indptr[u]!;
+  const at = indptr.slice(0, rows);
+  const graph = {
+    indptr,
+    neighbours: new Uint32Array(2 * kept.length),
+    similarity: new Float64Array(2 * kept.length),
+    edgeCount: kept.length,
+    threshold: kept.at(-1)?.s ?? 0,
+  };
+  // First by the smaller end, then by the larger: every row fills in ascending order.
+  const add = (u: number, v: number, s: number) => {
+    graph.neighbours[at[u]!] = v;
+    graph.similarity[at[u]!++] = s;
+  };
+  for (const { u, v, s } of kept.toSorted((a, b) => a.u - b.u || a.v - b.v)) add(v, u, s);
+  for (const { u, v, s } of kept.toSorted((a, b) => a.v - b.v || a.u - b.u)) add(u, v, s);
+  return graph;
+}
+
+/** The best few of many offers: value descending, then id ascending, whatever the order of the offers. */
+class Nearest {
+  readonly ids: Uint32Array;
+  readonly values: Float64Array;
+  size = 0;
+
+  constructor(capacity: number) {
+    this.ids = new Uint32Array(capacity);
+    this.values = new Float64Array(capacity);
+  }
+
+  clear(): void {
+    this.size = 0;
+  }
+
+  offer(id: number, value: number): void {
+    const { ids, values } = this;
+    const precedes = (n: number) => value > values[n]! || (value === values[n]! && id < ids[n]!);
+    if (this.size === ids.length) {
+      if (this.size === 0 || !precedes(this.size - 1)) return;
+    } else this.size++;
+    let n = this.size - 1;
+    for (; n > 0 && precedes(n - 1); n--) {
+      ids[n] = ids[n - 1]!;
+      values[n] = values[n - 1]!;
+    }
+    ids[n] = id;
+    values[n] = value;
+  }
+}
