@@ -68,3 +68,4 @@ export * from "./models/item-knn.js";
 export * from "./models/ease.js";
 export * from "./run-directory/lock.js";
 export * from "./run-directory/run-directory.js";
+export * from "./dataset/read-table.js";

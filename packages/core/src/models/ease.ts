@@ -19,16 +19,14 @@ export const EASE_MAX_ITEMS = 20_000;
 export class Ease implements Model {
   readonly name = "ease";
   readonly itemCount: number;
-  readonly #weights: Matrix;
 
   /** @param weights [N, N], row i belongs to dense id i + 1 */
-  constructor(weights: Matrix) {
-    this.#weights = weights;
+  constructor(readonly weights: Matrix) {
     this.itemCount = weights.rows;
   }
 
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    const { data, cols } = this.#weights;
+    const { data, cols } = this.weights;
     return rankScores(this.itemCount, histories, options, (history, scores) => {
       for (const id of history.items) {
         const start = (id - 1) * cols;

@@ -15,16 +15,14 @@ import { rankScores } from "./rank-scores.js";
 export class ItemKnn implements Model {
   readonly name = "item-knn";
   readonly itemCount: number;
-  readonly #votes: CsrMatrix;
 
   /** @param votes [N, N]: row i (dense id i + 1) holds the similarity that a history item gives to each other item */
-  constructor(votes: CsrMatrix) {
-    this.#votes = votes;
+  constructor(readonly votes: CsrMatrix) {
     this.itemCount = votes.rows;
   }
 
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    const { indptr, indices, values } = this.#votes;
+    const { indptr, indices, values } = this.votes;
     return rankScores(this.itemCount, histories, options, (history, scores) => {
       for (const id of history.items) {
         for (let at = indptr[id - 1]!; at < indptr[id]!; at++) scores[indices[at]!]! += values?.[at] ?? 1;
