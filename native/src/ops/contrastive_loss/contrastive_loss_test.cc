@@ -1,0 +1,351 @@
+#include "ops/contrastive_loss/contrastive_loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "test_harness.h"
+
+namespace prismrec::contrastive_loss {
+namespace {
+
+struct Shape {
+  Kind kind;
+  size_t n, dim;
+  Similarity similarity;
+  float temperature;
+  Reduction reduction = Reduction::kMean;
+  // InfoNCE
+  size_t negatives = 0;
+  bool log_q = false, ids = false, symmetric = false;
+  // Supervised
+  size_t groups = 1;
+  int labels = 3;
+  Scope scope = Scope::kGroup;
+};
+
+// Owns what Args points at.
+struct Case {
+  std::vector<float> rows, positives, negatives, log_q;
+  std::vector<uint32_t> positive_ids, negative_ids, item_ids;
+  std::vector<int32_t> groups, labels;
+  Args args;
+
+  explicit Case(const Shape& shape, unsigned seed = 5) {
+    std::mt19937 random(seed);
+    const auto fill = [&](std::vector<float>* values, size_t count) {
+      values->resize(count);
+      for (float& value : *values) value = static_cast<float>(random() >> 8) / (1 << 23) - 1.0f;
+    };
+    const auto pick = [&](std::vector<uint32_t>* values, size_t count) {
+      for (size_t i = 0; i < count; ++i) values->push_back(random() % (shape.n / 2 + 1));
+    };
+    args.kind = shape.kind;
+    args.similarity = shape.similarity;
+    args.temperature = shape.temperature;
+    args.reduction = shape.reduction;
+    fill(&rows, shape.n * shape.dim);
+    args.rows = {rows.data(), shape.n, shape.dim};
+    if (shape.kind == Kind::kInfoNce) {
+      fill(&positives, shape.n * shape.dim);
+      args.positives = {positives.data(), shape.n, shape.dim};
+      args.symmetric = shape.symmetric;
+      if (shape.negatives > 0) {
+        fill(&negatives, shape.negatives * shape.dim);
+        args.negatives = {negatives.data(), shape.negatives, shape.dim};
+      }
+      if (shape.log_q) {
+        fill(&log_q, shape.n + shape.negatives);
+        args.log_q = log_q.data();
+      }
+      if (shape.ids) {
+        pick(&positive_ids, shape.n);
+        pick(&negative_ids, shape.negatives);
+        args.positive_ids = positive_ids.data();
+        if (shape.negatives > 0) args.negative_ids = negative_ids.data();
+      }
+      return;
+    }
+    for (size_t i = 0; i < shape.n; ++i) {
+      groups.push_back(static_cast<int32_t>(random() % shape.groups) * 10 - 15);
+      labels.push_back(static_cast<int32_t>(random() % (shape.labels + 1)) - 1);
+    }
+    if (shape.ids) {
+      pick(&item_ids, shape.n);
+      args.item_ids = item_ids.data();
+    }
+    args.groups = groups.data();
+    args.labels = labels.data();
+    args.scope = shape.scope;
+  }
+};
+
+struct Answer {
+  Outputs outputs;
+  std::vector<float> row_losses, rows, positives, negatives;
+  Status status;
+
+  Answer(const Args& args, const char* variant, bool gradients = true, CancelFlag cancel = CancelFlag()) {
+    row_losses.resize(args.n());
+    outputs.row_losses = row_losses.data();
+    if (gradients) {
+      rows.resize(args.rows.size());
+      positives.resize(args.positives.size());
+      negatives.resize(args.negatives.size());
+      outputs.row_gradient = rows.data();
+      if (args.positives.data != nullptr) outputs.positive_gradient = positives.data();
+      if (args.negatives.data != nullptr) outputs.negative_gradient = negatives.data();
+    }
+    status = Run(variant, args, &outputs, cancel);
+  }
+};
+
+// Differences are measured against the largest entry: an entry is a sum of terms of that size that cancel.
+void ExpectClose(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
+  double scale = 0;
+  for (const float value : want) scale = std::max(scale, std::fabs(double{value}));
+  EXPECT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < std::min(got.size(), want.size()); ++i) {
+    EXPECT_NEAR(got[i], want[i], tolerance * scale + 1e-6);
+  }
+}
+
+void ExpectEqualBits(const std::vector<float>& got, const std::vector<float>& want) {
+  EXPECT_TRUE(got.size() == want.size() &&
+              (got.empty() || std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) == 0));
+}
+
+std::string Describe(const Shape& s, const char* variant) {
+  return std::string(variant) + (s.kind == Kind::kInfoNce ? " pairs" : " supervised") + " n=" + std::to_string(s.n) +
+         " d=" + std::to_string(s.dim) + " m=" + std::to_string(s.negatives) + " groups=" + std::to_string(s.groups);
+}
+
+std::vector<Shape> Shapes() {
+  std::vector<Shape> shapes;
+  for (const Similarity similarity : {Similarity::kCosine, Similarity::kDot}) {
+    for (const size_t n : {1, 3, 7, 9, 17, 66, 130}) {
+      for (const size_t dim : {1, 5, 16, 67}) {
+        const auto add = [&](Shape shape) {
+          shape.n = n;
+          shape.dim = dim;
+          shape.similarity = similarity;
+          shape.temperature = 0.5f;
+          shapes.push_back(shape);
+        };
+        Shape pairs{};
+        pairs.kind = Kind::kInfoNce;
+        add(pairs);
+        pairs.negatives = 5;
+        pairs.log_q = pairs.ids = pairs.symmetric = true;
+        pairs.reduction = Reduction::kSum;
+        add(pairs);
+        Shape groups{};
+        groups.kind = Kind::kSupervised;
+        groups.groups = 3;
+        add(groups);
+        groups.scope = Scope::kBatch;
+        groups.ids = true;
+        groups.reduction = Reduction::kNone;
+        add(groups);
+      }
+    }
+    // Many tasks and panels; then so many columns that a panel needs several tiles and two sweeps.
+    shapes.push_back({Kind::kInfoNce, 700, 12, similarity, 0.2f, Reduction::kMean, 100, true, true, true});
+    shapes.push_back({Kind::kInfoNce, 40, 3, similarity, 0.2f, Reduction::kMean, 40000, true, true, false});
+    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false, true, false, 2, 4});
+    shapes.push_back(
+        {Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false, true, false, 9, 4, Scope::kBatch});
+    // Similarities over the temperature far beyond where exp overflows.
+    shapes.push_back({Kind::kInfoNce, 30, 8, similarity, 0.004f, Reduction::kMean, 7, false, true, true});
+    shapes.push_back({Kind::kSupervised, 60, 8, similarity, 0.004f, Reduction::kMean, 0, false, false, false, 2, 4});
+  }
+  return shapes;
+}
+
+TEST(every_variant_agrees_with_the_definition_in_double_precision) {
+  for (const Shape& shape : Shapes()) {
+    const Case made(shape);
+    const Answer want(made.args, "reference");
+    EXPECT_OK(want.status);
+    // The logits' own rounding, about 1e-7 of the largest, is what the results can be accurate to; and a gradient is a
+    // sum in single precision over all columns.
+    const double tolerance = shape.temperature < 0.01f ? 2e-4 : shape.negatives > 10000 ? 1e-4 : 1e-5;
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(Describe(shape, variant));
+      const Answer got(made.args, variant);
+      EXPECT_OK(got.status);
+      EXPECT_EQ(got.outputs.counted_rows, want.outputs.counted_rows);
+      EXPECT_NEAR(got.outputs.loss, want.outputs.loss, tolerance * std::max(1.0, std::fabs(want.outputs.loss)));
+      ExpectClose(got.row_losses, want.row_losses, tolerance);
+      ExpectClose(got.rows, want.rows, tolerance);
+      ExpectClose(got.positives, want.positives, tolerance);
+      ExpectClose(got.negatives, want.negatives, tolerance);
+    }
+  }
+}
+
+TEST(without_gradients_the_losses_are_the_same_bits) {
+  for (const Shape& shape : Shapes()) {
+    const Case made(shape);
+    ExpectEqualBits(Answer(made.args, nullptr, false).row_losses, Answer(made.args, nullptr).row_losses);
+  }
+}
+
+TEST(the_bits_do_not_depend_on_the_number_of_threads) {
+  const int before = ThreadPool::Global().threads();
+  Shape pairs{Kind::kInfoNce, 900, 16, Similarity::kCosine, 0.2f};
+  pairs.negatives = 50;
+  pairs.symmetric = true;
+  Shape groups{Kind::kSupervised, 900, 16, Similarity::kCosine, 0.2f};
+  groups.groups = 14;
+  Shape batch = groups;
+  batch.scope = Scope::kBatch;
+  for (const Shape& shape : {pairs, groups, batch}) {
+    const Case made(shape);
+    ThreadPool::Global().SetThreads(1);
+    const Answer one(made.args, nullptr);
+    for (const int threads : {2, 3, 5}) {
+      ThreadPool::Global().SetThreads(threads);
+      const Answer many(made.args, nullptr);
+      EXPECT_EQ(many.outputs.loss, one.outputs.loss);
+      ExpectEqualBits(many.rows, one.rows);
+      ExpectEqualBits(many.positives, one.positives);
+      ExpectEqualBits(many.negatives, one.negatives);
+    }
+  }
+  ThreadPool::Global().SetThreads(before);
+}
+
+// The reference's gradients against central differences of its own loss, which is in double precision.
+TEST(the_definitions_gradients_are_the_slopes_of_its_loss) {
+  for (const Similarity similarity : {Similarity::kCosine, Similarity::kDot}) {
+    Shape pairs{Kind::kInfoNce, 6, 4, similarity, 0.5f};
+    pairs.negatives = 3;
+    pairs.log_q = pairs.ids = pairs.symmetric = true;
+    Shape groups{Kind::kSupervised, 9, 4, similarity, 0.5f};
+    groups.groups = groups.labels = 2;
+    Shape batch = groups;
+    batch.scope = Scope::kBatch;
+    batch.ids = true;
+    for (const Shape& shape : {pairs, groups, batch}) {
+      Case made(shape);
+      const Answer at(made.args, "reference");
+      const auto check = [&](std::vector<float>* values, const std::vector<float>& gradient) {
+        for (size_t i = 0; i < values->size(); ++i) {
+          const float kept = (*values)[i];
+          const float step = 1.0f / 4096;
+          (*values)[i] = kept + step;
+          const double above = (*values)[i];
+          const double high = Answer(made.args, "reference", false).outputs.loss;
+          (*values)[i] = kept - step;
+          const double below = (*values)[i];
+          const double low = Answer(made.args, "reference", false).outputs.loss;
+          (*values)[i] = kept;
+          EXPECT_NEAR(gradient[i], (high - low) / (above - below), 1e-5);
+        }
+      };
+      check(&made.rows, at.rows);
+      check(&made.positives, at.positives);
+      check(&made.negatives, at.negatives);
+    }
+  }
+}
+
+TEST(two_orthogonal_pairs_give_the_loss_worked_out_by_hand) {
+  // Row i is [1, 0] or [0, 1] and its own positive: logits 1 and 0, loss log(1 + 1/e).
+  const float rows[] = {2, 0, 0, 3};
+  Args args;
+  args.temperature = 1.0f;
+  args.rows = {rows, 2, 2};
+  args.positives = {rows, 2, 2};
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    for (const bool symmetric : {false, true}) {
+      args.symmetric = symmetric;
+      EXPECT_NEAR(Answer(args, variant).outputs.loss, 0.31326168751822286, 1e-6);
+    }
+  }
+}
+
+TEST(a_row_of_length_zero_has_cosine_zero_and_no_gradient) {
+  const float rows[] = {0, 0, 0, 1};
+  const float positives[] = {1, 0, 0, 1};
+  Args args;
+  args.temperature = 1.0f;
+  args.rows = {rows, 2, 2};
+  args.positives = {positives, 2, 2};
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    const Answer answer(args, variant);
+    EXPECT_NEAR(answer.row_losses[0], 0.6931471805599453, 1e-6);  // log 2: both candidates look alike
+    EXPECT_EQ(answer.rows[0], 0.0f);
+    EXPECT_EQ(answer.rows[1], 0.0f);
+  }
+}
+
+TEST(rows_too_small_or_too_large_to_square_still_have_a_direction) {
+  for (const float size : {1e-30f, 1e30f}) {
+    const float rows[] = {size, 0, 0, size};
+    Args args;
+    args.temperature = 1.0f;
+    args.rows = {rows, 2, 2};
+    args.positives = {rows, 2, 2};
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(variant);
+      EXPECT_NEAR(Answer(args, variant, false).outputs.loss, 0.31326168751822286, 1e-6);
+    }
+  }
+}
+
+TEST(what_is_not_finite_is_a_typed_error) {
+  for (const char* variant : RunnableVariants()) {
+    if (std::string(variant) == "reference") continue;
+    test::SetContext(variant);
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      for (const Kind kind : {Kind::kInfoNce, Kind::kSupervised}) {
+        Case made({kind, 9, 5, Similarity::kCosine, 0.5f});
+        made.rows[13] = bad;
+        EXPECT_TRUE(Answer(made.args, variant).status.code == StatusCode::kNonFinite);
+        EXPECT_TRUE(Answer(made.args, variant, false).status.code == StatusCode::kNonFinite);
+      }
+    }
+    Case huge({Kind::kInfoNce, 4, 5, Similarity::kDot, 0.5f});
+    for (float& value : huge.rows) value = 1e30f;
+    for (float& value : huge.positives) value = 1e30f;
+    EXPECT_TRUE(Answer(huge.args, variant).status.code == StatusCode::kNonFinite);
+  }
+}
+
+TEST(a_cancelled_call_says_so) {
+  const int32_t slot = 1;
+  for (const Kind kind : {Kind::kInfoNce, Kind::kSupervised}) {
+    const Case made({kind, 30, 5, Similarity::kCosine, 0.5f});
+    for (const char* variant : RunnableVariants()) {
+      EXPECT_TRUE(Answer(made.args, variant, true, CancelFlag(&slot)).status.code == StatusCode::kCancelled);
+    }
+  }
+}
+
+TEST(no_rows_and_no_labels_cost_nothing_and_count_for_nothing) {
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    const Case none({Kind::kInfoNce, 0, 3, Similarity::kCosine, 0.5f});
+    const Answer empty(none.args, variant);
+    EXPECT_OK(empty.status);
+    EXPECT_EQ(empty.outputs.loss, 0.0);
+    Case unlabelled({Kind::kSupervised, 8, 3, Similarity::kCosine, 0.5f});
+    for (int32_t& label : unlabelled.labels) label = -1;
+    const Answer silent(unlabelled.args, variant);
+    EXPECT_OK(silent.status);
+    EXPECT_EQ(silent.outputs.counted_rows, size_t{0});
+    EXPECT_EQ(silent.outputs.loss, 0.0);
+    for (const float value : silent.rows) EXPECT_EQ(value, 0.0f);
+  }
+}
+
+}  // namespace
+}  // namespace prismrec::contrastive_loss

@@ -1,0 +1,8 @@
+#define PRISMREC_SIMD_NS avx512
+#include "ops/softmax_loss/cpu/kernel-inl.h"
+
+namespace prismrec::softmax_loss {
+
+const Spans kAvx512Spans = PRISMREC_SIMD_NS::softmax_loss::kSpans;
+
+}  // namespace prismrec::softmax_loss

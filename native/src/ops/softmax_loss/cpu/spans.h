@@ -1,0 +1,35 @@
+// The inner loops over one row of logits that differ by instruction set; the sweep around them is common.
+#ifndef PRISMREC_OPS_SOFTMAX_LOSS_CPU_SPANS_H_
+#define PRISMREC_OPS_SOFTMAX_LOSS_CPU_SPANS_H_
+
+#include <cstddef>
+
+namespace prismrec::softmax_loss {
+
+struct Spans {
+  // x[i] += bias[i] + offset (bias nullable); returns the maximum, -infinity for n = 0.
+  float (*shift_max)(float* x, const float* bias, float offset, size_t n);
+  // x[i] = exp(x[i] - top); returns the sum.
+  double (*exp_sum)(float* x, float top, size_t n);
+  // The same, and column_sum[i] += x[i].
+  double (*exp_sum_columns)(float* x, float top, float* column_sum, size_t n);
+  // Where x[i] > best[i]: best[i] = x[i], winner[i] = who.
+  void (*take_better)(const float* x, float who, float* best, float* winner, size_t n);
+  // out[i] = winner[i] == who ? g[i] : 0; returns the sum.
+  double (*route)(const float* g, const float* winner, float who, float* out, size_t n);
+  // y[i] += a * x[i]
+  void (*axpy)(float a, const float* x, float* y, size_t n);
+  // x[i] *= a
+  void (*scale)(float a, float* x, size_t n);
+  float (*dot)(const float* x, const float* y, size_t n);
+  bool (*all_finite)(const float* x, size_t n);
+};
+
+extern const Spans kScalarSpans;
+extern const Spans kAvx2Spans;
+extern const Spans kAvx512Spans;
+extern const Spans kNeonSpans;
+
+}  // namespace prismrec::softmax_loss
+
+#endif  // PRISMREC_OPS_SOFTMAX_LOSS_CPU_SPANS_H_

@@ -1,0 +1,144 @@
+#include "ops/softmax_loss/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace prismrec::softmax_loss {
+namespace {
+
+bool Present(const Args& args, size_t pair) {
+  return args.offsets == nullptr || !std::isinf(args.offsets[pair]) || args.offsets[pair] > 0;
+}
+
+// Appends row r's distinct targets, ascending, in the order of their first entries among equals.
+void AppendTargets(const Args& args, size_t r, std::vector<std::pair<uint32_t, uint32_t>>* scratch, Plan* plan) {
+  const uint32_t first = args.targets.indptr[r];
+  const uint32_t last = args.targets.indptr[r + 1];
+  scratch->clear();
+  for (uint32_t t = first; t < last; ++t) scratch->emplace_back(args.targets.indices[t], t);
+  std::sort(scratch->begin(), scratch->end());
+  const float weight = 1.0f / static_cast<float>(last - first);
+  for (size_t n = 0; n < scratch->size();) {
+    const auto [item, entry] = (*scratch)[n];
+    size_t repeats = 0;
+    for (; n < scratch->size() && (*scratch)[n].first == item; ++n) ++repeats;
+    const float bias = args.item_bias == nullptr ? 0.0f : args.item_bias[item];
+    const float log_q = args.target_log_q == nullptr ? 0.0f : args.target_log_q[entry];
+    plan->targets.push_back({item, item, weight * static_cast<float>(repeats), bias - log_q});
+  }
+}
+
+uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
+  return static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), item) - sorted.begin());
+}
+
+// Numbers the distinct targets and the rows of the item gradient.
+void PlanSampled(const Args& args, Plan* plan) {
+  for (const Target& target : plan->targets) plan->target_items.push_back(target.item);
+  std::sort(plan->target_items.begin(), plan->target_items.end());
+  plan->target_items.erase(std::unique(plan->target_items.begin(), plan->target_items.end()),
+                           plan->target_items.end());
+  for (Target& target : plan->targets) target.column = PlaceOf(plan->target_items, target.item);
+
+  plan->gradient_items.assign(args.candidates, args.candidates + args.candidate_count);
+  plan->gradient_items.insert(plan->gradient_items.end(), plan->target_items.begin(), plan->target_items.end());
+  std::sort(plan->gradient_items.begin(), plan->gradient_items.end());
+  plan->gradient_items.erase(std::unique(plan->gradient_items.begin(), plan->gradient_items.end()),
+                             plan->gradient_items.end());
+  for (size_t s = 0; s < args.candidate_count; ++s) {
+    plan->gradient_slots.push_back(PlaceOf(plan->gradient_items, args.candidates[s]));
+  }
+  for (const uint32_t item : plan->target_items) {
+    plan->gradient_slots.push_back(PlaceOf(plan->gradient_items, item));
+  }
+}
+
+}  // namespace
+
+size_t GradientRows(const Args& args) {
+  if (args.candidates == nullptr) return args.items.rows;
+  return std::min(args.items.rows, args.candidate_count + args.targets.indptr[args.rows()]);
+}
+
+Status CheckArgs(const Args& args) {
+  Status status = CheckCsr(args.targets);
+  if (status.ok() && args.mask.indptr != nullptr) status = CheckCsr(args.mask);
+  if (!status.ok()) return status;
+  for (size_t s = 0; s < args.candidate_count; ++s) {
+    if (args.candidates[s] < args.items.rows) continue;
+    return InvalidArgument("candidates[" + std::to_string(s) + "] is not a row of items",
+                           "below " + std::to_string(args.items.rows), std::to_string(args.candidates[s]));
+  }
+  for (size_t r = 0; r < args.rows(); ++r) {
+    if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
+    size_t p = r * args.interests_per_row;
+    const size_t end = p + args.interests_per_row;
+    while (p < end && !Present(args, p)) ++p;
+    if (p < end) continue;
+    return InvalidArgument("row " + std::to_string(r) + " has targets but no interest",
+                           "at least one offset above -Infinity", "none",
+                           "Give a row without interests no targets, and it is skipped.");
+  }
+  return Status::Ok();
+}
+
+Plan MakePlan(const Args& args) {
+  Plan made;
+  Plan* const plan = &made;
+  // Sampled: the candidates by item, so that a row finds the columns it leaves out.
+  std::vector<std::pair<uint32_t, uint32_t>> by_item;
+  for (size_t s = 0; s < args.candidate_count; ++s) {
+    by_item.emplace_back(args.candidates[s], static_cast<uint32_t>(s));
+  }
+  std::sort(by_item.begin(), by_item.end());
+
+  const bool sampled = args.candidates != nullptr;
+  plan->columns = sampled ? args.candidate_count : args.items.rows;
+  plan->row_pairs.push_back(0);
+  plan->row_targets.push_back(0);
+  plan->row_removed.push_back(0);
+  const auto remove = [&](uint32_t item) {
+    if (!sampled) {
+      plan->removed.push_back(item);
+      return;
+    }
+    auto at = std::lower_bound(by_item.begin(), by_item.end(), std::make_pair(item, uint32_t{0}));
+    for (; at != by_item.end() && at->first == item; ++at) plan->removed.push_back(at->second);
+  };
+  std::vector<std::pair<uint32_t, uint32_t>> scratch;
+  for (size_t r = 0; r < args.rows(); ++r) {
+    if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
+    const size_t first_pair = plan->pairs.size();
+    for (size_t p = r * args.interests_per_row; p < (r + 1) * args.interests_per_row; ++p) {
+      if (Present(args, p)) plan->pairs.push_back(static_cast<uint32_t>(p));
+    }
+    const size_t first_target = plan->targets.size();
+    AppendTargets(args, r, &scratch, plan);
+    const auto own_begin = plan->targets.begin() + static_cast<std::ptrdiff_t>(first_target);
+    const auto own = [&](uint32_t item) {
+      const auto at = std::lower_bound(own_begin, plan->targets.end(), item,
+                                       [](const Target& target, uint32_t value) { return target.item < value; });
+      return at != plan->targets.end() && at->item == item;
+    };
+    if (sampled) {
+      for (auto target = own_begin; target != plan->targets.end(); ++target) remove(target->item);
+    }
+    if (args.mask.indptr != nullptr) {
+      for (size_t n = args.mask.indptr[r]; n < args.mask.indptr[r + 1]; ++n) {
+        if (!own(args.mask.indices[n])) remove(args.mask.indices[n]);
+      }
+    }
+    plan->rows.push_back(static_cast<uint32_t>(r));
+    plan->row_pairs.push_back(plan->pairs.size());
+    plan->row_targets.push_back(plan->targets.size());
+    plan->row_removed.push_back(plan->removed.size());
+    plan->most_pairs = std::max(plan->most_pairs, plan->pairs.size() - first_pair);
+    plan->most_targets = std::max(plan->most_targets, plan->targets.size() - first_target);
+  }
+  if (sampled) PlanSampled(args, plan);
+  return made;
+}
+
+}  // namespace prismrec::softmax_loss

@@ -1,0 +1,54 @@
+// What the sweep needs besides the numbers: which interests are present, which columns a row leaves out, its targets.
+#ifndef PRISMREC_OPS_SOFTMAX_LOSS_PLAN_H_
+#define PRISMREC_OPS_SOFTMAX_LOSS_PLAN_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ops/softmax_loss/softmax_loss.h"
+
+namespace prismrec::softmax_loss {
+
+// One distinct target of a row.
+struct Target {
+  uint32_t item;
+  // Full: the column of the panel. Sampled: the row of Plan::target_items.
+  uint32_t column;
+  // Share of the row's target entries.
+  float weight;
+  // Sampled: item bias minus target_log_q (in the full softmax the panel brings them).
+  float shift;
+};
+
+struct Plan {
+  // Counted rows and, for each, its present interests pairs[row_pairs[i] .. row_pairs[i + 1]).
+  std::vector<uint32_t> rows;
+  std::vector<uint32_t> pairs;
+  std::vector<size_t> row_pairs;
+  // targets[row_targets[i] .. row_targets[i + 1])
+  std::vector<Target> targets;
+  std::vector<size_t> row_targets;
+  // removed[row_removed[i] .. row_removed[i + 1]): columns outside the row's softmax.
+  std::vector<uint32_t> removed;
+  std::vector<size_t> row_removed;
+  // Columns of the panel: N, or the number of candidates.
+  size_t columns = 0;
+  // Sampled only: distinct targets of all rows, ascending; distinct targets and candidates, ascending; and where each
+  // panel column, then each of target_items, lies in gradient_items.
+  std::vector<uint32_t> target_items;
+  std::vector<uint32_t> gradient_items;
+  std::vector<uint32_t> gradient_slots;
+  size_t most_targets = 0;
+  size_t most_pairs = 0;
+};
+
+// Indices in range, and an interest in every row that has targets.
+Status CheckArgs(const Args& args);
+
+// For arguments that CheckArgs accepts.
+Plan MakePlan(const Args& args);
+
+}  // namespace prismrec::softmax_loss
+
+#endif  // PRISMREC_OPS_SOFTMAX_LOSS_PLAN_H_

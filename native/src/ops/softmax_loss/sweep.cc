@@ -1,0 +1,508 @@
+// A block of rows gets the logits of all its interests against a tile of items, in a panel that stays in the cache.
+// Where one tile holds all items, the statistics and both gradients come from that one panel (6 N d operations a pair);
+// larger catalogs take a first sweep over the tiles for the statistics and a second, which recomputes them, for the
+// gradients. Rows are cut into chunks whose number depends on the shapes alone; each has its own sum of the item
+// gradient, and these are added in order: the same bits whatever the number of threads.
+#include "ops/softmax_loss/sweep.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gemm/gemm.h"
+#include "ops/softmax_loss/plan.h"
+
+namespace prismrec::softmax_loss {
+namespace {
+
+constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
+constexpr size_t kPanelFloats = size_t{1} << 20;
+// Rows of a panel: enough for the products to run at full speed, few enough for the panel to stay near.
+constexpr size_t kPanelRows = 128;
+// A panel of fewer rows makes the products slower than recomputing a tile does.
+constexpr size_t kFewestPanelRows = 32;
+constexpr size_t kMostChunks = 16;
+constexpr size_t kPartialFloats = size_t{1} << 24;
+
+struct Workspace {
+  std::vector<float> panel;         // [block pairs, tile]
+  std::vector<float> scaled;        // [block pairs, d]: interests times their row's scale
+  std::vector<float> target_logit;  // [block pairs, most_targets]
+  std::vector<float> column_sum;    // [tile]
+  std::vector<float> best, winner;  // [tile], readout max
+  std::vector<float> interest_gradient;  // [block pairs, d]
+  std::vector<double> pair_sum;     // [block pairs]
+  std::vector<double> sum;          // [block rows]
+  std::vector<float> top;           // [block rows]
+  std::vector<float> share;         // [most_pairs]
+};
+
+class Sweeper {
+ public:
+  Sweeper(const Spans& spans, const Args& args, const Plan& plan, Outputs* outputs)
+      : spans_(spans), args_(args), plan_(plan), outputs_(outputs), dim_(args.dim()) {}
+
+  Status Run(ThreadPool& pool, const CancelFlag& cancel);
+
+ private:
+  bool sampled() const { return args_.candidates != nullptr; }
+  size_t counted() const { return plan_.rows.size(); }
+  const float* Item(uint32_t item) const { return args_.items.data + item * dim_; }
+
+  void Pack();
+  void Shape();
+  void Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel);
+  void Block(size_t row0, size_t row1, bool first, float* items, float* bias, Workspace* work);
+  void Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Workspace* work);
+  float Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Workspace* work);
+  double Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Workspace* work);
+  void SampledTargets(size_t row, size_t pair0, Workspace* work);
+  void Finish(size_t row, size_t row0, size_t pair0, Workspace* work);
+  float Shares(size_t row, size_t pair0, size_t target, Workspace* work);
+  void Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias, Workspace* work);
+  void SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias, Workspace* work);
+  void Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items, Workspace* work);
+  float ScaleOf(double sum) const { return static_cast<float>(1.0 / (sum * static_cast<double>(counted()))); }
+  void Reduce(ThreadPool& pool, const CancelFlag& cancel);
+
+  const Spans& spans_;
+  const Args& args_;
+  const Plan& plan_;
+  Outputs* const outputs_;
+  const size_t dim_;
+
+  std::vector<float> interests_;  // [pairs, d], the present ones
+  std::vector<float> offsets_;    // [pairs]
+  std::vector<float> candidates_;  // sampled: [S, d]
+  std::vector<float> shift_;       // sampled: [S], bias minus log_q
+  const float* columns_ = nullptr;  // [plan.columns, d]
+  const float* column_shift_ = nullptr;
+
+  size_t tile_ = 0;
+  size_t block_pairs_ = 0;
+  std::vector<size_t> chunk_rows_;       // chunk c: counted rows [chunk_rows_[c], chunk_rows_[c + 1])
+  std::vector<std::vector<float>> item_partials_, bias_partials_;
+};
+
+void Sweeper::Pack() {
+  interests_.resize(plan_.pairs.size() * dim_);
+  offsets_.resize(plan_.pairs.size());
+  for (size_t p = 0; p < plan_.pairs.size(); ++p) {
+    std::memcpy(&interests_[p * dim_], args_.interests.data + plan_.pairs[p] * dim_, dim_ * sizeof(float));
+    offsets_[p] = args_.offsets == nullptr ? 0.0f : args_.offsets[plan_.pairs[p]];
+  }
+  columns_ = args_.items.data;
+  column_shift_ = args_.item_bias;
+  if (!sampled()) return;
+  candidates_.resize(plan_.columns * dim_);
+  shift_.resize(plan_.columns);
+  for (size_t s = 0; s < plan_.columns; ++s) {
+    const uint32_t item = args_.candidates[s];
+    std::memcpy(&candidates_[s * dim_], Item(item), dim_ * sizeof(float));
+    shift_[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) -
+                (args_.log_q == nullptr ? 0.0f : args_.log_q[s]);
+  }
+  columns_ = candidates_.data();
+  column_shift_ = shift_.data();
+}
+
+void Sweeper::Shape() {
+  const size_t columns = std::max<size_t>(1, plan_.columns);
+  block_pairs_ = std::max(plan_.most_pairs, std::min(kPanelRows, kPanelFloats / columns));
+  if (block_pairs_ < kFewestPanelRows) block_pairs_ = kPanelRows;
+  tile_ = std::min(columns, std::max<size_t>(16, kPanelFloats / block_pairs_));
+
+  const size_t partial = (columns + plan_.target_items.size()) * (dim_ + 1);
+  const size_t affordable = std::max<size_t>(2, kPartialFloats / partial);
+  const size_t blocks = (plan_.pairs.size() + block_pairs_ - 1) / block_pairs_;
+  const size_t chunks = std::max<size_t>(1, std::min({kMostChunks, affordable, blocks, counted()}));
+  chunk_rows_.push_back(0);
+  for (size_t c = 1; c < chunks; ++c) {
+    const size_t pair = plan_.pairs.size() * c / chunks;
+    const auto at = std::lower_bound(plan_.row_pairs.begin(), plan_.row_pairs.end(), pair);
+    const size_t row = static_cast<size_t>(at - plan_.row_pairs.begin());
+    if (row > chunk_rows_.back() && row < counted()) chunk_rows_.push_back(row);
+  }
+  chunk_rows_.push_back(counted());
+  if (!outputs_->gradients()) return;
+  item_partials_.resize(chunk_rows_.size() - 1);
+  bias_partials_.resize(chunk_rows_.size() - 1);
+}
+
+Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
+  if (!spans_.all_finite(args_.items.data, args_.items.rows * dim_) ||
+      (args_.item_bias != nullptr && !spans_.all_finite(args_.item_bias, args_.items.rows))) {
+    return NonFinite("items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
+                     "A diverging learning rate is the usual cause; look at the step before this one.");
+  }
+  Pack();
+  if (!spans_.all_finite(interests_.data(), interests_.size()) ||
+      !spans_.all_finite(offsets_.data(), offsets_.size())) {
+    return NonFinite("interests or offsets hold a value that is not finite", "finite values, or offset -Infinity",
+                     "NaN or infinity", "A diverging learning rate is the usual cause; look at the step before.");
+  }
+  Shape();
+  std::fill(outputs_->row_losses, outputs_->row_losses + args_.rows(), 0.0f);
+  outputs_->counted_rows = counted();
+  if (outputs_->gradients()) {
+    std::fill(outputs_->interest_gradient, outputs_->interest_gradient + args_.interests.rows * dim_, 0.0f);
+    std::fill(outputs_->offset_gradient, outputs_->offset_gradient + args_.interests.rows, 0.0f);
+  }
+  if (counted() > 0) {
+    std::vector<Workspace> workspaces(static_cast<size_t>(pool.threads()));
+    pool.ParallelFor(chunk_rows_.size() - 1, cancel, [&](size_t chunk, int worker) {
+      Chunk(chunk, &workspaces[static_cast<size_t>(worker)], cancel);
+    });
+  }
+  if (cancel.Cancelled()) return Cancelled();
+
+  double total = 0;
+  for (const uint32_t row : plan_.rows) total += outputs_->row_losses[row];
+  outputs_->loss = counted() == 0 ? 0 : total / static_cast<double>(counted());
+  if (!std::isfinite(outputs_->loss)) {
+    return NonFinite("the softmax loss is not finite", "logits that fit float32", std::to_string(outputs_->loss),
+                     "A diverging learning rate is the usual cause; look at the step before this one.");
+  }
+  if (outputs_->gradients()) Reduce(pool, cancel);
+  return cancel.Cancelled() ? Cancelled() : Status::Ok();
+}
+
+void Sweeper::Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel) {
+  float* items = nullptr;
+  float* bias = nullptr;
+  if (outputs_->gradients()) {
+    const size_t rows = plan_.columns + plan_.target_items.size();
+    item_partials_[chunk].resize(rows * dim_);
+    bias_partials_[chunk].resize(rows);
+    items = item_partials_[chunk].data();
+    bias = bias_partials_[chunk].data();
+  }
+  const size_t end = chunk_rows_[chunk + 1];
+  bool first = true;
+  for (size_t row = chunk_rows_[chunk]; row < end;) {
+    if (cancel.Cancelled()) return;
+    size_t row1 = row + 1;
+    while (row1 < end && plan_.row_pairs[row1 + 1] - plan_.row_pairs[row] <= block_pairs_) ++row1;
+    Block(row, row1, first, items, bias, work);
+    row = row1;
+    first = false;
+  }
+}
+
+void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* bias, Workspace* work) {
+  const size_t pair0 = plan_.row_pairs[row0];
+  const size_t pair1 = plan_.row_pairs[row1];
+  const size_t pairs = pair1 - pair0;
+  const bool gradients = outputs_->gradients();
+  const bool one_tile = tile_ == plan_.columns;
+  work->panel.resize(std::max(work->panel.size(), pairs * tile_));
+  work->target_logit.resize(std::max(work->target_logit.size(), pairs * plan_.most_targets));
+  work->column_sum.resize(tile_);
+  work->best.resize(args_.readout == Readout::kMax ? tile_ : 0);
+  work->winner.resize(args_.readout == Readout::kMax ? tile_ : 0);
+  work->share.resize(plan_.most_pairs);
+  work->scaled.resize(std::max(work->scaled.size(), pairs * dim_));
+  work->interest_gradient.resize(std::max(work->interest_gradient.size(), pairs * dim_));
+  work->pair_sum.assign(pairs, 0.0);
+  work->sum.assign(row1 - row0, 0.0);
+  work->top.assign(row1 - row0, kNegativeInfinity);
+
+  if (sampled()) {
+    for (size_t row = row0; row < row1; ++row) {
+      SampledTargets(row, pair0, work);
+      for (size_t p = plan_.row_pairs[row] - pair0; p < plan_.row_pairs[row + 1] - pair0; ++p) {
+        for (size_t t = 0; t < plan_.row_targets[row + 1] - plan_.row_targets[row]; ++t) {
+          work->top[row - row0] = std::max(work->top[row - row0], work->target_logit[p * plan_.most_targets + t]);
+        }
+      }
+    }
+  }
+  for (size_t tile0 = 0; tile0 < plan_.columns; tile0 += tile_) {
+    const size_t width = std::min(tile_, plan_.columns - tile0);
+    Logits(pair0, pair1, tile0, width, work);
+    for (size_t row = row0; row < row1; ++row) {
+      float& top = work->top[row - row0];
+      double& sum = work->sum[row - row0];
+      const float higher = std::max(top, Prepare(row, pair0, tile0, width, work));
+      if (higher > top) sum *= std::exp(static_cast<double>(top) - higher);
+      top = higher;
+      sum += Weights(row, pair0, width, std::max(top, -FLT_MAX), gradients && one_tile, work);
+      if (!one_tile) continue;
+      Finish(row, row0, pair0, work);
+      if (gradients) Correct(row, row0, pair0, tile0, width, bias, work);
+    }
+    if (one_tile && gradients) Products(pair0, pair1, tile0, width, first, items, work);
+  }
+  if (!one_tile) {
+    for (size_t row = row0; row < row1; ++row) Finish(row, row0, pair0, work);
+    std::fill(work->pair_sum.begin(), work->pair_sum.end(), 0.0);
+    for (size_t tile0 = 0; gradients && tile0 < plan_.columns; tile0 += tile_) {
+      const size_t width = std::min(tile_, plan_.columns - tile0);
+      Logits(pair0, pair1, tile0, width, work);
+      for (size_t row = row0; row < row1; ++row) {
+        Prepare(row, pair0, tile0, width, work);
+        Weights(row, pair0, width, work->top[row - row0], true, work);
+        Correct(row, row0, pair0, tile0, width, bias, work);
+      }
+      Products(pair0, pair1, tile0, width, first, items, work);
+    }
+  }
+  if (!gradients) return;
+  for (size_t row = row0; row < row1; ++row) {
+    if (sampled()) SampledGradients(row, row0, pair0, items, bias, work);
+    const float scale = ScaleOf(work->sum[row - row0]);
+    for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
+      const size_t out = plan_.pairs[pair];
+      spans_.axpy(scale, &work->interest_gradient[(pair - pair0) * dim_], outputs_->interest_gradient + out * dim_,
+                  dim_);
+      outputs_->offset_gradient[out] = static_cast<float>(scale * work->pair_sum[pair - pair0]);
+    }
+  }
+}
+
+// panel = interests x columns^T
+void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Workspace* work) {
+  GemmArgs gemm;
+  gemm.trans_b = true;
+  gemm.m = pair1 - pair0;
+  gemm.n = width;
+  gemm.k = dim_;
+  gemm.a = &interests_[pair0 * dim_];
+  gemm.lda = dim_;
+  gemm.b = columns_ + tile0 * dim_;
+  gemm.ldb = dim_;
+  gemm.c = work->panel.data();
+  gemm.ldc = tile_;
+  SgemmSerial(gemm);
+}
+
+// Adds bias and offsets, takes the row's removed columns out, keeps its targets' logits; returns the largest logit.
+float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Workspace* work) {
+  float top = kNegativeInfinity;
+  for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
+    float* x = &work->panel[(pair - pair0) * tile_];
+    for (size_t n = plan_.row_removed[row]; n < plan_.row_removed[row + 1]; ++n) {
+      const size_t column = plan_.removed[n];
+      if (column - tile0 < width) x[column - tile0] = kNegativeInfinity;
+    }
+    const float* shift = column_shift_ == nullptr ? nullptr : column_shift_ + tile0;
+    top = std::max(top, spans_.shift_max(x, shift, offsets_[pair], width));
+    if (sampled()) continue;
+    float* logits = &work->target_logit[(pair - pair0) * plan_.most_targets];
+    for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
+      const size_t column = plan_.targets[t].column;
+      if (column - tile0 < width) logits[t - plan_.row_targets[row]] = x[column - tile0];
+    }
+  }
+  return top;
+}
+
+// Turns the row's logits into exp(logit - top), under readout max for the winning interest alone, and returns the sum.
+double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Workspace* work) {
+  const size_t first = plan_.row_pairs[row];
+  const size_t last = plan_.row_pairs[row + 1];
+  double total = 0;
+  if (args_.readout == Readout::kLogSumExp) {
+    if (columns) std::fill(work->column_sum.begin(), work->column_sum.end(), 0.0f);
+    for (size_t pair = first; pair < last; ++pair) {
+      float* x = &work->panel[(pair - pair0) * tile_];
+      const double sum = columns ? spans_.exp_sum_columns(x, top, work->column_sum.data(), width)
+                                 : spans_.exp_sum(x, top, width);
+      work->pair_sum[pair - pair0] += sum;
+      total += sum;
+    }
+    return total;
+  }
+  std::fill(work->best.begin(), work->best.end(), kNegativeInfinity);
+  std::fill(work->winner.begin(), work->winner.end(), 0.0f);
+  for (size_t pair = first; pair < last; ++pair) {
+    spans_.take_better(&work->panel[(pair - pair0) * tile_], static_cast<float>(pair - first), work->best.data(),
+                       work->winner.data(), width);
+  }
+  total = spans_.exp_sum(work->best.data(), top, width);
+  if (!columns) return total;
+  work->column_sum.swap(work->best);
+  for (size_t pair = first; pair < last; ++pair) {
+    work->pair_sum[pair - pair0] +=
+        spans_.route(work->column_sum.data(), work->winner.data(), static_cast<float>(pair - first),
+                     &work->panel[(pair - pair0) * tile_], width);
+  }
+  return total;
+}
+
+// Sampled: the targets are no columns of the panel; their logits are dot products.
+void Sweeper::SampledTargets(size_t row, size_t pair0, Workspace* work) {
+  for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
+    float* logits = &work->target_logit[(pair - pair0) * plan_.most_targets];
+    for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
+      const Target& target = plan_.targets[t];
+      logits[t - plan_.row_targets[row]] =
+          spans_.dot(&interests_[pair * dim_], Item(target.item), dim_) + target.shift + offsets_[pair];
+    }
+  }
+}
+
+// Derivative of a target's score with respect to each of the row's interests, into work->share; returns the score.
+float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) {
+  const size_t first = plan_.row_pairs[row];
+  const size_t count = plan_.row_pairs[row + 1] - first;
+  const float* logits = &work->target_logit[(first - pair0) * plan_.most_targets + target];
+  size_t winner = 0;
+  for (size_t j = 1; j < count; ++j) {
+    if (logits[j * plan_.most_targets] > logits[winner * plan_.most_targets]) winner = j;
+  }
+  const float best = logits[winner * plan_.most_targets];
+  std::fill(work->share.begin(), work->share.end(), 0.0f);
+  work->share[winner] = 1.0f;
+  if (args_.readout == Readout::kMax) return best;
+  float sum = 0;
+  for (size_t j = 0; j < count; ++j) {
+    work->share[j] = std::exp(logits[j * plan_.most_targets] - best);
+    sum += work->share[j];
+  }
+  for (size_t j = 0; j < count; ++j) work->share[j] /= sum;
+  return best + std::log(sum);
+}
+
+void Sweeper::Finish(size_t row, size_t row0, size_t pair0, Workspace* work) {
+  double& sum = work->sum[row - row0];
+  const double top = work->top[row - row0];
+  double target_mean = 0;
+  for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
+    const double score = Shares(row, pair0, t - plan_.row_targets[row], work);
+    target_mean += plan_.targets[t].weight * score;
+    if (sampled()) sum += std::exp(score - top);
+  }
+  outputs_->row_losses[plan_.rows[row]] = static_cast<float>(top + std::log(sum) - target_mean);
+}
+
+// Takes the targets' shares off the panel's weights and adds the row to the bias gradient.
+void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias,
+                      Workspace* work) {
+  const double sum = work->sum[row - row0];
+  spans_.axpy(ScaleOf(sum), work->column_sum.data(), bias + tile0, width);
+  if (sampled()) return;
+  for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
+    const Target& target = plan_.targets[t];
+    const size_t column = target.column - tile0;
+    if (column >= width) continue;
+    Shares(row, pair0, t - plan_.row_targets[row], work);
+    bias[target.column] -= target.weight / static_cast<float>(counted());
+    for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
+      const double part = sum * target.weight * work->share[pair - plan_.row_pairs[row]];
+      work->panel[(pair - pair0) * tile_ + column] -= static_cast<float>(part);
+      work->pair_sum[pair - pair0] -= part;
+    }
+  }
+}
+
+// Sampled: what the targets contribute, outside the panel.
+void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias, Workspace* work) {
+  const double sum = work->sum[row - row0];
+  const float scale = ScaleOf(sum);
+  for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
+    const Target& target = plan_.targets[t];
+    const double score = Shares(row, pair0, t - plan_.row_targets[row], work);
+    const double weight = std::exp(score - work->top[row - row0]) - sum * target.weight;
+    const size_t slot = plan_.columns + target.column;
+    for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
+      const double g = weight * work->share[pair - plan_.row_pairs[row]];
+      work->pair_sum[pair - pair0] += g;
+      bias[slot] += static_cast<float>(scale * g);
+      spans_.axpy(static_cast<float>(g), Item(target.item), &work->interest_gradient[(pair - pair0) * dim_], dim_);
+      spans_.axpy(static_cast<float>(scale * g), &interests_[pair * dim_], items + slot * dim_, dim_);
+    }
+  }
+}
+
+// interest_gradient (+)= panel x columns; items (+)= panel^T x scaled interests
+void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items,
+                       Workspace* work) {
+  const size_t pairs = pair1 - pair0;
+  GemmArgs gemm;
+  gemm.m = pairs;
+  gemm.n = dim_;
+  gemm.k = width;
+  gemm.a = work->panel.data();
+  gemm.lda = tile_;
+  gemm.b = columns_ + tile0 * dim_;
+  gemm.ldb = dim_;
+  gemm.c = work->interest_gradient.data();
+  gemm.ldc = dim_;
+  gemm.beta = tile0 == 0 ? 0.0f : 1.0f;
+  SgemmSerial(gemm);
+
+  if (tile0 == 0) {
+    const auto at = std::upper_bound(plan_.row_pairs.begin(), plan_.row_pairs.end(), pair0);
+    const size_t row0 = static_cast<size_t>(at - plan_.row_pairs.begin()) - 1;
+    size_t row = row0;
+    for (size_t pair = pair0; pair < pair1; ++pair) {
+      while (plan_.row_pairs[row + 1] <= pair) ++row;
+      float* scaled = &work->scaled[(pair - pair0) * dim_];
+      std::memcpy(scaled, &interests_[pair * dim_], dim_ * sizeof(float));
+      spans_.scale(ScaleOf(work->sum[row - row0]), scaled, dim_);
+    }
+  }
+  gemm = GemmArgs();
+  gemm.trans_a = true;
+  gemm.m = width;
+  gemm.n = dim_;
+  gemm.k = pairs;
+  gemm.a = work->panel.data();
+  gemm.lda = tile_;
+  gemm.b = work->scaled.data();
+  gemm.ldb = dim_;
+  gemm.c = items + tile0 * dim_;
+  gemm.ldc = dim_;
+  gemm.beta = first ? 0.0f : 1.0f;
+  SgemmSerial(gemm);
+}
+
+void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
+  constexpr size_t kRowsAtOnce = 256;
+  const size_t rows = plan_.columns + plan_.target_items.size();
+  outputs_->gradient_rows = sampled() ? plan_.gradient_items.size() : plan_.columns;
+  const bool empty = item_partials_.empty() || item_partials_[0].empty();
+  if (empty) {
+    std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_, 0.0f);
+    std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
+  } else {
+    float* items = sampled() ? item_partials_[0].data() : outputs_->item_gradient;
+    float* bias = sampled() ? bias_partials_[0].data() : outputs_->bias_gradient;
+    pool.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
+      const size_t begin = part * kRowsAtOnce;
+      const size_t count = std::min(rows, begin + kRowsAtOnce) - begin;
+      if (!sampled()) {
+        std::memcpy(items + begin * dim_, &item_partials_[0][begin * dim_], count * dim_ * sizeof(float));
+        std::memcpy(bias + begin, &bias_partials_[0][begin], count * sizeof(float));
+      }
+      for (size_t chunk = 1; chunk < item_partials_.size(); ++chunk) {
+        spans_.axpy(1.0f, &item_partials_[chunk][begin * dim_], items + begin * dim_, count * dim_);
+        spans_.axpy(1.0f, &bias_partials_[chunk][begin], bias + begin, count);
+      }
+    });
+  }
+  if (!sampled()) return;
+  std::copy(plan_.gradient_items.begin(), plan_.gradient_items.end(), outputs_->item_ids);
+  if (empty) return;
+  std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_, 0.0f);
+  std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
+  for (size_t row = 0; row < rows; ++row) {
+    const size_t slot = plan_.gradient_slots[row];
+    spans_.axpy(1.0f, &item_partials_[0][row * dim_], outputs_->item_gradient + slot * dim_, dim_);
+    outputs_->bias_gradient[slot] += bias_partials_[0][row];
+  }
+}
+
+}  // namespace
+
+Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel) {
+  const Plan plan = MakePlan(args);
+  return Sweeper(spans, args, plan, outputs).Run(pool, cancel);
+}
+
+}  // namespace prismrec::softmax_loss
