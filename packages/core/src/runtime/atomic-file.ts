@@ -25,7 +25,8 @@ export async function writeFileAtomic(path: string, content: Content): Promise<v
     }
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    // A temporary file that cannot be removed either must not hide why the write failed.
+    await Promise.allSettled([rm(temporary, { force: true })]);
     throw fromFileError(error, path, "write");
   }
   await syncFolder(dirname(path));
