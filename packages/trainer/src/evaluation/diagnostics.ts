@@ -47,9 +47,9 @@ export function diagnose(model: InterestModel, histories: readonly History[]): M
       const winner = strongest(model, interests.vectors.data, offsets, here);
       for (const row of own) wins.set(row % count, (wins.get(row % count) ?? 0) + (winner.has(row) ? 1 : 0));
       if (here.length > 0 && here.some((row) => offsets[row] !== 0)) {
-        const mass = own.reduce((sum, row) => sum + Math.exp(offsets[row]!), 0);
-        collaborative.add(mass);
-        semantic.add(1 - mass);
+        const massOf = (rows: readonly number[]) => rows.reduce((sum, row) => sum + Math.exp(offsets[row]!), 0);
+        collaborative.add(massOf(own));
+        semantic.add(massOf(here.filter((row) => clusters[row] !== -1)));
         present.add(here.length - own.length);
       }
     }

@@ -1,3 +1,4 @@
+import { gelu } from "../../tensor/gelu.js";
 import { layerNorm } from "../../tensor/layer-norm.js";
 import { tf } from "../../tensor/tfjs.js";
 import {
@@ -128,7 +129,7 @@ export function alignInterests(
   const joint =
     shape.fusion === "add"
       ? norm(tf.add(interests, linear(tensors, "align/add", semantic)), "norm-add")
-      : linear(tensors, "align/narrow", tf.relu(linear(tensors, "align/widen", tf.concat([interests, semantic], -1))));
+      : linear(tensors, "align/narrow", gelu(linear(tensors, "align/widen", tf.concat([interests, semantic], -1))));
   const fused = tf.add(interests, tf.mul(tf.sub(joint, interests), backed)) as tf.Tensor4D;
   return { fused, assignment, semantic, mass };
 }
