@@ -17,6 +17,14 @@ export interface NativeBinding {
   maxCover(args: MaxCoverArgs & NativeAsync): Promise<MaxCoverResult>;
   maxCoverSync(args: MaxCoverArgs): MaxCoverResult;
 
+  // ops/softmax_loss/softmax_loss.h
+  softmaxLoss(args: SoftmaxLossArgs & NativeAsync): Promise<SoftmaxLossOutput>;
+  softmaxLossSync(args: SoftmaxLossArgs): SoftmaxLossOutput;
+
+  // ops/contrastive_loss/contrastive_loss.h
+  contrastiveLoss(args: ContrastiveLossArgs & NativeAsync): Promise<ContrastiveLossOutput>;
+  contrastiveLossSync(args: ContrastiveLossArgs): ContrastiveLossOutput;
+
   // ops/tensor_kernels/tensor_kernels.h. Positional, synchronous, internal to core's tensor backend. A geometry is
   // [rank, sizes, strides of the first operand, strides of the second].
   tensorBinary(op: number, a: TensorArray, b: TensorArray, out: TensorArray, geometry: Int32Array): void;
@@ -68,13 +76,7 @@ export interface NativeBinding {
   tensorGeluGrad(x: Float32Array, dy: Float32Array, dx: Float32Array): void;
   tensorDropout(x: Float32Array, out: Float32Array, key: number, threshold: number, scale: number): void;
   tensorSelect(condition: Uint8Array, a: Float32Array, b: Float32Array, out: Float32Array): void;
-  tensorCopy(
-    src: TensorArray,
-    srcOffset: number,
-    dst: TensorArray,
-    dstOffset: number,
-    geometry: Int32Array,
-  ): void;
+  tensorCopy(src: TensorArray, srcOffset: number, dst: TensorArray, dstOffset: number, geometry: Int32Array): void;
   tensorGather(
     x: TensorArray,
     ids: Int32Array,
@@ -230,4 +232,107 @@ export interface MaxCoverResult {
   readonly cost: number;
   /** Which of the two knapsack greedies won; "gain" without costs. */
   readonly rule: "gain" | "ratio";
+}
+
+export interface SoftmaxLossArgs {
+  /** R */
+  readonly rows: number;
+  /** J */
+  readonly interestsPerRow: number;
+  /** N */
+  readonly itemCount: number;
+  readonly dim: number;
+  /** [R * J * dim] */
+  readonly interests: Float32Array;
+  /** [R * J] */
+  readonly offsets?: Float32Array | undefined;
+  /** [N * dim] */
+  readonly items: Float32Array;
+  /** [N] */
+  readonly itemBias?: Float32Array | undefined;
+  /** [R + 1] */
+  readonly targetIndptr: Uint32Array;
+  readonly targetIndices: Uint32Array;
+  /** [R + 1] */
+  readonly maskIndptr?: Uint32Array | undefined;
+  readonly maskIndices?: Uint32Array | undefined;
+  readonly readout: "log-sum-exp" | "max";
+  /** [S], S >= 1; absent: the full catalog. */
+  readonly candidates?: Uint32Array | undefined;
+  /** [S] */
+  readonly logQ?: Float32Array | undefined;
+  /** [targetIndices.length] */
+  readonly targetLogQ?: Float32Array | undefined;
+  /** Default true. */
+  readonly gradients?: boolean | undefined;
+  readonly variant?: string | undefined;
+}
+
+/** The gradients are there unless they were not wanted, `itemIds` when sampled. */
+export interface SoftmaxLossOutput {
+  readonly loss: number;
+  readonly countedRows: number;
+  /** [R] */
+  readonly rowLosses: Float32Array;
+  /** [R * J * dim] */
+  readonly interestGradient?: Float32Array;
+  /** [R * J] */
+  readonly offsetGradient?: Float32Array;
+  /** [N * dim]; sampled: the first gradientRows * dim entries count. */
+  readonly itemGradient?: Float32Array;
+  /** [N]; sampled: the first gradientRows entries count. */
+  readonly biasGradient?: Float32Array;
+  /** The first gradientRows entries count. */
+  readonly itemIds?: Uint32Array;
+  readonly gradientRows?: number;
+}
+
+export interface ContrastiveLossArgs {
+  readonly kind: "info-nce" | "supervised";
+  readonly similarity: "cosine" | "dot";
+  readonly temperature: number;
+  readonly reduction: "mean" | "sum";
+  /** n */
+  readonly rowCount: number;
+  readonly dim: number;
+  /** [n * dim] queries, or labelled rows */
+  readonly rows: Float32Array;
+  /** [n * dim], info-nce */
+  readonly positives?: Float32Array | undefined;
+  /** m, default 0 */
+  readonly negativeCount?: number | undefined;
+  /** [m * dim] */
+  readonly negatives?: Float32Array | undefined;
+  /** [n + m] */
+  readonly logQ?: Float32Array | undefined;
+  /** [n] */
+  readonly positiveIds?: Uint32Array | undefined;
+  /** [m] */
+  readonly negativeIds?: Uint32Array | undefined;
+  readonly symmetric?: boolean | undefined;
+  /** [n], supervised */
+  readonly groups?: Int32Array | undefined;
+  /** [n], supervised */
+  readonly labels?: Int32Array | undefined;
+  /** supervised */
+  readonly scope?: "group" | "batch" | undefined;
+  /** [n], supervised */
+  readonly itemIds?: Uint32Array | undefined;
+  /** Default true. */
+  readonly gradients?: boolean | undefined;
+  readonly variant?: string | undefined;
+}
+
+/** The gradients that the kind has are there unless they were not wanted. */
+export interface ContrastiveLossOutput {
+  readonly loss: number;
+  readonly countedRows: number;
+  /** [n] */
+  readonly rowLosses: Float32Array;
+  /** [n * dim] */
+  readonly rowGradient?: Float32Array;
+  /** [n * dim] */
+  readonly positiveGradient?: Float32Array;
+  /** [m * dim] */
+  readonly negativeGradient?: Float32Array;
 }

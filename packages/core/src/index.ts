@@ -52,6 +52,7 @@ export * from "./similarity-search/types.js";
 export * from "./softmax-loss/softmax-loss.js";
 export * from "./softmax-loss/types.js";
 export * from "./tensor/backend.js";
+export * from "./tensor/fall-throughs.js";
 export * from "./tensor/dropout.js";
 export * from "./tensor/gelu.js";
 export * from "./tensor/layer-norm.js";

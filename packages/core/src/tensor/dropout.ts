@@ -1,5 +1,8 @@
 import { PrismrecError } from "../errors/errors.js";
+import { hasKernel } from "./has-kernel.js";
 import { tf } from "./tfjs.js";
+
+const KERNEL = "PrismrecDropout";
 
 /**
  * Inverted dropout: each entry is kept with probability `1 - rate` and scaled by `1 / (1 - rate)`. Which entries stay
@@ -26,6 +29,10 @@ export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number): 
     });
   }
   if (rate === 0) return tf.clone(x);
+  if (hasKernel(KERNEL)) {
+    const attrs = { key: dropoutKey(seed), threshold: dropThreshold(rate), scale: keepScale(rate) };
+    return tf.engine().runKernel<T>(KERNEL, { x }, attrs);
+  }
   return tf.tidy(() => {
     const mask = tf.tensor(dropoutMask(x.size, rate, seed), x.shape, "float32");
     return tf.mul<T>(x, mask);
@@ -37,19 +44,33 @@ export function dropoutMask(length: number, rate: number, seed: number): Float32
   const mask = new Float32Array(length);
   const threshold = dropThreshold(rate);
   const scale = keepScale(rate);
-  const key = mix32(seed ^ 0x9e3779b9);
+  const key = dropoutKey(seed);
   for (let i = 0; i < length; i++) {
     if (mix32(mix32(i) ^ key) >>> 0 >= threshold) mask[i] = scale;
   }
   return mask;
 }
 
+// The gradient drops the same entries: no mask is stored.
+tf.registerGradient({
+  kernelName: KERNEL,
+  gradFunc: (dy, _saved, attrs) => {
+    const upstream = Array.isArray(dy) ? dy[0] : dy;
+    return { x: () => tf.engine().runKernel<tf.Tensor>(KERNEL, { x: upstream! }, attrs) };
+  },
+});
+
+/** The seed, spread over all bits. */
+function dropoutKey(seed: number): number {
+  return mix32(seed ^ 0x9e3779b9) >>> 0;
+}
+
 /** An entry is dropped when its 32-bit hash is below this. */
-export function dropThreshold(rate: number): number {
+function dropThreshold(rate: number): number {
   return Math.round(rate * 2 ** 32);
 }
 
-export function keepScale(rate: number): number {
+function keepScale(rate: number): number {
   return Math.fround(1 / (1 - rate));
 }
 

@@ -1,4 +1,8 @@
+import { hasKernel } from "./has-kernel.js";
 import { tf } from "./tfjs.js";
+
+const FORWARD = "PrismrecMaskedSoftmax";
+const BACKWARD = "PrismrecSoftmaxGrad";
 
 /**
  * Softmax over the last axis that sees only the entries where `mask` is non-zero; the others get exactly 0. A row with
@@ -8,6 +12,9 @@ import { tf } from "./tfjs.js";
  * @param mask broadcasts to the shape of `logits`; bool, int32 or float32; no gradient
  */
 export function maskedSoftmax<T extends tf.Tensor>(logits: T, mask: tf.Tensor): T {
+  // A mask that is one value for a whole row is rare enough to be spread out here.
+  const columns = mask.shape.at(-1) === logits.shape.at(-1);
+  if (columns && hasKernel(FORWARD)) return tf.engine().runKernel<T>(FORWARD, { x: logits, mask });
   const composed = tf.customGrad((x) => {
     if (!(x instanceof tf.Tensor)) throw new TypeError("maskedSoftmax takes one tensor");
     const value = tf.tidy(() => {
@@ -23,3 +30,17 @@ export function maskedSoftmax<T extends tf.Tensor>(logits: T, mask: tf.Tensor): 
   });
   return composed(logits) as T;
 }
+
+tf.registerGradient({
+  kernelName: FORWARD,
+  inputsToSave: ["mask"],
+  outputsToSave: [true],
+  gradFunc: (dy, saved) => {
+    const [mask, y] = saved;
+    const upstream = Array.isArray(dy) ? dy[0] : dy;
+    return {
+      x: () => tf.engine().runKernel<tf.Tensor>(BACKWARD, { y: y!, dy: upstream! }),
+      mask: () => tf.zeros(mask!.shape),
+    };
+  },
+});

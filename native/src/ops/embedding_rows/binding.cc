@@ -1,0 +1,150 @@
+#include "ops/embedding_rows/embedding_rows.h"
+#include "ops/tensor_kernels/arguments.h"
+
+namespace prismrec::embedding_rows {
+namespace {
+
+using tensor::Arguments;
+using tensor::Array;
+
+// The ids of a call, each below `rows`.
+template <size_t N>
+const uint32_t* Ids(Arguments<N>& args, size_t at, size_t rows, size_t* count) {
+  const Array array = args.Typed(at, napi_uint32_array, 0);
+  *count = array.length;
+  const uint32_t* ids = array.as<uint32_t>();
+  for (size_t i = 0; args.ok() && i < array.length; ++i) {
+    if (ids[i] < rows) continue;
+    args.Fail(InvalidArgument("row id at position " + std::to_string(i) + " is outside the table",
+                              "0 <= id < " + std::to_string(rows), std::to_string(ids[i])));
+  }
+  return ids;
+}
+
+template <size_t N>
+AdamOptions Options(Arguments<N>& args, size_t at) {
+  AdamOptions options;
+  options.learning_rate = args.Number(at);
+  options.beta1 = args.Number(at + 1);
+  options.beta2 = args.Number(at + 2);
+  options.epsilon = args.Number(at + 3);
+  options.weight_decay = args.Number(at + 4);
+  options.gradient_scale = args.Number(at + 5);
+  return options;
+}
+
+AdamSpan ActiveSpan() {
+  static const AdamSpan span = AdamSpanNamed(nullptr);
+  return span;
+}
+
+// (values, m, v, gradients, step, learningRate, beta1, beta2, epsilon, weightDecay, gradientScale)
+napi_value AdamCall(napi_env env, napi_callback_info info) {
+  Arguments<11> args(env, info, "embeddingAdam");
+  const Array values = args.Typed(0, napi_float32_array, 0);
+  float* m = args.Floats(1, values.length);
+  float* v = args.Floats(2, values.length);
+  const float* gradients = args.Floats(3, values.length);
+  const size_t step = args.Size(4);
+  const AdamOptions options = Options(args, 5);
+  if (args.ok()) {
+    Adam(ActiveSpan(), FactorsAt(options, step), values.as<float>(), m, v, gradients,
+         values.length);
+  }
+  return args.Result();
+}
+
+// (table, m, v, steps: Uint32Array, ids: Uint32Array, gradients, cols, perRow, step, learningRate,
+// beta1, beta2, epsilon, weightDecay, gradientScale)
+napi_value LazyAdamCall(napi_env env, napi_callback_info info) {
+  Arguments<15> args(env, info, "embeddingLazyAdam");
+  const Array table = args.Typed(0, napi_float32_array, 0);
+  float* m = args.Floats(1, table.length);
+  float* v = args.Floats(2, table.length);
+  const size_t cols = args.Size(6);
+  const size_t rows = cols == 0 ? 0 : table.length / cols;
+  const Array steps = args.Typed(3, napi_uint32_array, rows);
+  size_t count = 0;
+  const uint32_t* ids = Ids(args, 4, rows, &count);
+  for (size_t i = 1; args.ok() && i < count; ++i) {
+    // Two threads must not meet in one row.
+    if (ids[i] <= ids[i - 1]) {
+      args.Fail(InvalidArgument("row ids of an update must be distinct and ascending",
+                                "more than " + std::to_string(ids[i - 1]),
+                                std::to_string(ids[i]) + " at position " + std::to_string(i)));
+    }
+  }
+  const float* gradients = args.Floats(5, count * cols);
+  const bool per_row = args.Flag(7);
+  const size_t step = args.Size(8);
+  const AdamOptions options = Options(args, 9);
+  if (args.ok()) {
+    LazyAdam(ActiveSpan(), options,
+             {table.as<float>(), m, v, steps.as<uint32_t>(), ids, gradients, count, cols, per_row,
+              step});
+  }
+  return args.Result();
+}
+
+// (table, ids: Uint32Array, out, cols)
+napi_value GatherRowsCall(napi_env env, napi_callback_info info) {
+  Arguments<4> args(env, info, "embeddingGatherRows");
+  const Array table = args.Typed(0, napi_float32_array, 0);
+  const size_t cols = args.Size(3);
+  size_t count = 0;
+  const uint32_t* ids = Ids(args, 1, cols == 0 ? 0 : table.length / cols, &count);
+  float* out = args.Floats(2, count * cols);
+  if (args.ok()) GatherRows(table.as<float>(), ids, out, count, cols);
+  return args.Result();
+}
+
+// (table, ids: Uint32Array, rows, cols)
+napi_value ScatterAddRowsCall(napi_env env, napi_callback_info info) {
+  Arguments<4> args(env, info, "embeddingScatterAddRows");
+  const Array table = args.Typed(0, napi_float32_array, 0);
+  const size_t cols = args.Size(3);
+  const size_t table_rows = cols == 0 ? 0 : table.length / cols;
+  size_t count = 0;
+  const uint32_t* ids = Ids(args, 1, table_rows, &count);
+  const float* rows = args.Floats(2, count * cols);
+  if (args.ok()) ScatterAddRows(table.as<float>(), table_rows, ids, rows, count, cols);
+  return args.Result();
+}
+
+// (ids: Uint32Array, inverse: Int32Array) -> unique: Uint32Array
+napi_value UniqueRowsCall(napi_env env, napi_callback_info info) {
+  Arguments<2> args(env, info, "embeddingUniqueRows");
+  const Array ids = args.Typed(0, napi_uint32_array, 0);
+  const Array inverse = args.Typed(1, napi_int32_array, ids.length);
+  if (!args.ok()) return args.Result();
+  const std::vector<uint32_t> unique =
+      UniqueRows(ids.as<uint32_t>(), ids.length, inverse.as<int32_t>());
+  Napi::Uint32Array result = Napi::Uint32Array::New(Napi::Env(env), unique.size());
+  std::copy(unique.begin(), unique.end(), result.Data());
+  return result;
+}
+
+// (x) -> sum of squares
+napi_value SquaredNormCall(napi_env env, napi_callback_info info) {
+  Arguments<1> args(env, info, "embeddingSquaredNorm");
+  const Array x = args.Typed(0, napi_float32_array, 0);
+  if (!args.ok()) return args.Result();
+  return Napi::Number::New(Napi::Env(env), SquaredNorm(x.as<float>(), x.length));
+}
+
+}  // namespace
+}  // namespace prismrec::embedding_rows
+
+namespace prismrec {
+
+void RegisterEmbeddingRows(Napi::Env env, Napi::Object exports) {
+  using namespace embedding_rows;  // NOLINT: the calls of this file
+  tensor::Export<AdamCall>(env, exports, "embeddingAdam");
+  tensor::Export<LazyAdamCall>(env, exports, "embeddingLazyAdam");
+  tensor::Export<GatherRowsCall>(env, exports, "embeddingGatherRows");
+  tensor::Export<ScatterAddRowsCall>(env, exports, "embeddingScatterAddRows");
+  tensor::Export<UniqueRowsCall>(env, exports, "embeddingUniqueRows");
+  tensor::Export<SquaredNormCall>(env, exports, "embeddingSquaredNorm");
+}
+
+}  // namespace prismrec

@@ -1,0 +1,2 @@
+#define PRISMREC_SIMD_NS avx512
+#include "ops/embedding_rows/cpu/kernel-inl.h"

@@ -1,0 +1,150 @@
+#include "ops/embedding_rows/embedding_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/cancel.h"
+#include "runtime/thread_pool.h"
+
+namespace prismrec::embedding_rows {
+namespace {
+
+// Elements a thread should get at least.
+constexpr size_t kGrain = 32768;
+
+template <class Fn>
+void ForRange(size_t total, size_t grain, Fn&& fn) {
+  grain = std::max<size_t>(grain, 1);
+  if (total <= grain) {
+    if (total > 0) fn(size_t{0}, total);
+    return;
+  }
+  ThreadPool::Global().ParallelFor(
+      (total + grain - 1) / grain, CancelFlag(),
+      [&](size_t chunk, int) { fn(chunk * grain, std::min(total, (chunk + 1) * grain)); });
+}
+
+size_t RowGrain(size_t cols) { return kGrain / std::max<size_t>(cols, 1) + 1; }
+
+}  // namespace
+
+AdamFactors FactorsAt(const AdamOptions& options, uint64_t step) {
+  const double t = static_cast<double>(step);
+  AdamFactors f;
+  f.beta1 = static_cast<float>(options.beta1);
+  f.one_minus_beta1 = static_cast<float>(1 - options.beta1);
+  f.beta2 = static_cast<float>(options.beta2);
+  f.one_minus_beta2 = static_cast<float>(1 - options.beta2);
+  f.epsilon = static_cast<float>(options.epsilon);
+  f.rate = static_cast<float>(options.learning_rate / (1 - std::pow(options.beta1, t)));
+  f.inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(options.beta2, t)));
+  f.keep = static_cast<float>(1 - options.learning_rate * options.weight_decay);
+  f.gradient_scale = static_cast<float>(options.gradient_scale);
+  return f;
+}
+
+void Adam(AdamSpan span, const AdamFactors& factors, float* values, float* m, float* v,
+          const float* gradients, size_t n) {
+  ForRange(n, kGrain, [&](size_t begin, size_t end) {
+    span(factors, values + begin, m + begin, v + begin, gradients + begin, end - begin);
+  });
+}
+
+void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& args) {
+  const AdamFactors shared = FactorsAt(options, args.step);
+  ForRange(args.count, RowGrain(args.cols), [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      const size_t row = args.ids[i];
+      const uint32_t seen = ++args.steps[row];
+      const size_t at = row * args.cols;
+      const AdamFactors own = args.per_row ? FactorsAt(options, seen) : shared;
+      span(own, args.table + at, args.m + at, args.v + at, args.gradients + i * args.cols,
+           args.cols);
+    }
+  });
+}
+
+void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols) {
+  ForRange(count, RowGrain(cols), [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      std::memcpy(out + i * cols, table + ids[i] * cols, cols * sizeof(float));
+    }
+  });
+}
+
+void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const float* rows,
+                    size_t count, size_t cols) {
+  // Every piece owns a range of the table and reads all ids, so each row is summed in their order.
+  const size_t pieces =
+      count * cols <= kGrain ? 1 : static_cast<size_t>(ThreadPool::Global().threads());
+  ForRange(table_rows, (table_rows + pieces - 1) / pieces, [&](size_t begin, size_t end) {
+    for (size_t i = 0; i < count; ++i) {
+      const size_t row = ids[i];
+      if (row < begin || row >= end) continue;
+      float* to = table + row * cols;
+      const float* from = rows + i * cols;
+      for (size_t c = 0; c < cols; ++c) to[c] += from[c];
+    }
+  });
+}
+
+std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse) {
+  // Radix sort of (id, position) from the low digit up: each pass keeps the order of the one before.
+  struct Entry {
+    uint32_t id;
+    uint32_t at;
+  };
+  std::vector<Entry> entries(count), sorted(count);
+  uint32_t all = 0;
+  for (size_t i = 0; i < count; ++i) {
+    entries[i] = {ids[i], static_cast<uint32_t>(i)};
+    all |= ids[i];
+  }
+  constexpr int kBits = 11;
+  constexpr uint32_t kMask = (1u << kBits) - 1;
+  for (int shift = 0; shift < 32 && (all >> shift) != 0; shift += kBits) {
+    std::vector<size_t> place(size_t{1} << kBits, 0);
+    for (const Entry& entry : entries) ++place[(entry.id >> shift) & kMask];
+    size_t start = 0;
+    for (size_t& bucket : place) {
+      const size_t size = bucket;
+      bucket = start;
+      start += size;
+    }
+    for (const Entry& entry : entries) sorted[place[(entry.id >> shift) & kMask]++] = entry;
+    entries.swap(sorted);
+  }
+  std::vector<uint32_t> unique;
+  for (const Entry& entry : entries) {
+    if (unique.empty() || unique.back() != entry.id) unique.push_back(entry.id);
+    inverse[entry.at] = static_cast<int32_t>(unique.size() - 1);
+  }
+  return unique;
+}
+
+double SquaredNorm(const float* x, size_t n) {
+  // Fixed blocks, joined in order: the same bits whatever the number of threads.
+  const size_t blocks = (n + kGrain - 1) / kGrain;
+  std::vector<double> partial(blocks);
+  ForRange(blocks, 1, [&](size_t begin, size_t end) {
+    for (size_t b = begin; b < end; ++b) {
+      double sums[8] = {};
+      const size_t stop = std::min(n, (b + 1) * kGrain);
+      size_t i = b * kGrain;
+      for (; i + 8 <= stop; i += 8) {
+        for (size_t lane = 0; lane < 8; ++lane) {
+          const double value = x[i + lane];
+          sums[lane] += value * value;
+        }
+      }
+      for (; i < stop; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
+      for (double sum : sums) partial[b] += sum;
+    }
+  });
+  double total = 0;
+  for (double sum : partial) total += sum;
+  return total;
+}
+
+}  // namespace prismrec::embedding_rows

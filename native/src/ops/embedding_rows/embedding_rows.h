@@ -1,0 +1,86 @@
+// Rows of an embedding table: what lets a training step cost as much as the rows it touches, not as
+// the catalog.
+#ifndef PRISMREC_OPS_EMBEDDING_ROWS_EMBEDDING_ROWS_H_
+#define PRISMREC_OPS_EMBEDDING_ROWS_EMBEDDING_ROWS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace prismrec::embedding_rows {
+
+// The scalars of one Adam update, all steps' corrections worked out by the caller in double.
+struct AdamFactors {
+  float beta1;
+  float one_minus_beta1;
+  float beta2;
+  float one_minus_beta2;
+  float epsilon;
+  float rate;            // learning rate / (1 - beta1^t)
+  float inverse_root;    // 1 / sqrt(1 - beta2^t)
+  float keep;            // 1 - learning rate * weight decay
+  float gradient_scale;  // 1 without clipping
+};
+
+struct AdamOptions {
+  double learning_rate;
+  double beta1, beta2;
+  double epsilon;
+  double weight_decay;
+  double gradient_scale;
+};
+
+AdamFactors FactorsAt(const AdamOptions& options, uint64_t step);
+
+// values, m, v [n] are updated in place from gradients [n].
+using AdamSpan = void (*)(const AdamFactors& factors, float* values, float* m, float* v,
+                          const float* gradients, size_t n);
+
+// A dense parameter of n elements.
+void Adam(AdamSpan span, const AdamFactors& factors, float* values, float* m, float* v,
+          const float* gradients, size_t n);
+
+struct LazyAdamArgs {
+  float* table;            // [rows, cols]
+  float* m;                // [rows, cols]
+  float* v;                // [rows, cols]
+  uint32_t* steps;         // [rows] updates seen by each row, counted here
+  const uint32_t* ids;     // [count] distinct
+  const float* gradients;  // [count, cols]
+  size_t count;
+  size_t cols;
+  bool per_row;            // correct by the row's own count, else by `step`
+  uint64_t step;           // from 1
+};
+
+// Adam on the rows `ids` and on no other.
+void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& args);
+
+// out[i] = table[ids[i]], rows of `cols` floats.
+void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols);
+
+// table[ids[i]] += rows[i], repeats in the order of `ids`.
+void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const float* rows,
+                    size_t count, size_t cols);
+
+// Distinct ids, ascending; inverse[i] is the place of ids[i] among them. Time and memory
+// O(count), whatever the largest id.
+std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse);
+
+// Sum of squares in double.
+double SquaredNorm(const float* x, size_t n);
+
+// The implementation for this machine, or for the instruction set named; null where it cannot run.
+AdamSpan AdamSpanNamed(const char* variant);
+
+namespace reference {
+
+// In double, scalar by scalar.
+void Adam(const AdamOptions& options, uint64_t step, double* values, double* m, double* v,
+          const double* gradients, size_t n);
+
+}  // namespace reference
+
+}  // namespace prismrec::embedding_rows
+
+#endif  // PRISMREC_OPS_EMBEDDING_ROWS_EMBEDDING_ROWS_H_

@@ -1,0 +1,28 @@
+import type { NativeBinding } from "@prismrec/native";
+import { native } from "../runtime/native.js";
+
+/** The part of the addon that the tensor backend stands on. */
+export type NativeKernels = Pick<
+  NativeBinding,
+  | "tensorBinary"
+  | "tensorCompare"
+  | "tensorUnary"
+  | "tensorReduce"
+  | "tensorArgMax"
+  | "tensorSoftmax"
+  | "tensorSoftmaxGrad"
+  | "tensorMaskedSoftmax"
+  | "tensorLayerNorm"
+  | "tensorLayerNormGrad"
+  | "tensorGeluGrad"
+  | "tensorDropout"
+  | "tensorSelect"
+  | "tensorCopy"
+  | "tensorGather"
+  | "tensorSegmentSum"
+  | "tensorMatmul"
+>;
+
+export function nativeKernels(): NativeKernels | undefined {
+  return native();
+}
