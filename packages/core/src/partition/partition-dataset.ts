@@ -26,7 +26,8 @@ export async function partitionDataset(
   clusterer: Clusterer,
   options: PartitionOptions = {},
 ): Promise<Partitions> {
-  const { maxClusters = 8, maxItems = Number.POSITIVE_INFINITY, signal, onProgress } = options;
+  const { maxClusters = 8, signal, onProgress } = options;
+  const maxItems = Math.min(options.maxItems ?? Infinity, clusterer.maxItems ?? Infinity);
   const { train, valid, test } = dataset.split;
   const parts = [
     { users: train.users, ends: train.ends },

@@ -24,6 +24,8 @@ export interface Clusterer {
   readonly name: string;
   /** Content hash of all that decides the output: model file, prompt version, facets, item texts, parameters. */
   readonly fingerprint: string;
+  /** Longest request it answers; absent: any. */
+  readonly maxItems?: number;
   partition(requests: readonly PartitionRequest[], options?: RunOptions): Promise<Partition[]>;
 }
 

@@ -3,12 +3,14 @@ import { categoryClusterer } from "./category.js";
 import type { ClustererContext, ClustererDefinition, CreatedClusterer } from "./definition.js";
 import { embeddingClusterer } from "./embedding.js";
 import { facetsClusterer } from "./facets.js";
+import { partitionClusterer } from "./partition.js";
 import { randomClusterer } from "./random.js";
 import { shuffledClusterer } from "./shuffled.js";
 
 /** Every clusterer by name, in the order help texts list them. */
 export const CLUSTERERS: readonly ClustererDefinition[] = [
   facetsClusterer,
+  partitionClusterer,
   embeddingClusterer,
   categoryClusterer,
   shuffledClusterer,

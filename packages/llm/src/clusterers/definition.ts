@@ -14,9 +14,9 @@ export interface ClustererContext extends RunOptions {
   readonly budget?: BudgetLimits;
   /** For the controls and for what is drawn (default 1). */
   readonly seed?: number;
-  /** Facet words of the user's own; they replace the default vocabulary. */
+  /** Facet words of the user's own; they replace the preset, the categories and the model's own. */
   readonly facets?: readonly string[];
-  /** Most facets kept, those that vary most over the catalog (default 48). */
+  /** Most facets kept, those that tell most about the items (default 40). */
   readonly maxFacets?: number;
   /** Default `without-year`. */
   readonly textMode?: TextMode;
@@ -30,8 +30,10 @@ export interface ClustererContext extends RunOptions {
 export interface ClustererReport {
   readonly name: string;
   readonly model?: string;
-  /** Facets in use, most varied first, with where each came from and its standard deviation over the catalog. */
-  readonly facets?: readonly (Facet & { readonly deviation: number })[];
+  /** The way of asking. */
+  readonly preset?: string;
+  /** Facets in use, most telling first: where each came from, and the nats that its answers tell about an item. */
+  readonly facets?: readonly (Facet & { readonly information: number })[];
   readonly dropped?: readonly DroppedWord[];
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";

@@ -1,9 +1,9 @@
 import { createRandom, hashJson, SignatureClusterer } from "@prismrec/core";
 import type { CachedModel } from "../cache/cached-model.js";
 import { itemText } from "../facets/item-text.js";
-import { EXAMPLES, FACET_PROMPT_VERSION, facetPrefix, facetQuestion } from "../facets/prompts.js";
-import { centred, columnDeviations, facetSignatures, selectColumns } from "../facets/signatures.js";
-import { categoryWords, DEFAULT_FACETS, type Facet, mergeFacets, proposedWords } from "../facets/vocabulary.js";
+import { FACET_PROMPT_VERSION, type FacetPreset, facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
+import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
+import { categoryWords, type Facet, mergeFacets, proposedWords } from "../facets/vocabulary.js";
 import { pairQuantile } from "./cut.js";
 import type { ClustererContext, ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
@@ -26,16 +26,23 @@ export const facetsClusterer: ClustererDefinition = {
   async create(context) {
     const start = performance.now();
     const model = requireModel("facets", context);
-    const { catalog, maxFacets = 48, seed = 1, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const { catalog, maxFacets = 40, seed = 1, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
-    const vocabulary = await facetVocabulary(model, texts, context);
-    const prefix = facetPrefix(EXAMPLES[0]!);
+    const preset = facetPreset(categoryWords(catalog));
+    const vocabulary = await facetVocabulary(model, preset, texts, context);
     const words = vocabulary.map(({ word }) => word);
-    const scored = await model.scoreNext({ prefix, continuations: texts.map(facetQuestion), words }, context);
+    const scored = await model.scoreNext(
+      {
+        prefix: facetPrefix(preset),
+        continuations: texts.map((text) => facetQuestion(preset, text)),
+        words,
+      },
+      context,
+    );
     const z = centred(scored.logProbs);
-    const deviations = columnDeviations(z);
-    const columns = Array.from(deviations.keys())
-      .sort((a, b) => deviations[b]! - deviations[a]! || a - b)
+    const information = informationOf(scored.logProbs);
+    const columns = Array.from(information.keys())
+      .sort((a, b) => information[b]! - information[a]! || a - b)
       .slice(0, maxFacets);
     const signatures = facetSignatures(selectColumns(z, columns));
     const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, seed);
@@ -46,6 +53,7 @@ export const facetsClusterer: ClustererDefinition = {
       fingerprint: hashJson([
         "facets",
         FACET_PROMPT_VERSION,
+        preset.name,
         model.model.hash,
         facets,
         threshold,
@@ -61,7 +69,8 @@ export const facetsClusterer: ClustererDefinition = {
       report: {
         name: "facets",
         model: model.model.name,
-        facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, deviation: deviations[column]! })),
+        preset: preset.name,
+        facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, information: information[column]! })),
         dropped: scored.dropped,
         threshold,
         seconds: (performance.now() - start) / 1000,
@@ -70,9 +79,10 @@ export const facetsClusterer: ClustererDefinition = {
   },
 };
 
-/** The user's facets; or the default ones, the data's categories and what the model says sampled items are about. */
+/** The user's facets; or the preset's, the data's categories and what the model says sampled items are about. */
 async function facetVocabulary(
   model: CachedModel,
+  preset: FacetPreset,
   texts: readonly string[],
   context: ClustererContext,
 ): Promise<Facet[]> {
@@ -82,9 +92,8 @@ async function facetVocabulary(
   const sampled = createRandom(seed, "facet-sample")
     .shuffle([...new Set(texts)].sort())
     .slice(0, SAMPLED);
-  const prefix = facetPrefix(EXAMPLES[0]!);
   const answers = await model.generate(
-    sampled.map((text) => prefix + facetQuestion(text)),
+    sampled.map((text) => facetPrefix(preset) + facetQuestion(preset, text)),
     {
       chat: false,
       maxTokens: 6,
@@ -94,7 +103,7 @@ async function facetVocabulary(
     },
   );
   return mergeFacets([
-    { source: "default", words: DEFAULT_FACETS },
+    { source: "preset", words: preset.words },
     { source: "category", words: categoryWords(catalog) },
     { source: "model", words: proposedWords(answers).slice(0, MOST_PROPOSED) },
   ]);

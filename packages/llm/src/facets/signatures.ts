@@ -18,11 +18,22 @@ export function centred(logProbs: readonly Float32Array[]): Matrix {
   return { data, rows, cols };
 }
 
-/** Standard deviation of each column of a centred matrix. */
-export function columnDeviations({ data, rows, cols }: Matrix): Float64Array {
-  const squares = new Float64Array(cols);
-  for (let i = 0; i < data.length; i++) squares[i % cols] = squares[i % cols]! + data[i]! ** 2;
-  return squares.map((sum) => Math.sqrt(sum / Math.max(1, rows)));
+/**
+ * What each facet contributes to the mutual information of item and next word, in nats: mean of p·log(p / mean p).
+ * A word that a model says of some items and not of others counts; one that is improbable everywhere does not, however
+ * much its logarithm varies.
+ */
+export function informationOf(logProbs: readonly Float32Array[]): Float64Array {
+  const cols = logProbs[0]?.length ?? 0;
+  const information = new Float64Array(cols);
+  for (let f = 0; f < cols; f++) {
+    let mean = 0;
+    for (const row of logProbs) mean += Math.exp(row[f]!) / logProbs.length;
+    let sum = 0;
+    for (const row of logProbs) sum += Math.exp(row[f]!) * (row[f]! - Math.log(mean));
+    information[f] = sum / logProbs.length;
+  }
+  return information;
 }
 
 /**

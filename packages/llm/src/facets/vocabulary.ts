@@ -1,15 +1,6 @@
 import type { Catalog } from "@prismrec/core";
 
-/** Themes that things sold, read, watched or visited may be about; for catalogs whose owner names none. */
-export const DEFAULT_FACETS: readonly string[] = (
-  "nature animals pets dogs cats birds food cooking baking wine gardening farming music art painting drawing " +
-  "photography film literature poetry history science astronomy space technology computers games chess puzzles sports " +
-  "fitness running cycling fishing hunting swimming sailing camping hiking travel fashion sewing knitting crafts " +
-  "woodworking home family children health beauty business money politics war religion philosophy love mystery fantasy " +
-  "horror comedy crime adventure cars education weather psychology"
-).split(" ");
-
-export type FacetSource = "user" | "default" | "category" | "model";
+export type FacetSource = "user" | "preset" | "category" | "model";
 
 export interface Facet {
   readonly word: string;
@@ -39,7 +30,7 @@ export function categoryWords(catalog: Catalog): string[] {
 export function proposedWords(answers: readonly string[]): string[] {
   const counts = new Map<string, number>();
   for (const answer of answers) {
-    const word = /^\s*(?:the |a |an )?(\p{Ll}{4,})\s*$/u.exec(answer)?.[1];
+    const word = /^\s*(?:the |a |an )?(\p{Ll}{4,})(?: movie| film)?\s*$/u.exec(answer)?.[1];
     if (word !== undefined && !EMPTY_WORDS.has(word)) counts.set(word, (counts.get(word) ?? 0) + 1);
   }
   return [...counts.entries()]

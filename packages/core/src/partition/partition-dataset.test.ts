@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { interestRecovery } from "./interest-recovery.js";
+import { partitionDataset } from "./partition-dataset.js";
+import { catalogOf, datasetOf } from "./test-catalog.js";
+import type { Clusterer, PartitionRequest } from "./types.js";
+
+const catalog = catalogOf(["a", "b", "c", "d", "e", "f"].map((id) => ({ id })));
+
+/** Groups odd and even ids, and remembers what it was asked. */
+function parity(): Clusterer & { asked: PartitionRequest[] } {
+  const asked: PartitionRequest[] = [];
+  return {
+    name: "parity",
+    fingerprint: "p",
+    asked,
+    async partition(requests) {
+      asked.push(...requests);
+      return requests.map(({ key, items }) => ({
+        key,
+        assign: Int16Array.from(items, (id) => id % 2),
+        labels: ["even", "odd"],
+      }));
+    },
+  };
+}
+
+describe("partitionDataset", () => {
+  const dataset = datasetOf(catalog, [[1, 2, 1, 3]], [{ history: [4, 1], targets: [5, 6] }]);
+
+  it("gives every visible event its cluster, in rows aligned with the split", async () => {
+    const { train, valid, test } = await partitionDataset(dataset, parity());
+    expect([...train.indptr]).toEqual([0, 4]);
+    expect([...train.assign]).toEqual([1, 0, 1, 1]);
+    expect([...test.assign]).toEqual([0, 1]);
+    expect(valid.labels).toEqual([]);
+    expect(train).toMatchObject({ clusterer: "parity", fingerprint: "p", labels: [["even", "odd"]] });
+  });
+
+  it("never shows the clusterer a target, and shows a repeated item once, oldest first", async () => {
+    const clusterer = parity();
+    await partitionDataset(dataset, clusterer);
+    expect(clusterer.asked.map(({ key, items }) => [key, ...items])).toEqual([
+      ["user:u0", 2, 1, 3],
+      ["user:u1", 4, 1],
+    ]);
+  });
+
+  it("asks only about the most recent items where a limit is set, and leaves the others without a cluster", async () => {
+    const { train } = await partitionDataset(datasetOf(catalog, [[1, 2, 3, 4]], []), parity(), { maxItems: 2 });
+    expect([...train.assign]).toEqual([-1, -1, 1, 0]);
+  });
+
+  it("refuses a clusterer that loses items", async () => {
+    const careless: Clusterer = {
+      name: "careless",
+      fingerprint: "c",
+      partition: async (requests) => requests.map(({ key }) => ({ key, assign: new Int16Array(1), labels: ["x"] })),
+    };
+    await expect(partitionDataset(dataset, careless)).rejects.toMatchObject({ code: "LLM_OUTPUT_INVALID" });
+  });
+});
+
+describe("interestRecovery", () => {
+  it("is 1 where the partitions are the truth, and leaves short and single-interest histories out", async () => {
+    const dataset = datasetOf(
+      catalog,
+      [
+        [1, 2, 3, 4],
+        [1, 3, 5, 1],
+        [1, 2],
+      ],
+      [],
+    );
+    const partitions = await partitionDataset(dataset, parity());
+    expect(interestRecovery(dataset, partitions, [-1, 1, 0, 1, 0, 1, 0])).toEqual({
+      mean: 1,
+      standardError: 0,
+      count: 1,
+    });
+  });
+});

@@ -1,0 +1,74 @@
+import type { Catalog, Item } from "@prismrec/core";
+
+/** Groups that any reader sees, of titles that do not name them. */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  sea: [
+    "Sharks and Coral Reefs",
+    "The Captain's Compass",
+    "Waves and Tides",
+    "Whales of the Pacific",
+    "Sails and Anchors",
+    "Lighthouse Keepers",
+  ],
+  kitchen: [
+    "Grandmother's Soup Pot",
+    "Knives and Cutting Boards",
+    "Tomato Sauce in Ten Minutes",
+    "The Perfect Omelette",
+    "Noodles and Dumplings",
+    "Roast Chicken on Sunday",
+  ],
+  sky: [
+    "Rings of Saturn",
+    "A Map of the Moon",
+    "Comets and Meteors",
+    "The Telescope at Midnight",
+    "Black Holes",
+    "Mission to Mars",
+  ],
+  garden: [
+    "Roses and Tulips",
+    "Compost and Soil",
+    "Pruning Apple Trees",
+    "Seeds for the Balcony",
+    "The Vegetable Patch",
+    "Lawns and Hedges",
+  ],
+  sound: [
+    "Learning the Violin",
+    "Symphony in B Minor",
+    "Guitar Chords",
+    "The Jazz Trumpet",
+    "Choir Rehearsals",
+    "Drums and Rhythm",
+  ],
+  battle: [
+    "Tanks at Dawn",
+    "The General's Last Order",
+    "Soldiers of the Empire",
+    "Siege of the Fortress",
+    "Bombers over the Channel",
+    "Letters from the Trenches",
+  ],
+};
+
+/** The probe's small catalog, and the group of each dense id (entry 0 is padding). */
+export function probeCatalog(): { catalog: Catalog; truth: Int16Array } {
+  const groups = Object.values(GROUPS);
+  const items: Item[] = [{ id: "", title: "", categories: [] }];
+  const truth = [-1];
+  for (let i = 0; i < groups[0]!.length; i++) {
+    groups.forEach((titles, group) => {
+      items.push({ id: `p${items.length}`, title: titles[i]!, categories: [] });
+      truth.push(group);
+    });
+  }
+  const ids = new Map(items.map(({ id }, dense) => [id, dense]));
+  const catalog = {
+    size: items.length - 1,
+    items,
+    popularity: new Uint32Array(items.length),
+    idOf: (id: string) => (id === "" ? undefined : ids.get(id)),
+  };
+  return { catalog, truth: Int16Array.from(truth) };
+}

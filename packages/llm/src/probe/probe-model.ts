@@ -1,0 +1,197 @@
+import {
+  adjustedRandIndex,
+  averageLinkage,
+  byFirstAppearance,
+  createRandom,
+  type Mean,
+  meanOf,
+  type Partition,
+  type PartitionRequest,
+  PrismrecError,
+  type RunOptions,
+} from "@prismrec/core";
+import { CachedModel } from "../cache/cached-model.js";
+import { pairQuantile } from "../clusterers/cut.js";
+import { PartitionClusterer } from "../clusterers/partition.js";
+import { facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
+import { centred, facetSignatures } from "../facets/signatures.js";
+import type { LanguageModel } from "../model/language-model.js";
+import { probeCatalog } from "./probe-catalog.js";
+
+const LEAST_STABILITY = 0.3;
+const STANDARD_ERRORS = 3;
+const SCORED_USERS = 60;
+const CUT = 0.8;
+
+export interface ProbeOptions extends RunOptions {
+  /** Size of the catalog whose cost is wanted. */
+  readonly items?: number;
+  /** Histories whose cost is wanted. */
+  readonly users?: number;
+  /** Histories that the generate strategy is tried on (default 12; 0 leaves it out, it is the slow part). */
+  readonly generateUsers?: number;
+}
+
+export interface StrategyProbe {
+  readonly clusterer: "facets" | "partition";
+  readonly passed: boolean;
+  /** Adjusted Rand index of a partition with its repetition: other worked examples, or another order of the items. */
+  readonly stability: Mean;
+  /** Adjusted Rand index with the probe's known groups, and the same with members permuted inside each history. */
+  readonly planted: Mean;
+  readonly shuffled: Mean;
+  readonly failures: readonly string[];
+  /** Items (facets) or histories (partition) per second. */
+  readonly perSecond: number;
+  /** Hours for the catalog or the users asked about, where they were given. */
+  readonly hours?: number;
+}
+
+export interface ModelProbe {
+  readonly model: string;
+  readonly hash: string;
+  /** Tokens, prompt and answer, per second of all processes together. */
+  readonly tokensPerSecond: number;
+  readonly strategies: readonly StrategyProbe[];
+  /** The clusterer to use with this model. */
+  readonly recommended: "facets" | "partition" | "category";
+}
+
+/**
+ * Tells what a model can do and what it costs: both strategies on a small catalog of known groups. A strategy passes
+ * when its partitions are stable (at least .3) and beat their shuffled selves by three standard errors.
+ */
+export async function probeModel(model: LanguageModel, options: ProbeOptions = {}): Promise<ModelProbe> {
+  const { items, users, generateUsers = 12, signal, onProgress } = options;
+  const run: RunOptions = {
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  };
+  const before = model.usage();
+  const start = performance.now();
+  const strategies = [hoursFor(await probeFacets(model, run), items)];
+  if (generateUsers > 0) strategies.push(hoursFor(await probePartition(model, generateUsers, run), users));
+  const after = model.usage();
+  const tokens = after.promptTokens + after.generatedTokens - before.promptTokens - before.generatedTokens;
+  // A model that can partition reads a user's items together; facets is the fallback for those that cannot.
+  const recommended = [...strategies].reverse().find(({ passed }) => passed)?.clusterer ?? "category";
+  return {
+    model: model.name,
+    hash: model.hash,
+    tokensPerSecond: tokens / ((performance.now() - start) / 1000),
+    strategies,
+    recommended,
+  };
+}
+
+function hoursFor(probe: StrategyProbe, count: number | undefined): StrategyProbe {
+  return count === undefined ? probe : { ...probe, hours: count / probe.perSecond / 3600 };
+}
+
+/** Histories of two or three groups, three items of each, in random order. */
+function plantedUsers(count: number, truth: Int16Array): PartitionRequest[] {
+  const random = createRandom(1, "probe-users");
+  const groups = Array.from({ length: Math.max(...truth) + 1 }, (_, group) => group);
+  return Array.from({ length: count }, (_, u) => {
+    const own = random.shuffle([...groups]).slice(0, random.integer(2, 4));
+    const items = own.flatMap((group) =>
+      random.shuffle(Array.from(truth.keys()).filter((id) => truth[id] === group)).slice(0, 3),
+    );
+    return { key: `probe:${u}`, items: Uint32Array.from(random.shuffle(items)), maxClusters: 8 };
+  });
+}
+
+function judge(
+  clusterer: StrategyProbe["clusterer"],
+  requests: readonly PartitionRequest[],
+  partitions: readonly ArrayLike<number>[],
+  again: readonly ArrayLike<number>[],
+  truth: Int16Array,
+  perSecond: number,
+  further: readonly string[] = [],
+): StrategyProbe {
+  const random = createRandom(1, "probe-shuffled");
+  const known = requests.map(({ items }) => Array.from(items, (id) => truth[id]!));
+  const stability = meanOf(partitions.map((groups, r) => adjustedRandIndex(groups, again[r]!)));
+  const planted = meanOf(partitions.map((groups, r) => adjustedRandIndex(groups, known[r]!)));
+  const shuffled = meanOf(
+    partitions.map((groups, r) => adjustedRandIndex(random.shuffle(Array.from(groups)), known[r]!)),
+  );
+  const margin = STANDARD_ERRORS * Math.hypot(planted.standardError, shuffled.standardError);
+  const failures = [...further];
+  if (stability.mean < LEAST_STABILITY && further.length === 0) {
+    failures.push(
+      `its answers change with the way of asking (${stability.mean.toFixed(2)}, ${LEAST_STABILITY} is needed)`,
+    );
+  }
+  if (planted.mean - shuffled.mean <= margin) {
+    failures.push(
+      `known groups do not come back (${planted.mean.toFixed(2)} against ${shuffled.mean.toFixed(2)} shuffled)`,
+    );
+  }
+  return { clusterer, passed: failures.length === 0, stability, planted, shuffled, failures, perSecond };
+}
+
+async function probeFacets(model: LanguageModel, run: RunOptions): Promise<StrategyProbe> {
+  const { catalog, truth } = probeCatalog();
+  const requests = plantedUsers(SCORED_USERS, truth);
+  const start = performance.now();
+  const partitions: Int16Array[][] = [];
+  const preset = facetPreset([]);
+  for (const set of [0, 1] as const) {
+    const { logProbs } = await model.scoreNext(
+      {
+        prefix: facetPrefix(preset, set),
+        continuations: catalog.items.slice(1).map(({ title }) => facetQuestion(preset, title)),
+        words: preset.words,
+      },
+      run,
+    );
+    const signatures = facetSignatures(centred(logProbs));
+    const { cols, data } = signatures;
+    const threshold = pairQuantile(signatures, CUT, 1);
+    partitions.push(
+      requests.map(({ items, maxClusters }) => {
+        const rows = new Float32Array(items.length * cols);
+        items.forEach((id, i) => {
+          rows.set(data.subarray((id - 1) * cols, id * cols), i * cols);
+        });
+        return averageLinkage({ data: rows, rows: items.length, cols }, { maxClusters, threshold });
+      }),
+    );
+  }
+  const seconds = (performance.now() - start) / 1000;
+  const perSecond = (partitions.length * catalog.size) / seconds;
+  return judge("facets", requests, partitions[0]!, partitions[1]!, truth, perSecond);
+}
+
+async function probePartition(model: LanguageModel, users: number, run: RunOptions): Promise<StrategyProbe> {
+  const { catalog, truth } = probeCatalog();
+  const requests = plantedUsers(users, truth);
+  const start = performance.now();
+  const answers = async (seed: number): Promise<{ partitions: Partition[]; failures: string[] }> => {
+    const clusterer = new PartitionClusterer(new CachedModel(model, undefined), catalog, { seed, test: seed === 1 });
+    try {
+      return { partitions: await clusterer.partition(requests, run), failures: [] };
+    } catch (error) {
+      if (!(error instanceof PrismrecError) || error.code !== "PARTITION_DEGENERATE") throw error;
+      return { partitions: [], failures: [...(clusterer.tests?.failures ?? [error.message])] };
+    }
+  };
+  const first = await answers(1);
+  const seconds = (performance.now() - start) / 1000;
+  if (first.failures.length > 0) {
+    // The test asked twice for every history and stopped there.
+    const none = requests.map(({ items }) => byFirstAppearance(new Array<number>(items.length).fill(0)).assign);
+    return judge("partition", requests, none, none, truth, (2 * users) / seconds, first.failures);
+  }
+  const second = await answers(2);
+  return judge(
+    "partition",
+    requests,
+    first.partitions.map(({ assign }) => assign),
+    second.partitions.map(({ assign }) => assign),
+    truth,
+    users / seconds,
+  );
+}
