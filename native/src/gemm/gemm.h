@@ -4,7 +4,9 @@
 
 #include <cstddef>
 
+#include "gemm/cpu/table.h"
 #include "runtime/cancel.h"
+#include "runtime/dispatch.h"
 #include "runtime/thread_pool.h"
 
 namespace prismrec {
@@ -25,12 +27,34 @@ struct GemmArgs {
   size_t ldc = 0;            // distance of rows of `c`, in floats
 };
 
-// On the calling thread alone, e.g. inside the body of a ParallelFor.
+// On the calling thread alone, e.g. inside the body of a ParallelFor. Throws std::bad_alloc.
 void SgemmSerial(const GemmArgs& args);
 // With the pool's help. The result has the same bits whatever the number of threads. Cancelled: C is
-// left unfinished.
+// left unfinished. Throws std::bad_alloc.
 void Sgemm(const GemmArgs& args, ThreadPool& pool, const CancelFlag& cancel);
 
+// The same with a kernel of the caller's choice.
+void SgemmSerial(const GemmArgs& args, const gemm::Kernel& kernel);
+void Sgemm(const GemmArgs& args, const gemm::Kernel& kernel, ThreadPool& pool,
+           const CancelFlag& cancel);
+
+namespace gemm {
+
+inline const Variant<const Kernel*> kVariants[] = {
+    {"scalar", Simd::kScalar, &kScalarKernel},
+#ifdef PRISMREC_ARCH_X86
+    {"avx2", Simd::kAvx2, &kAvx2Kernel},
+    {"avx512", Simd::kAvx512, &kAvx512Kernel},
+#endif
+#ifdef PRISMREC_ARCH_ARM64
+    {"neon", Simd::kNeon, &kNeonKernel},
+#endif
+};
+
+// The definition, in double precision.
+void Reference(const GemmArgs& args);
+
+}  // namespace gemm
 }  // namespace prismrec
 
 #endif  // PRISMREC_GEMM_GEMM_H_

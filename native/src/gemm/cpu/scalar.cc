@@ -1,0 +1,3 @@
+#define PRISMREC_SIMD_NS scalar
+#define PRISMREC_GEMM_KERNEL kScalarKernel
+#include "gemm/cpu/kernel-inl.h"

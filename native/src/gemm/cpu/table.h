@@ -1,0 +1,56 @@
+// The parts of the matrix product that differ by instruction set; blocking and threading are common.
+#ifndef PRISMREC_GEMM_CPU_TABLE_H_
+#define PRISMREC_GEMM_CPU_TABLE_H_
+
+#include <cstddef>
+
+namespace prismrec::gemm {
+
+// One block of C from packed panels: C = alpha * A * B + beta * C.
+struct Block {
+  size_t m, n, k;
+  const float* a;  // panels of `mr` rows: [ceil(m / mr)][k][mr], rows beyond m are 0
+  const float* b;  // panels of `nr` columns: [ceil(n / nr)][k][nr], columns beyond n are 0
+  float* c;        // [m, n]
+  size_t ldc;
+  float alpha, beta;
+  // Whether each panel of A meets all of B's before the next one: C is then written row by row, which
+  // pays where k is small and the writing of C is what costs.
+  bool rows_first;
+};
+
+// A product from matrices where they lie, for shapes that packing does not pay for.
+struct Direct {
+  size_t m, n, k;
+  const float* a;  // a[i * a_row + p * a_col]
+  size_t a_row, a_col;
+  const float* b;  // DirectRows: b[p * ldb + j]; DirectDots: b[j * ldb + p]
+  size_t ldb;
+  float* c;
+  size_t ldc;
+  float alpha, beta;
+};
+
+struct Kernel {
+  size_t mr, nr;  // rows and columns of the tile that registers hold
+  void (*block)(const Block& block);
+  void (*direct_rows)(const Direct& direct);
+  void (*direct_dots)(const Direct& direct);  // a_col is 1
+  // to[p * width + r] = from[r * ld + p] for r < rows, 0 for r in [rows, width). Where `width` is no
+  // multiple of 8, up to kPackSlack floats beyond the end are overwritten.
+  void (*pack_transposed)(const float* from, size_t ld, size_t rows, size_t k, float* to,
+                          size_t width);
+  // to[p * width + r] = from[p * ld + r] for r < rows, 0 for r in [rows, width).
+  void (*pack_plain)(const float* from, size_t ld, size_t rows, size_t k, float* to, size_t width);
+};
+
+inline constexpr size_t kPackSlack = 8;
+
+extern const Kernel kScalarKernel;
+extern const Kernel kAvx2Kernel;
+extern const Kernel kAvx512Kernel;
+extern const Kernel kNeonKernel;
+
+}  // namespace prismrec::gemm
+
+#endif  // PRISMREC_GEMM_CPU_TABLE_H_

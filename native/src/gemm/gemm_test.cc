@@ -1,0 +1,168 @@
+#include "gemm/gemm.h"
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "test_harness.h"
+
+namespace prismrec {
+namespace {
+
+struct Shape {
+  size_t m, n, k;
+};
+
+// Every tile edge of every kernel, both sides of each blocking limit.
+const Shape kShapes[] = {{1, 1, 1},     {1, 7, 3},      {3, 1, 9},      {4, 16, 8},    {6, 16, 1},    {7, 17, 5},
+                         {14, 32, 16},  {15, 33, 31},   {5, 64, 65},    {13, 100, 64}, {33, 47, 19},  {64, 64, 64},
+                         {65, 31, 257}, {193, 50, 300}, {100, 1030, 7}, {200, 33, 97}, {257, 129, 64}, {4, 300, 520}};
+
+struct Problem {
+  GemmArgs args;
+  std::vector<float> a, b, c;
+};
+
+template <class Draw>
+Problem Make(const Shape& shape, bool trans_a, bool trans_b, size_t pad, Draw draw) {
+  Problem p;
+  GemmArgs& g = p.args;
+  g.trans_a = trans_a;
+  g.trans_b = trans_b;
+  g.m = shape.m;
+  g.n = shape.n;
+  g.k = shape.k;
+  g.lda = (trans_a ? g.m : g.k) + pad;
+  g.ldb = (trans_b ? g.k : g.n) + pad;
+  g.ldc = g.n + pad;
+  // The last row ends with its last element, so that reading beyond it is seen by a sanitizer.
+  p.a.resize((trans_a ? g.k : g.m) * g.lda - pad);
+  p.b.resize((trans_b ? g.n : g.k) * g.ldb - pad);
+  p.c.resize(g.m * g.ldc - pad);
+  for (float& x : p.a) x = draw();
+  for (float& x : p.b) x = draw();
+  for (float& x : p.c) x = draw();
+  g.a = p.a.data();
+  g.b = p.b.data();
+  return p;
+}
+
+std::string Describe(const GemmArgs& g, const char* variant) {
+  return std::string(variant) + " m=" + std::to_string(g.m) + " n=" + std::to_string(g.n) +
+         " k=" + std::to_string(g.k) + (g.trans_a ? " A^T" : "") + (g.trans_b ? " B^T" : "");
+}
+
+// Products of small integers are exact in fp32 whatever their order.
+TEST(integers_are_multiplied_exactly_by_every_variant) {
+  std::mt19937 random(1);
+  std::uniform_int_distribution<int> digit(-4, 4);
+  for (const auto& variant : gemm::kVariants) {
+    if (!Supported(variant.simd)) continue;
+    for (const Shape& shape : kShapes) {
+      for (int flags = 0; flags < 8; ++flags) {
+        Problem p = Make(shape, flags & 1, flags & 2, flags & 4 ? 3 : 0,
+                         [&] { return static_cast<float>(digit(random)); });
+        p.args.alpha = flags & 1 ? 0.5f : 1.0f;
+        p.args.beta = static_cast<float>((flags + shape.k) % 3);
+        test::SetContext(Describe(p.args, variant.name));
+        std::vector<float> expected = p.c;
+        p.args.c = expected.data();
+        gemm::Reference(p.args);
+        std::vector<float> serial = p.c;
+        p.args.c = serial.data();
+        SgemmSerial(p.args, *variant.fn);
+        EXPECT_TRUE(serial == expected);
+        std::vector<float> threaded = p.c;
+        p.args.c = threaded.data();
+        Sgemm(p.args, *variant.fn, ThreadPool::Global(), CancelFlag());
+        EXPECT_TRUE(threaded == expected);
+      }
+    }
+  }
+}
+
+TEST(the_error_of_real_numbers_stays_within_the_bound_of_their_sum) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (const auto& variant : gemm::kVariants) {
+    if (!Supported(variant.simd)) continue;
+    for (const Shape& shape : {Shape{130, 70, 1000}, Shape{5, 40, 777}, Shape{9, 9, 33}}) {
+      for (int flags = 0; flags < 4; ++flags) {
+        Problem p = Make(shape, flags & 1, flags & 2, 0, [&] { return normal(random); });
+        test::SetContext(Describe(p.args, variant.name));
+        std::vector<float> expected = p.c, actual = p.c;
+        p.args.c = expected.data();
+        gemm::Reference(p.args);
+        p.args.c = actual.data();
+        SgemmSerial(p.args, *variant.fn);
+        // Products of standard normals: their absolute values add up to about k; the rounding errors of
+        // a sum grow with its square root, far from the worst case.
+        const double tolerance = 4e-7 * static_cast<double>(shape.k);
+        for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], tolerance);
+      }
+    }
+  }
+}
+
+TEST(the_number_of_threads_does_not_change_a_bit) {
+  ThreadPool& pool = ThreadPool::Global();
+  const int before = pool.threads();
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const Shape& shape : {Shape{300, 500, 600}, Shape{4, 5000, 64}, Shape{1000, 40, 64}, Shape{70, 90, 4000}}) {
+    for (int flags = 0; flags < 4; ++flags) {
+      Problem p = Make(shape, flags & 1, flags & 2, 0, [&] { return normal(random); });
+      test::SetContext(Describe(p.args, "best"));
+      std::vector<float> first;
+      for (int threads : {1, 2, 3, 8}) {
+        pool.SetThreads(threads);
+        std::vector<float> c = p.c;
+        p.args.c = c.data();
+        Sgemm(p.args, pool, CancelFlag());
+        if (first.empty()) first = c;
+        EXPECT_TRUE(c == first);
+      }
+    }
+  }
+  pool.SetThreads(before);
+}
+
+TEST(beta_zero_does_not_read_the_output) {
+  std::vector<float> a(40 * 40, 1.0f), b(40 * 40, 1.0f);
+  for (const Shape& shape : {Shape{3, 3, 3}, Shape{40, 40, 40}}) {
+    for (float alpha : {0.0f, 1.0f}) {
+      std::vector<float> c(1600, std::numeric_limits<float>::quiet_NaN());
+      SgemmSerial({false, false, shape.m, shape.n, shape.k, alpha, a.data(), 40, b.data(), 40, 0.0f, c.data(), 40});
+      EXPECT_EQ(c[0], alpha * static_cast<float>(shape.k));
+      EXPECT_EQ(c[(shape.m - 1) * 40 + shape.n - 1], alpha * static_cast<float>(shape.k));
+    }
+  }
+}
+
+TEST(an_empty_inner_dimension_scales_the_output) {
+  std::vector<float> c = {1.0f, 2.0f, 3.0f, 4.0f};
+  Sgemm({false, false, 2, 2, 0, 1.0f, nullptr, 1, nullptr, 2, 0.5f, c.data(), 2}, ThreadPool::Global(), CancelFlag());
+  EXPECT_TRUE((c == std::vector<float>{0.5f, 1.0f, 1.5f, 2.0f}));
+  SgemmSerial({false, false, 0, 2, 2, 1.0f, nullptr, 2, nullptr, 2, 0.0f, nullptr, 2});
+}
+
+TEST(elements_between_the_rows_of_the_output_are_left_alone) {
+  std::vector<float> a(20 * 20, 1.0f), b(20 * 20, 1.0f), c(20 * 30, 7.0f);
+  SgemmSerial({false, false, 20, 20, 20, 1.0f, a.data(), 20, b.data(), 20, 0.0f, c.data(), 30});
+  for (size_t i = 0; i < 20; ++i) {
+    for (size_t j = 20; j < 30; ++j) EXPECT_EQ(c[i * 30 + j], 7.0f);
+  }
+}
+
+TEST(a_cancelled_product_returns_early) {
+  const int32_t raised = 1;
+  std::vector<float> a(512 * 512, 1.0f), b(512 * 512, 1.0f), c(512 * 512, 7.0f);
+  Sgemm({false, false, 512, 512, 512, 1.0f, a.data(), 512, b.data(), 512, 0.0f, c.data(), 512},
+        ThreadPool::Global(), CancelFlag(&raised));
+  if (ThreadPool::Global().threads() > 1) EXPECT_EQ(c[0], 7.0f);
+}
+
+}  // namespace
+}  // namespace prismrec
