@@ -1,6 +1,8 @@
+import type { ContrastiveLossArgs, ContrastiveLossOutput } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
 import type { Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { contrastiveLossReference } from "./reference.js";
 import type {
@@ -28,7 +30,13 @@ export function contrastiveLossSync(
 export function contrastiveLossSync(input: ContrastiveLossInput): ContrastiveLoss;
 export function contrastiveLossSync(input: ContrastiveLossInput): ContrastiveLoss {
   checkContrastiveLoss(input);
-  return finite(contrastiveLossReference(input));
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) return finite(contrastiveLossReference(input));
+  try {
+    return fromOutput(input, addon.contrastiveLossSync(nativeArgs(input)));
+  } catch (error) {
+    throw fromNativeError(error);
+  }
 }
 
 /** `contrastiveLossSync` off the event loop; an aborted signal rejects with its reason. */
@@ -43,8 +51,61 @@ export async function contrastiveLoss(
 export async function contrastiveLoss(input: ContrastiveLossInput, run?: RunOptions): Promise<ContrastiveLoss>;
 export async function contrastiveLoss(input: ContrastiveLossInput, run: RunOptions = {}): Promise<ContrastiveLoss> {
   checkContrastiveLoss(input);
-  await yieldToEventLoop(run.signal);
-  return finite(contrastiveLossReference(input));
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) {
+    await yieldToEventLoop(run.signal);
+    return finite(contrastiveLossReference(input));
+  }
+  const args = nativeArgs(input);
+  const output = await runNative(run.signal, (cancel) =>
+    addon.contrastiveLoss(cancel === undefined ? args : { ...args, cancel }),
+  );
+  return fromOutput(input, output);
+}
+
+function nativeArgs(input: ContrastiveLossInput): ContrastiveLossArgs {
+  const rows = input.kind === "supervised" ? input.rows : input.queries;
+  const common = {
+    kind: input.kind,
+    similarity: input.similarity,
+    temperature: input.temperature,
+    // "none" differs from "sum" only in what the caller looks at.
+    reduction: (input.reduction ?? "mean") === "mean" ? "mean" : "sum",
+    rowCount: rows.rows,
+    dim: rows.cols,
+    rows: rows.data,
+    gradients: input.gradients,
+    variant: input.variant,
+  } as const;
+  if (input.kind === "supervised") {
+    return { ...common, groups: input.groups, labels: input.labels, scope: input.scope, itemIds: input.itemIds };
+  }
+  return {
+    ...common,
+    positives: input.positives.data,
+    negativeCount: input.negatives?.rows,
+    negatives: input.negatives?.data,
+    logQ: input.logQ,
+    positiveIds: input.positiveIds,
+    negativeIds: input.negativeIds,
+    symmetric: input.direction === "symmetric",
+  };
+}
+
+function fromOutput(input: ContrastiveLossInput, output: ContrastiveLossOutput): ContrastiveLoss {
+  const { loss, rowLosses, countedRows, rowGradient, positiveGradient, negativeGradient } = output;
+  const value = { loss, rowLosses, countedRows };
+  if (rowGradient === undefined) return value;
+  if (input.kind === "supervised") return { ...value, gradients: { rows: rowGradient } };
+  if (positiveGradient === undefined) return value;
+  return {
+    ...value,
+    gradients: {
+      queries: rowGradient,
+      positives: positiveGradient,
+      ...(negativeGradient === undefined ? {} : { negatives: negativeGradient }),
+    },
+  };
 }
 
 function finite(result: ContrastiveLoss): ContrastiveLoss {

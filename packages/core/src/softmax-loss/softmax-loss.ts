@@ -1,6 +1,8 @@
+import type { SoftmaxLossArgs, SoftmaxLossOutput } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
 import type { CsrMatrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { softmaxLossReference } from "./reference.js";
 import type { SoftmaxLoss, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
@@ -20,7 +22,13 @@ export function softmaxLossSync(input: SoftmaxLossInput & { readonly gradients?:
 export function softmaxLossSync(input: SoftmaxLossInput): SoftmaxLossValue & Partial<SoftmaxLoss>;
 export function softmaxLossSync(input: SoftmaxLossInput): SoftmaxLossValue & Partial<SoftmaxLoss> {
   checkSoftmaxLoss(input);
-  return finite(softmaxLossReference(input));
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) return finite(softmaxLossReference(input));
+  try {
+    return fromOutput(input, addon.softmaxLossSync(nativeArgs(input)));
+  } catch (error) {
+    throw fromNativeError(error);
+  }
 }
 
 /** `softmaxLossSync` off the event loop; an aborted signal rejects with its reason. */
@@ -37,8 +45,57 @@ export async function softmaxLoss(
   run: RunOptions = {},
 ): Promise<SoftmaxLossValue & Partial<SoftmaxLoss>> {
   checkSoftmaxLoss(input);
-  await yieldToEventLoop(run.signal);
-  return finite(softmaxLossReference(input));
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) {
+    await yieldToEventLoop(run.signal);
+    return finite(softmaxLossReference(input));
+  }
+  const args = nativeArgs(input);
+  const output = await runNative(run.signal, (cancel) =>
+    addon.softmaxLoss(cancel === undefined ? args : { ...args, cancel }),
+  );
+  return fromOutput(input, output);
+}
+
+function nativeArgs(input: SoftmaxLossInput): SoftmaxLossArgs {
+  return {
+    rows: input.targets.rows,
+    interestsPerRow: input.interestsPerRow,
+    itemCount: input.items.rows,
+    dim: input.items.cols,
+    interests: input.interests.data,
+    offsets: input.offsets,
+    items: input.items.data,
+    itemBias: input.itemBias,
+    targetIndptr: input.targets.indptr,
+    targetIndices: input.targets.indices,
+    maskIndptr: input.mask?.indptr,
+    maskIndices: input.mask?.indices,
+    readout: input.readout,
+    candidates: input.sampled?.ids,
+    logQ: input.sampled?.logQ,
+    targetLogQ: input.sampled?.targetLogQ,
+    gradients: input.gradients,
+    variant: input.variant,
+  };
+}
+
+function fromOutput(input: SoftmaxLossInput, output: SoftmaxLossOutput): SoftmaxLossValue & Partial<SoftmaxLoss> {
+  const { loss, rowLosses, countedRows, interestGradient, offsetGradient, itemGradient, biasGradient, itemIds } =
+    output;
+  const value = { loss, rowLosses, countedRows };
+  if (!interestGradient || !offsetGradient || !itemGradient || !biasGradient) return value;
+  const rows = output.gradientRows ?? input.items.rows;
+  return {
+    ...value,
+    gradients: {
+      interests: interestGradient,
+      offsets: offsetGradient,
+      items: itemGradient.subarray(0, rows * input.items.cols),
+      itemBias: biasGradient.subarray(0, rows),
+      ...(itemIds === undefined ? {} : { itemIds: itemIds.subarray(0, rows) }),
+    },
+  };
 }
 
 function finite<T extends SoftmaxLossValue>(result: T): T {
@@ -67,6 +124,9 @@ function checkSoftmaxLoss(input: SoftmaxLossInput): void {
   }
   checkLength("interests.data", interests.data.length, interests.rows * interests.cols);
   checkLength("items.data", items.data.length, items.rows * items.cols);
+  if (items.rows === 0) {
+    throw new PrismrecError("SHAPE_MISMATCH", "items has no rows", { expected: "at least 1", received: "0" });
+  }
   if (interests.cols !== items.cols || items.cols === 0) {
     throw new PrismrecError("SHAPE_MISMATCH", "interests and items must share one dimension", {
       expected: `${items.cols} columns, at least 1`,
@@ -84,6 +144,9 @@ function checkSoftmaxLoss(input: SoftmaxLossInput): void {
   checkCsr("targets", targets, targets.rows, items.rows);
   if (mask !== undefined) checkCsr("mask", mask, targets.rows, items.rows);
   if (sampled !== undefined) {
+    if (sampled.ids.length === 0) {
+      throw new PrismrecError("INVALID_ARGUMENT", "sampled.ids is empty", { expected: "at least 1", received: "0" });
+    }
     checkIds("sampled.ids", sampled.ids, items.rows);
     if (sampled.logQ !== undefined) checkLength("sampled.logQ", sampled.logQ.length, sampled.ids.length);
     if (sampled.targetLogQ !== undefined) {
