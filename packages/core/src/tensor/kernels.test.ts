@@ -105,8 +105,10 @@ const BROADCASTS: readonly [readonly number[], readonly number[]][] = [
     [0, 4],
     [1, 4],
   ],
-  [[130, 3, 97], [97]],
 ];
+
+/** Enough elements for more than one thread. */
+const LARGE: [readonly number[], readonly number[]] = [[130, 3, 97], [97]];
 
 describe.skipIf(!hasNative)("the kernels of the prismrec backend against tfjs's own", () => {
   beforeAll(async () => {
@@ -128,7 +130,7 @@ describe.skipIf(!hasNative)("the kernels of the prismrec backend against tfjs's 
       squaredDifference: tf.squaredDifference,
     };
     for (const [name, op] of Object.entries(arithmetic)) {
-      it.each(BROADCASTS)(`${name} broadcasts %j with %j`, async (a, b) => {
+      it.each([...BROADCASTS, LARGE])(`${name} broadcasts %j with %j`, async (a, b) => {
         await expectSame(() => op(fill(a, "any", 1), fill(b, "positive", 2)));
         await expectSame(() => op(fill(b, "any", 3), fill(a, "positive", 4)));
       });
