@@ -89,6 +89,10 @@ export class LlamaChild {
     return this.#ended !== undefined;
   }
 
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
   ready(): Promise<void> {
     return this.#ready;
   }

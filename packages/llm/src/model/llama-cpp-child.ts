@@ -49,6 +49,9 @@ async function serve(options: ChildOptions): Promise<void> {
     return sequence;
   };
 
+  /** The prefix that the sequence starts with, evaluated alone; undefined when anything else was evaluated. */
+  let heldPrefix: string | undefined;
+
   const promptTokens = (text: string): Token[] => {
     const tokens = model.tokenize(text, false);
     const { bos } = model.tokens;
@@ -68,9 +71,37 @@ async function serve(options: ChildOptions): Promise<void> {
     return tokens.slice(seq.nextTokenIndex);
   };
 
+  /**
+   * Leaves the prefix in the sequence and returns the continuation's tokens. The prefix is always evaluated alone and
+   * the rest always from its end, so that a score has the same bits whatever was asked before.
+   */
+  const startFromPrefix = async (seq: LlamaContextSequence, prefix: string, continuation: string): Promise<Token[]> => {
+    const start = promptTokens(prefix);
+    const whole = promptTokens(prefix + continuation);
+    if (whole.length + 1 > contextSize) {
+      throw new TaskFailure("too-long", `${whole.length} tokens do not fit into a context of ${contextSize}`);
+    }
+    const held = seq.contextTokens;
+    if (prefix !== heldPrefix || held.length < start.length) {
+      await seq.clearHistory();
+      await seq.evaluateWithoutGeneratingNewTokens(start);
+      heldPrefix = prefix;
+    }
+    let shared = 0;
+    while (shared < Math.min(start.length, whole.length - 1) && start[shared] === whole[shared]) shared++;
+    if (shared < start.length) {
+      // The last piece of the prefix merges with the continuation: such prompts are evaluated in one go.
+      heldPrefix = undefined;
+      await seq.clearHistory();
+      return whole;
+    }
+    await seq.eraseContextTokenRanges([{ start: shared, end: seq.nextTokenIndex }]);
+    return whole.slice(seq.nextTokenIndex);
+  };
+
   const score = async (task: Extract<ChildTask, { kind: "score" }>): Promise<Partial<TaskResult>> => {
     const seq = await textSequence();
-    const rest = await keepShared(seq, promptTokens(task.prompt), 1);
+    const rest = await startFromPrefix(seq, task.prefix, task.continuation);
     const tokens = task.tokens as readonly Token[];
     const filter = { tokens, includeSelected: true };
     const outputs = await seq.controlledEvaluate([
@@ -93,6 +124,7 @@ async function serve(options: ChildOptions): Promise<void> {
     signal: AbortSignal,
   ): Promise<Partial<TaskResult>> => {
     const seq = await textSequence();
+    heldPrefix = undefined;
     const rest = await keepShared(seq, promptTokens(task.prompt), task.maxTokens);
     const grammar = task.grammar === undefined ? undefined : await llama.createGrammar({ grammar: task.grammar });
     const state = grammar === undefined ? undefined : new LlamaGrammarEvaluationState({ model, grammar });
@@ -121,6 +153,7 @@ async function serve(options: ChildOptions): Promise<void> {
     signal: AbortSignal,
   ): Promise<Partial<TaskResult>> => {
     const seq = await textSequence();
+    heldPrefix = undefined;
     const length = promptTokens(`${task.system ?? ""}\n${task.prompt}`).length;
     if (length + task.maxTokens + 64 > contextSize) {
       throw new TaskFailure("too-long", `${length} tokens and an answer do not fit into a context of ${contextSize}`);

@@ -109,7 +109,7 @@ export class LlamaCppModel implements LanguageModel {
     const tokens = kept.map(({ token }) => token);
     let done = 0;
     const rows = await this.#all(
-      continuations.map((text) => ({ kind: "score", prompt: prefix + text, tokens })),
+      continuations.map((text) => ({ kind: "score", prefix, continuation: text, tokens })),
       signal,
       (index, { numbers = [] }) => {
         const row = Float32Array.from(numbers);
@@ -180,6 +180,11 @@ export class LlamaCppModel implements LanguageModel {
       generatedTokens: this.#generatedTokens,
       seconds: this.#seconds,
     };
+  }
+
+  /** Process ids of the children that run now. */
+  processes(): number[] {
+    return this.#children.flatMap((child) => (child === undefined || child.ended ? [] : (child.pid ?? [])));
   }
 
   async close(): Promise<void> {

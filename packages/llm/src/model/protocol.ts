@@ -10,7 +10,8 @@ export type ChildTask =
   | { readonly kind: "words"; readonly base: string; readonly words: readonly string[] }
   | {
       readonly kind: "score";
-      readonly prompt: string;
+      readonly prefix: string;
+      readonly continuation: string;
       readonly tokens: readonly number[];
     }
   | {
