@@ -45,7 +45,7 @@ export async function choleskyInverseReference(
     const diagonal = a[i * n + i]!;
     m[i * n + i] = 1 / diagonal;
     for (let j = 0; j < i; j += 4) {
-      dot4(a, i * n, m, j * n, n, i, Math.min(4, i - j), dots);
+      dot4(a, i * n + j, m, j * n + j, n, i - j, Math.min(4, i - j), dots);
       for (let c = 0; c < 4 && j + c < i; c++) m[(j + c) * n + i] = -dots[c]! / diagonal;
     }
     await onRow(n + i + 1);

@@ -7,6 +7,7 @@ import { yieldToEventLoop } from "../runtime/abort.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import type { History, Model, Ranking, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import { TopK } from "./top-k.js";
 
 /**
  * Item-based nearest neighbours (Sarwar et al., 2001; Deshpande and Karypis, 2004) on binary data: every item keeps its
@@ -53,19 +54,21 @@ export async function fitItemKnn(dataset: Dataset, options: ItemKnnOptions = {})
   const indptr = new Uint32Array(n + 1);
   const indices: number[] = [];
   const values: number[] = [];
+  const nearest = new Uint32Array(Math.min(neighbours, n));
+  const similarities = new Float32Array(nearest.length);
   for (let item = 0; item < n; item++) {
     if (item % 256 === 0) await yieldToEventLoop(signal);
     const row = cooccurrenceRow(users, usersOfItem, item, counts, touched);
-    const cosine = (other: number): number =>
-      counts[other]! / Math.sqrt(popularity[item + 1]! * popularity[other + 1]!);
-    const nearest = [...row]
-      .filter((other) => other !== item)
-      .map((other) => ({ other, similarity: cosine(other) }))
-      .sort((a, b) => b.similarity - a.similarity || a.other - b.other)
-      .slice(0, neighbours);
-    for (const { other, similarity } of nearest) {
-      indices.push(other);
-      values.push(similarity);
+    const top = new TopK(nearest.length);
+    // Ascending ids, so that of equal similarities the more popular item stays.
+    for (const other of row.slice().sort()) {
+      if (other === item) continue;
+      top.offer(other + 1, counts[other]! / Math.sqrt(popularity[item + 1]! * popularity[other + 1]!));
+    }
+    const kept = top.drain(nearest, similarities);
+    for (let i = 0; i < kept; i++) {
+      indices.push(nearest[i]! - 1);
+      values.push(similarities[i]!);
     }
     indptr[item + 1] = indices.length;
     for (const other of row) counts[other] = 0;

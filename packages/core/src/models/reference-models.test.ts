@@ -77,6 +77,21 @@ describe("the reference models", () => {
     expect([ranking.scores[1], ranking.scores[3]]).toEqual([0, 0]);
   });
 
+  it("ease gives the same weights with fewer users than items as with more", async () => {
+    const lists = [
+      [1, 2, 3, 5],
+      [1, 4],
+      [2, 3, 6, 1],
+      [5, 6],
+    ];
+    const few = await fitEase(trainingData(lists, 6), { lambda: 3 });
+    // Users without events change nothing but the way that is taken.
+    const many = await fitEase(trainingData([...lists, [], [], [], []], 6), { lambda: 3 });
+    few.weights.data.forEach((weight, i) => {
+      expect(weight).toBeCloseTo(many.weights.data[i]!, 6);
+    });
+  });
+
   it("leave out what they are told to, and fill short lists with nothing", async () => {
     const exclude = { indptr: Uint32Array.of(0, 2), indices: Uint32Array.of(2, 6), rows: 1, cols: 7 };
     for (const model of [fitMostPopular(data), await fitItemKnn(data), await fitEase(data, { lambda: 1 })]) {
