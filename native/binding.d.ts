@@ -5,6 +5,10 @@ export interface NativeBinding {
   /** The thread budget of this process, 1 to 1024; operations under way keep theirs. */
   setThreads(threads: number): void;
 
+  // gemm/gemm.h
+  sgemm(args: SgemmArgs & NativeAsync): Promise<SgemmResult>;
+  sgemmSync(args: SgemmArgs): SgemmResult;
+
   // ops/similarity_search/similarity_search.h
   similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
   similarityIndexBuildSync(args: SimilarityIndexBuildArgs): SimilarityIndexHandle;
@@ -155,6 +159,29 @@ export interface RuntimeInfo {
   readonly compiler: string;
 }
 
+/** c = alpha * op(a) * op(b) + beta * c, row-major. */
+export interface SgemmArgs {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Whether `a` is [k, m] instead of [m, k]. */
+  readonly transposeA?: boolean;
+  /** Whether `b` is [n, k] instead of [k, n]. */
+  readonly transposeB?: boolean;
+  readonly alpha?: number;
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly beta?: number;
+  /** [m, n], written in place; without it the result brings a new one. */
+  readonly c?: Float32Array;
+  readonly variant?: string;
+}
+
+export interface SgemmResult {
+  /** [m, n], where none was given. */
+  readonly c?: Float32Array;
+}
+
 /** What every asynchronous call takes besides its arguments. */
 export interface NativeAsync {
   /** On a SharedArrayBuffer; slot 0 turned to 1 makes the call reject early. */
@@ -213,8 +240,8 @@ export interface MaxCoverArgs {
   /** [sets] */
   readonly costs?: Float32Array;
   readonly maxSets: number;
-  /** Infinity: no limit. */
-  readonly maxCost: number;
+  /** Absent: no limit. */
+  readonly maxCost?: number;
   readonly repeats: number;
   readonly minGain: number;
   readonly solver: "exact" | "lazy" | "stochastic";

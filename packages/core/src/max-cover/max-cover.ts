@@ -59,9 +59,10 @@ function solution(output: CoverOutput): MaxCoverSolution {
 }
 
 function nativeArguments(input: CoverInput, { variant }: MaxCoverOptions) {
-  const { sets, weights, costs, ...scalars } = input;
+  const { sets, weights, costs, maxCost, ...scalars } = input;
   return {
     ...scalars,
+    ...(maxCost === Number.POSITIVE_INFINITY ? {} : { maxCost }),
     indptr: sets.indptr,
     indices: sets.indices,
     elementCount: sets.cols,

@@ -1,0 +1,51 @@
+#include <algorithm>
+#include <utility>
+
+#include "ops/max_cover/max_cover.h"
+#include "runtime/dispatch.h"
+
+namespace prismrec::max_cover {
+namespace {
+
+constexpr Variant<Fn> kVariants[] = {
+    {"reference", Simd::kScalar, Reference},
+    {"scalar", Simd::kScalar, Greedy},
+};
+
+}  // namespace
+
+std::vector<const char*> RunnableVariants() {
+  std::vector<const char*> names;
+  for (const Variant<Fn>& variant : kVariants) names.push_back(variant.name);
+  return names;
+}
+
+Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel) {
+  const Variant<Fn>* chosen = nullptr;
+  Status status = SelectVariant(kVariants, variant, &chosen);
+  Problem problem;
+  if (status.ok()) status = Prepare(args, &problem);
+  Selection best;
+  if (status.ok()) status = chosen->fn(problem, false, cancel, &best);
+  int64_t bound = std::min(problem.attainable, best.bound);
+  outputs->by_ratio = false;
+  if (status.ok() && args.costs != nullptr) {
+    Selection other;
+    status = chosen->fn(problem, true, cancel, &other);
+    bound = std::min(bound, other.bound);
+    outputs->by_ratio = other.value > best.value;
+    if (outputs->by_ratio) best = std::move(other);
+  }
+  if (!status.ok()) return status;
+  outputs->selected = std::move(best.picks);
+  outputs->gains.resize(best.gains.size());
+  std::transform(best.gains.begin(), best.gains.end(), outputs->gains.begin(),
+                 [](int64_t gain) { return static_cast<double>(gain) / kUnitsPerWeight; });
+  outputs->value = static_cast<double>(best.value) / kUnitsPerWeight;
+  outputs->attainable = static_cast<double>(problem.attainable) / kUnitsPerWeight;
+  outputs->upper_bound = static_cast<double>(bound) / kUnitsPerWeight;
+  outputs->cost = best.cost;
+  return Status::Ok();
+}
+
+}  // namespace prismrec::max_cover

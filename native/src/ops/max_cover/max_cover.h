@@ -1,0 +1,184 @@
+// Greedy weighted r-cover under cardinality and cost budgets, with a certificate: see README.md.
+#ifndef PRISMREC_OPS_MAX_COVER_MAX_COVER_H_
+#define PRISMREC_OPS_MAX_COVER_MAX_COVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "runtime/cancel.h"
+#include "runtime/status.h"
+#include "runtime/tensor_view.h"
+
+namespace prismrec::max_cover {
+
+// Weights are whole numbers of 2^-16, and all sets together are worth at most 2^53 of them: gains, their
+// sums and their ties are exact, in integers and in doubles alike.
+inline constexpr double kUnitsPerWeight = 65536.0;
+inline constexpr double kMaxTotalUnits = 9007199254740992.0;
+inline constexpr uint32_t kMaxRepeats = 65535;
+
+// kExact and kLazy make the same picks: the one keeps every gain up to date through an inverted index,
+// the other recomputes a gain when its set comes to the top. kStochastic takes the best of a sample.
+enum class Solver { kExact, kLazy, kStochastic };
+
+struct Args {
+  // S x E; an element stands at most once in a set.
+  CsrView sets;
+  // [E] finite, >= 0, nullable (all 1).
+  const float* weights = nullptr;
+  // [S] finite, > 0, nullable (all 1).
+  const float* costs = nullptr;
+  // Budgets: most sets, and most cost (needs `costs`; infinity: none).
+  size_t max_sets = 0;
+  double max_cost = 0;
+  // r: how often an element counts, 1 to kMaxRepeats.
+  uint32_t repeats = 1;
+  // Sets that would add less are not selected, >= 0.
+  double min_gain = 0;
+  Solver solver = Solver::kExact;
+  // kStochastic: in (0, 1).
+  double sample_loss = 0.1;
+  uint32_t seed = 0;
+};
+
+struct Outputs {
+  // In the order of selection; ties went to the lowest number.
+  std::vector<uint32_t> selected;
+  // What each added.
+  std::vector<double> gains;
+  // Their sum, the value of all sets together, and a value that no selection in the budget exceeds.
+  double value = 0;
+  double attainable = 0;
+  double upper_bound = 0;
+  // Of the selection; its size without costs.
+  double cost = 0;
+  // Whether it comes from the greedy by gain per cost rather than by gain.
+  bool by_ratio = false;
+};
+
+// Args with what all variants share.
+struct Problem {
+  const Args* args = nullptr;
+  // [E] weights in units.
+  std::vector<int64_t> units;
+  int64_t attainable = 0;
+  // The least gain that is still selected, in units.
+  int64_t least_gain = 1;
+  // min(max_sets, S).
+  size_t limit = 0;
+  // Whether every prefix of a selection is asked for its bound, or 0, 1, 2, 4, ... and the last.
+  bool every_prefix = false;
+
+  double CostOf(uint32_t set) const { return args->costs == nullptr ? 1.0 : args->costs[set]; }
+  bool Affordable(uint32_t set, double spent) const {
+    return args->costs == nullptr || spent + CostOf(set) <= args->max_cost;
+  }
+  double WorthOf(int64_t gain, uint32_t set, bool by_ratio) const {
+    return by_ratio ? static_cast<double>(gain) / CostOf(set) : static_cast<double>(gain);
+  }
+  bool AsksBound(size_t picks) const { return every_prefix || (picks & (picks - 1)) == 0; }
+};
+
+// Checks every argument.
+Status Prepare(const Args& args, Problem* problem);
+
+// The most, in units, that sets of the whole budget could add to a cover where set s would add gains[s],
+// if they did not overlap and one of them could be bought in part. The optimum is worth at most the
+// cover's value plus this (Nemhauser, Wolsey and Fisher, 1978).
+int64_t Purchasable(const Problem& problem, const std::vector<int64_t>& gains);
+
+// The elements' remaining counts, and the gains that follow from them.
+class Cover {
+ public:
+  explicit Cover(const Problem& problem);
+
+  int64_t GainOf(uint32_t set) const;
+  // Covers a set's elements once more; calls exhausted(element) for those that count no further.
+  template <class Exhausted>
+  void Add(uint32_t set, Exhausted exhausted) {
+    const CsrView& sets = problem_.args->sets;
+    for (size_t e = sets.indptr[set]; e < sets.indptr[set + 1]; ++e) {
+      const uint32_t element = sets.indices[e];
+      if (left_[element] > 0 && --left_[element] == 0) exhausted(element);
+    }
+  }
+
+ private:
+  const Problem& problem_;
+  std::vector<uint16_t> left_;
+};
+
+// One greedy run by gain or by gain per cost.
+struct Selection {
+  std::vector<uint32_t> picks;
+  std::vector<int64_t> gains;
+  int64_t value = 0;
+  int64_t bound = 0;
+  double cost = 0;
+};
+
+// What a greedy run may still take when its sampling is random: each pick is the best of a sample.
+class Sampler {
+ public:
+  explicit Sampler(const Problem& problem);
+
+  // The best set of the next sample; -1 where none is left. `gain_of(set)` is its gain now.
+  template <class GainOf>
+  int64_t Next(double spent, bool by_ratio, GainOf gain_of) {
+    int64_t best = -1;
+    double best_worth = 0;
+    while (best < 0 && !pool_.empty()) {
+      const size_t size = sample_ < pool_.size() ? sample_ : pool_.size();
+      dead_.assign(size, 0);
+      for (size_t t = 0; t < size; ++t) {
+        const size_t other =
+            t + static_cast<size_t>(Uniform() * static_cast<double>(pool_.size() - t));
+        const uint32_t set = pool_[other];
+        pool_[other] = pool_[t];
+        pool_[t] = set;
+        const int64_t gain = gain_of(set);
+        dead_[t] = gain < problem_.least_gain || !problem_.Affordable(set, spent) ? 1 : 0;
+        if (dead_[t] != 0) continue;
+        const double worth = problem_.WorthOf(gain, set, by_ratio);
+        if (best < 0 || worth > best_worth || (worth == best_worth && set < best)) {
+          best = set;
+          best_worth = worth;
+        }
+      }
+      // What is taken now, or can never be taken again, leaves the pool.
+      for (size_t t = size; t-- > 0;) {
+        if (dead_[t] == 0 && pool_[t] != best) continue;
+        pool_[t] = pool_.back();
+        pool_.pop_back();
+      }
+    }
+    return best;
+  }
+
+ private:
+  // In [0, 1): a counter through an integer mixer, so that TypeScript can draw the same.
+  double Uniform();
+
+  const Problem& problem_;
+  size_t sample_ = 1;
+  std::vector<uint32_t> pool_;
+  std::vector<uint8_t> dead_;
+  uint32_t state_;
+};
+
+using Fn = Status (*)(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
+                      Selection* selection);
+
+// By definition: every step computes every gain anew.
+Status Reference(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
+                 Selection* selection);
+Status Greedy(const Problem& problem, bool by_ratio, const CancelFlag& cancel, Selection* selection);
+
+// `variant` null or empty: the best for this machine.
+Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel);
+std::vector<const char*> RunnableVariants();
+
+}  // namespace prismrec::max_cover
+
+#endif  // PRISMREC_OPS_MAX_COVER_MAX_COVER_H_

@@ -1,0 +1,252 @@
+#include "ops/max_cover/max_cover.h"
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+
+#include "test_harness.h"
+
+namespace prismrec::max_cover {
+namespace {
+
+struct Instance {
+  std::vector<uint32_t> indptr = {0}, indices;
+  std::vector<float> weights, costs;
+  size_t elements = 0;
+
+  Args ToArgs() const {
+    Args args;
+    args.sets = {indptr.data(), indices.data(), nullptr, indptr.size() - 1, elements};
+    args.weights = weights.empty() ? nullptr : weights.data();
+    args.costs = costs.empty() ? nullptr : costs.data();
+    args.max_sets = indptr.size() - 1;
+    args.max_cost = std::numeric_limits<double>::infinity();
+    return args;
+  }
+};
+
+Instance Make(const std::vector<std::vector<uint32_t>>& sets, size_t elements) {
+  Instance instance;
+  instance.elements = elements;
+  for (const auto& set : sets) {
+    instance.indices.insert(instance.indices.end(), set.begin(), set.end());
+    instance.indptr.push_back(static_cast<uint32_t>(instance.indices.size()));
+  }
+  return instance;
+}
+
+// Every other instance has few distinct weights, so that ties are common.
+Instance Random(uint32_t seed, size_t sets, size_t elements) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> uniform;
+  std::vector<std::vector<uint32_t>> members(1 + generator() % sets);
+  const size_t used = 1 + generator() % elements;
+  for (auto& set : members) {
+    const float density = uniform(generator);
+    for (uint32_t e = 0; e < used; ++e) {
+      if (uniform(generator) < density) set.push_back(e);
+    }
+  }
+  Instance instance = Make(members, used);
+  for (size_t e = 0; e < used; ++e) {
+    instance.weights.push_back(seed % 2 == 0 ? static_cast<float>(generator() % 3)
+                                             : 3 * uniform(generator));
+  }
+  for (size_t s = 0; s < members.size(); ++s) {
+    instance.costs.push_back(static_cast<float>(1 + generator() % 7));
+  }
+  return instance;
+}
+
+double Optimum(const Args& args) {
+  const size_t sets = args.sets.rows;
+  double best = 0;
+  for (uint32_t mask = 0; mask < (1u << sets); ++mask) {
+    std::vector<uint32_t> count(args.sets.cols, 0);
+    size_t size = 0;
+    double cost = 0, value = 0;
+    for (size_t s = 0; s < sets; ++s) {
+      if ((mask >> s & 1) == 0) continue;
+      ++size;
+      if (args.costs != nullptr) cost += args.costs[s];
+      for (size_t e = args.sets.indptr[s]; e < args.sets.indptr[s + 1]; ++e) {
+        ++count[args.sets.indices[e]];
+      }
+    }
+    if (size > args.max_sets || cost > args.max_cost) continue;
+    for (size_t e = 0; e < count.size(); ++e) {
+      const double units =
+          args.weights == nullptr ? 65536.0 : std::floor(args.weights[e] * 65536.0 + 0.5);
+      value += units / 65536.0 * std::min(count[e], args.repeats);
+    }
+    best = std::max(best, value);
+  }
+  return best;
+}
+
+Outputs Solve(const Args& args, const char* variant) {
+  Outputs outputs;
+  EXPECT_OK(Run(variant, args, &outputs, CancelFlag()));
+  return outputs;
+}
+
+void ExpectSame(const Outputs& a, const Outputs& b) {
+  EXPECT_TRUE(a.selected == b.selected);
+  EXPECT_TRUE(a.gains == b.gains);
+  EXPECT_EQ(a.value, b.value);
+  EXPECT_EQ(a.attainable, b.attainable);
+  EXPECT_EQ(a.upper_bound, b.upper_bound);
+  EXPECT_EQ(a.cost, b.cost);
+  EXPECT_EQ(a.by_ratio, b.by_ratio);
+}
+
+TEST(every_variant_and_solver_picks_what_naive_greedy_picks_on_200_random_instances) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    const Instance instance = Random(seed, 30, 40);
+    Args args = instance.ToArgs();
+    args.repeats = 1 + seed % 3;
+    args.max_sets = 1 + seed % 17;
+    args.min_gain = seed % 5 == 0 ? 0.75 : 0.0;
+    if (seed % 4 != 3) args.max_cost = 2 + seed % 40;
+    if (seed % 2 == 1) {
+      args.costs = nullptr;
+      args.max_cost = std::numeric_limits<double>::infinity();
+    }
+    const Outputs naive = Solve(args, "reference");
+    for (const char* variant : RunnableVariants()) {
+      for (const Solver solver : {Solver::kExact, Solver::kLazy}) {
+        test::SetContext(std::string(variant) + " seed=" + std::to_string(seed));
+        args.solver = solver;
+        ExpectSame(Solve(args, variant), naive);
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(stochastic_picks_follow_the_seed_in_every_variant) {
+  for (uint32_t seed = 0; seed < 50; ++seed) {
+    const Instance instance = Random(seed, 200, 150);
+    Args args = instance.ToArgs();
+    args.solver = Solver::kStochastic;
+    args.seed = seed;
+    args.max_sets = 10;
+    args.max_cost = 20;
+    const Outputs expected = Solve(args, "reference");
+    EXPECT_LE(expected.cost, 20);
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(std::string(variant) + " seed=" + std::to_string(seed));
+      ExpectSame(Solve(args, variant), expected);
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(greedy_reaches_its_share_of_the_optimum_and_the_bound_holds) {
+  for (uint32_t seed = 0; seed < 120; ++seed) {
+    const Instance instance = Random(seed, 9, 14);
+    Args args = instance.ToArgs();
+    args.repeats = 1 + seed % 2;
+    double share = 1 - std::exp(-1.0);
+    if (seed % 2 == 0) {
+      args.costs = nullptr;
+      args.max_sets = 1 + seed % 4;
+    } else {
+      args.max_cost = 2 + seed % 15;
+      share /= 2;
+    }
+    const double optimum = Optimum(args);
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(std::string(variant) + " seed=" + std::to_string(seed));
+      const Outputs found = Solve(args, variant);
+      EXPECT_GE(found.value, share * optimum);
+      EXPECT_GE(found.upper_bound, optimum);
+      EXPECT_LE(found.value, optimum);
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(a_large_instance_agrees_beyond_the_limit_of_bounds_at_every_prefix) {
+  std::mt19937 generator(1);
+  std::vector<std::vector<uint32_t>> sets(3000);
+  for (auto& set : sets) {
+    std::vector<uint8_t> in(2000, 0);
+    for (int n = 0; n < 30; ++n) in[generator() % (1 + generator() % 2000)] = 1;
+    for (uint32_t e = 0; e < in.size(); ++e) {
+      if (in[e] != 0) set.push_back(e);
+    }
+  }
+  const Instance instance = Make(sets, 2000);
+  Args args = instance.ToArgs();
+  args.max_sets = 300;
+  const Outputs naive = Solve(args, "reference");
+  EXPECT_GT(naive.selected.size(), 100u);
+  EXPECT_LE(naive.value, naive.upper_bound);
+  for (const Solver solver : {Solver::kExact, Solver::kLazy}) {
+    args.solver = solver;
+    ExpectSame(Solve(args, "scalar"), naive);
+  }
+}
+
+TEST(gains_are_exact_sums_of_rounded_weights) {
+  // 0.1 rounds to 6554 / 65536; a million of them add up without error.
+  Instance instance;
+  instance.elements = 1000000;
+  instance.weights.assign(instance.elements, 0.1f);
+  for (uint32_t e = 0; e < instance.elements; ++e) instance.indices.push_back(e);
+  instance.indptr.push_back(static_cast<uint32_t>(instance.elements));
+  for (const char* variant : RunnableVariants()) {
+    EXPECT_EQ(Solve(instance.ToArgs(), variant).value, 6554.0 / 65536.0 * 1000000);
+  }
+}
+
+TEST(bad_arguments_are_typed_errors) {
+  const Instance good = Make({{0, 1}, {1, 2}}, 3);
+  const auto code = [](const Args& args) {
+    Outputs outputs;
+    return Run(nullptr, args, &outputs, CancelFlag()).code;
+  };
+  EXPECT_TRUE(code(good.ToArgs()) == StatusCode::kOk);
+  Args args = good.ToArgs();
+  args.repeats = 0;
+  EXPECT_TRUE(code(args) == StatusCode::kInvalidArgument);
+  args = good.ToArgs();
+  args.max_cost = 1;
+  EXPECT_TRUE(code(args) == StatusCode::kInvalidArgument);
+  args = good.ToArgs();
+  args.min_gain = NAN;
+  EXPECT_TRUE(code(args) == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(code(Make({{0, 1, 0}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(code(Make({{2}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
+  Instance bad = good;
+  bad.weights = {1, NAN, 1};
+  EXPECT_TRUE(code(bad.ToArgs()) == StatusCode::kNonFinite);
+  bad.weights = {1, -1, 1};
+  EXPECT_TRUE(code(bad.ToArgs()) == StatusCode::kInvalidArgument);
+  bad.weights = {1, 1e30f, 1};
+  EXPECT_TRUE(code(bad.ToArgs()) == StatusCode::kInvalidArgument);
+  bad = good;
+  bad.costs = {1, 0};
+  EXPECT_TRUE(code(bad.ToArgs()) == StatusCode::kInvalidArgument);
+  Outputs outputs;
+  EXPECT_TRUE(Run("abacus", good.ToArgs(), &outputs, CancelFlag()).code ==
+              StatusCode::kDeviceUnavailable);
+}
+
+TEST(a_cancelled_cover_says_so) {
+  const int32_t slot = 1;
+  const Instance instance = Random(3, 40, 40);
+  for (const char* variant : RunnableVariants()) {
+    for (const Solver solver : {Solver::kExact, Solver::kLazy, Solver::kStochastic}) {
+      Args args = instance.ToArgs();
+      args.solver = solver;
+      Outputs outputs;
+      EXPECT_TRUE(Run(variant, args, &outputs, CancelFlag(&slot)).code == StatusCode::kCancelled);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace prismrec::max_cover

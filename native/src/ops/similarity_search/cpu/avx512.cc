@@ -1,0 +1,8 @@
+#define PRISMREC_SIMD_NS avx512
+#include "ops/similarity_search/cpu/kernel-inl.h"
+
+namespace prismrec::similarity_search {
+
+const TileKernel kAvx512Tile = PRISMREC_SIMD_NS::similarity_search::kTile;
+
+}  // namespace prismrec::similarity_search

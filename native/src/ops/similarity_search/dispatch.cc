@@ -1,0 +1,45 @@
+#include "ops/similarity_search/similarity_search.h"
+#include "ops/similarity_search/sweep.h"
+#include "runtime/dispatch.h"
+
+namespace prismrec::similarity_search {
+namespace {
+
+template <const TileKernel& kKernel>
+Status SweepWith(const Query& query, const Outputs& outputs, ThreadPool& pool,
+                 const CancelFlag& cancel) {
+  return Sweep(kKernel, query, outputs, pool, cancel);
+}
+
+constexpr Variant<Fn> kVariants[] = {
+    {"reference", Simd::kScalar, Reference},
+    {"scalar", Simd::kScalar, SweepWith<kScalarTile>},
+#if defined(PRISMREC_ARCH_X86)
+    {"avx2", Simd::kAvx2, SweepWith<kAvx2Tile>},
+    {"avx512", Simd::kAvx512, SweepWith<kAvx512Tile>},
+#elif defined(PRISMREC_ARCH_ARM64)
+    {"neon", Simd::kNeon, SweepWith<kNeonTile>},
+#endif
+};
+
+}  // namespace
+
+std::vector<const char*> RunnableVariants() {
+  std::vector<const char*> names;
+  for (const Variant<Fn>& variant : kVariants) {
+    if (Supported(variant.simd)) names.push_back(variant.name);
+  }
+  return names;
+}
+
+Status Run(const char* variant, const Args& args, const Outputs& outputs, ThreadPool& pool,
+           const CancelFlag& cancel) {
+  const Variant<Fn>* selected = nullptr;
+  Status status = SelectVariant(kVariants, variant, &selected);
+  Query query;
+  if (status.ok()) status = Prepare(args, pool, cancel, &query);
+  if (!status.ok()) return status;
+  return selected->fn(query, outputs, pool, cancel);
+}
+
+}  // namespace prismrec::similarity_search

@@ -1,0 +1,58 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "ops/similarity_search/similarity_search.h"
+
+namespace prismrec::similarity_search {
+
+Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
+                 const CancelFlag& cancel) {
+  const MatrixView<const float> items = query.index->items();
+  const float* bias = query.index->bias();
+  pool.ParallelFor(query.query_count, cancel, [&](size_t q, int) {
+    const size_t first = query.first_row[q];
+    const size_t count = query.first_row[q + 1] - first;
+    std::vector<uint32_t> order;
+    std::vector<float> scores(items.rows);
+    std::vector<uint16_t> winners(items.rows);
+    std::vector<double> terms(count);
+    for (size_t i = 0; i < items.rows && count > 0; ++i) {
+      if (std::binary_search(query.exclude.begin() + query.first_exclude[q],
+                             query.exclude.begin() + query.first_exclude[q + 1], i)) {
+        continue;
+      }
+      order.push_back(static_cast<uint32_t>(i));
+      for (size_t j = 0; j < count; ++j) {
+        const float* row = query.rows.data() + (first + j) * items.cols;
+        terms[j] = query.offsets[first + j];
+        for (size_t x = 0; x < items.cols; ++x) {
+          terms[j] += static_cast<double>(row[x]) * items.row(i)[x];
+        }
+      }
+      const size_t top = std::max_element(terms.begin(), terms.end()) - terms.begin();
+      double score = terms[top];
+      if (query.readout == Readout::kLogSumExp) {
+        double sum = 0;
+        for (const double term : terms) sum += std::exp(term - terms[top]);
+        score += std::log(sum);
+      }
+      scores[i] = static_cast<float>(score + (bias == nullptr ? 0.0 : bias[i]));
+      winners[i] = query.interests[first + top];
+    }
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+      return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
+    });
+    outputs.counts[q] = static_cast<uint32_t>(std::min(query.k, order.size()));
+    for (size_t n = 0; n < query.k; ++n) {
+      const bool valid = n < order.size();
+      const size_t at = q * query.k + n;
+      outputs.ids[at] = valid ? order[n] : kNoItem;
+      outputs.scores[at] = valid ? scores[order[n]] : -std::numeric_limits<float>::infinity();
+      outputs.interests[at] = valid ? winners[order[n]] : 0;
+    }
+  });
+  return cancel.Cancelled() ? Cancelled() : Status::Ok();
+}
+
+}  // namespace prismrec::similarity_search

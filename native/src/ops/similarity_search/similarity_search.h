@@ -1,0 +1,113 @@
+// Exact top-k by inner product or cosine, the interests of a query reduced on the way: see README.md.
+#ifndef PRISMREC_OPS_SIMILARITY_SEARCH_SIMILARITY_SEARCH_H_
+#define PRISMREC_OPS_SIMILARITY_SEARCH_SIMILARITY_SEARCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "runtime/cancel.h"
+#include "runtime/status.h"
+#include "runtime/tensor_view.h"
+#include "runtime/thread_pool.h"
+
+namespace prismrec::similarity_search {
+
+enum class Metric { kDot, kCosine };
+enum class Readout { kMax, kLogSumExp };
+
+// Fills the unused tail of a list.
+inline constexpr uint32_t kNoItem = std::numeric_limits<uint32_t>::max();
+inline constexpr size_t kMaxInterests = 65535;
+
+// The items, copied and checked once. Immutable, so that any number of searches may read it at once.
+class Index {
+ public:
+  // items: [N >= 1, d >= 1], finite. bias: [N], finite, nullable. Under kCosine the copy has rows of
+  // length 1 (a zero row stays zero). NON_FINITE names the first bad number.
+  static Status Build(MatrixView<const float> items, const float* bias, Metric metric,
+                      ThreadPool& pool, const CancelFlag& cancel, std::unique_ptr<Index>* index);
+
+  MatrixView<const float> items() const { return {items_.get(), rows_, cols_}; }
+  // [N], nullable.
+  const float* bias() const { return bias_.get(); }
+  Metric metric() const { return metric_; }
+  // The length of the longest row and the largest magnitude of a bias.
+  double largest_norm() const { return largest_norm_; }
+  double largest_bias() const { return largest_bias_; }
+  // Of the copies.
+  size_t bytes() const { return (rows_ * cols_ + (bias_ ? rows_ : 0)) * sizeof(float); }
+
+ private:
+  Index() = default;
+
+  std::unique_ptr<float[]> items_;
+  std::unique_ptr<float[]> bias_;
+  size_t rows_ = 0;
+  size_t cols_ = 0;
+  Metric metric_ = Metric::kDot;
+  double largest_norm_ = 0;
+  double largest_bias_ = 0;
+};
+
+struct Args {
+  const Index* index = nullptr;
+  // [Q * J, d]; interest j of query q is row q * J + j.
+  MatrixView<const float> queries;
+  size_t interests_per_query = 1;  // J, 1 to kMaxInterests
+  // [Q * J] added to an interest's inner products, nullable. -infinity: the interest is absent, and its
+  // row of `queries` is not read.
+  const float* offsets = nullptr;
+  // Q x N rows that a query must not return, in any order, repeats allowed; indptr nullable.
+  CsrView exclude;
+  size_t k = 0;  // 1 to N
+  Readout readout = Readout::kMax;
+
+  size_t query_count() const { return queries.rows / interests_per_query; }
+};
+
+// All caller-owned.
+struct Outputs {
+  uint32_t* ids = nullptr;        // [Q * k], kNoItem in the unused tail of a list
+  float* scores = nullptr;        // [Q * k], -infinity in the tail
+  uint16_t* interests = nullptr;  // [Q * k] the interest with the largest term, the first of equal ones
+  uint32_t* counts = nullptr;     // [Q] valid entries of each list
+};
+
+// Args that have passed CheckArgs, with what the variants share: the present interests of all queries,
+// packed (unit rows under kCosine), and sorted exclusions.
+struct Query {
+  const Index* index = nullptr;
+  size_t k = 0;
+  Readout readout = Readout::kMax;
+  size_t query_count = 0;
+  // Query q owns the rows [first_row[q], first_row[q + 1]).
+  std::vector<size_t> first_row;
+  std::vector<float> rows;          // [rows, d]
+  std::vector<float> offsets;       // [rows], 0 without offsets
+  std::vector<uint16_t> interests;  // [rows] which interest of its query a row is
+  // Query q leaves out exclude[first_exclude[q] .. first_exclude[q + 1]), ascending.
+  std::vector<size_t> first_exclude;
+  std::vector<uint32_t> exclude;
+};
+
+// Shapes, finiteness and the exclusions' range; NON_FINITE also where a score could overflow.
+Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Query* query);
+
+using Fn = Status (*)(const Query& query, const Outputs& outputs, ThreadPool& pool,
+                      const CancelFlag& cancel);
+
+// By definition, in double precision; scores are rounded to float before lists are ordered.
+Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
+                 const CancelFlag& cancel);
+
+// `variant` null or empty: the best for this machine.
+Status Run(const char* variant, const Args& args, const Outputs& outputs, ThreadPool& pool,
+           const CancelFlag& cancel);
+std::vector<const char*> RunnableVariants();
+
+}  // namespace prismrec::similarity_search
+
+#endif  // PRISMREC_OPS_SIMILARITY_SEARCH_SIMILARITY_SEARCH_H_
