@@ -1,0 +1,61 @@
+import { type Command, InvalidArgumentError } from "commander";
+import type { Io } from "../io.js";
+import { withSettings } from "../options.js";
+import { openCluster } from "../pipeline/cluster.js";
+import { openCrowd } from "../pipeline/crowd.js";
+import {
+  type EvaluationReport,
+  evaluationDocument,
+  metricTable,
+  recoveryTable,
+  runEvaluate,
+} from "../pipeline/evaluate.js";
+import { openImport } from "../pipeline/import.js";
+import { openTrain } from "../pipeline/train.js";
+import { withSession } from "../session.js";
+import { type Threshold, ThresholdMissed } from "../threshold.js";
+
+export function addEvaluate(program: Command, io: Io): void {
+  const command = program
+    .command("evaluate")
+    .summary("judge every model of a run on its test users")
+    .description("Ranks the whole catalog for every test user and judges ldmi beside the baselines of the run.")
+    .argument("<run>", "run directory")
+    .option("--fail-under <metric=value>", "exit with 5 where ldmi is below, e.g. recall@50=0.4", threshold);
+  withSettings(command, ["truth"])
+    .addHelpText(
+      "after",
+      "\nExamples:\n  prismrec evaluate runs/ml\n  prismrec evaluate runs/ml --json --fail-under ndcg@20=0.15",
+    )
+    .action((dir: string, options: { failUnder?: Threshold }, own: Command) =>
+      withSession(io, own, async (session) => {
+        const { ui } = session;
+        await using pipeline = await session.open(dir);
+        const imported = await openImport(pipeline);
+        const trained = await openTrain(pipeline, imported);
+        const clustered = await openCluster(pipeline);
+        const { report } = await runEvaluate(pipeline, imported, clustered, await openCrowd(pipeline), trained);
+        if (ui.json) ui.resultJson(evaluationDocument(report));
+        else {
+          const parts = [metricTable(report, ui.out)];
+          if (report.recovery !== undefined) parts.push(recoveryTable(report));
+          ui.result(parts.join("\n\n"));
+        }
+        if (options.failUnder !== undefined) check(report, options.failUnder);
+      }),
+    );
+}
+
+function threshold(text: string): Threshold {
+  const match = /^([a-z-]+@\d+)=(\d*\.?\d+)$/.exec(text);
+  const [, metric, value] = match ?? [];
+  if (metric === undefined || Number(value) > 1) {
+    throw new InvalidArgumentError("Give a metric and a fraction, for example recall@50=0.4.");
+  }
+  return { metric, value: Number(value) };
+}
+
+function check({ models }: EvaluationReport, wanted: Threshold): void {
+  const reached = models.ldmi?.[wanted.metric];
+  if (reached === undefined || reached < wanted.value) throw new ThresholdMissed(wanted, reached);
+}

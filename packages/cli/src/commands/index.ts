@@ -1,0 +1,35 @@
+import type { Command } from "commander";
+import type { Io } from "../io.js";
+import { addAblate } from "./ablate.js";
+import { addCluster } from "./cluster.js";
+import { addCrowd } from "./crowd.js";
+import { addDoctor } from "./doctor.js";
+import { addEvaluate } from "./evaluate.js";
+import { addExport } from "./export.js";
+import { addImport } from "./import.js";
+import { addInit } from "./init.js";
+import { addProbe } from "./probe.js";
+import { addRecommend } from "./recommend.js";
+import { addReport } from "./report.js";
+import { addRun } from "./run.js";
+import { addTrain } from "./train.js";
+
+/** Every command, in the order help lists them: the whole way first, then its stages, then the rest. */
+export function addCommands(program: Command, io: Io): void {
+  const commands = [
+    addRun,
+    addRecommend,
+    addInit,
+    addImport,
+    addProbe,
+    addCluster,
+    addCrowd,
+    addTrain,
+    addEvaluate,
+    addAblate,
+    addReport,
+    addExport,
+    addDoctor,
+  ];
+  for (const add of commands) add(program, io);
+}

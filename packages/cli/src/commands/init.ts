@@ -1,0 +1,48 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { PrismrecError, writeJsonAtomic } from "@prismrec/core";
+import type { Command } from "commander";
+import { CONFIG_FILE, type RawSettings } from "../config/load.js";
+import type { Io } from "../io.js";
+import { withSettings } from "../options.js";
+import { withSession } from "../session.js";
+
+/** Where editors find the schema once the package is installed. */
+export const SCHEMA_REFERENCE = "./node_modules/prismrec/prismrec.config.schema.json";
+
+export function addInit(program: Command, io: Io): void {
+  const command = program
+    .command("init")
+    .summary("write a prismrec.config.json")
+    .description("Writes a prismrec.config.json into this folder, with the settings given or with an example's.")
+    .option("--out <dir>", "run directory")
+    .option("--force", "replace a file that is there");
+  withSettings(command, ["interactions", "items", "splitFile", "model", "clusterer", "epochs", "baselines"])
+    .addHelpText("after", "\nExample:\n  prismrec init --interactions ratings.csv --items movies.csv --out runs/ml")
+    .action((options: { force?: boolean; out?: string }, own: Command) =>
+      withSession(io, own, async ({ ui }) => {
+        const path = join(io.cwd, CONFIG_FILE);
+        if (existsSync(path) && options.force !== true) {
+          throw new PrismrecError("CONFIG_INVALID", `${path} is there already`, {
+            hint: "Give --force to replace it.",
+          });
+        }
+        const given = own.opts<Record<string, unknown>>();
+        const settings: RawSettings = {
+          $schema: SCHEMA_REFERENCE,
+          interactions: given.interactions ?? "interactions.csv",
+          items: given.items ?? "items.csv",
+          out: options.out ?? "runs/first",
+          ...pick(given, ["splitFile", "model", "clusterer", "baselines"]),
+          ...(given.epochs === undefined ? {} : { train: { stopping: { epochs: given.epochs } } }),
+        };
+        await writeJsonAtomic(path, settings);
+        if (ui.json) ui.resultJson({ path, settings });
+        else ui.result(`Wrote ${path}. Next: prismrec run`);
+      }),
+    );
+}
+
+function pick(from: Readonly<Record<string, unknown>>, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]]));
+}

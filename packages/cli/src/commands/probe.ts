@@ -1,0 +1,88 @@
+import { PrismrecError } from "@prismrec/core";
+import { ensureModel, LlamaCppModel, type ModelProbe, probeModel, type StrategyProbe } from "@prismrec/llm";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Io } from "../io.js";
+import { withSettings } from "../options.js";
+import { withSession } from "../session.js";
+import { duration } from "../terminal/format.js";
+import { plain } from "../terminal/style.js";
+import { formatTable } from "../terminal/table.js";
+
+export function addProbe(program: Command, io: Io): void {
+  const command = program
+    .command("probe")
+    .summary("find out what a language model can do, and what it would cost")
+    .description(
+      "Asks a language model about a small catalog of known groups, in both ways there are, and says which clusterer to " +
+        "use with it and how long your own data would take.",
+    )
+    .option("--catalog <n>", "items of your catalog, for the estimate", wholeNumber)
+    .option("--users <n>", "users of your data, for the estimate", wholeNumber)
+    .option("--histories <n>", "histories that the model is asked to partition; 0 leaves that out", wholeNumber, 12);
+  withSettings(command, ["model"])
+    .addHelpText("after", "\nExample:\n  prismrec probe --model model.gguf --catalog 9700 --users 610")
+    .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
+      withSession(io, own, async ({ ui, signal, settings }) => {
+        const { model: named } = await settings();
+        const found = await ensureModel({
+          ...(typeof named === "string" ? { model: named } : {}),
+          fetch: false,
+          signal,
+        });
+        if (found === undefined) {
+          throw new PrismrecError("MODEL_UNSUPPORTED", "there is no language model to probe", {
+            expected: "a GGUF file",
+            hint: "Name one with --model FILE.",
+          });
+        }
+        const model = await LlamaCppModel.open({ modelPath: found.path, signal });
+        try {
+          const probe = await probeModel(model, {
+            ...(options.catalog === undefined ? {} : { items: options.catalog }),
+            ...(options.users === undefined ? {} : { users: options.users }),
+            generateUsers: options.histories,
+            signal,
+            onProgress: ui.progress,
+          });
+          if (ui.json) ui.resultJson(probe);
+          else ui.result(describe(probe));
+        } finally {
+          await model.close();
+        }
+      }),
+    );
+}
+
+function describe(probe: ModelProbe): string {
+  const rows = probe.strategies.map((strategy) => [
+    strategy.clusterer,
+    strategy.passed ? "✔ usable" : "✖ refused",
+    strategy.stability.mean.toFixed(2),
+    `${strategy.planted.mean.toFixed(2)} / ${strategy.shuffled.mean.toFixed(2)}`,
+    `${strategy.perSecond.toFixed(1)} ${strategy.clusterer === "facets" ? "items" : "histories"}/s`,
+    strategy.hours === undefined ? "" : duration(strategy.hours * 3600),
+  ]);
+  const table = formatTable(
+    [
+      { title: "clusterer" },
+      { title: "" },
+      { title: "stability", align: "right" },
+      { title: "known groups / shuffled", align: "right" },
+      { title: "speed", align: "right" },
+      { title: "your data", align: "right" },
+    ],
+    rows,
+  );
+  const reasons = probe.strategies.flatMap((strategy) => explain(strategy));
+  const verdict = `Use --clusterer ${probe.recommended} (${plain(probe.model)}, ${probe.tokensPerSecond.toFixed(0)} tokens/s).`;
+  return [table, ...reasons, "", verdict].join("\n");
+}
+
+function explain({ clusterer, failures }: StrategyProbe): string[] {
+  return failures.map((failure) => `  ${clusterer}: ${plain(failure)}`);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("Give a whole number.");
+  return Number(text);
+}

@@ -1,0 +1,106 @@
+import { PrismrecError } from "@prismrec/core";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Io } from "../io.js";
+import { type Imported, openImport } from "../pipeline/import.js";
+import { openServing } from "../pipeline/index-stage.js";
+import { historyOf, type Recommendations, recommendTo } from "../pipeline/recommend.js";
+import { withSession } from "../session.js";
+import { suggest } from "../suggest.js";
+import { percent } from "../terminal/format.js";
+import { plain, type Style } from "../terminal/style.js";
+import { formatTable } from "../terminal/table.js";
+
+export function addRecommend(program: Command, io: Io): void {
+  program
+    .command("recommend")
+    .summary("recommend to a user, and say which interest each item serves")
+    .description(
+      "Reads the full history of a user of the run, or any list of its items, names the interests in it and recommends " +
+        "what the user has not had yet.",
+    )
+    .argument("<run>", "run directory")
+    .option("-u, --user <id>", "a user of the run")
+    .option("--history <ids>", "item ids joined by commas, oldest first: somebody the run has never seen", list)
+    .option("-k, --count <n>", "how many items", positive, 10)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json",
+    )
+    .action((dir: string, options: { user?: string; history?: string[]; count: number }, own: Command) =>
+      withSession(io, own, async (session) => {
+        const { user, history, count } = options;
+        if ((user === undefined) === (history === undefined)) {
+          throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {
+            expected: "either --user ID or --history IDS",
+            received: user === undefined ? "neither" : "both",
+          });
+        }
+        await using pipeline = await session.read(dir);
+        const imported = await openImport(pipeline);
+        const items = user === undefined ? denseIds(imported, history ?? []) : historyOf(imported, user);
+        await using serving = await openServing(pipeline, imported);
+        const { because: _, ...found } = await recommendTo(serving, user ?? "", items, count, {
+          signal: session.signal,
+        });
+        if (session.ui.json) session.ui.resultJson(found);
+        else session.ui.result(describe(found, session.ui.out));
+      }),
+    );
+}
+
+function denseIds({ dataset }: Imported, ids: readonly string[]): Uint32Array {
+  const { catalog } = dataset;
+  return Uint32Array.from(ids, (id) => {
+    const dense = catalog.idOf(id);
+    if (dense !== undefined) return dense;
+    const near = suggest(
+      id,
+      catalog.items.slice(1).map((item) => item.id),
+    );
+    throw new PrismrecError("UNKNOWN_ITEM", `there is no item ${id} in this run`, {
+      expected: `one of ${catalog.size} items`,
+      received: id,
+      hint: near === undefined ? "An item with too few events is left out by the import." : `Did you mean ${near}?`,
+    });
+  });
+}
+
+function describe({ user, items, interests }: Recommendations, style: Style): string {
+  const place = new Map(interests.map(({ index }, i) => [index, i + 1]));
+  const label = new Map(interests.map(({ index, labels }) => [index, labels.map(plain).join(", ")]));
+  const shown = interests.filter(
+    ({ index, share }) => share >= 0.01 || items.some(({ interest }) => interest === index),
+  );
+  const who = user === "" ? "this history" : `user ${plain(user)}`;
+  return [
+    style.bold(`Interests of ${who}`),
+    formatTable(
+      [{ title: "", align: "right" }, { title: "share", align: "right" }, { title: "interest" }],
+      shown.map(({ index, share }) => [String(place.get(index)), percent(share, 0), label.get(index) ?? ""]),
+    ),
+    "",
+    style.bold("Recommended"),
+    formatTable(
+      [{ title: "", align: "right" }, { title: "item" }, { title: "score", align: "right" }, { title: "because of" }],
+      items.map(({ id, title, score, interest }, i) => [
+        String(i + 1),
+        title === "" ? plain(id) : `${plain(title)} (${plain(id)})`,
+        score.toFixed(3),
+        place.has(interest) ? `${place.get(interest)} ${label.get(interest)}` : "",
+      ]),
+    ),
+  ].join("\n");
+}
+
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((id) => id.trim())
+    .filter((id) => id !== "");
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
+  return number;
+}

@@ -1,0 +1,45 @@
+import { copyFile } from "node:fs/promises";
+import { relative, resolve } from "node:path";
+import { fromFileError } from "@prismrec/core";
+import type { Command } from "commander";
+import type { Io } from "../io.js";
+import { withSettings } from "../options.js";
+import { openCluster } from "../pipeline/cluster.js";
+import { openCrowd } from "../pipeline/crowd.js";
+import { runEvaluate } from "../pipeline/evaluate.js";
+import { openImport } from "../pipeline/import.js";
+import { runIndex } from "../pipeline/index-stage.js";
+import { runReport } from "../pipeline/report.js";
+import { openTrain } from "../pipeline/train.js";
+import { withSession } from "../session.js";
+
+export function addReport(program: Command, io: Io): void {
+  const command = program
+    .command("report")
+    .summary("write the run's report, one HTML file that needs no network")
+    .description("Writes the report of a trained run: one HTML file with everything in it.")
+    .argument("<run>", "run directory")
+    .option("-o, --output <file>", "also copy it here");
+  withSettings(command, ["truth"])
+    .addHelpText("after", "\nExample:\n  prismrec report runs/ml --output ml.html")
+    .action((dir: string, options: { output?: string }, own: Command) =>
+      withSession(io, own, async (session) => {
+        await using pipeline = await session.open(dir);
+        const imported = await openImport(pipeline);
+        const [clustered, crowded] = [await openCluster(pipeline), await openCrowd(pipeline)];
+        const trained = await openTrain(pipeline, imported);
+        const evaluated = await runEvaluate(pipeline, imported, clustered, crowded, trained);
+        await runIndex(pipeline, imported, clustered, trained);
+        let { file } = await runReport(pipeline, { imported, clustered, crowded, trained, evaluated });
+        if (options.output !== undefined) {
+          const copy = resolve(io.cwd, options.output);
+          await copyFile(file, copy).catch((error: unknown) => {
+            throw fromFileError(error, copy, "write");
+          });
+          file = copy;
+        }
+        if (session.ui.json) session.ui.resultJson({ report: file });
+        else session.ui.result(relative(io.cwd, file) || file);
+      }),
+    );
+}

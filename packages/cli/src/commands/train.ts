@@ -1,0 +1,29 @@
+import type { Command } from "commander";
+import type { Io } from "../io.js";
+import { withSettings } from "../options.js";
+import { openCluster } from "../pipeline/cluster.js";
+import { openCrowd } from "../pipeline/crowd.js";
+import { openImport } from "../pipeline/import.js";
+import { readCurve, runTrain } from "../pipeline/train.js";
+import { withSession } from "../session.js";
+
+export function addTrain(program: Command, io: Io): void {
+  const command = program
+    .command("train")
+    .summary("train ldmi and fit what it is held against")
+    .description("Trains ldmi and fits the baselines. An interrupted training goes on from its last checkpoint.")
+    .argument("<run>", "run directory");
+  withSettings(command, ["epochs", "baselines"])
+    .addHelpText("after", "\nExamples:\n  prismrec train runs/ml\n  prismrec train runs/ml --baselines ease,comirec-sa")
+    .action((dir: string, _options, own: Command) =>
+      withSession(io, own, async (session) => {
+        await using pipeline = await session.open(dir);
+        const imported = await openImport(pipeline);
+        const { models } = await runTrain(pipeline, imported, await openCluster(pipeline), await openCrowd(pipeline));
+        const ldmi = models.find(({ name }) => name === "ldmi");
+        const curve = ldmi === undefined ? undefined : await readCurve(ldmi.dir);
+        if (session.ui.json) session.ui.resultJson({ models: models.map(({ name }) => name), ldmi: curve ?? null });
+        else session.ui.result(`trained ${models.map(({ name }) => name).join(", ")}`);
+      }),
+    );
+}

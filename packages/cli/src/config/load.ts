@@ -1,0 +1,99 @@
+import { existsSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { PrismrecError, readJson } from "@prismrec/core";
+import { z } from "zod";
+import { suggest } from "../suggest.js";
+import { NO_MODEL, type Settings, settingsSchema } from "./schema.js";
+
+export const CONFIG_FILE = "prismrec.config.json";
+
+/** Settings as a file or a command line gives them: nothing checked, no defaults. */
+export type RawSettings = Readonly<Record<string, unknown>>;
+
+/** Settings that are paths: in a file they start at the file's folder. */
+const PATHS = ["interactions", "items", "splitFile", "truth", "out", "model", "llmCache"] as const;
+
+/**
+ * Reads a configuration file with its paths made absolute. `path` undefined looks for `prismrec.config.json` in `cwd`
+ * and gives nothing where there is none. Throws FILE_NOT_FOUND, CONFIG_INVALID.
+ */
+export async function readConfig(path: string | undefined, cwd: string): Promise<RawSettings> {
+  const file = path === undefined ? join(cwd, CONFIG_FILE) : resolve(cwd, path);
+  if (path === undefined && !existsSync(file)) return {};
+  const value = await readJson(file, "CONFIG_INVALID");
+  if (!isRecord(value)) {
+    throw new PrismrecError("CONFIG_INVALID", `${file} does not hold settings`, {
+      expected: "one JSON object",
+      received: Array.isArray(value) ? "an array" : typeof value,
+    });
+  }
+  parseSettings(value, file);
+  const { $schema: _, ...settings } = value;
+  return absolutePaths(settings, dirname(file));
+}
+
+export function absolutePaths(settings: RawSettings, folder: string): RawSettings {
+  const moved: Record<string, unknown> = { ...settings };
+  for (const name of PATHS) {
+    const value = moved[name];
+    const isPath = typeof value === "string" && !(name === "model" && value === NO_MODEL);
+    if (isPath && !isAbsolute(value)) moved[name] = resolve(folder, value);
+  }
+  return moved;
+}
+
+/** Later layers win, member by member; arrays are replaced as a whole. */
+export function mergeSettings(...layers: readonly RawSettings[]): RawSettings {
+  return layers.reduce((below, above) => mergeTwo(below, above), {});
+}
+
+function mergeTwo(below: RawSettings, above: RawSettings): RawSettings {
+  const merged: Record<string, unknown> = { ...below };
+  for (const [key, value] of Object.entries(above)) {
+    if (value === undefined) continue;
+    const under = merged[key];
+    merged[key] = isRecord(value) && isRecord(under) ? mergeTwo(under, value) : value;
+  }
+  return merged;
+}
+
+/** Checks settings and fills in the defaults. Throws CONFIG_INVALID that names every fault and a likely meaning. */
+export function parseSettings(value: RawSettings, source: string): Settings {
+  const parsed = settingsSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.flatMap((issue) => describe(issue));
+  throw new PrismrecError("CONFIG_INVALID", `${source} holds settings that cannot be used`, {
+    received: faults.map(({ text }) => text).join("\n"),
+    hint:
+      faults.find(({ meant }) => meant !== undefined)?.meant ??
+      'prismrec.config.schema.json, which editors read through "$schema", lists every setting.',
+  });
+}
+
+function describe(issue: z.core.$ZodIssue): { text: string; meant?: string }[] {
+  const where = issue.path.join(".");
+  if (issue.code !== "unrecognized_keys") return [{ text: `${where === "" ? "settings" : where}: ${issue.message}` }];
+  const known = knownKeys(issue.path);
+  return issue.keys.map((key) => {
+    const full = [...issue.path, key].join(".");
+    const near = suggest(key, known);
+    return near === undefined
+      ? { text: `unknown setting ${full}` }
+      : { text: `unknown setting ${full}`, meant: `Did you mean ${[...issue.path, near].join(".")}?` };
+  });
+}
+
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema: unknown = z.toJSONSchema(settingsSchema, { io: "input" });
+  for (const key of path) schema = property(property(schema, "properties"), String(key));
+  const properties = property(schema, "properties");
+  return isRecord(properties) ? Object.keys(properties) : [];
+}
+
+function property(value: unknown, key: string): unknown {
+  return isRecord(value) ? value[key] : undefined;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,103 @@
+import { z } from "zod";
+
+const text = z.string().min(1);
+const share = z.number().gt(0).lt(1);
+
+/** What `ldmi` is held against. */
+export const BASELINES = ["most-popular", "item-knn", "ease", "comirec-sa", "comirec-dr"] as const;
+export type BaselineName = (typeof BASELINES)[number];
+
+export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", "shuffled", "random"] as const;
+
+/** As the model: the run goes without a language model. */
+export const NO_MODEL = "none";
+
+/** Every setting of a run. The one source of defaults, of `prismrec.config.schema.json` and of error messages. */
+export const settingsSchema = z.strictObject({
+  $schema: text.optional().describe("where editors find this schema"),
+  interactions: text.optional().describe("CSV, TSV, JSONL or Parquet with one event a row"),
+  items: text.optional().describe("CSV, TSV, JSONL or Parquet with one item a row: id, title, categories"),
+  splitFile: text.optional().describe("table with the columns user and part (train, valid, test)"),
+  truth: text.optional().describe("table with the columns item and interest: interest recovery is measured against it"),
+  out: text.optional().describe("run directory"),
+  model: text.optional().describe("GGUF file of the language model; none: go without"),
+  fetchModel: z.boolean().default(true).describe("get the small default model once where no model is found"),
+  llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
+  seed: z.int().min(0).default(1).describe("seed of everything that is drawn, but for the split"),
+  threads: z.int().min(1).max(1024).optional().describe("threads in all (default: what the machine grants)"),
+  columns: z
+    .strictObject({
+      user: text.optional(),
+      item: text.optional(),
+      timestamp: text.optional(),
+      itemId: text.optional().describe("id column of the items file"),
+      title: text.optional(),
+      categories: text.optional(),
+      year: text.optional(),
+    })
+    .prefault({})
+    .describe("names of columns; those left out are found by their usual names"),
+  categorySeparator: text.default("|").describe("between the categories of one item"),
+  core: z
+    .strictObject({
+      mode: z.enum(["iterative_kcore", "single_pass", "none"]).default("iterative_kcore"),
+      minimum: z.int().min(1).default(5).describe("fewest events of a user and of an item"),
+    })
+    .prefault({}),
+  split: z
+    .strictObject({
+      protocol: z.enum(["user-disjoint", "leave-one-out", "user-ratio", "temporal"]).default("user-disjoint"),
+      seed: z.int().default(2026).describe("shuffles the users of a user-disjoint split"),
+      trainShare: share.default(0.8),
+      validShare: share.default(0.1),
+      historyShare: share.default(0.8).describe("leading share of an evaluated user's events that is history"),
+    })
+    .prefault({}),
+  clusterer: z
+    .enum(CLUSTERER_NAMES)
+    .optional()
+    .describe("who splits histories into interests (default: facets, category where no language model is found)"),
+  cluster: z
+    .strictObject({
+      maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
+      maxItems: z.int().min(1).optional().describe("most recent items of a user that are read (default: all)"),
+      facets: z.array(text).optional().describe("facet words of your own instead of the default vocabulary"),
+      maxFacets: z.int().min(2).optional().describe("most facets kept"),
+      textMode: z
+        .enum(["without-year", "with-year"])
+        .optional()
+        .describe("whether the model reads the year that a title carries (default: without-year)"),
+      cut: z
+        .union([share, z.literal("silhouette")])
+        .optional()
+        .describe("share of unrelated item pairs that must be less alike than two items of one cluster"),
+      budget: z
+        .strictObject({
+          maxCalls: z.int().min(1).optional(),
+          maxTokens: z.int().min(1).optional(),
+          maxSeconds: z.number().positive().optional(),
+        })
+        .prefault({})
+        .describe("what may be spent on the language model"),
+    })
+    .prefault({}),
+  crowd: z
+    .strictObject({ enabled: z.boolean().default(true) })
+    .loose()
+    .prefault({})
+    .describe("the crowd level; further members are the crowd synthesis' own settings"),
+  train: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe('settings of ldmi over the recipe that fits the data, e.g. {"stopping": {"epochs": 20}}'),
+  baselines: z.array(z.enum(BASELINES)).default(["most-popular", "item-knn", "ease"]),
+  ease: z
+    .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
+    .prefault({})
+    .describe("the penalty is chosen by validation recall@50"),
+  evaluate: z
+    .strictObject({ resamples: z.int().min(100).default(2000).describe("of the paired bootstrap") })
+    .prefault({}),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;

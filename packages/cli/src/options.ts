@@ -1,0 +1,166 @@
+import { PrismrecError } from "@prismrec/core";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { absolutePaths, mergeSettings, type RawSettings, readConfig } from "./config/load.js";
+import { BASELINES, CLUSTERER_NAMES } from "./config/schema.js";
+
+/** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
+interface SettingFlag {
+  readonly flags: string;
+  readonly description: string;
+  /** Where the value goes in the settings, e.g. `core.minimum`. */
+  readonly path: string;
+  readonly parse?: (text: string) => unknown;
+  readonly choices?: readonly string[];
+}
+
+const wholeNumber = (text: string): number => {
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text)))
+    throw new InvalidArgumentError("Give a whole number.");
+  return Number(text);
+};
+
+const list =
+  (allowed: readonly string[]) =>
+  (text: string): string[] => {
+    const names = text.split(",").map((name) => name.trim());
+    const wrong = names.find((name) => !allowed.includes(name));
+    if (wrong !== undefined) throw new InvalidArgumentError(`Give some of ${allowed.join(", ")}, joined by commas.`);
+    return names;
+  };
+
+export const GLOBAL_SETTINGS = {
+  threads: {
+    flags: "--threads <n>",
+    description: "threads in all (default: what the machine grants)",
+    path: "threads",
+    parse: wholeNumber,
+  },
+  seed: {
+    flags: "--seed <n>",
+    description: "seed of everything that is drawn (default: 1)",
+    path: "seed",
+    parse: wholeNumber,
+  },
+} as const satisfies Record<string, SettingFlag>;
+
+export const SETTING_FLAGS = {
+  interactions: {
+    flags: "-i, --interactions <file>",
+    description: "events: CSV, TSV, JSONL or Parquet with user, item and, where known, time",
+    path: "interactions",
+  },
+  items: { flags: "--items <file>", description: "items: id, title, categories", path: "items" },
+  splitFile: {
+    flags: "--split-file <file>",
+    description: "fixes the split: columns user and part (train, valid, test)",
+    path: "splitFile",
+  },
+  truth: {
+    flags: "--truth <file>",
+    description: "known interests (columns item and interest), to measure how well they are recovered",
+    path: "truth",
+  },
+  model: { flags: "-m, --model <file>", description: "language model, a GGUF file (none: go without)", path: "model" },
+  clusterer: {
+    flags: "--clusterer <name>",
+    description: "who splits histories into interests",
+    path: "clusterer",
+    choices: CLUSTERER_NAMES,
+  },
+  llmCache: {
+    flags: "--llm-cache <dir>",
+    description: "keep the language model's answers here (default: in the run directory)",
+    path: "llmCache",
+  },
+  minCore: {
+    flags: "--min-core <n>",
+    description: "fewest events of a user and of an item (default: 5)",
+    path: "core.minimum",
+    parse: wholeNumber,
+  },
+  protocol: {
+    flags: "--protocol <name>",
+    description: "how users are split (default: user-disjoint)",
+    path: "split.protocol",
+    choices: ["user-disjoint", "leave-one-out", "user-ratio", "temporal"],
+  },
+  splitSeed: {
+    flags: "--split-seed <n>",
+    description: "seed of the split (default: 2026)",
+    path: "split.seed",
+    parse: wholeNumber,
+  },
+  userColumn: { flags: "--user-column <name>", description: "column of the user's id", path: "columns.user" },
+  itemColumn: { flags: "--item-column <name>", description: "column of the item's id", path: "columns.item" },
+  timeColumn: { flags: "--time-column <name>", description: "column of the time", path: "columns.timestamp" },
+  itemIdColumn: { flags: "--item-id <name>", description: "id column of the items file", path: "columns.itemId" },
+  titleColumn: { flags: "--item-title <name>", description: "title column of the items file", path: "columns.title" },
+  categoriesColumn: {
+    flags: "--item-categories <name>",
+    description: "categories column of the items file",
+    path: "columns.categories",
+  },
+  epochs: {
+    flags: "--epochs <n>",
+    description: "most epochs of ldmi (default: until validation stops improving)",
+    path: "train.stopping.epochs",
+    parse: wholeNumber,
+  },
+  baselines: {
+    flags: "--baselines <names>",
+    description: "what ldmi is held against (default: most-popular,item-knn,ease)",
+    path: "baselines",
+    parse: list(BASELINES),
+  },
+} as const satisfies Record<string, SettingFlag>;
+
+export type SettingName = keyof typeof SETTING_FLAGS;
+
+export function settingOption(flag: SettingFlag): Option {
+  const option = new Option(flag.flags, flag.description);
+  if (flag.choices !== undefined) option.choices(flag.choices);
+  if (flag.parse !== undefined) option.argParser(flag.parse);
+  return option.env(`PRISMREC_${option.name().replaceAll("-", "_").toUpperCase()}`);
+}
+
+/** Adds the flags of these settings to a command. */
+export function withSettings(command: Command, names: readonly SettingName[]): Command {
+  for (const name of names) command.addOption(settingOption(SETTING_FLAGS[name]));
+  return command;
+}
+
+/**
+ * What flags, environment and configuration file say together, the first before the second before the third; `stored`
+ * are the settings a run directory already has, below all of them.
+ */
+export async function gatherSettings(command: Command, cwd: string, stored: RawSettings = {}): Promise<RawSettings> {
+  const config = command.optsWithGlobals<{ config?: string }>().config;
+  const file = await readConfig(config, cwd);
+  return mergeSettings(stored, file, absolutePaths(fromFlags(command), cwd));
+}
+
+/** Only what flags and environment variables of this command set. */
+export function fromFlags(command: Command): RawSettings {
+  const settings: Record<string, unknown> = {};
+  const all: readonly SettingFlag[] = [...Object.values(GLOBAL_SETTINGS), ...Object.values(SETTING_FLAGS)];
+  for (const flag of all) {
+    const attribute = new Option(flag.flags).attributeName();
+    const source = command.getOptionValueSourceWithGlobals(attribute);
+    if (source !== "cli" && source !== "env") continue;
+    const value: unknown = command.optsWithGlobals()[attribute];
+    place(settings, flag.path.split("."), value);
+  }
+  return settings;
+}
+
+function place(settings: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [first, ...rest] = path;
+  if (first === undefined) throw new PrismrecError("INTERNAL", "a setting without a name");
+  if (rest.length === 0) {
+    settings[first] = value;
+    return;
+  }
+  const inner: Record<string, unknown> = {};
+  place(inner, rest, value);
+  Object.assign(settings, mergeSettings(settings, { [first]: inner }));
+}

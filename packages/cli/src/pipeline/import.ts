@@ -1,0 +1,101 @@
+import {
+  type Dataset,
+  type ImportOptions,
+  type ImportReport,
+  importDataset,
+  loadDataset,
+  PrismrecError,
+  saveDataset,
+  sha256File,
+} from "@prismrec/core";
+import { count, percent } from "../terminal/format.js";
+import { plain } from "../terminal/style.js";
+import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+
+export interface Imported extends StageOutput {
+  readonly dataset: Dataset;
+  readonly report: ImportReport;
+}
+
+const NAME = "import";
+
+/** Reads the files named in the settings into the run's dataset. */
+export async function runImport(pipeline: Pipeline): Promise<Imported> {
+  const options = importOptions(pipeline);
+  const { signal, ui } = pipeline;
+  const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
+  if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
+  if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
+  const { columns, categorySeparator, core, split } = options;
+  const { file: _, ...protocol } = split ?? {};
+  const config = { columns, categorySeparator, core, split: protocol };
+  const output = await runStage(pipeline, NAME, { inputs, config }, async (dir) => {
+    const { dataset, report } = await importDataset(options, runOptions(pipeline));
+    await saveDataset(dataset, report, dir);
+  });
+  const imported = await load(output);
+  const { kept, split: parts, drops, timing, warnings } = imported.report;
+  await announce(
+    pipeline,
+    NAME,
+    `${count(kept.users)} users, ${count(kept.items)} items, ${count(kept.events)} events; ` +
+      `${count(parts.train)} train, ${count(parts.valid)} valid, ${count(parts.test)} test (${parts.protocol})`,
+    output.reused,
+  );
+  for (const drop of drops) {
+    ui.detail(`  dropped ${count(drop.count)} rows of ${drop.file}: ${drop.reason}`);
+    for (const { row, text } of drop.examples) ui.detail(`    row ${count(row)}: ${plain(text)}`);
+  }
+  if (drops.length > 0 && !ui.verbose) {
+    const reasons = drops.map((drop) => `${count(drop.count)} ${drop.reason}`).join(", ");
+    ui.info(`  rows left out: ${reasons} (--verbose shows which)`);
+  }
+  if (parts.leftOut > 0) ui.info(`  ${count(parts.leftOut)} users are in no part of the split`);
+  if (timing.withinMinuteShare > 0.5) {
+    ui.info(
+      `  ${percent(timing.withinMinuteShare, 0)} of events lie within a minute of the one before: their order may be ` +
+        "that of data entry, not of taste",
+    );
+  }
+  for (const warning of warnings) ui.warn(plain(warning));
+  return imported;
+}
+
+/** The dataset of a run that has been imported. */
+export async function openImport(pipeline: Pipeline): Promise<Imported> {
+  return load(await requireStage(pipeline, NAME));
+}
+
+async function load({ dir, fingerprint }: StageOutput): Promise<Imported> {
+  return { dir, fingerprint, ...(await loadDataset(dir)) };
+}
+
+function importOptions({ settings }: Pipeline): ImportOptions {
+  const { interactions, items, splitFile, columns, categorySeparator, core, split } = settings;
+  if (interactions === undefined) {
+    throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read", {
+      expected: "a file with one event a row",
+      hint: 'Name it with --interactions FILE, or as "interactions" in prismrec.config.json.',
+    });
+  }
+  return {
+    interactions,
+    ...(items === undefined ? {} : { items }),
+    columns: withoutUndefined(columns),
+    categorySeparator,
+    core,
+    split: { ...split, ...(splitFile === undefined ? {} : { file: splitFile }) },
+  };
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Drops members that are undefined, which exact optional properties do not allow. */
+export function withoutUndefined<T extends object>(value: T): Defined<T> {
+  const kept: Defined<T> = {};
+  for (const key in value) {
+    const member = value[key];
+    if (member !== undefined) kept[key] = member as Exclude<T[typeof key], undefined>;
+  }
+  return kept;
+}

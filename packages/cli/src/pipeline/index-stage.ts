@@ -1,0 +1,70 @@
+import { existsSync } from "node:fs";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
+import { ExactIndex, isMultiInterest, loadModel, openClusterer, PrismrecError, writeJsonAtomic } from "@prismrec/core";
+import { count } from "../terminal/format.js";
+import { type Clustered, openCluster, openRunClusterer } from "./cluster.js";
+import type { Imported } from "./import.js";
+import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import type { Serving } from "./recommend.js";
+import type { Trained } from "./train.js";
+
+const NAME = "index";
+
+/**
+ * Puts what serving needs in one folder: the best model and the clusterer that names interests with no language model.
+ * The item vectors are indexed once, so that a model that cannot be served is known now.
+ */
+export async function runIndex(
+  pipeline: Pipeline,
+  imported: Imported,
+  clustered: Clustered,
+  { models }: Trained,
+): Promise<StageOutput> {
+  const ldmi = models.find(({ name }) => name === "ldmi");
+  if (ldmi === undefined || !isMultiInterest(ldmi.model)) {
+    throw new PrismrecError("RUN_INVALID", "this run has no trained ldmi", { hint: "prismrec train brings it about." });
+  }
+  const vectors = ldmi.model.itemVectors();
+  const bias = ldmi.model.itemBias();
+  const inputs = { import: imported.fingerprint, cluster: clustered.fingerprint, train: ldmi.fingerprint };
+  const output = await runStage(pipeline, NAME, { inputs, config: {} }, async (dir) => {
+    const index = await ExactIndex.build(vectors, { ...(bias === undefined ? {} : { bias }), ...runOptions(pipeline) });
+    index.dispose();
+    await cp(join(ldmi.dir, "model"), join(dir, "model"), { recursive: true });
+    const clusterer = join(clustered.dir, "clusterer");
+    if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
+    await writeJsonAtomic(join(dir, "index.json"), {
+      dataset: imported.dataset.fingerprint,
+      items: vectors.rows,
+      dim: vectors.cols,
+      clusterer: clustered.report.clusterer ?? null,
+    });
+  });
+  await announce(pipeline, NAME, `${count(vectors.rows)} items, ${vectors.cols} numbers each`, output.reused);
+  return output;
+}
+
+/** Everything that recommending from a finished run takes. */
+export async function openServing(pipeline: Pipeline, imported: Imported): Promise<Serving & AsyncDisposable> {
+  const { dir } = await requireStage(pipeline, NAME, "run");
+  const model = await loadModel(join(dir, "model"), imported.dataset.catalog);
+  const { maxClusters } = pipeline.settings.cluster;
+  const saved = join(dir, "clusterer");
+  if (existsSync(saved)) {
+    const clusterer = await openClusterer(saved, imported.dataset.catalog);
+    return { imported, model, clusterer, maxClusters, [Symbol.asyncDispose]: async () => undefined };
+  }
+  const clustered = await openCluster(pipeline);
+  if (clustered.partitions === undefined) {
+    return { imported, model, clusterer: undefined, maxClusters, [Symbol.asyncDispose]: async () => undefined };
+  }
+  const source = await openRunClusterer(pipeline, imported, clustered);
+  return {
+    imported,
+    model,
+    clusterer: source.clusterer,
+    maxClusters,
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  };
+}

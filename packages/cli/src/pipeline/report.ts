@@ -1,0 +1,166 @@
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
+import { native, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
+import type { ReportData, ReportUser } from "../report/data.js";
+import { shellQuote } from "../terminal/format.js";
+import { VERSION } from "../version.js";
+import type { Clustered } from "./cluster.js";
+import type { Crowded } from "./crowd.js";
+import type { Evaluated } from "./evaluate.js";
+import type { Imported } from "./import.js";
+import { openServing } from "./index-stage.js";
+import { announce, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import { recommendTo, type Serving } from "./recommend.js";
+import { readCurve, type Trained } from "./train.js";
+
+const NAME = "report";
+export const REPORT_FILE = "report.html";
+const EXAMPLE_USERS = 2;
+const EXAMPLE_ITEMS = 10;
+const EXAMPLE_INTERESTS = 6;
+
+export interface Reported extends StageOutput {
+  readonly file: string;
+}
+
+export interface FinishedRun {
+  readonly imported: Imported;
+  readonly clustered: Clustered;
+  readonly crowded: Crowded;
+  readonly trained: Trained;
+  readonly evaluated: Evaluated;
+}
+
+/** Writes the report of a finished run. */
+export async function runReport(pipeline: Pipeline, run: FinishedRun): Promise<Reported> {
+  const { imported, clustered, crowded, evaluated } = run;
+  const index = await pipeline.run.requireStage("index");
+  const inputs = {
+    import: imported.fingerprint,
+    cluster: clustered.fingerprint,
+    crowd: crowded.fingerprint,
+    evaluate: evaluated.fingerprint,
+    index: index.manifest.fingerprint,
+  };
+  const command = reproduce(pipeline);
+  const spec = { inputs, config: { command, version: VERSION } };
+  const output = await runStage(pipeline, NAME, spec, async (dir) => {
+    // Charts bring a document model and d3: only the report pays for them.
+    const { renderReport } = await import("../report/render.js");
+    await writeFileAtomic(join(dir, REPORT_FILE), renderReport(await collect(pipeline, run, command)));
+  });
+  await announce(pipeline, NAME, REPORT_FILE, output.reused);
+  return { ...output, file: join(output.dir, REPORT_FILE) };
+}
+
+async function collect(pipeline: Pipeline, run: FinishedRun, command: string): Promise<ReportData> {
+  const { imported, clustered, crowded, trained, evaluated } = run;
+  const { settings } = pipeline;
+  const ldmi = trained.models.find(({ name }) => name === "ldmi");
+  const { report } = crowded;
+  return {
+    name: settings.interactions === undefined ? basename(pipeline.run.path) : basename(settings.interactions),
+    date: new Date().toISOString().slice(0, 10),
+    command,
+    imported: imported.report,
+    evaluation: evaluated.report,
+    curve: await readCurve(ldmi?.dir ?? pipeline.run.stageDir("train-ldmi")),
+    clusterer: {
+      name: clustered.report.clusterer,
+      model: clustered.report.model === undefined ? undefined : basename(clustered.report.model.path),
+      meanClusters: clustered.report.clusters?.mean,
+      notice: clustered.report.notice,
+    },
+    crowd:
+      report === undefined
+        ? undefined
+        : { coverage: report.coverage, bound: report.coverageBound, candidates: report.candidates },
+    users: await exampleUsers(pipeline, imported, clustered),
+    stages: await stageTimes(pipeline),
+    environment: environment(),
+  };
+}
+
+/**
+ * The test users with the most interests among those of middling history, where there is something to see and room to
+ * show it; ties by the split's order.
+ */
+async function exampleUsers(pipeline: Pipeline, imported: Imported, clustered: Clustered): Promise<ReportUser[]> {
+  const { test } = imported.dataset.split;
+  const clusters = (row: number): number => clustered.partitions?.test.labels[row]?.length ?? 0;
+  const rows = Array.from(test.users.keys());
+  const middling = rows.filter((row) => test.historyEnds[row]! >= 8 && test.historyEnds[row]! <= 60);
+  const chosen = (middling.length >= EXAMPLE_USERS ? middling : rows)
+    .sort((a, b) => clusters(b) - clusters(a) || test.historyEnds[b]! - test.historyEnds[a]! || a - b)
+    .slice(0, EXAMPLE_USERS);
+  await using serving = await openServing(pipeline, imported);
+  const users: ReportUser[] = [];
+  for (const row of chosen) users.push(await exampleUser(pipeline, imported, serving, row));
+  return users;
+}
+
+/** What the model says of a test user from the history part alone, beside what the user really took next. */
+async function exampleUser(pipeline: Pipeline, imported: Imported, serving: Serving, row: number): Promise<ReportUser> {
+  const { log, split, catalog } = imported.dataset;
+  const user = split.test.users[row]!;
+  const id = log.userIds[user]!;
+  const events = userItems(log, user);
+  const history = events.subarray(0, split.test.historyEnds[row]);
+  const targets = new Set(events.subarray(split.test.historyEnds[row], split.test.targetEnds[row]));
+  const found = await recommendTo(serving, id, history, EXAMPLE_ITEMS, runOptions(pipeline));
+  const title = (dense: number): string => catalog.items[dense]!.title || catalog.items[dense]!.id;
+  return {
+    id,
+    events: history.length,
+    interests: found.interests.slice(0, EXAMPLE_INTERESTS).map(({ index, labels, share }) => ({
+      index,
+      labels,
+      share,
+      because: (found.because.get(index) ?? []).map(title),
+    })),
+    items: found.items.map(({ id: itemId, title: itemTitle, interest }) => ({
+      title: itemTitle || itemId,
+      interest,
+      hit: targets.has(catalog.idOf(itemId) ?? 0),
+    })),
+  };
+}
+
+async function stageTimes({ run, settings }: Pipeline): Promise<ReportData["stages"]> {
+  const names = ["import", "cluster", "crowd", "train-ldmi"];
+  names.push(...settings.baselines.map((name) => `train-${name}`), "evaluate", "index");
+  const stages: { name: string; seconds: number; fingerprint: string }[] = [];
+  for (const name of names) {
+    const manifest = await run.manifest(name);
+    if (manifest === undefined) continue;
+    stages.push({ name, seconds: manifest.wallSeconds, fingerprint: manifest.fingerprint });
+  }
+  return stages;
+}
+
+/** The command that makes this run again from its files. */
+function reproduce({ settings, run }: Pipeline): string {
+  const flags: (readonly [string, string | number | undefined])[] = [
+    ["--interactions", settings.interactions],
+    ["--items", settings.items],
+    ["--split-file", settings.splitFile],
+    ["--truth", settings.truth],
+    ["--model", settings.model],
+    ["--clusterer", settings.clusterer],
+    ["--seed", settings.seed],
+    ["--out", run.path],
+  ];
+  const parts = flags.flatMap(([flag, value]) => (value === undefined ? [] : [`${flag} ${shellQuote(String(value))}`]));
+  return `npx prismrec run ${parts.join(" \\\n  ")}`;
+}
+
+function environment(): Record<string, string> {
+  const info = native()?.runtimeInfo();
+  return {
+    prismrec: VERSION,
+    node: process.versions.node,
+    platform: `${process.platform}-${process.arch}`,
+    kernels: info === undefined ? "TypeScript references" : info.simd,
+    threads: `${threadBudget()} of ${availableParallelism()}`,
+  };
+}

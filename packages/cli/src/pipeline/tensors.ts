@@ -1,0 +1,49 @@
+import { readFile } from "node:fs/promises";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  PrismrecError,
+  type StoredTensor,
+  type TensorData,
+  writeFileAtomic,
+} from "@prismrec/core";
+
+/** Typed arrays by name in one safetensors file. */
+export async function writeArrays(path: string, arrays: Readonly<Record<string, TensorData>>): Promise<void> {
+  const tensors = Object.entries(arrays).map(([name, data]): readonly [string, StoredTensor] => [
+    name,
+    { shape: [data.length], data },
+  ]);
+  await writeFileAtomic(path, encodeSafetensors(tensors));
+}
+
+/** Reads what `writeArrays` wrote. Throws FILE_NOT_FOUND, DATA_FORMAT. */
+export async function readArrays(path: string): Promise<ArrayReader> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    throw new PrismrecError("RUN_INVALID", `${path} cannot be read`, { hint: "Run the stage again.", cause });
+  }
+  return new ArrayReader(path, decodeSafetensors(bytes, path).tensors);
+}
+
+type ArrayType<T extends TensorData> = abstract new (...args: never) => T;
+
+export class ArrayReader {
+  constructor(
+    private readonly path: string,
+    private readonly tensors: ReadonlyMap<string, StoredTensor>,
+  ) {}
+
+  /** The array of that name and kind, or DATA_FORMAT. */
+  get<T extends TensorData>(name: string, type: ArrayType<T>): T {
+    const data = this.tensors.get(name)?.data;
+    if (data instanceof type) return data;
+    throw new PrismrecError("DATA_FORMAT", `${this.path} has no usable array ${name}`, {
+      expected: type.name,
+      received: data === undefined ? "none" : data.constructor.name,
+      hint: "Run the stage again.",
+    });
+  }
+}

@@ -1,0 +1,41 @@
+import type { ImportReport } from "@prismrec/core";
+import type { EvaluationReport } from "../pipeline/evaluate.js";
+import type { LearningCurve } from "../pipeline/train.js";
+
+/** One interest of a user: what it is called, how much it weighs, what it rests on. */
+export interface ReportInterest {
+  readonly index: number;
+  readonly labels: readonly string[];
+  readonly share: number;
+  /** A few titles of the history that belong to it. */
+  readonly because: readonly string[];
+}
+
+export interface ReportUser {
+  readonly id: string;
+  readonly events: number;
+  readonly interests: readonly ReportInterest[];
+  readonly items: readonly { readonly title: string; readonly interest: number | undefined; readonly hit: boolean }[];
+}
+
+/** Everything the report shows. Titles, labels and ids are untrusted text. */
+export interface ReportData {
+  readonly name: string;
+  readonly date: string;
+  readonly command: string;
+  readonly imported: ImportReport;
+  readonly evaluation: EvaluationReport;
+  readonly curve: LearningCurve;
+  readonly clusterer: {
+    readonly name: string | undefined;
+    readonly model: string | undefined;
+    readonly meanClusters: number | undefined;
+    readonly notice: string | undefined;
+  };
+  readonly crowd:
+    | { readonly coverage: readonly number[]; readonly bound: number; readonly candidates: number }
+    | undefined;
+  readonly users: readonly ReportUser[];
+  readonly stages: readonly { readonly name: string; readonly seconds: number; readonly fingerprint: string }[];
+  readonly environment: Readonly<Record<string, string>>;
+}

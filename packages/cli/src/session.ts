@@ -1,0 +1,76 @@
+import { setThreadBudget } from "@prismrec/core";
+import type { Command } from "commander";
+import type { RawSettings } from "./config/load.js";
+import { watchInterrupts } from "./interrupt.js";
+import type { Io } from "./io.js";
+import { gatherSettings } from "./options.js";
+import { openPipeline, type Pipeline, readPipeline, storedSettings } from "./pipeline/pipeline.js";
+import { shellQuote } from "./terminal/format.js";
+import { Ui } from "./terminal/ui.js";
+
+/** What one command has at hand. */
+export interface Session {
+  readonly io: Io;
+  readonly ui: Ui;
+  readonly signal: AbortSignal;
+  /** The settings of flags, environment and configuration file, the run's own below them where one is named. */
+  settings(runDir?: string): Promise<RawSettings>;
+  /** A run to write to. */
+  open(dir: string, settings?: RawSettings): Promise<Pipeline & AsyncDisposable>;
+  /** A run to read from. */
+  read(dir: string): Promise<Pipeline & AsyncDisposable>;
+}
+
+/** Global flags as commander gives them. */
+interface GlobalFlags {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+  readonly color?: boolean;
+  readonly progress?: boolean;
+  readonly threads?: number;
+}
+
+export function uiFor(io: Io, flags: GlobalFlags): Ui {
+  return new Ui(io, {
+    json: flags.json === true,
+    quiet: flags.quiet === true,
+    verbose: flags.verbose === true,
+    color: flags.color !== false,
+    progress: flags.progress !== false,
+  });
+}
+
+/** Runs a command's work with its session: signals watched, threads granted, the bar taken down at the end. */
+export async function withSession(io: Io, command: Command, work: (session: Session) => Promise<void>): Promise<void> {
+  const flags = command.optsWithGlobals<GlobalFlags>();
+  const ui = uiFor(io, flags);
+  setThreadBudget(flags.threads);
+  using interrupts = watchInterrupts(
+    io.signals,
+    () => ui.error(`${ui.err.warn("■")} Stopping after the current step; once more to quit at once.`),
+    (exitCode) => {
+      ui.stopProgress();
+      io.quit(exitCode);
+    },
+  );
+  const surroundings = { ui, signal: interrupts.signal };
+  const settings = async (runDir?: string): Promise<RawSettings> =>
+    gatherSettings(command, io.cwd, runDir === undefined ? {} : await storedSettings(runDir));
+  try {
+    await work({
+      io,
+      ...surroundings,
+      settings,
+      open: async (dir, given) => openPipeline(dir, given ?? (await settings(dir)), surroundings),
+      read: async (dir) => readPipeline(dir, await settings(dir), surroundings),
+    });
+  } finally {
+    ui.stopProgress();
+  }
+}
+
+/** How to go on after an interruption: the very command, ready to paste. */
+export function continueWith(args: readonly string[]): string {
+  return `Everything finished so far is kept. Continue with:\n  prismrec ${args.map(shellQuote).join(" ")}`;
+}
