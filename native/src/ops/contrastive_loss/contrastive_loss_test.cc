@@ -303,7 +303,6 @@ TEST(rows_too_small_or_too_large_to_square_still_have_a_direction) {
 
 TEST(what_is_not_finite_is_a_typed_error) {
   for (const char* variant : RunnableVariants()) {
-    if (std::string(variant) == "reference") continue;
     test::SetContext(variant);
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       for (const Kind kind : {Kind::kInfoNce, Kind::kSupervised}) {
@@ -313,6 +312,7 @@ TEST(what_is_not_finite_is_a_typed_error) {
         EXPECT_TRUE(Answer(made.args, variant, false).status.code == StatusCode::kNonFinite);
       }
     }
+    if (std::string(variant) == "reference") continue;  // what follows fits double precision
     Case huge({Kind::kInfoNce, 4, 5, Similarity::kDot, 0.5f});
     for (float& value : huge.rows) value = 1e30f;
     for (float& value : huge.positives) value = 1e30f;

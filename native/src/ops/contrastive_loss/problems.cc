@@ -57,8 +57,12 @@ void WriteGradient(const Spans& spans, const Side& side, size_t first, size_t co
       if (to != gradient + i * dim) std::memcpy(to, gradient + i * dim, dim * sizeof(float));
       if (side.length.empty()) continue;
       const float length = side.length[first + i];
-      spans.axpy(-spans.dot(h, to, dim), h, to, dim);
-      spans.scale(length > 0 ? 1.0f / length : 0.0f, to, dim);
+      if (length > 0) {
+        spans.axpy(-spans.dot(h, to, dim), h, to, dim);
+        spans.scale(1.0f / length, to, dim);
+      } else {
+        std::fill(to, to + dim, 0.0f);
+      }
     }
   });
 }

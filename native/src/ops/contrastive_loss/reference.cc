@@ -160,7 +160,9 @@ Status Supervised(const Args& args, Outputs* out, const CancelFlag& cancel) {
 }  // namespace
 
 Status Reference(const Args& args, Outputs* outputs, ThreadPool&, const CancelFlag& cancel) {
-  return args.kind == Kind::kInfoNce ? InfoNce(args, outputs, cancel) : Supervised(args, outputs, cancel);
+  const Status status = args.kind == Kind::kInfoNce ? InfoNce(args, outputs, cancel) : Supervised(args, outputs, cancel);
+  if (!status.ok() || std::isfinite(outputs->loss)) return status;
+  return NonFinite("the contrastive loss is not finite", "finite input");
 }
 
 }  // namespace prismrec::contrastive_loss

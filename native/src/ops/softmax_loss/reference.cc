@@ -152,6 +152,7 @@ Status Reference(const Args& args, Outputs* out, ThreadPool&, const CancelFlag& 
   }
   out->counted_rows = counted;
   out->loss = counted == 0 ? 0 : total / counted;
+  if (!std::isfinite(out->loss)) return NonFinite("the softmax loss is not finite", "finite input");
   if (out->gradients()) {
     std::copy(d_interests.begin(), d_interests.end(), out->interest_gradient);
     std::copy(d_offsets.begin(), d_offsets.end(), out->offset_gradient);

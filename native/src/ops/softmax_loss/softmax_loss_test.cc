@@ -260,7 +260,6 @@ TEST(one_row_two_items_gives_the_logistic_loss) {
 TEST(what_is_not_finite_is_a_typed_error) {
   const Shape shape{4, 2, 9, 5, false, true, false, 0, Readout::kLogSumExp};
   for (const char* variant : RunnableVariants()) {
-    if (std::string(variant) == "reference") continue;
     test::SetContext(variant);
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       for (const int where : {0, 1, 2}) {
@@ -270,6 +269,7 @@ TEST(what_is_not_finite_is_a_typed_error) {
         EXPECT_TRUE(Answer(made.args, variant, false).status.code == StatusCode::kNonFinite);
       }
     }
+    if (std::string(variant) == "reference") continue;  // what follows fits double precision
     Case huge(shape);
     for (float& value : huge.interests) value = 1e30f;
     for (float& value : huge.items) value = 1e30f;

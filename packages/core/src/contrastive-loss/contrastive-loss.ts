@@ -7,6 +7,7 @@ import type { RunOptions } from "../runtime/run-options.js";
 import { contrastiveLossReference } from "./reference.js";
 import type {
   ContrastiveLoss,
+  ContrastiveLossChoice,
   ContrastiveLossInput,
   InfoNceInput,
   InfoNceLoss,
@@ -27,8 +28,8 @@ export function contrastiveLossSync(input: InfoNceInput & { readonly gradients?:
 export function contrastiveLossSync(
   input: SupervisedContrastiveInput & { readonly gradients?: true },
 ): SupervisedContrastiveLoss;
-export function contrastiveLossSync(input: ContrastiveLossInput): ContrastiveLoss;
-export function contrastiveLossSync(input: ContrastiveLossInput): ContrastiveLoss {
+export function contrastiveLossSync(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLoss;
+export function contrastiveLossSync(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLoss {
   checkContrastiveLoss(input);
   const addon = input.variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(contrastiveLossReference(input));
@@ -48,8 +49,14 @@ export async function contrastiveLoss(
   input: SupervisedContrastiveInput & { readonly gradients?: true },
   run?: RunOptions,
 ): Promise<SupervisedContrastiveLoss>;
-export async function contrastiveLoss(input: ContrastiveLossInput, run?: RunOptions): Promise<ContrastiveLoss>;
-export async function contrastiveLoss(input: ContrastiveLossInput, run: RunOptions = {}): Promise<ContrastiveLoss> {
+export async function contrastiveLoss(
+  input: ContrastiveLossInput & ContrastiveLossChoice,
+  run?: RunOptions,
+): Promise<ContrastiveLoss>;
+export async function contrastiveLoss(
+  input: ContrastiveLossInput & ContrastiveLossChoice,
+  run: RunOptions = {},
+): Promise<ContrastiveLoss> {
   checkContrastiveLoss(input);
   const addon = input.variant === "typescript" ? undefined : native();
   if (addon === undefined) {
@@ -63,7 +70,7 @@ export async function contrastiveLoss(input: ContrastiveLossInput, run: RunOptio
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: ContrastiveLossInput): ContrastiveLossArgs {
+function nativeArgs(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLossArgs {
   const rows = input.kind === "supervised" ? input.rows : input.queries;
   const common = {
     kind: input.kind,

@@ -1,5 +1,11 @@
 import type { Matrix } from "../matrix/matrix.js";
-import type { ContrastiveLoss, ContrastiveLossInput, InfoNceInput, SupervisedContrastiveInput } from "./types.js";
+import type {
+  ContrastiveLoss,
+  ContrastiveLossChoice,
+  ContrastiveLossInput,
+  InfoNceInput,
+  SupervisedContrastiveInput,
+} from "./types.js";
 
 /** Rows as the loss sees them, in double precision, with room for their gradient. */
 interface Side {
@@ -19,11 +25,11 @@ interface RowTerm {
  * The definition of both losses and their gradients in double precision, for machines without the addon and as the other
  * side of its tests. Takes input that `checkContrastiveLoss` has accepted.
  */
-export function contrastiveLossReference(input: ContrastiveLossInput): ContrastiveLoss {
+export function contrastiveLossReference(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLoss {
   return input.kind === "info-nce" ? infoNce(input) : supervised(input);
 }
 
-function infoNce(input: InfoNceInput): ContrastiveLoss {
+function infoNce(input: InfoNceInput & ContrastiveLossChoice): ContrastiveLoss {
   const n = input.queries.rows;
   const symmetric = input.direction === "symmetric";
   const queries = sideOf(input, [input.queries]);
@@ -62,7 +68,7 @@ function infoNce(input: InfoNceInput): ContrastiveLoss {
   };
 }
 
-function supervised(input: SupervisedContrastiveInput): ContrastiveLoss {
+function supervised(input: SupervisedContrastiveInput & ContrastiveLossChoice): ContrastiveLoss {
   const { groups, labels, itemIds } = input;
   const n = input.rows.rows;
   const side = sideOf(input, [input.rows]);

@@ -10,8 +10,6 @@ export interface ContrastiveLossSettings {
    * what is wanted.
    */
   readonly reduction?: "mean" | "sum" | "none";
-  /** Default true. */
-  readonly gradients?: boolean;
   /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", or "typescript"); absent: the best there is. */
   readonly variant?: string;
 }
@@ -57,6 +55,11 @@ export interface SupervisedContrastiveInput extends ContrastiveLossSettings {
 }
 
 export type ContrastiveLossInput = InfoNceInput | SupervisedContrastiveInput;
+
+/** Whether gradients are wanted beside the value; default true. */
+export interface ContrastiveLossChoice {
+  readonly gradients?: boolean;
+}
 
 export interface ContrastiveLossValue {
   /** Nats; 0 where no row counts. */

@@ -1,5 +1,5 @@
 import type { CsrMatrix } from "../matrix/matrix.js";
-import type { SoftmaxLossGradients, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
+import type { SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
 
 /** One column of a row's softmax: an item and what is added to its inner product. */
 interface Column {
@@ -12,8 +12,8 @@ interface Column {
  * side of its tests. Takes input that `checkSoftmaxLoss` has accepted.
  */
 export function softmaxLossReference(
-  input: SoftmaxLossInput,
-): SoftmaxLossValue & { readonly gradients?: SoftmaxLossGradients } {
+  input: SoftmaxLossInput & SoftmaxLossChoice,
+): SoftmaxLossValue & Partial<SoftmaxLoss> {
   const { interests, items, targets, interestsPerRow } = input;
   const rows = targets.rows;
   const dim = items.cols;

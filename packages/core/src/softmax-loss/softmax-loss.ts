@@ -5,7 +5,7 @@ import { yieldToEventLoop } from "../runtime/abort.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { softmaxLossReference } from "./reference.js";
-import type { SoftmaxLoss, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
+import type { SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
 
 /**
  * Softmax cross-entropy of rows of interests against items, with gradients: the loss of row r is the mean over its
@@ -19,8 +19,8 @@ import type { SoftmaxLoss, SoftmaxLossInput, SoftmaxLossValue } from "./types.js
  *   NON_FINITE where an input is not finite or a logit overflows
  */
 export function softmaxLossSync(input: SoftmaxLossInput & { readonly gradients?: true }): SoftmaxLoss;
-export function softmaxLossSync(input: SoftmaxLossInput): SoftmaxLossValue & Partial<SoftmaxLoss>;
-export function softmaxLossSync(input: SoftmaxLossInput): SoftmaxLossValue & Partial<SoftmaxLoss> {
+export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss>;
+export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss> {
   checkSoftmaxLoss(input);
   const addon = input.variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(softmaxLossReference(input));
@@ -37,11 +37,11 @@ export async function softmaxLoss(
   run?: RunOptions,
 ): Promise<SoftmaxLoss>;
 export async function softmaxLoss(
-  input: SoftmaxLossInput,
+  input: SoftmaxLossInput & SoftmaxLossChoice,
   run?: RunOptions,
 ): Promise<SoftmaxLossValue & Partial<SoftmaxLoss>>;
 export async function softmaxLoss(
-  input: SoftmaxLossInput,
+  input: SoftmaxLossInput & SoftmaxLossChoice,
   run: RunOptions = {},
 ): Promise<SoftmaxLossValue & Partial<SoftmaxLoss>> {
   checkSoftmaxLoss(input);
@@ -57,7 +57,7 @@ export async function softmaxLoss(
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: SoftmaxLossInput): SoftmaxLossArgs {
+function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossArgs {
   return {
     rows: input.targets.rows,
     interestsPerRow: input.interestsPerRow,

@@ -33,10 +33,13 @@ export interface SoftmaxLossInput {
   readonly readout: "log-sum-exp" | "max";
   /** Absent: the full catalog. */
   readonly sampled?: SampledCandidates;
-  /** Default true. */
-  readonly gradients?: boolean;
   /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", or "typescript"); absent: the best there is. */
   readonly variant?: string;
+}
+
+/** Whether gradients are wanted beside the value; default true. */
+export interface SoftmaxLossChoice {
+  readonly gradients?: boolean;
 }
 
 export interface SoftmaxLossValue {
