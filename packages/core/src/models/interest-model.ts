@@ -1,13 +1,13 @@
 import { PrismrecError } from "../errors/errors.js";
-import type { Matrix } from "../matrix/matrix.js";
+import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { ExactIndex } from "../similarity-search/exact-index.js";
 import { tf } from "../tensor/tfjs.js";
 import type { ParameterSet } from "./layers/parameters.js";
 import { withScope } from "./layers/scope.js";
 import { gatherEmbedded, packHistories } from "./layers/sequence-batch.js";
 import type { History, InterestBatch, MultiInterestModel, Ranking, RankOptions } from "./model.js";
 import type { InterestNetwork } from "./network.js";
-import { rankInterests } from "./rank-interests.js";
 
 /** What the last batch of a forward pass showed, for `evaluate`'s diagnostics. */
 export interface InterestDiagnostics {
@@ -20,7 +20,7 @@ export interface InterestDiagnostics {
 const BATCH = 128;
 
 /** A trained network with its item vectors: everything that serving needs. */
-export class InterestModel implements MultiInterestModel {
+export class InterestModel implements MultiInterestModel, Disposable {
   readonly name: string;
   readonly dim: number;
   readonly maxHistory: number;
@@ -28,6 +28,7 @@ export class InterestModel implements MultiInterestModel {
   readonly readout: "max" | "log-sum-exp";
   readonly #items: Matrix;
   readonly #bias: Float32Array | undefined;
+  #index: ExactIndex | undefined;
 
   /**
    * @param items [N, d] effective item vectors, row i belongs to dense id i + 1
@@ -113,6 +114,10 @@ export class InterestModel implements MultiInterestModel {
     };
   }
 
+  /**
+   * Exact lists by the model's readout with item bias and prior, the winning interest beside each hit. A history without
+   * events gets an empty list.
+   */
   async rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
     const k = Math.min(options.k, this.itemCount);
     const rows = histories.length;
@@ -126,12 +131,63 @@ export class InterestModel implements MultiInterestModel {
     for (let start = 0; start < rows; start += BATCH) {
       await yieldToEventLoop(options.signal);
       const part = histories.slice(start, start + BATCH);
-      const found = await rankInterests(this, part, start, { ...options, k });
-      ranking.ids.set(found.ids, start * k);
-      ranking.scores.set(found.scores, start * k);
-      ranking.counts.set(found.counts, start);
-      ranking.interests.set(found.interests, start * k);
+      const { count, vectors, offsets } = this.interests(part);
+      const found = await this.#searchable().search(
+        {
+          queries: vectors,
+          interestsPerQuery: count,
+          offsets,
+          readout: this.readout,
+          k,
+          exclude: excludedRows(part, start, options, this.itemCount),
+        },
+        options.signal === undefined ? {} : { signal: options.signal },
+      );
+      for (let b = 0; b < part.length; b++) {
+        const { ids, scores, interests } = found.row(b);
+        const at = (start + b) * k;
+        ranking.counts[start + b] = ids.length;
+        for (let i = 0; i < ids.length; i++) ranking.ids[at + i] = ids[i]! + 1;
+        ranking.scores.set(scores, at);
+        ranking.interests.set(interests, at);
+      }
+      options.onProgress?.({ stage: "rank", done: start + part.length, total: rows, unit: "users" });
     }
     return ranking;
   }
+
+  /** Gives the memory of the search index back; the next `rank` builds it anew. */
+  dispose(): void {
+    this.#index?.dispose();
+    this.#index = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #searchable(): ExactIndex {
+    this.#index ??= ExactIndex.buildSync(this.#items, this.#bias === undefined ? {} : { bias: this.#bias });
+    return this.#index;
+  }
+}
+
+/** Rows of the item table that no list may hold: what a history holds, and what the caller excludes. */
+function excludedRows(
+  histories: readonly History[],
+  firstRow: number,
+  { exclude, excludeHistory }: RankOptions,
+  itemCount: number,
+): CsrMatrix {
+  const indptr = new Uint32Array(histories.length + 1);
+  const indices: number[] = [];
+  for (const [b, { items }] of histories.entries()) {
+    if (excludeHistory !== false) for (const id of items) indices.push(id - 1);
+    if (exclude !== undefined) {
+      const row = firstRow + b;
+      for (let i = exclude.indptr[row]!; i < exclude.indptr[row + 1]!; i++) indices.push(exclude.indices[i]! - 1);
+    }
+    indptr[b + 1] = indices.length;
+  }
+  return { indptr, indices: Uint32Array.from(indices), rows: histories.length, cols: itemCount };
 }

@@ -1,4 +1,4 @@
-import type { History, InterestModel } from "@prismrec/core";
+import type { History, InterestModel, Ranking } from "@prismrec/core";
 
 /** Whether a model's interests are several, used, and moved by the clusters; means over users. */
 export interface ModelDiagnostics {
@@ -6,7 +6,7 @@ export interface ModelDiagnostics {
   readonly interestCosine?: number;
   /** Mean entropy of an interest's weights over the history, over log of its length: 1 = plain average. */
   readonly attentionEntropy?: number;
-  /** Share of collaborative interests that win no item of any user's catalog-wide readout. */
+  /** Share of collaborative interests that stand behind no hit of any user's list. */
   readonly deadInterestRate: number;
   /** Prior mass of collaborative interests (mixtures). */
   readonly collaborativeMass?: number;
@@ -22,8 +22,11 @@ export interface ModelDiagnostics {
 
 const BATCH = 128;
 
-/** @param histories what the model is to read; those without events are passed over */
-export function diagnose(model: InterestModel, histories: readonly History[]): ModelDiagnostics {
+/**
+ * @param histories what the model is to read; those without events are passed over
+ * @param ranking its lists for them
+ */
+export function diagnose(model: InterestModel, histories: readonly History[], ranking: Ranking): ModelDiagnostics {
   const cosine = new Mean();
   const attention = new Mean();
   const collaborative = new Mean();
@@ -32,7 +35,14 @@ export function diagnose(model: InterestModel, histories: readonly History[]): M
   const assignment = new Mean();
   const gate = new Mean();
   const wins = new Map<number, number>();
+  let collaborativeCount = 0;
   const read = histories.filter(({ items }) => items.length > 0);
+  for (let row = 0; row < ranking.counts.length; row++) {
+    for (let i = row * ranking.k; i < row * ranking.k + ranking.counts[row]!; i++) {
+      const winner = ranking.interests?.[i] ?? 0;
+      wins.set(winner, (wins.get(winner) ?? 0) + 1);
+    }
+  }
   for (let start = 0; start < read.length; start += BATCH) {
     const part = read.slice(start, start + BATCH);
     const { interests, diagnostics } = model.inspect(part);
@@ -44,8 +54,8 @@ export function diagnose(model: InterestModel, histories: readonly History[]): M
       const length = interests.attention!.length / (part.length * count);
       const events = Math.min(part[b]!.items.length, model.maxHistory);
       for (const row of own) attention.add(relativeEntropy(interests.attention!, row * length, events));
-      const winner = strongest(model, interests.vectors.data, offsets, here);
-      for (const row of own) wins.set(row % count, (wins.get(row % count) ?? 0) + (winner.has(row) ? 1 : 0));
+      collaborativeCount = Math.max(collaborativeCount, own.length);
+      for (const row of own) wins.set(row % count, wins.get(row % count) ?? 0);
       if (here.length > 0 && here.some((row) => offsets[row] !== 0)) {
         const massOf = (rows: readonly number[]) => rows.reduce((sum, row) => sum + Math.exp(offsets[row]!), 0);
         collaborative.add(massOf(own));
@@ -61,11 +71,12 @@ export function diagnose(model: InterestModel, histories: readonly History[]): M
       if (value > 0) gate.add(value);
     });
   }
-  const dead = [...wins.values()].filter((won) => won === 0).length;
+  const collaborativeWins = [...wins].filter(([interest]) => interest < collaborativeCount);
+  const dead = collaborativeWins.filter(([, won]) => won === 0).length;
   return {
     ...optional("interestCosine", cosine),
     ...optional("attentionEntropy", attention),
-    deadInterestRate: wins.size === 0 ? 0 : dead / wins.size,
+    deadInterestRate: dead / Math.max(1, collaborativeWins.length),
     ...optional("collaborativeMass", collaborative),
     ...optional("semanticMass", semantic),
     ...optional("semanticInterests", present),
@@ -118,29 +129,4 @@ function relativeEntropy(weights: Float32Array, start: number, length: number): 
   let entropy = 0;
   for (const weight of own) if (weight > 0) entropy -= (weight / sum) * Math.log(weight / sum);
   return entropy / Math.log(length);
-}
-
-/** The rows that are the largest term of the readout for at least one item. */
-function strongest(
-  model: InterestModel,
-  vectors: Float32Array,
-  offsets: Float32Array,
-  rows: readonly number[],
-): ReadonlySet<number> {
-  const items = model.itemVectors();
-  const won = new Set<number>();
-  for (let i = 0; i < items.rows && won.size < rows.length; i++) {
-    let best = -1;
-    let highest = Number.NEGATIVE_INFINITY;
-    for (const row of rows) {
-      let score = offsets[row]!;
-      for (let c = 0; c < items.cols; c++) score += vectors[row * items.cols + c]! * items.data[i * items.cols + c]!;
-      if (score > highest) {
-        highest = score;
-        best = row;
-      }
-    }
-    won.add(best);
-  }
-  return won;
 }

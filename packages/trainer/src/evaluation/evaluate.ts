@@ -76,7 +76,9 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
       ? undefined
       : Object.fromEntries(entries.map(([name, values]) => [name, bootstrapMean(values, options.bootstrap)]));
   const diagnostics =
-    options.diagnostics === false || !(model instanceof InterestModel) ? undefined : diagnose(model, histories);
+    options.diagnostics === false || !(model instanceof InterestModel)
+      ? undefined
+      : diagnose(model, histories, ranking);
   return {
     model: model.name,
     part,

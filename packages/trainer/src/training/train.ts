@@ -316,7 +316,8 @@ class TrainingRun {
   async #endEpoch(steps: number, started: number): Promise<void> {
     const progress = this.#progress;
     const partition = this.#input.partitions?.valid;
-    const { metrics } = await evaluate(this.#trainable.current(), this.#input.dataset, {
+    using model = this.#trainable.current();
+    const { metrics } = await evaluate(model, this.#input.dataset, {
       part: "valid",
       metrics: VALIDATION_METRICS.filter((name) => Number(name.split("@")[1]) <= this.#trainable.items.rows),
       diagnostics: false,
