@@ -7,6 +7,7 @@ import { PrismrecError } from "../errors/errors.js";
 import { RandomClusterer, ShuffledClusterer } from "./controls.js";
 import type { ClustererState, PortableClusterer } from "./portable.js";
 import { SignatureClusterer } from "./signature-clusterer.js";
+import type { Clusterer } from "./types.js";
 
 const DESCRIPTION = "clusterer.json";
 const SIGNATURES = "signatures.f32";
@@ -57,12 +58,12 @@ export async function saveClusterer(clusterer: PortableClusterer, dir: string): 
  * Opens a saved clusterer over a catalog; items are matched by external id, and an item the clusterer has never read
  * gets a signature that says nothing. Throws RUN_INVALID for damaged files, CHECKPOINT_INCOMPATIBLE for another catalog.
  */
-export async function openClusterer(dir: string, catalog: Catalog): Promise<PortableClusterer> {
+export async function openClusterer(dir: string, catalog: Catalog): Promise<Clusterer> {
   const parsed = fileSchema.safeParse(await readJson(join(dir, DESCRIPTION)));
   if (!parsed.success) {
     throw damaged(dir, z.prettifyError(parsed.error));
   }
-  const open = async (stored: Stored): Promise<PortableClusterer> => {
+  const open = async (stored: Stored): Promise<Clusterer> => {
     switch (stored.kind) {
       case "random":
         return new RandomClusterer(stored.seed);

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { categoryClusterer } from "./category-clusterer.js";
 import { openClusterer, saveClusterer } from "./clusterer-store.js";
 import { RandomClusterer, ShuffledClusterer } from "./controls.js";
+import { isPortable } from "./portable.js";
 import { SignatureClusterer } from "./signature-clusterer.js";
 import { catalogOf } from "./test-catalog.js";
 import type { PartitionRequest } from "./types.js";
@@ -113,10 +114,16 @@ describe("saved clusterers", () => {
 
   it("keep the control around what it shuffles", async () => {
     const shuffled = new ShuffledClusterer(clusterer(), 5);
+    if (!isPortable(shuffled)) throw new Error("facets can be kept, so its shuffled twin can");
     await saveClusterer(shuffled, dir);
     const opened = await openClusterer(dir, catalog);
     const asked = [request("u", 1, 2, 3, 4)];
     expect(await opened.partition(asked)).toEqual(await shuffled.partition(asked));
+  });
+
+  it("cannot be made of a clusterer that needs its language model", () => {
+    const bound = { name: "partition", fingerprint: "p", partition: async () => [] };
+    expect(isPortable(new ShuffledClusterer(bound, 1))).toBe(false);
   });
 
   it("are refused when damaged, missing, or of another catalog", async () => {

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { PrismrecError } from "../errors/errors.js";
 import { createRandom } from "../random/random.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { byFirstAppearance } from "./numbering.js";
@@ -36,15 +35,18 @@ export class RandomClusterer implements PortableClusterer {
  * The negative control of any clusterer: the same number and sizes of clusters in every history, the members permuted
  * inside the history (seeded by the request's key). What still helps with it is not the clusterer's doing.
  */
-export class ShuffledClusterer implements PortableClusterer {
+export class ShuffledClusterer implements Clusterer {
   readonly name = "shuffled";
   readonly fingerprint: string;
   readonly inner: Clusterer;
+  /** Present where what is shuffled can be kept (`isPortable`). */
+  readonly state: (() => ClustererState) | undefined;
   readonly #seed: number;
 
   constructor(inner: Clusterer, seed: number) {
     this.inner = inner;
     this.#seed = seed;
+    this.state = isPortable(inner) ? () => ({ kind: "shuffled", seed, inner: inner.state() }) : undefined;
     this.fingerprint = createHash("sha256").update(`shuffled-1:${seed}:${inner.fingerprint}`).digest("hex");
   }
 
@@ -56,18 +58,5 @@ export class ShuffledClusterer implements PortableClusterer {
       const numbered = byFirstAppearance(shuffled);
       return { key, assign: numbered.assign, labels: numbered.order.map((c) => labels[c]!) };
     });
-  }
-
-  state(): ClustererState {
-    if (!isPortable(this.inner)) {
-      throw new PrismrecError(
-        "MODEL_UNSUPPORTED",
-        `the clusterer ${this.inner.name} needs its language model to serve`,
-        {
-          hint: "use facets, embedding or category where new histories are to be partitioned without a model",
-        },
-      );
-    }
-    return { kind: "shuffled", seed: this.#seed, inner: this.inner.state() };
   }
 }

@@ -24,5 +24,5 @@ export interface PortableClusterer extends Clusterer {
 }
 
 export function isPortable(clusterer: Clusterer): clusterer is PortableClusterer {
-  return "state" in clusterer;
+  return "state" in clusterer && typeof clusterer.state === "function";
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fromFileError, sha256, systemCode } from "@prismrec/core";
 
 /** One line of the file: checksum of the rest, key, value as JSON. */
-const LINE = /^([0-9a-f]{8}) ([0-9a-f]{32}) (.*)$/;
+const LINE = /^([0-9a-f]{8}) ([0-9a-f]{32}) (.*)$/s;
 
 const checksum = (key: string, json: string): string => sha256(`${key} ${json}`).slice(0, 8);
 
