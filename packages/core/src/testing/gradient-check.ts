@@ -41,8 +41,8 @@ export function gradientError(body: (...inputs: tf.Tensor[]) => tf.Tensor, input
       const near = value(moved(1)) - value(moved(-1));
       const far = value(moved(2)) - value(moved(-2));
       const numeric = (8 * near - far) / (12 * step);
-      const along = direction.dataSync();
-      const analytic = grads[i]!.dataSync().reduce((sum, g, n) => sum + g * along[n]!, 0);
+      const along = direction.dataSync<"float32">();
+      const analytic = grads[i]!.dataSync<"float32">().reduce((sum, g, n) => sum + g * along[n]!, 0);
       worst = Math.max(worst, Math.abs(numeric - analytic) / Math.max(1, Math.abs(numeric)));
     }
   }
