@@ -70,3 +70,5 @@ export * from "./models/ease.js";
 export * from "./run-directory/lock.js";
 export * from "./run-directory/run-directory.js";
 export * from "./dataset/read-table.js";
+export * from "./recommend/recommender.js";
+export * from "./recommend/types.js";

@@ -1,0 +1,148 @@
+import type { Catalog } from "../dataset/types.js";
+import type { History, InterestBatch, MultiInterestModel } from "../models/model.js";
+import type { UserInterest } from "./types.js";
+
+const MOST_BECAUSE = 4;
+const MOST_CATEGORIES = 2;
+const MOST_TITLES = 2;
+
+/**
+ * The present interests of one history, for people: label, share and the events behind each.
+ *
+ * Labels: a semantic interest has its cluster's label; a collaborative one that of the cluster it attends to most, else
+ * its strongest categories, else the titles it rests on. Share: the model's prior over interests; where it has none, the
+ * part of the history that attends to the interest.
+ *
+ * @param labels [clusters] label of each cluster of `history.clusters`
+ */
+export function describeInterests(
+  model: MultiInterestModel,
+  history: History,
+  labels: readonly string[],
+  catalog: Catalog,
+): UserInterest[] {
+  if (history.items.length === 0) return [];
+  const batch = model.interests([history]);
+  const present = Array.from({ length: batch.count }, (_, j) => j).filter((j) => batch.offsets[j]! > -Infinity);
+  const from = Math.max(0, history.items.length - model.maxHistory);
+  const items = history.items.subarray(from);
+  const clusters = history.clusters?.subarray(from);
+  const weights = present.map((j) => eventWeights(model, batch, j, items));
+  const shares = sharesOf(
+    present.map((j) => batch.offsets[j]!),
+    weights,
+  );
+  const rarity = categoryRarity(catalog);
+  return present
+    .map((index, n): UserInterest => {
+      const cluster = batch.clusters[index]!;
+      const strongest = strongestItems(items, weights[n]!);
+      const named = labels[cluster] ?? labels[strongestKey(clusters ?? [], weights[n]!) ?? -1];
+      const categories = named === undefined ? strongestCategories(items, weights[n]!, catalog, rarity) : [];
+      const titles = strongest.slice(0, MOST_TITLES).map((item) => `like ${nameOf(catalog, item)}`);
+      return {
+        index,
+        kind: cluster < 0 ? "collaborative" : "semantic",
+        labels: named !== undefined ? [named] : categories.length > 0 ? categories : titles,
+        share: shares[n]!,
+        because: strongest.slice(0, MOST_BECAUSE).map((item) => catalog.items[item]!.id),
+      };
+    })
+    .sort((a, b) => b.share - a.share || a.index - b.index);
+}
+
+/** [items] how much interest j rests on each event: its attention, or a softmax of inner products where there is none. */
+function eventWeights(model: MultiInterestModel, batch: InterestBatch, j: number, items: Uint32Array): Float64Array {
+  if (batch.attention !== undefined) {
+    const length = batch.attention.length / batch.count;
+    return Float64Array.from(batch.attention.subarray(j * length, j * length + items.length));
+  }
+  const { data, cols } = model.itemVectors();
+  const products = Float64Array.from(items, (item) => {
+    let sum = 0;
+    for (let x = 0; x < cols; x++) sum += batch.vectors.data[j * cols + x]! * data[(item - 1) * cols + x]!;
+    return sum;
+  });
+  const top = products.reduce((a, b) => Math.max(a, b));
+  const raised = products.map((product) => Math.exp(product - top));
+  const total = raised.reduce((a, b) => a + b);
+  return raised.map((value) => value / total);
+}
+
+function sharesOf(offsets: readonly number[], weights: readonly Float64Array[]): number[] {
+  const count = offsets.length;
+  const [low, high] = [Math.min(...offsets), Math.max(...offsets)];
+  if (high > low) {
+    const mass = offsets.map((offset) => Math.exp(offset - high));
+    const total = mass.reduce((a, b) => a + b, 0);
+    return mass.map((value) => value / total);
+  }
+  const share = new Array<number>(count).fill(0);
+  const events = weights[0]?.length ?? 0;
+  for (let t = 0; t < events; t++) {
+    const total = weights.reduce((sum, own) => sum + own[t]!, 0);
+    for (let n = 0; n < count; n++) share[n]! += (total > 0 ? weights[n]![t]! / total : 1 / count) / events;
+  }
+  return share;
+}
+
+/** Distinct items with any weight, by the sum of it, the later event first among equals. */
+function strongestItems(items: Uint32Array, weights: Float64Array): number[] {
+  const mass = new Map<number, { weight: number; last: number }>();
+  items.forEach((item, t) => {
+    mass.set(item, { weight: (mass.get(item)?.weight ?? 0) + weights[t]!, last: t });
+  });
+  return [...mass]
+    .filter(([, { weight }]) => weight > 0)
+    .sort(([, a], [, b]) => b.weight - a.weight || b.last - a.last)
+    .map(([item]) => item);
+}
+
+/** The key with most weight, the first to appear among equals; negative keys count for none. */
+function strongestKey(keys: ArrayLike<number>, weights: Float64Array): number | undefined {
+  const mass = new Map<number, number>();
+  for (let t = 0; t < keys.length; t++) {
+    if (keys[t]! >= 0) mass.set(keys[t]!, (mass.get(keys[t]!) ?? 0) + weights[t]!);
+  }
+  return [...mass].sort(([, a], [, b]) => b - a)[0]?.[0];
+}
+
+/** Categories by weight times rarity: what sets the interest apart, rather than what every item has. */
+function strongestCategories(
+  items: Uint32Array,
+  weights: Float64Array,
+  catalog: Catalog,
+  rarity: ReadonlyMap<string, number>,
+): string[] {
+  const mass = new Map<string, number>();
+  items.forEach((item, t) => {
+    for (const category of new Set(catalog.items[item]!.categories)) {
+      mass.set(category, (mass.get(category) ?? 0) + weights[t]! * rarity.get(category)!);
+    }
+  });
+  return [...mass]
+    .filter(([, weight]) => weight > 0)
+    .sort(([a, weightA], [b, weightB]) => weightB - weightA || (a < b ? -1 : 1))
+    .slice(0, MOST_CATEGORIES)
+    .map(([category]) => category);
+}
+
+const rarities = new WeakMap<Catalog, ReadonlyMap<string, number>>();
+
+/** log(items / items of the category); 0 for one that every item has. Counted once per catalog. */
+function categoryRarity(catalog: Catalog): ReadonlyMap<string, number> {
+  const known = rarities.get(catalog);
+  if (known !== undefined) return known;
+  const counts = new Map<string, number>();
+  for (const { categories } of catalog.items.slice(1)) {
+    for (const category of new Set(categories)) counts.set(category, (counts.get(category) ?? 0) + 1);
+  }
+  const rarity = new Map([...counts].map(([category, count]) => [category, Math.log(catalog.size / count)]));
+  rarities.set(catalog, rarity);
+  return rarity;
+}
+
+function nameOf(catalog: Catalog, item: number): string {
+  const { title, id } = catalog.items[item]!;
+  return title === "" ? id : title;
+}

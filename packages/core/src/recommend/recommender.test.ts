@@ -1,0 +1,307 @@
+import { describe, expect, it } from "vitest";
+import type { Catalog, InteractionLog, Item } from "../dataset/types.js";
+import type { Matrix } from "../matrix/matrix.js";
+import type { History, InterestBatch, Model, MultiInterestModel, Ranking, RankOptions } from "../models/model.js";
+import { MostPopular } from "../models/most-popular.js";
+import type { Clusterer, PartitionRequest } from "../partition/types.js";
+import { ExactIndex } from "../similarity-search/exact-index.js";
+import { Recommender } from "./recommender.js";
+
+// Two tastes along two axes: a, b, c and d lie on the first, x, y and z on the second.
+const vectors: readonly [string, readonly string[], number, number][] = [
+  ["a", ["drama", "war"], 4, 0],
+  ["x", ["drama", "space"], 0, 4],
+  ["b", ["drama", "war"], 3, 0],
+  ["y", ["drama", "space"], 0, 3],
+  ["c", ["drama", "war"], 2, 0],
+  ["z", ["drama", "space"], 0, 2],
+  ["d", ["drama"], 1, 0],
+];
+const items: Item[] = [
+  { id: "", title: "", categories: [] },
+  ...vectors.map(([id, categories]) => ({ id, title: `Title ${id}`, categories })),
+];
+const catalog: Catalog = {
+  size: vectors.length,
+  items,
+  popularity: Uint32Array.from([0, 7, 6, 5, 4, 3, 2, 1]),
+  idOf: (id) => {
+    const found = items.findIndex((item, n) => n > 0 && item.id === id);
+    return found < 0 ? undefined : found;
+  },
+};
+const log: InteractionLog = {
+  userCount: 1,
+  userIds: ["ada"],
+  indptr: Uint32Array.of(0, 3),
+  items: Uint32Array.of(1, 3, 2),
+  indexOf: (id) => (id === "ada" ? 0 : undefined),
+};
+
+interface Shape {
+  readonly offsets?: readonly number[];
+  readonly semantic?: boolean;
+  readonly attention?: boolean;
+}
+
+/** Interest 0 is the history's mass on the first axis, interest 1 that on the second. */
+class TwoTastes implements MultiInterestModel {
+  readonly name = "two-tastes";
+  readonly itemCount = vectors.length;
+  readonly dim = 2;
+  readonly maxHistory = 5;
+  readonly readout = "max" as const;
+
+  constructor(readonly shape: Shape = {}) {}
+
+  itemVectors(): Matrix {
+    return { data: Float32Array.from(vectors.flatMap(([, , p, q]) => [p, q])), rows: vectors.length, cols: 2 };
+  }
+
+  itemBias(): undefined {
+    return undefined;
+  }
+
+  interests(histories: readonly History[]): InterestBatch {
+    const read = histories.map(({ items: all }) => all.subarray(Math.max(0, all.length - this.maxHistory)));
+    const along = (axis: 0 | 1, id: number) => vectors[id - 1]![axis + 2] as number;
+    const mass = read.flatMap((own) =>
+      ([0, 1] as const).map((axis) => own.reduce((sum, id) => sum + along(axis, id), 0)),
+    );
+    const length = Math.max(...read.map((own) => own.length));
+    return {
+      count: 2,
+      vectors: {
+        data: Float32Array.from(mass.flatMap((value, n) => (n % 2 === 0 ? [value, 0] : [0, value]))),
+        rows: mass.length,
+        cols: 2,
+      },
+      offsets: Float32Array.from(mass, (value, n) =>
+        value === 0 ? Number.NEGATIVE_INFINITY : (this.shape.offsets?.[n % 2] ?? 0),
+      ),
+      clusters: Int16Array.from(mass, (_, n) => (this.shape.semantic === true ? n % 2 : -1)),
+      ...(this.shape.attention === false
+        ? {}
+        : {
+            attention: Float32Array.from(
+              read.flatMap((own) =>
+                ([0, 1] as const).flatMap((axis) =>
+                  Array.from({ length }, (_, t) => (t < own.length ? along(axis, own[t]!) : 0)),
+                ),
+              ),
+            ),
+          }),
+    };
+  }
+
+  async rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    using index = ExactIndex.buildSync(this.itemVectors());
+    const { count, vectors: queries, offsets } = this.interests(histories);
+    const hidden = histories.map(({ items: own }, row) => [
+      ...(options.excludeHistory === false ? [] : own),
+      ...(options.exclude?.indices.subarray(options.exclude.indptr[row]!, options.exclude.indptr[row + 1]!) ?? []),
+    ]);
+    const indptr = Uint32Array.from([0, ...hidden.map((_, row) => hidden.slice(0, row + 1).flat().length)]);
+    const indices = Uint32Array.from(hidden.flat(), (id) => id - 1);
+    const found = await index.search({
+      queries,
+      offsets,
+      interestsPerQuery: count,
+      k: options.k,
+      exclude: { indptr, indices, rows: histories.length, cols: this.itemCount },
+    });
+    return { ...found, ids: found.ids.map((row) => row + 1) };
+  }
+}
+
+/** Splits by axis and names the axes. */
+const axes: Clusterer & { readonly seen: PartitionRequest[] } = {
+  name: "axes",
+  fingerprint: "axes",
+  seen: [],
+  async partition(requests) {
+    axes.seen.push(...requests);
+    return requests.map(({ key, items: own }) => {
+      const axis = Array.from(own, (id) => (vectors[id - 1]![2] > 0 ? "wars" : "stars"));
+      const labels = [...new Set(axis)];
+      return { key, assign: Int16Array.from(axis, (name) => labels.indexOf(name)), labels };
+    });
+  },
+};
+
+const open = (model: Model = new TwoTastes(), clusterer?: Clusterer) =>
+  new Recommender({ model, catalog, log, ...(clusterer === undefined ? {} : { clusterer }) });
+
+describe("a recommender", () => {
+  it("recommends titles to a history it has never seen, each with the interest behind it", async () => {
+    const { items: found } = await open().recommend({ history: ["c", "z", "y"] }, { k: 3 });
+    // Mass 2 on the first axis, 5 on the second.
+    expect(found).toEqual([
+      { id: "x", title: "Title x", score: 20, interest: 1 },
+      { id: "a", title: "Title a", score: 8, interest: 0 },
+      { id: "b", title: "Title b", score: 6, interest: 0 },
+    ]);
+  });
+
+  it("recommends to a user of the log as to that user's history", async () => {
+    const recommender = open();
+    const user = await recommender.recommend({ user: "ada" });
+    expect(user).toEqual(await recommender.recommend({ history: ["a", "b", "x"] }));
+    expect(user.items.map(({ id }) => id)).toEqual(["c", "y", "z", "d"]);
+  });
+
+  it("answers many requests as it answers each alone", async () => {
+    const recommender = open(new TwoTastes(), axes);
+    const requests = [{ history: ["a", "x"] }, { user: "ada" }, { history: ["z"] }] as const;
+    const together = await recommender.recommendMany(requests, { k: 2 });
+    for (const [n, request] of requests.entries()) {
+      expect(together[n]).toEqual(await recommender.recommend(request, { k: 2 }));
+    }
+  });
+
+  it("leaves out what it is told to, and what the history holds unless told otherwise", async () => {
+    const recommender = open();
+    const ids = async (options: Parameters<Recommender["recommend"]>[1]) =>
+      (await recommender.recommend({ history: ["a"] }, options)).items.map(({ id }) => id);
+    expect(await ids({ k: 3, exclude: ["c", "never heard of"] })).toEqual(["b", "d", "x"]);
+    expect(await ids({ k: 2, excludeHistory: false })).toEqual(["a", "b"]);
+    expect(await ids({ k: 100 })).toHaveLength(6);
+  });
+
+  it("refuses an unknown item or leaves it out and says so", async () => {
+    const recommender = open();
+    await expect(recommender.recommend({ history: ["a", "nope"] })).rejects.toMatchObject({
+      code: "UNKNOWN_ITEM",
+      received: "nope",
+    });
+    const skipped = await recommender.recommend({ history: ["nope", "a", "no"] }, { unknownItems: "skip" });
+    expect(skipped.unknownItems).toEqual(["nope", "no"]);
+    expect(skipped.items).toEqual((await recommender.recommend({ history: ["a"] })).items);
+  });
+
+  it("refuses an unknown user", async () => {
+    await expect(open().recommend({ user: "eve" })).rejects.toMatchObject({ code: "UNKNOWN_USER", received: "eve" });
+    const nobody = new Recommender({ model: new TwoTastes(), catalog });
+    await expect(nobody.recommend({ user: "ada" })).rejects.toMatchObject({ code: "UNKNOWN_USER" });
+  });
+
+  it("takes the list of a model without interests as it is", async () => {
+    const found = await open(new MostPopular(catalog.popularity)).recommend({ history: ["x"] }, { k: 2 });
+    expect(found.items).toEqual([
+      { id: "a", title: "Title a", score: 7, interest: null },
+      { id: "b", title: "Title b", score: 5, interest: null },
+    ]);
+    expect(found.interests).toEqual([]);
+  });
+
+  it("has nothing to say of an empty history's interests", async () => {
+    const found = await open(new MostPopular(catalog.popularity), axes).recommend({ history: [] }, { k: 1 });
+    expect(found).toMatchObject({ items: [{ id: "a" }], interests: [] });
+  });
+
+  it("refuses a model of another catalog", () => {
+    expect(() => open(new MostPopular(new Uint32Array(3)))).toThrow(
+      expect.objectContaining({ code: "SHAPE_MISMATCH" }),
+    );
+  });
+
+  it("refuses a list of no length", async () => {
+    await expect(open().recommend({ history: ["a"] }, { k: 0 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("rejects with the signal's own reason", async () => {
+    const reason = new Error("enough");
+    const signal = AbortSignal.abort(reason);
+    await expect(open().recommend({ history: ["a"] }, { signal })).rejects.toBe(reason);
+    await expect(open().similarItems("a", { signal })).rejects.toBe(reason);
+  });
+
+  it("refuses every use after it has been disposed of, and may be disposed of twice", async () => {
+    const recommender = open();
+    await recommender.similarItems("a");
+    recommender[Symbol.dispose]();
+    recommender[Symbol.dispose]();
+    expect(recommender.disposed).toBe(true);
+    await expect(recommender.recommend({ history: ["a"] })).rejects.toMatchObject({ code: "DISPOSED" });
+    await expect(recommender.similarItems("a")).rejects.toMatchObject({ code: "DISPOSED" });
+  });
+});
+
+describe("the interests of a user", () => {
+  it("are named by the clusters they stand for", async () => {
+    const { interests } = await open(new TwoTastes({ semantic: true }), axes).recommend({ history: ["c", "z", "y"] });
+    expect(interests.map(({ index, kind, labels }) => [index, kind, labels])).toEqual([
+      [1, "semantic", ["stars"]],
+      [0, "semantic", ["wars"]],
+    ]);
+  });
+
+  it("are named by the cluster they attend to most where behaviour alone made them", async () => {
+    const { interests } = await open(new TwoTastes(), axes).recommend({ history: ["c", "z", "y"] });
+    expect(interests.map(({ kind, labels }) => [kind, labels])).toEqual([
+      ["collaborative", ["stars"]],
+      ["collaborative", ["wars"]],
+    ]);
+  });
+
+  it("are named by what sets their items apart where there are no clusters", async () => {
+    for (const attention of [true, false]) {
+      const { interests } = await open(new TwoTastes({ attention })).recommend({ history: ["a", "x"] });
+      // Every item is a drama, so that says nothing.
+      expect(interests.map(({ index, labels }) => [index, labels[0]])).toEqual([
+        [0, "war"],
+        [1, "space"],
+      ]);
+    }
+  });
+
+  it("are named by the titles they rest on where there is nothing else", async () => {
+    const { interests } = await open().recommend({ history: ["d"] });
+    expect(interests).toEqual([
+      { index: 0, kind: "collaborative", labels: ["like Title d"], share: 1, because: ["d"] },
+    ]);
+  });
+
+  it("share by the model's prior", async () => {
+    const offsets = [Math.log(0.3), Math.log(0.6)];
+    const { interests } = await open(new TwoTastes({ offsets })).recommend({ history: ["a", "x"] });
+    expect(interests.map(({ index }) => index)).toEqual([1, 0]);
+    expect(interests[0]!.share).toBeCloseTo(2 / 3, 6);
+    expect(interests[1]!.share).toBeCloseTo(1 / 3, 6);
+  });
+
+  it("share by the events that attend to them where the model has no prior", async () => {
+    const { interests } = await open().recommend({ history: ["c", "z", "y"] });
+    expect(interests.map(({ index, share }) => [index, share])).toEqual([
+      [1, expect.closeTo(2 / 3, 9)],
+      [0, expect.closeTo(1 / 3, 9)],
+    ]);
+  });
+
+  it("name the items they rest on, strongest first", async () => {
+    const { interests } = await open().recommend({ history: ["c", "a", "z", "b"] });
+    expect(interests.find(({ index }) => index === 0)!.because).toEqual(["a", "b", "c"]);
+  });
+
+  it("read no further back than the model does, and cluster a repeated item once", async () => {
+    axes.seen.length = 0;
+    const { interests } = await open(new TwoTastes(), axes).recommend({ history: ["x", "a", "a", "b", "c", "d", "b"] });
+    expect(interests.map(({ index }) => index)).toEqual([0]);
+    expect(axes.seen.map(({ items: own }) => [...own])).toEqual([[2, 1, 5, 7, 3]]);
+  });
+});
+
+describe("similar items", () => {
+  it("point the same way, without the item itself", async () => {
+    const found = await open().similarItems("c", { k: 4 });
+    expect(found.map(({ id }) => id)).toEqual(["a", "b", "d", "x"]);
+    expect(found[0]).toEqual({ id: "a", title: "Title a", score: expect.closeTo(1, 6) });
+    expect(found[3]!.score).toBeCloseTo(0, 6);
+  });
+
+  it("need a known item and a model with vectors", async () => {
+    await expect(open().similarItems("nope")).rejects.toMatchObject({ code: "UNKNOWN_ITEM" });
+    const popular = open(new MostPopular(catalog.popularity));
+    await expect(popular.similarItems("a")).rejects.toMatchObject({ code: "MODEL_UNSUPPORTED" });
+  });
+});

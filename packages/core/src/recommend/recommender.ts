@@ -1,0 +1,267 @@
+import { PrismrecError } from "../errors/errors.js";
+import type { CsrMatrix } from "../matrix/matrix.js";
+import { type History, isMultiInterest, type MultiInterestModel } from "../models/model.js";
+import type { Clusterer } from "../partition/types.js";
+import { yieldToEventLoop } from "../runtime/abort.js";
+import { hashJson } from "../runtime/hash.js";
+import type { RunOptions } from "../runtime/run-options.js";
+import { ExactIndex } from "../similarity-search/exact-index.js";
+import { describeInterests } from "./describe-interests.js";
+import type {
+  Recommendation,
+  RecommendationRequest,
+  RecommenderOptions,
+  RecommendOptions,
+  SimilarItem,
+} from "./types.js";
+
+const DEFAULT_K = 10;
+const DEFAULT_MAX_CLUSTERS = 8;
+
+interface Reading {
+  readonly history: History;
+  /** [clusters] label of each cluster of the history. */
+  readonly labels: readonly string[];
+  readonly unknownItems: readonly string[];
+}
+
+/**
+ * Recommends from a fitted model in terms of people: external ids and titles in and out, and the interest behind each
+ * item. Inductive: a history is all it needs, so that users the model never saw are served like any other.
+ *
+ * Owns the index behind `similarItems` and nothing else: the model and the clusterer stay their opener's to dispose of.
+ */
+export class Recommender implements Disposable {
+  readonly #options: RecommenderOptions;
+  #items: Promise<ExactIndex> | undefined;
+  #disposed = false;
+
+  /** @throws PrismrecError SHAPE_MISMATCH where model and catalog differ in their number of items */
+  constructor(options: RecommenderOptions) {
+    if (options.model.itemCount !== options.catalog.size) {
+      throw new PrismrecError("SHAPE_MISMATCH", "the model was fitted on another catalog", {
+        expected: `${options.model.itemCount} items`,
+        received: `${options.catalog.size} items`,
+      });
+    }
+    this.#options = options;
+  }
+
+  /**
+   * @throws PrismrecError UNKNOWN_USER, UNKNOWN_ITEM (unless skipped), INVALID_ARGUMENT, DISPOSED, and what the
+   *   clusterer throws; an aborted signal rejects with its reason
+   */
+  async recommend(request: RecommendationRequest, options: RecommendOptions = {}): Promise<Recommendation> {
+    const [recommendation] = await this.recommendMany([request], options);
+    return recommendation!;
+  }
+
+  /** One recommendation per request, in order: histories are clustered and ranked together. */
+  async recommendMany(
+    requests: readonly RecommendationRequest[],
+    options: RecommendOptions = {},
+  ): Promise<Recommendation[]> {
+    const { model, catalog } = this.#use();
+    const { k = DEFAULT_K, excludeHistory = true } = options;
+    checkCount("k", k);
+    options.signal?.throwIfAborted();
+    const run = runOptions(options);
+    const readings = await this.#read(requests, options);
+    const ranking = await model.rank(
+      readings.map(({ history }) => history),
+      {
+        k: Math.min(k, catalog.size),
+        excludeHistory,
+        ...this.#exclusions(options.exclude, requests.length),
+        ...run,
+      },
+    );
+    const recommendations: Recommendation[] = [];
+    for (const [row, { history, labels, unknownItems }] of readings.entries()) {
+      await yieldToEventLoop(options.signal);
+      recommendations.push({
+        items: Array.from({ length: ranking.counts[row]! }, (_, place) => {
+          const at = row * ranking.k + place;
+          const { id, title } = catalog.items[ranking.ids[at]!]!;
+          return { id, title, score: ranking.scores[at]!, interest: ranking.interests?.[at] ?? null };
+        }),
+        interests: isMultiInterest(model) ? describeInterests(model, history, labels, catalog) : [],
+        unknownItems,
+      });
+    }
+    return recommendations;
+  }
+
+  /**
+   * The items whose vectors point the same way as an item's, by cosine, without itself.
+   *
+   * @throws PrismrecError UNKNOWN_ITEM, MODEL_UNSUPPORTED (a model without item vectors), INVALID_ARGUMENT, DISPOSED
+   */
+  async similarItems(id: string, options: { readonly k?: number } & RunOptions = {}): Promise<SimilarItem[]> {
+    const { model, catalog } = this.#use();
+    const { k = DEFAULT_K } = options;
+    checkCount("k", k);
+    if (!isMultiInterest(model)) {
+      throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has no item vectors to compare`, {
+        expected: "a model with item vectors, such as ldmi",
+        received: model.name,
+      });
+    }
+    const row = this.#denseId(id) - 1;
+    options.signal?.throwIfAborted();
+    const index = await this.#itemIndex(model);
+    const { data, cols } = model.itemVectors();
+    const found = await index.search(
+      {
+        queries: { data: data.subarray(row * cols, (row + 1) * cols), rows: 1, cols },
+        k: Math.min(k, catalog.size),
+        exclude: { indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(row), rows: 1, cols: catalog.size },
+      },
+      runOptions(options),
+    );
+    const { ids, scores } = found.row(0);
+    return Array.from(ids, (other, place) => {
+      const item = catalog.items[other + 1]!;
+      return { id: item.id, title: item.title, score: scores[place]! };
+    });
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Gives the memory of the item index back; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    // An index that failed to build has nothing to give back, and its error has gone to who asked for it.
+    this.#items?.then(
+      (index) => index.dispose(),
+      () => undefined,
+    );
+    this.#items = undefined;
+  }
+
+  #use(): RecommenderOptions {
+    if (!this.#disposed) return this.#options;
+    throw new PrismrecError("DISPOSED", "this recommender has been disposed of", {
+      expected: "a recommender that is still open",
+      received: "one that was disposed of",
+    });
+  }
+
+  #itemIndex(model: MultiInterestModel): Promise<ExactIndex> {
+    this.#items ??= ExactIndex.build(model.itemVectors(), { metric: "cosine" });
+    return this.#items;
+  }
+
+  async #read(requests: readonly RecommendationRequest[], options: RecommendOptions): Promise<Reading[]> {
+    const { clusterer, maxClusters = DEFAULT_MAX_CLUSTERS } = this.#options;
+    const found = requests.map((request) => {
+      if ("user" in request) {
+        return { key: `user:${request.user}`, items: this.#userItems(request.user), unknownItems: [] };
+      }
+      const known = this.#known(request.history, options.unknownItems ?? "error");
+      return { key: `history:${hashJson([...known.items])}`, ...known };
+    });
+    const clustered = await clusterEach(clusterer, found, maxClusters, runOptions(options));
+    return found.map(({ items, unknownItems }, r) => {
+      const { clusters, labels } = clustered[r]!;
+      return { history: { items, ...(clusters === undefined ? {} : { clusters }) }, labels, unknownItems };
+    });
+  }
+
+  #userItems(user: string): Uint32Array {
+    const { log } = this.#options;
+    const index = log?.indexOf(user);
+    if (log !== undefined && index !== undefined) return log.items.subarray(log.indptr[index]!, log.indptr[index + 1]!);
+    throw new PrismrecError("UNKNOWN_USER", `there is no user ${user}`, {
+      expected: log === undefined ? "a history: this recommender knows no users" : `one of ${log.userCount} users`,
+      received: user,
+      hint: "Give a history of item ids instead: a user need not be known.",
+    });
+  }
+
+  #known(history: readonly string[], unknown: "error" | "skip") {
+    if (unknown === "error") return { items: Uint32Array.from(history, (id) => this.#denseId(id)), unknownItems: [] };
+    const { catalog } = this.#options;
+    const dense = history.map((id) => catalog.idOf(id));
+    return {
+      items: Uint32Array.from(dense.filter((id) => id !== undefined)),
+      unknownItems: history.filter((_, n) => dense[n] === undefined),
+    };
+  }
+
+  #denseId(id: string): number {
+    const { catalog } = this.#options;
+    const dense = catalog.idOf(id);
+    if (dense !== undefined) return dense;
+    throw new PrismrecError("UNKNOWN_ITEM", `there is no item ${id} in the catalog`, {
+      expected: `one of ${catalog.size} items`,
+      received: id,
+      hint: "An item with too few events is left out by the import.",
+    });
+  }
+
+  #exclusions(exclude: Iterable<string> | undefined, rows: number): { readonly exclude?: CsrMatrix } {
+    if (exclude === undefined) return {};
+    const { catalog } = this.#options;
+    const ids = Array.from(new Set(exclude), (id) => catalog.idOf(id)).filter((id) => id !== undefined);
+    return {
+      exclude: {
+        indptr: Uint32Array.from({ length: rows + 1 }, (_, row) => row * ids.length),
+        indices: Uint32Array.from({ length: rows * ids.length }, (_, n) => ids[n % ids.length]!),
+        rows,
+        cols: catalog.size + 1,
+      },
+    };
+  }
+}
+
+/** Clusters and labels of each history; without a clusterer, or for an empty history, there are none. */
+async function clusterEach(
+  clusterer: Clusterer | undefined,
+  histories: readonly { readonly key: string; readonly items: Uint32Array }[],
+  maxClusters: number,
+  run: RunOptions,
+): Promise<{ readonly clusters?: Int16Array; readonly labels: readonly string[] }[]> {
+  if (clusterer === undefined) return histories.map(() => ({ labels: [] }));
+  const asked = histories
+    // A repeated item counts at its last event, as in training.
+    .map(({ key, items }, r) => ({ r, key, unique: Uint32Array.from([...new Set([...items].reverse())].reverse()) }))
+    .filter(({ unique }) => unique.length > 0);
+  const partitions = await clusterer.partition(
+    asked.map(({ key, unique }) => ({ key, items: unique, maxClusters })),
+    run,
+  );
+  const answers = histories.map(({ items }): { clusters: Int16Array; labels: readonly string[] } => ({
+    clusters: new Int16Array(items.length).fill(-1),
+    labels: [],
+  }));
+  for (const [n, { r, unique }] of asked.entries()) {
+    const partition = partitions[n];
+    if (partition === undefined || partition.assign.length !== unique.length) {
+      throw new PrismrecError("LLM_OUTPUT_INVALID", `the clusterer ${clusterer.name} left items of a history out`, {
+        expected: `${unique.length} clusters`,
+        received: `${partition?.assign.length ?? "no partition"}`,
+      });
+    }
+    const clusterOf = new Map(Array.from(unique, (item, i) => [item, partition.assign[i]!]));
+    answers[r] = {
+      clusters: Int16Array.from(histories[r]!.items, (item) => clusterOf.get(item) ?? -1),
+      labels: partition.labels,
+    };
+  }
+  return answers;
+}
+
+function runOptions({ signal, onProgress }: RunOptions): RunOptions {
+  return { ...(signal === undefined ? {} : { signal }), ...(onProgress === undefined ? {} : { onProgress }) };
+}
+
+function checkCount(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return;
+  throw new PrismrecError("INVALID_ARGUMENT", `${name} must be a positive whole number`, {
+    expected: ">= 1",
+    received: String(value),
+  });
+}
