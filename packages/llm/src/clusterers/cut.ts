@@ -1,10 +1,12 @@
 import { createRandom, type Matrix } from "@prismrec/core";
 
 const PAIRS = 20_000;
+/** Where most pairs have nothing in common at all, their cosine is no measure of belonging together. */
+const LEAST_COSINE = 0.1;
 
 /**
  * The cosine that a share `quantile` of random pairs of different rows stays below: two items belong together when
- * they are more alike than that share of the catalog's pairs. Rows must have unit length. Deterministic.
+ * they are more alike than that share of the catalog's pairs; at least .1. Rows must have unit length. Deterministic.
  */
 export function pairQuantile({ data, rows, cols }: Matrix, quantile: number, seed: number): number {
   if (rows < 2) return 1;
@@ -18,5 +20,5 @@ export function pairQuantile({ data, rows, cols }: Matrix, quantile: number, see
     cosines[p] = dot;
   }
   cosines.sort();
-  return cosines[Math.min(PAIRS - 1, Math.floor(quantile * PAIRS))]!;
+  return Math.max(LEAST_COSINE, cosines[Math.min(PAIRS - 1, Math.floor(quantile * PAIRS))]!);
 }
