@@ -76,7 +76,8 @@ async function vitest() {
 /** @type {[string, () => Promise<Counts>][]} */
 const runners = [
   ["lint and module boundaries", check("npx", ["biome", "check", "--error-on-warnings", "."])],
-  ["types", check("npx", ["tsc", "-b"])],
+  ["types of the packages", check("npx", ["tsc", "-b"])],
+  ["types of the tools and native tests", check("npx", ["tsc", "-p", "tools"])],
   ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
   ["native", nativeTests],
   ["typescript", vitest],

@@ -165,7 +165,11 @@ function llama(normal) {
       ["llama.vocab_size", TYPE.u32, pieces.length],
       ["tokenizer.ggml.model", TYPE.string, "llama"],
       ["tokenizer.ggml.tokens", TYPE.string, pieces.map(([piece]) => piece)],
-      ["tokenizer.ggml.scores", TYPE.f32, pieces.map(([piece, type]) => (type === TOKEN.normal ? piece.length : 0))],
+      [
+        "tokenizer.ggml.scores",
+        TYPE.f32,
+        pieces.map(([piece, type]) => (type === TOKEN.normal ? String(piece).length : 0)),
+      ],
       ["tokenizer.ggml.token_type", TYPE.i32, pieces.map(([, type]) => type)],
       ["tokenizer.ggml.bos_token_id", TYPE.u32, 1],
       ["tokenizer.ggml.eos_token_id", TYPE.u32, 2],
@@ -275,7 +279,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   });
   if (
     values.out === undefined ||
-    !["llama", "bert"].includes(values.kind) ||
+    (values.kind !== "llama" && values.kind !== "bert") ||
     !Number.isSafeInteger(Number(values.seed))
   ) {
     process.stderr.write("usage: node tools/tiny-gguf.mjs --out FILE [--kind llama|bert] [--seed N]\n");
