@@ -1,0 +1,116 @@
+#include "runtime/binding.h"
+
+#include "ops/item_statistics/item_statistics.h"
+
+namespace prismrec {
+namespace {
+
+using item_statistics::CsrMatrix;
+
+CsrView ReadRows(Args& args, const char* values) {
+  return args.Csr("indptr", "indices", values, args.Size("rows"), args.Size("cols"));
+}
+
+void SetCsr(Result& result, const CsrMatrix& matrix) {
+  result.Set("indptr", matrix.indptr);
+  result.Set("indices", matrix.indices);
+  result.Set("values", matrix.values);
+}
+
+struct CooccurrenceCall {
+  item_statistics::CooccurrenceArgs call;
+  CsrMatrix made;
+
+  void Parse(Args& args) {
+    call.rows = ReadRows(args, nullptr);
+    call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
+  }
+  Status Execute(const CancelFlag& cancel) { return Cooccurrence(call, cancel, &made); }
+  void Resolve(Result& result) { SetCsr(result, made); }
+};
+
+struct GramCall {
+  item_statistics::GramArgs call;
+  Buffer<float> out;
+
+  void Parse(Args& args) {
+    call.rows = ReadRows(args, nullptr);
+    call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
+    call.ridge = static_cast<float>(args.Number("ridge", 0));
+    out = args.Allocate<float>(call.rows.cols * call.rows.cols);
+    call.out = out.data;
+  }
+  Status Execute(const CancelFlag& cancel) { return Gram(call, cancel); }
+  void Resolve(Result& result) { result.Set("gram", out); }
+};
+
+struct PpmiCall {
+  item_statistics::PpmiArgs call;
+  CsrMatrix made;
+
+  void Parse(Args& args) {
+    call.counts = ReadRows(args, "values");
+    if (call.counts.rows != call.counts.cols) {
+      args.Fail(ShapeMismatch("co-occurrence counts are square", "rows = cols",
+                              std::to_string(call.counts.rows) + " x " +
+                                  std::to_string(call.counts.cols)));
+    }
+    call.smoothing = args.Number("contextSmoothing");
+  }
+  Status Execute(const CancelFlag& cancel) { return Ppmi(call, cancel, &made); }
+  void Resolve(Result& result) { SetCsr(result, made); }
+};
+
+struct SvdCall {
+  item_statistics::SvdArgs call;
+  Buffer<float> u, singular_values;
+
+  void Parse(Args& args) {
+    call.matrix = ReadRows(args, "values");
+    call.rank = args.Size("rank");
+    call.width = args.Size("width");
+    call.iterations = args.Size("iterations");
+    const size_t least = call.matrix.rows < call.matrix.cols ? call.matrix.rows : call.matrix.cols;
+    if (call.rank < 1 || call.rank > call.width || call.width > least) {
+      args.Fail(InvalidArgument("the rank must lie within the subspace, and that within the matrix",
+                                "1 <= rank <= width <= " + std::to_string(least),
+                                "rank " + std::to_string(call.rank) + ", width " +
+                                    std::to_string(call.width)));
+    }
+    call.start = args.Matrix<float>("start", call.matrix.cols, call.width).data;
+    u = args.Allocate<float>(call.matrix.rows * call.rank);
+    singular_values = args.Allocate<float>(call.rank);
+    call.u = u.data;
+    call.singular_values = singular_values.data;
+  }
+  Status Execute(const CancelFlag& cancel) { return TruncatedSvd(call, cancel); }
+  void Resolve(Result& result) {
+    result.Set("u", u);
+    result.Set("singularValues", singular_values);
+  }
+};
+
+struct CholeskyInverseCall {
+  item_statistics::CholeskyInverseArgs call;
+  const Variant<const gemm::Kernel*>* variant = nullptr;
+
+  void Parse(Args& args) {
+    call.n = args.Size("n");
+    call.a = args.MutableMatrix<float>("a", call.n, call.n).data;
+    args.Check(SelectVariant(gemm::kVariants, args.VariantName().c_str(), &variant));
+  }
+  Status Execute(const CancelFlag& cancel) { return CholeskyInverse(call, *variant->fn, cancel); }
+  void Resolve(Result&) {}
+};
+
+}  // namespace
+
+void RegisterItemStatistics(Napi::Env env, Napi::Object exports) {
+  ExportOp<CooccurrenceCall>(env, exports, "cooccurrence");
+  ExportOp<GramCall>(env, exports, "gram");
+  ExportOp<PpmiCall>(env, exports, "ppmi");
+  ExportOp<SvdCall>(env, exports, "truncatedSvd");
+  ExportOp<CholeskyInverseCall>(env, exports, "choleskyInverse");
+}
+
+}  // namespace prismrec
