@@ -1,3 +1,4 @@
+export * from "./planted/experiment.js";
 export * from "./planted/planted-data.js";
 export * from "./config.js";
 export * from "./evaluation/diagnostics.js";
