@@ -39,7 +39,7 @@ export class CachedModel {
     return this.#each(
       "generate",
       prompts,
-      (prompt) => hashJson(["generate-1", this.model.hash, prompt, asked]),
+      (prompt) => this.#textKey(prompt, asked),
       (value) => z.string().parse(value),
       options,
       async (batch, keep) => {
@@ -53,7 +53,7 @@ export class CachedModel {
     const vectors = await this.#each(
       "embed",
       texts,
-      (text) => hashJson(["embed-1", this.model.hash, text]),
+      (text) => this.#vectorKey(text),
       (value) => numbers.parse(value),
       options,
       async (batch, keep) => {
@@ -70,9 +70,8 @@ export class CachedModel {
 
   /** As `LanguageModel.scoreNext`; scores are kept to four decimals, fresh or not, so that a resumed run is the same. */
   async scoreNext(request: ScoreRequest, options: ScoreOptions = {}): Promise<ScoreResult> {
-    const { prefix, continuations, words } = request;
-    const base = continuations[0] === undefined ? "" : (/\S+$/.exec(continuations[0])?.[0] ?? "");
-    const question = hashJson(["score-1", this.model.hash, prefix, base, words]);
+    const { prefix, continuations } = request;
+    const question = this.#question(request);
     const known = this.#cache?.get(question);
     const parsed = scoredWords.safeParse(known);
     const about = parsed.success
@@ -101,6 +100,37 @@ export class CachedModel {
           .then(() => undefined),
     );
     return { words: about.words, dropped: about.dropped, logProbs: rows.map((row) => Float32Array.from(row)) };
+  }
+
+  /** How many of these texts the cache can write without the model. */
+  keptTexts(prompts: readonly string[], options: Omit<GenerateOptions, keyof RunOptions> = {}): number {
+    return this.#kept(prompts.map((prompt) => this.#textKey(prompt, options)));
+  }
+
+  keptVectors(texts: readonly string[]): number {
+    return this.#kept(texts.map((text) => this.#vectorKey(text)));
+  }
+
+  keptScores(request: ScoreRequest): number {
+    const question = this.#question(request);
+    return this.#kept(request.continuations.map((text) => hashJson([question, text])));
+  }
+
+  #kept(keys: readonly string[]): number {
+    return keys.filter((key) => this.#cache?.has(key) === true).length;
+  }
+
+  #textKey(prompt: string, options: Omit<GenerateOptions, keyof RunOptions>): string {
+    return hashJson(["generate-1", this.model.hash, prompt, options]);
+  }
+
+  #vectorKey(text: string): string {
+    return hashJson(["embed-1", this.model.hash, text]);
+  }
+
+  #question({ prefix, continuations, words }: ScoreRequest): string {
+    const base = continuations[0] === undefined ? "" : (/\S+$/.exec(continuations[0])?.[0] ?? "");
+    return hashJson(["score-1", this.model.hash, prefix, base, words]);
   }
 
   async #each<T>(

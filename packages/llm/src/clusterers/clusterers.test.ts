@@ -1,8 +1,12 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { hashJson, type PartitionRequest } from "@prismrec/core";
 import { describe, expect, it } from "vitest";
+import { AnswerCache } from "../cache/answer-cache.js";
 import { catalogOf } from "../testing/catalog.js";
 import { FakeModel } from "../testing/fake-model.js";
-import { CLUSTERERS, createClusterer } from "./clusterers.js";
+import { CLUSTERERS, createClusterer, estimateCost } from "./clusterers.js";
 
 const titles = ["Sea 1", "Sky 1", "Sea 2", "Sky 2", "Sea 3", "Sky 3", "Sea 4", "Sky 4"];
 const catalog = catalogOf(titles);
@@ -39,6 +43,34 @@ describe("createClusterer", () => {
     for (const name of ["facets", "partition", "embedding"]) {
       await expect(createClusterer(name, { catalog })).rejects.toMatchObject({ code: "MODEL_UNSUPPORTED" });
     }
+  });
+});
+
+describe("estimateCost", () => {
+  const histories = { count: 100, meanLength: 10 };
+
+  it("counts the requests without making any, and what is kept once they were made", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "prismrec-estimate-"));
+    const cache = await AnswerCache.open(dir, "m");
+    const model = reader();
+    const context = { catalog, model, cache };
+    const before = await estimateCost("facets", context, histories);
+    expect(before).toMatchObject({ calls: 16, kept: 0 });
+    expect(before.tokens).toBeGreaterThan(0);
+    expect(model.asked).toEqual([]);
+    await createClusterer("facets", context);
+    expect(await estimateCost("facets", context, histories)).toEqual({ calls: 16, kept: 16, tokens: 0 });
+    await cache.close();
+    await rm(dir, { recursive: true });
+  });
+
+  it("grows with the histories for partition, with the catalog for embedding, and is nothing for the controls", async () => {
+    const context = { catalog, model: reader() };
+    const few = await estimateCost("partition", context, histories);
+    const many = await estimateCost("partition", context, { ...histories, count: 1000 });
+    expect(many.tokens).toBeGreaterThan(8 * few.tokens);
+    expect((await estimateCost("embedding", context, histories)).calls).toBe(titles.length);
+    expect(await estimateCost("random", context, histories)).toEqual({ calls: 0, kept: 0, tokens: 0 });
   });
 });
 

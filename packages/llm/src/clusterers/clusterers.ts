@@ -1,6 +1,6 @@
 import { PrismrecError } from "@prismrec/core";
 import { categoryClusterer } from "./category.js";
-import type { ClustererContext, ClustererDefinition, CreatedClusterer } from "./definition.js";
+import type { ClustererContext, ClustererDefinition, CostEstimate, CreatedClusterer } from "./definition.js";
 import { embeddingClusterer } from "./embedding.js";
 import { facetsClusterer } from "./facets.js";
 import { partitionClusterer } from "./partition.js";
@@ -19,6 +19,22 @@ export const CLUSTERERS: readonly ClustererDefinition[] = [
 
 /** Makes the clusterer called `name`. Throws CONFIG_INVALID for a name that is none, else what the clusterer throws. */
 export async function createClusterer(name: string, context: ClustererContext): Promise<CreatedClusterer> {
+  const definition = clustererCalled(name);
+  context.signal?.throwIfAborted();
+  return definition.create(context);
+}
+
+/** The dry run: what `name` would ask the model for these histories, nothing where it asks none. */
+export async function estimateCost(
+  name: string,
+  context: ClustererContext,
+  histories: { readonly count: number; readonly meanLength: number },
+): Promise<CostEstimate> {
+  const { count, meanLength } = histories;
+  return (await clustererCalled(name).estimate?.(context, count, meanLength)) ?? { calls: 0, kept: 0, tokens: 0 };
+}
+
+function clustererCalled(name: string): ClustererDefinition {
   const definition = CLUSTERERS.find((candidate) => candidate.name === name);
   if (definition === undefined) {
     throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${JSON.stringify(name)}`, {
@@ -26,6 +42,5 @@ export async function createClusterer(name: string, context: ClustererContext): 
       received: name,
     });
   }
-  context.signal?.throwIfAborted();
-  return definition.create(context);
+  return definition;
 }

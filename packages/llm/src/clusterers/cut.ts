@@ -8,9 +8,9 @@ const LEAST_COSINE = 0.1;
  * The cosine that a share `quantile` of random pairs of different rows stays below: two items belong together when
  * they are more alike than that share of the catalog's pairs; at least .1. Rows must have unit length. Deterministic.
  */
-export function pairQuantile({ data, rows, cols }: Matrix, quantile: number, seed: number): number {
+export function pairQuantile({ data, rows, cols }: Matrix, quantile: number): number {
   if (rows < 2) return 1;
-  const random = createRandom(seed, "pair-quantile");
+  const random = createRandom(1, "pair-quantile");
   const cosines = new Float64Array(PAIRS);
   for (let p = 0; p < PAIRS; p++) {
     const i = random.integer(0, rows);

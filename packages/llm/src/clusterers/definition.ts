@@ -46,10 +46,21 @@ export interface CreatedClusterer {
   readonly report: ClustererReport;
 }
 
+/** What a clusterer would ask a model, before anything is asked. */
+export interface CostEstimate {
+  /** Requests in all, and those whose answers are kept already. */
+  readonly calls: number;
+  readonly kept: number;
+  /** Tokens of the requests still to be made, prompts and answers, at four characters a token. */
+  readonly tokens: number;
+}
+
 /** One way to split items into interests. A new one is a new file and a line in `clusterers.ts`. */
 export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
   create(context: ClustererContext): Promise<CreatedClusterer>;
+  /** A dry run for `histories` histories of `length` items on average; nothing is asked. Absent: it costs no model. */
+  estimate?(context: ClustererContext, histories: number, length: number): Promise<CostEstimate>;
 }

@@ -14,11 +14,11 @@ export const embeddingClusterer: ClustererDefinition = {
   async create(context) {
     const start = performance.now();
     const model = requireModel("embedding", context);
-    const { catalog, seed = 1, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const { catalog, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const vectors = await model.embed(texts, context);
     const signatures = centredUnit(vectors, model.model.name);
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, seed);
+    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut);
     const clusterer = new SignatureClusterer({
       name: "embedding",
       fingerprint: hashJson([
@@ -34,6 +34,18 @@ export const embeddingClusterer: ClustererDefinition = {
     });
     const seconds = (performance.now() - start) / 1000;
     return { clusterer, report: { name: "embedding", model: model.model.name, threshold, seconds } };
+  },
+  async estimate(context) {
+    const model = requireModel("embedding", context);
+    const { catalog, textMode = "without-year" } = context;
+    const texts = [...new Set(catalog.items.slice(1).map((item) => itemText(item, textMode)))];
+    const kept = model.keptVectors(texts);
+    const characters = texts.reduce((sum, text) => sum + text.length, 0);
+    return {
+      calls: texts.length,
+      kept,
+      tokens: Math.ceil(((characters / 4) * (texts.length - kept)) / Math.max(1, texts.length)),
+    };
   },
 };
 

@@ -3,7 +3,8 @@ import type { CachedModel } from "../cache/cached-model.js";
 import { itemText } from "../facets/item-text.js";
 import { FACET_PROMPT_VERSION, type FacetPreset, facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
-import { categoryWords, type Facet, mergeFacets, proposedWords } from "../facets/vocabulary.js";
+import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
+import type { ScoreRequest } from "../model/language-model.js";
 import { pairQuantile } from "./cut.js";
 import type { ClustererContext, ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
@@ -26,26 +27,19 @@ export const facetsClusterer: ClustererDefinition = {
   async create(context) {
     const start = performance.now();
     const model = requireModel("facets", context);
-    const { catalog, maxFacets = 40, seed = 1, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = facetPreset(categoryWords(catalog));
     const vocabulary = await facetVocabulary(model, preset, texts, context);
-    const words = vocabulary.map(({ word }) => word);
-    const scored = await model.scoreNext(
-      {
-        prefix: facetPrefix(preset),
-        continuations: texts.map((text) => facetQuestion(preset, text)),
-        words,
-      },
-      context,
-    );
+    const scored = await model.scoreNext(scoreRequest(preset, texts, vocabulary), context);
     const z = centred(scored.logProbs);
     const information = informationOf(scored.logProbs);
     const columns = Array.from(information.keys())
+      .filter((column) => !saysNothing(scored.words[column]!))
       .sort((a, b) => information[b]! - information[a]! || a - b)
       .slice(0, maxFacets);
     const signatures = facetSignatures(selectColumns(z, columns));
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, seed);
+    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut);
     const facets = columns.map((column) => scored.words[column]!);
     const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
     const clusterer = new SignatureClusterer({
@@ -71,13 +65,51 @@ export const facetsClusterer: ClustererDefinition = {
         model: model.model.name,
         preset: preset.name,
         facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, information: information[column]! })),
-        dropped: scored.dropped,
+        dropped: [
+          ...scored.dropped,
+          ...scored.words.filter(saysNothing).map((word) => ({ word, collidesWith: word.split(/[\s-]/)[0]! })),
+        ],
         threshold,
         seconds: (performance.now() - start) / 1000,
       },
     };
   },
+  async estimate(context) {
+    const model = requireModel("facets", context);
+    const { catalog, textMode = "without-year", facets = [] } = context;
+    const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
+    const preset = facetPreset(categoryWords(catalog));
+    const { prompts, options } = proposalRequest(preset, texts);
+    const asked = facets.length > 0 ? 0 : prompts.length;
+    const proposals = facets.length > 0 ? 0 : model.keptTexts(prompts, options);
+    const unique = [...new Set(texts)];
+    // Until the model has named its own facets, what is scored is not known, and nothing kept can be counted on.
+    const scores =
+      proposals < asked
+        ? 0
+        : model.keptScores(scoreRequest(preset, unique, await facetVocabulary(model, preset, texts, context)));
+    const characters = unique.reduce((sum, text) => sum + text.length + preset.after.length, 0);
+    return {
+      calls: asked + unique.length,
+      kept: proposals + scores,
+      tokens:
+        Math.ceil(((characters / 4) * (unique.length - scores)) / Math.max(1, unique.length)) +
+        20 * (asked - proposals),
+    };
+  },
 };
+
+/** What the model is asked to name freely, and how. */
+function proposalRequest(preset: FacetPreset, texts: readonly string[]) {
+  // Sorted first, and of one seed: the sample, and with it every kept answer, is the same for the same items.
+  const sampled = createRandom(1, "facet-sample")
+    .shuffle([...new Set(texts)].sort())
+    .slice(0, SAMPLED);
+  return {
+    prompts: sampled.map((text) => facetPrefix(preset) + facetQuestion(preset, text)),
+    options: { chat: false, maxTokens: 6, stop: [".", ",", "\n"] },
+  };
+}
 
 /** The user's facets; or the preset's, the data's categories and what the model says sampled items are about. */
 async function facetVocabulary(
@@ -86,25 +118,25 @@ async function facetVocabulary(
   texts: readonly string[],
   context: ClustererContext,
 ): Promise<Facet[]> {
-  const { catalog, facets, seed = 1 } = context;
+  const { catalog, facets } = context;
   if (facets !== undefined && facets.length > 0) return mergeFacets([{ source: "user", words: facets }]);
-  // Sorted first: the sample, and with it every kept answer, is the same for the same items in any order.
-  const sampled = createRandom(seed, "facet-sample")
-    .shuffle([...new Set(texts)].sort())
-    .slice(0, SAMPLED);
-  const answers = await model.generate(
-    sampled.map((text) => facetPrefix(preset) + facetQuestion(preset, text)),
-    {
-      chat: false,
-      maxTokens: 6,
-      stop: [".", ",", "\n"],
-      ...(context.signal === undefined ? {} : { signal: context.signal }),
-      ...(context.onProgress === undefined ? {} : { onProgress: context.onProgress }),
-    },
-  );
+  const { prompts, options } = proposalRequest(preset, texts);
+  const answers = await model.generate(prompts, {
+    ...options,
+    ...(context.signal === undefined ? {} : { signal: context.signal }),
+    ...(context.onProgress === undefined ? {} : { onProgress: context.onProgress }),
+  });
   return mergeFacets([
     { source: "preset", words: preset.words },
     { source: "category", words: categoryWords(catalog) },
     { source: "model", words: proposedWords(answers).slice(0, MOST_PROPOSED) },
   ]);
+}
+
+function scoreRequest(preset: FacetPreset, texts: readonly string[], vocabulary: readonly Facet[]): ScoreRequest {
+  return {
+    prefix: facetPrefix(preset),
+    continuations: texts.map((text) => facetQuestion(preset, text)),
+    words: vocabulary.map(({ word }) => word),
+  };
 }

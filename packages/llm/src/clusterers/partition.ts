@@ -207,4 +207,15 @@ export const partitionClusterer: ClustererDefinition = {
       report: { name: "partition", model: model.model.name },
     };
   },
+  async estimate(context, histories, length) {
+    requireModel("partition", context);
+    const { catalog, textMode = "without-year" } = context;
+    const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
+    const perItem = texts.reduce((sum, text) => sum + text.length / 4, 0) / Math.max(1, texts.length);
+    // A partition and the labels of about four groups each; the first histories are asked in a second order too.
+    const partitions = histories + Math.min(histories, TESTED);
+    const calls = partitions + 4 * histories;
+    const tokens = partitions * (120 + length * (perItem + 3 + 4)) + 4 * histories * (40 + LABELED_ITEMS * perItem);
+    return { calls, kept: 0, tokens: Math.ceil(tokens) };
+  },
 };

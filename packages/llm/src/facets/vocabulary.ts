@@ -14,6 +14,15 @@ const EMPTY_WORDS = new Set(
   ),
 );
 
+/**
+ * Whether a facet's score says nothing: of `film-noir` only the first part is scored, and "film" fits every film as
+ * well as the next.
+ */
+export function saysNothing(facet: string): boolean {
+  const [first, ...rest] = facet.split(/[\s-]+/);
+  return rest.length > 0 && EMPTY_WORDS.has(first ?? "");
+}
+
 /** The categories of the data as words: lower case, single words only, no placeholders such as "(no genres listed)". */
 export function categoryWords(catalog: Catalog): string[] {
   const counts = new Map<string, number>();

@@ -149,7 +149,7 @@ async function probeFacets(model: LanguageModel, run: RunOptions): Promise<Strat
     );
     const signatures = facetSignatures(centred(logProbs));
     const { cols, data } = signatures;
-    const threshold = pairQuantile(signatures, CUT, 1);
+    const threshold = pairQuantile(signatures, CUT);
     partitions.push(
       requests.map(({ items, maxClusters }) => {
         const rows = new Float32Array(items.length * cols);
