@@ -1,5 +1,5 @@
-// Loops over contiguous floats that several operations share, on the abstract vector of vec-inl.h. Included by per-ISA
-// translation units only.
+// Loops over contiguous floats that several operations share, on the abstract vector of vec-inl.h.
+// Included by per-ISA translation units only.
 #ifndef PRISMREC_SIMD_SPAN_INL_H_
 #define PRISMREC_SIMD_SPAN_INL_H_
 

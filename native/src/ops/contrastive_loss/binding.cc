@@ -18,21 +18,24 @@ struct ContrastiveLoss {
     const size_t dim = from.Size("dim");
     if (dim == 0) from.Fail(InvalidArgument("dim must be positive", "at least 1", "0"));
     args.kind = Choice(from, "kind", "info-nce", "supervised") ? Kind::kSupervised : Kind::kInfoNce;
-    args.similarity = Choice(from, "similarity", "cosine", "dot") ? contrastive_loss::Similarity::kDot
-                                                                   : contrastive_loss::Similarity::kCosine;
+    args.similarity = Choice(from, "similarity", "cosine", "dot")
+                          ? contrastive_loss::Similarity::kDot
+                          : contrastive_loss::Similarity::kCosine;
     args.temperature = static_cast<float>(from.Number("temperature"));
     if (!(args.temperature > 0) || std::isinf(args.temperature)) {
-      from.Fail(InvalidArgument("temperature must be a positive number", "> 0", std::to_string(args.temperature)));
+      from.Fail(InvalidArgument("temperature must be a positive number", "> 0",
+                                std::to_string(args.temperature)));
     }
-    // "none" needs no name here: the gradients are those of the sum, and the row losses are always there.
+    // "none" needs no name here: the gradients are those of the sum, and the row losses are always
+    // there.
     args.reduction = Choice(from, "reduction", "mean", "sum") ? contrastive_loss::Reduction::kSum
-                                                               : contrastive_loss::Reduction::kMean;
+                                                              : contrastive_loss::Reduction::kMean;
     args.rows = from.Matrix<float>("rows", n, dim);
     if (args.kind == Kind::kSupervised) {
       args.groups = from.Array<int32_t>("groups", n).data;
       args.labels = from.Array<int32_t>("labels", n).data;
       args.scope = Choice(from, "scope", "group", "batch") ? contrastive_loss::Scope::kBatch
-                                                            : contrastive_loss::Scope::kGroup;
+                                                           : contrastive_loss::Scope::kGroup;
       args.item_ids = from.OptionalArray<uint32_t>("itemIds", n).data;
     } else {
       const size_t m = from.Size("negativeCount", 0);
@@ -51,7 +54,8 @@ struct ContrastiveLoss {
     if (args.kind == Kind::kSupervised) return;
     outputs.positive_gradient = (positive_gradient = from.Allocate<float>(n * dim)).data;
     if (args.negatives.data == nullptr) return;
-    outputs.negative_gradient = (negative_gradient = from.Allocate<float>(args.negatives.size())).data;
+    outputs.negative_gradient =
+        (negative_gradient = from.Allocate<float>(args.negatives.size())).data;
   }
 
   Status Execute(const CancelFlag& cancel) {

@@ -36,10 +36,12 @@ struct Args {
   MatrixView<const float> negatives;
   // InfoNCE: [n + m] taken off the logits of the candidates, nullable.
   const float* log_q = nullptr;
-  // InfoNCE: [n] and [m], each nullable; a candidate with the id of row i's positive is no negative of row i.
+  // InfoNCE: [n] and [m], each nullable; a candidate with the id of row i's positive is no negative
+  // of row i.
   const uint32_t* positive_ids = nullptr;
   const uint32_t* negative_ids = nullptr;
-  // InfoNCE: half of it, and half of finding each query from its positive (without negatives and log_q).
+  // InfoNCE: half of it, and half of finding each query from its positive (without negatives and
+  // log_q).
   bool symmetric = false;
 
   // Supervised: [n].
@@ -47,7 +49,8 @@ struct Args {
   // Supervised: [n], -1: no label.
   const int32_t* labels = nullptr;
   Scope scope = Scope::kGroup;
-  // Supervised, batch: [n], nullable; rows of one item that are no positives of each other are no candidates either.
+  // Supervised, batch: [n], nullable; rows of one item that are no positives of each other are no
+  // candidates either.
   const uint32_t* item_ids = nullptr;
 
   size_t n() const { return rows.rows; }
@@ -80,7 +83,8 @@ Status Reference(const Args& args, Outputs* outputs, ThreadPool& pool, const Can
 // The variants that this machine runs, the reference first.
 std::vector<const char*> RunnableVariants();
 
-// `variant` nullable: the best this machine runs. The binding has checked lengths and the temperature.
+// `variant` nullable: the best this machine runs. The binding has checked lengths and the
+// temperature.
 Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel);
 
 }  // namespace prismrec::contrastive_loss

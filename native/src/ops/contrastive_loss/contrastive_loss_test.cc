@@ -89,7 +89,8 @@ struct Answer {
   std::vector<float> row_losses, rows, positives, negatives;
   Status status;
 
-  Answer(const Args& args, const char* variant, bool gradients = true, CancelFlag cancel = CancelFlag()) {
+  Answer(const Args& args, const char* variant, bool gradients = true,
+         CancelFlag cancel = CancelFlag()) {
     row_losses.resize(args.n());
     outputs.row_losses = row_losses.data();
     if (gradients) {
@@ -104,7 +105,8 @@ struct Answer {
   }
 };
 
-// Differences are measured against the largest entry: an entry is a sum of terms of that size that cancel.
+// Differences are measured against the largest entry: an entry is a sum of terms of that size that
+// cancel.
 void ExpectClose(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
   double scale = 0;
   for (const float value : want) scale = std::max(scale, std::fabs(double{value}));
@@ -115,13 +117,15 @@ void ExpectClose(const std::vector<float>& got, const std::vector<float>& want, 
 }
 
 void ExpectEqualBits(const std::vector<float>& got, const std::vector<float>& want) {
-  EXPECT_TRUE(got.size() == want.size() &&
-              (got.empty() || std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) == 0));
+  EXPECT_TRUE(
+      got.size() == want.size() &&
+      (got.empty() || std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) == 0));
 }
 
 std::string Describe(const Shape& s, const char* variant) {
-  return std::string(variant) + (s.kind == Kind::kInfoNce ? " pairs" : " supervised") + " n=" + std::to_string(s.n) +
-         " d=" + std::to_string(s.dim) + " m=" + std::to_string(s.negatives) + " groups=" + std::to_string(s.groups);
+  return std::string(variant) + (s.kind == Kind::kInfoNce ? " pairs" : " supervised") +
+         " n=" + std::to_string(s.n) + " d=" + std::to_string(s.dim) +
+         " m=" + std::to_string(s.negatives) + " groups=" + std::to_string(s.groups);
 }
 
 std::vector<Shape> Shapes() {
@@ -154,14 +158,19 @@ std::vector<Shape> Shapes() {
       }
     }
     // Many tasks and panels; then so many columns that a panel needs several tiles and two sweeps.
-    shapes.push_back({Kind::kInfoNce, 700, 12, similarity, 0.2f, Reduction::kMean, 100, true, true, true});
-    shapes.push_back({Kind::kInfoNce, 40, 3, similarity, 0.2f, Reduction::kMean, 40000, true, true, false});
-    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false, true, false, 2, 4});
     shapes.push_back(
-        {Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false, true, false, 9, 4, Scope::kBatch});
+        {Kind::kInfoNce, 700, 12, similarity, 0.2f, Reduction::kMean, 100, true, true, true});
+    shapes.push_back(
+        {Kind::kInfoNce, 40, 3, similarity, 0.2f, Reduction::kMean, 40000, true, true, false});
+    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false,
+                      true, false, 2, 4});
+    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false,
+                      true, false, 9, 4, Scope::kBatch});
     // Similarities over the temperature far beyond where exp overflows.
-    shapes.push_back({Kind::kInfoNce, 30, 8, similarity, 0.004f, Reduction::kMean, 7, false, true, true});
-    shapes.push_back({Kind::kSupervised, 60, 8, similarity, 0.004f, Reduction::kMean, 0, false, false, false, 2, 4});
+    shapes.push_back(
+        {Kind::kInfoNce, 30, 8, similarity, 0.004f, Reduction::kMean, 7, false, true, true});
+    shapes.push_back({Kind::kSupervised, 60, 8, similarity, 0.004f, Reduction::kMean, 0, false,
+                      false, false, 2, 4});
   }
   return shapes;
 }
@@ -171,15 +180,18 @@ TEST(every_variant_agrees_with_the_definition_in_double_precision) {
     const Case made(shape);
     const Answer want(made.args, "reference");
     EXPECT_OK(want.status);
-    // The logits' own rounding, about 1e-7 of the largest, is what the results can be accurate to; and a gradient is a
-    // sum in single precision over all columns.
-    const double tolerance = shape.temperature < 0.01f ? 2e-4 : shape.negatives > 10000 ? 1e-4 : 1e-5;
+    // The logits' own rounding, about 1e-7 of the largest, is what the results can be accurate to;
+    // and a gradient is a sum in single precision over all columns.
+    const double tolerance = shape.temperature < 0.01f ? 2e-4
+                             : shape.negatives > 10000 ? 1e-4
+                                                       : 1e-5;
     for (const char* variant : RunnableVariants()) {
       test::SetContext(Describe(shape, variant));
       const Answer got(made.args, variant);
       EXPECT_OK(got.status);
       EXPECT_EQ(got.outputs.counted_rows, want.outputs.counted_rows);
-      EXPECT_NEAR(got.outputs.loss, want.outputs.loss, tolerance * std::max(1.0, std::fabs(want.outputs.loss)));
+      EXPECT_NEAR(got.outputs.loss, want.outputs.loss,
+                  tolerance * std::max(1.0, std::fabs(want.outputs.loss)));
       ExpectClose(got.row_losses, want.row_losses, tolerance);
       ExpectClose(got.rows, want.rows, tolerance);
       ExpectClose(got.positives, want.positives, tolerance);
@@ -191,7 +203,8 @@ TEST(every_variant_agrees_with_the_definition_in_double_precision) {
 TEST(without_gradients_the_losses_are_the_same_bits) {
   for (const Shape& shape : Shapes()) {
     const Case made(shape);
-    ExpectEqualBits(Answer(made.args, nullptr, false).row_losses, Answer(made.args, nullptr).row_losses);
+    ExpectEqualBits(Answer(made.args, nullptr, false).row_losses,
+                    Answer(made.args, nullptr).row_losses);
   }
 }
 
@@ -220,7 +233,8 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   ThreadPool::Global().SetThreads(before);
 }
 
-// The reference's gradients against central differences of its own loss, which is in double precision.
+// The reference's gradients against central differences of its own loss, which is in double
+// precision.
 TEST(the_definitions_gradients_are_the_slopes_of_its_loss) {
   for (const Similarity similarity : {Similarity::kCosine, Similarity::kDot}) {
     Shape pairs{Kind::kInfoNce, 6, 4, similarity, 0.5f};
@@ -281,7 +295,8 @@ TEST(a_row_of_length_zero_has_cosine_zero_and_no_gradient) {
   for (const char* variant : RunnableVariants()) {
     test::SetContext(variant);
     const Answer answer(args, variant);
-    EXPECT_NEAR(answer.row_losses[0], 0.6931471805599453, 1e-6);  // log 2: both candidates look alike
+    EXPECT_NEAR(answer.row_losses[0], 0.6931471805599453,
+                1e-6);  // log 2: both candidates look alike
     EXPECT_EQ(answer.rows[0], 0.0f);
     EXPECT_EQ(answer.rows[1], 0.0f);
   }
@@ -304,7 +319,8 @@ TEST(rows_too_small_or_too_large_to_square_still_have_a_direction) {
 TEST(what_is_not_finite_is_a_typed_error) {
   for (const char* variant : RunnableVariants()) {
     test::SetContext(variant);
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       for (const Kind kind : {Kind::kInfoNce, Kind::kSupervised}) {
         Case made({kind, 9, 5, Similarity::kCosine, 0.5f});
         made.rows[13] = bad;
@@ -325,7 +341,8 @@ TEST(a_cancelled_call_says_so) {
   for (const Kind kind : {Kind::kInfoNce, Kind::kSupervised}) {
     const Case made({kind, 30, 5, Similarity::kCosine, 0.5f});
     for (const char* variant : RunnableVariants()) {
-      EXPECT_TRUE(Answer(made.args, variant, true, CancelFlag(&slot)).status.code == StatusCode::kCancelled);
+      EXPECT_TRUE(Answer(made.args, variant, true, CancelFlag(&slot)).status.code ==
+                  StatusCode::kCancelled);
     }
   }
 }

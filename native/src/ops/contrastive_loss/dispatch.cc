@@ -1,6 +1,6 @@
+#include "runtime/dispatch.h"
 #include "ops/contrastive_loss/contrastive_loss.h"
 #include "ops/contrastive_loss/sweep.h"
-#include "runtime/dispatch.h"
 
 namespace prismrec::contrastive_loss {
 namespace {

@@ -1,4 +1,5 @@
-// The two losses as problems for the sweep, and the way of their gradients back to the rows as given.
+// The two losses as problems for the sweep, and the way of their gradients back to the rows as
+// given.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -21,8 +22,8 @@ struct Side {
 };
 
 // Appends the rows of `from` to `side`, in `order` where there is one.
-void Append(const Spans& spans, const Args& args, const MatrixView<const float>& from, const uint32_t* order,
-            Side* side) {
+void Append(const Spans& spans, const Args& args, const MatrixView<const float>& from,
+            const uint32_t* order, Side* side) {
   const size_t first = side->h.size() / args.dim();
   side->dim = args.dim();
   side->h.resize((first + from.rows) * side->dim);
@@ -45,10 +46,11 @@ void Append(const Spans& spans, const Args& args, const MatrixView<const float>&
   }
 }
 
-// Turns gradients with respect to rows [first, first + count) of `side` into those of the rows as given, at `out` in
-// the order of the caller. `gradient` may be `out` where there is no order.
-void WriteGradient(const Spans& spans, const Side& side, size_t first, size_t count, const float* gradient,
-                   const uint32_t* order, float* out, ThreadPool& pool, const CancelFlag& cancel) {
+// Turns gradients with respect to rows [first, first + count) of `side` into those of the rows as
+// given, at `out` in the order of the caller. `gradient` may be `out` where there is no order.
+void WriteGradient(const Spans& spans, const Side& side, size_t first, size_t count,
+                   const float* gradient, const uint32_t* order, float* out, ThreadPool& pool,
+                   const CancelFlag& cancel) {
   const size_t dim = side.dim;
   pool.ParallelFor((count + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
     for (size_t i = part * kRowsAtOnce; i < std::min(count, (part + 1) * kRowsAtOnce); ++i) {
@@ -69,12 +71,14 @@ void WriteGradient(const Spans& spans, const Side& side, size_t first, size_t co
 
 Status CheckFinite(const Spans& spans, const char* name, const MatrixView<const float>& rows) {
   if (rows.data == nullptr || spans.all_finite(rows.data, rows.size())) return Status::Ok();
-  return NonFinite(std::string(name) + " hold a value that is not finite", "finite values", "NaN or infinity",
-                   "A diverging learning rate is the usual cause; look at the step before this one.");
+  return NonFinite(
+      std::string(name) + " hold a value that is not finite", "finite values", "NaN or infinity",
+      "A diverging learning rate is the usual cause; look at the step before this one.");
 }
 
 float Weight(const Args& args, size_t counted) {
-  return args.reduction == Reduction::kMean && counted > 0 ? 1.0f / static_cast<float>(counted) : 1.0f;
+  return args.reduction == Reduction::kMean && counted > 0 ? 1.0f / static_cast<float>(counted)
+                                                           : 1.0f;
 }
 
 Status Finish(const Args& args, const std::vector<double>& losses, size_t counted, Outputs* out) {
@@ -84,11 +88,14 @@ Status Finish(const Args& args, const std::vector<double>& losses, size_t counte
     total += losses[i];
   }
   out->counted_rows = counted;
-  out->loss = args.reduction == Reduction::kMean && counted > 0 ? total / static_cast<double>(counted) : total;
+  out->loss = args.reduction == Reduction::kMean && counted > 0
+                  ? total / static_cast<double>(counted)
+                  : total;
   if (std::isfinite(out->loss)) return Status::Ok();
-  return NonFinite("the contrastive loss is not finite", "similarities over the temperature that fit float32",
-                   std::to_string(out->loss),
-                   "A diverging learning rate or too small a temperature with similarity \"dot\" are the usual causes.");
+  return NonFinite("the contrastive loss is not finite",
+                   "similarities over the temperature that fit float32", std::to_string(out->loss),
+                   "A diverging learning rate or too small a temperature with similarity \"dot\" "
+                   "are the usual causes.");
 }
 
 // Rows by id: the places of each.
@@ -105,7 +112,8 @@ void FalseNegatives(const Args& args, bool with_negatives, Problem* problem) {
   const size_t n = args.n();
   const Places batch = PlacesOf(args.positive_ids, n);
   Places explicit_places;
-  if (with_negatives && args.negative_ids != nullptr) explicit_places = PlacesOf(args.negative_ids, args.negatives.rows);
+  if (with_negatives && args.negative_ids != nullptr)
+    explicit_places = PlacesOf(args.negative_ids, args.negatives.rows);
   problem->row_removed.push_back(0);
   for (size_t i = 0; i < n; ++i) {
     const uint32_t id = args.positive_ids[i];
@@ -119,7 +127,8 @@ void FalseNegatives(const Args& args, bool with_negatives, Problem* problem) {
   }
 }
 
-Problem PairProblem(const Args& args, const Side& rows, const Side& columns, size_t column_count, bool forward) {
+Problem PairProblem(const Args& args, const Side& rows, const Side& columns, size_t column_count,
+                    bool forward) {
   Problem problem;
   problem.rows = rows.h.data();
   problem.columns = columns.h.data();
@@ -135,7 +144,8 @@ Problem PairProblem(const Args& args, const Side& rows, const Side& columns, siz
   return problem;
 }
 
-Status InfoNce(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool, const CancelFlag& cancel) {
+Status InfoNce(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool,
+               const CancelFlag& cancel) {
   const size_t n = args.n();
   const size_t m = args.negatives.data == nullptr ? 0 : args.negatives.rows;
   Side queries;
@@ -169,7 +179,8 @@ Status InfoNce(const Spans& spans, const Args& args, Outputs* out, ThreadPool& p
   WriteGradient(spans, queries, 0, n, out->row_gradient, nullptr, out->row_gradient, pool, cancel);
   WriteGradient(spans, columns, 0, n, d_columns, nullptr, out->positive_gradient, pool, cancel);
   if (m > 0) {
-    WriteGradient(spans, columns, n, m, d_columns + n * args.dim(), nullptr, out->negative_gradient, pool, cancel);
+    WriteGradient(spans, columns, n, m, d_columns + n * args.dim(), nullptr, out->negative_gradient,
+                  pool, cancel);
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
@@ -190,13 +201,15 @@ void Duplicates(const Args& args, const std::vector<uint32_t>& order, Problem* p
   }
 }
 
-Status Supervised(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool, const CancelFlag& cancel) {
+Status Supervised(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool,
+                  const CancelFlag& cancel) {
   const size_t n = args.n();
   // By group, then label: groups are blocks, and positives are runs.
   std::vector<uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    return std::tie(args.groups[a], args.labels[a], a) < std::tie(args.groups[b], args.labels[b], b);
+    return std::tie(args.groups[a], args.labels[a], a) <
+           std::tie(args.groups[b], args.labels[b], b);
   });
   Side side;
   Append(spans, args, args.rows, order.data(), &side);
@@ -252,13 +265,15 @@ Status Supervised(const Spans& spans, const Args& args, Outputs* out, ThreadPool
 
 }  // namespace
 
-Status RunSpans(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel) {
+Status RunSpans(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
+                const CancelFlag& cancel) {
   const bool pairs = args.kind == Kind::kInfoNce;
   Status status = CheckFinite(spans, pairs ? "queries" : "rows", args.rows);
   if (status.ok() && pairs) status = CheckFinite(spans, "positives", args.positives);
   if (status.ok() && pairs) status = CheckFinite(spans, "negatives", args.negatives);
   if (!status.ok()) return status;
-  return pairs ? InfoNce(spans, args, outputs, pool, cancel) : Supervised(spans, args, outputs, pool, cancel);
+  return pairs ? InfoNce(spans, args, outputs, pool, cancel)
+               : Supervised(spans, args, outputs, pool, cancel);
 }
 
 }  // namespace prismrec::contrastive_loss

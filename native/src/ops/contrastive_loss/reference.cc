@@ -1,4 +1,5 @@
-// The definition, in double precision and in the order of the formulas: nothing here is meant to be fast.
+// The definition, in double precision and in the order of the formulas: nothing here is meant to be
+// fast.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -44,9 +45,11 @@ struct Side {
   }
 };
 
-// Log-sum-exp over the candidates of row i minus the mean logit of its positives; adds scale times its gradient.
-double AddRow(const Args& args, Side* rows, Side* columns, size_t i, const std::vector<size_t>& candidates,
-              const std::vector<bool>& positive, const float* log_q, double scale) {
+// Log-sum-exp over the candidates of row i minus the mean logit of its positives; adds scale times
+// its gradient.
+double AddRow(const Args& args, Side* rows, Side* columns, size_t i,
+              const std::vector<size_t>& candidates, const std::vector<bool>& positive,
+              const float* log_q, double scale) {
   const size_t dim = args.dim();
   std::vector<double> logits;
   double top = -std::numeric_limits<double>::infinity();
@@ -79,7 +82,8 @@ double AddRow(const Args& args, Side* rows, Side* columns, size_t i, const std::
 }
 
 double Scale(const Args& args, size_t counted) {
-  return args.reduction == Reduction::kMean && counted > 0 ? 1.0 / static_cast<double>(counted) : 1.0;
+  return args.reduction == Reduction::kMean && counted > 0 ? 1.0 / static_cast<double>(counted)
+                                                           : 1.0;
 }
 
 Status InfoNce(const Args& args, Outputs* out, const CancelFlag& cancel) {
@@ -96,7 +100,8 @@ Status InfoNce(const Args& args, Outputs* out, const CancelFlag& cancel) {
     if (cancel.Cancelled()) return Cancelled();
     std::vector<size_t> batch;
     for (size_t j = 0; j < n; ++j) {
-      if (j == i || args.positive_ids == nullptr || args.positive_ids[j] != args.positive_ids[i]) batch.push_back(j);
+      if (j == i || args.positive_ids == nullptr || args.positive_ids[j] != args.positive_ids[i])
+        batch.push_back(j);
     }
     std::vector<size_t> candidates = batch;
     for (size_t j = 0; j < m; ++j) {
@@ -107,7 +112,8 @@ Status InfoNce(const Args& args, Outputs* out, const CancelFlag& cancel) {
     std::vector<bool> positive(n + m);
     positive[i] = true;
     double loss = AddRow(args, &queries, &columns, i, candidates, positive, args.log_q, scale);
-    if (args.symmetric) loss = 0.5 * (loss + AddRow(args, &columns, &queries, i, batch, positive, nullptr, scale));
+    if (args.symmetric)
+      loss = 0.5 * (loss + AddRow(args, &columns, &queries, i, batch, positive, nullptr, scale));
     out->row_losses[i] = static_cast<float>(loss);
     total += loss;
   }
@@ -125,7 +131,8 @@ Status Supervised(const Args& args, Outputs* out, const CancelFlag& cancel) {
   Side side(args);
   side.Append(args.rows);
   const auto is_positive = [&](size_t i, size_t j) {
-    return i != j && args.groups[i] == args.groups[j] && args.labels[i] == args.labels[j] && args.labels[i] != -1;
+    return i != j && args.groups[i] == args.groups[j] && args.labels[i] == args.labels[j] &&
+           args.labels[i] != -1;
   };
   std::vector<bool> counts(n);
   size_t counted = 0;
@@ -144,8 +151,10 @@ Status Supervised(const Args& args, Outputs* out, const CancelFlag& cancel) {
     for (size_t j = 0; j < n; ++j) {
       if (j == i) continue;
       positive[j] = is_positive(i, j);
-      const bool duplicate = args.item_ids != nullptr && args.item_ids[i] == args.item_ids[j] && !positive[j];
-      if (args.scope == Scope::kGroup ? args.groups[i] == args.groups[j] : !duplicate) candidates.push_back(j);
+      const bool duplicate =
+          args.item_ids != nullptr && args.item_ids[i] == args.item_ids[j] && !positive[j];
+      if (args.scope == Scope::kGroup ? args.groups[i] == args.groups[j] : !duplicate)
+        candidates.push_back(j);
     }
     const double loss = AddRow(args, &side, &side, i, candidates, positive, nullptr, scale);
     out->row_losses[i] = static_cast<float>(loss);
@@ -160,7 +169,8 @@ Status Supervised(const Args& args, Outputs* out, const CancelFlag& cancel) {
 }  // namespace
 
 Status Reference(const Args& args, Outputs* outputs, ThreadPool&, const CancelFlag& cancel) {
-  const Status status = args.kind == Kind::kInfoNce ? InfoNce(args, outputs, cancel) : Supervised(args, outputs, cancel);
+  const Status status = args.kind == Kind::kInfoNce ? InfoNce(args, outputs, cancel)
+                                                    : Supervised(args, outputs, cancel);
   if (!status.ok() || std::isfinite(outputs->loss)) return status;
   return NonFinite("the contrastive loss is not finite", "finite input");
 }

@@ -1,7 +1,8 @@
-// A panel of rows gets its logits against a tile of the block's columns and stays in the cache. Where one tile holds
-// the block, statistics and both gradients come from that one panel (6 n d operations a row); larger blocks take a first
-// sweep over the tiles for the statistics and a second, which recomputes them, for the gradients. A small block is one
-// task, the rows of a large one are cut into tasks whose number depends on the shapes alone, each with its own sum of the
+// A panel of rows gets its logits against a tile of the block's columns and stays in the cache.
+// Where one tile holds the block, statistics and both gradients come from that one panel (6 n d
+// operations a row); larger blocks take a first sweep over the tiles for the statistics and a
+// second, which recomputes them, for the gradients. A small block is one task, the rows of a large
+// one are cut into tasks whose number depends on the shapes alone, each with its own sum of the
 // column gradient; these are added in order: the same bits whatever the number of threads.
 #include "ops/contrastive_loss/sweep.h"
 
@@ -26,8 +27,8 @@ constexpr size_t kMostTasks = 8;
 constexpr size_t kPartialFloats = size_t{1} << 22;
 
 struct Task {
-  Block block;   // `rows`: those of the task
-  bool owns;     // the whole block, so the column gradient needs no partial
+  Block block;  // `rows`: those of the task
+  bool owns;    // the whole block, so the column gradient needs no partial
 };
 
 struct Workspace {
@@ -40,8 +41,13 @@ struct Workspace {
 
 class Sweeper {
  public:
-  Sweeper(const Spans& spans, const Problem& problem, double* losses, float* row_gradient, float* column_gradient)
-      : spans_(spans), p_(problem), losses_(losses), row_gradient_(row_gradient), column_gradient_(column_gradient) {}
+  Sweeper(const Spans& spans, const Problem& problem, double* losses, float* row_gradient,
+          float* column_gradient)
+      : spans_(spans),
+        p_(problem),
+        losses_(losses),
+        row_gradient_(row_gradient),
+        column_gradient_(column_gradient) {}
 
   Status Run(ThreadPool& pool, const CancelFlag& cancel);
 
@@ -52,8 +58,8 @@ class Sweeper {
   void Logits(const Range& rows, const Range& tile, size_t stride, Workspace* work) const;
   void Prepare(size_t row, const Range& tile, float* x, size_t at, Workspace* work) const;
   void Correct(size_t row, const Range& tile, float* x, double part) const;
-  void Products(const Range& rows, const Range& tile, size_t stride, bool first, float* column_gradient,
-                Workspace* work) const;
+  void Products(const Range& rows, const Range& tile, size_t stride, bool first,
+                float* column_gradient, Workspace* work) const;
   float ScaleOf(double sum) const { return static_cast<float>(p_.weight / sum); }
 
   // Calls fn(begin, end) for the pieces of the row's positives inside the tile.
@@ -90,7 +96,8 @@ void Sweeper::Plan() {
     const size_t affordable = std::max<size_t>(2, kPartialFloats / (block.columns.size() * p_.dim));
     const size_t parts = std::min({kMostTasks, affordable, rows / kPanelRows});
     for (size_t part = 0; part < parts; ++part) {
-      const Range mine{block.rows.begin + rows * part / parts, block.rows.begin + rows * (part + 1) / parts};
+      const Range mine{block.rows.begin + rows * part / parts,
+                       block.rows.begin + rows * (part + 1) / parts};
       tasks_.push_back({{mine, block.columns}, parts == 1});
     }
   }
@@ -112,7 +119,8 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
     const std::vector<float>& partial = partials_[t];
     pool.ParallelFor((partial.size() + kAtOnce - 1) / kAtOnce, cancel, [&](size_t part, int) {
       const size_t begin = part * kAtOnce;
-      spans_.axpy(1.0f, partial.data() + begin, out + begin, std::min(kAtOnce, partial.size() - begin));
+      spans_.axpy(1.0f, partial.data() + begin, out + begin,
+                  std::min(kAtOnce, partial.size() - begin));
     });
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
@@ -134,11 +142,13 @@ void Sweeper::RunTask(size_t index, Workspace* work, const CancelFlag& cancel) {
   if (step < kFewestPanelRows) step = kPanelRows;
   for (size_t row = task.block.rows.begin; row < task.block.rows.end; row += step) {
     if (cancel.Cancelled()) return;
-    Panel({row, std::min(row + step, task.block.rows.end)}, task.block.columns, column_gradient, work);
+    Panel({row, std::min(row + step, task.block.rows.end)}, task.block.columns, column_gradient,
+          work);
   }
 }
 
-void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradient, Workspace* work) {
+void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradient,
+                    Workspace* work) {
   const size_t stride = std::min(columns.size(), kPanelFloats / rows.size());
   const bool one_tile = stride == columns.size();
   const bool gradients = column_gradient != nullptr;
@@ -153,7 +163,8 @@ void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradi
     const size_t at = row - rows.begin;
     const size_t count = p_.PositiveCount(row);
     if (count == 0) return;
-    losses_[row] += work->top[at] + std::log(work->sum[at]) - work->positive_sum[at] / static_cast<double>(count);
+    losses_[row] += work->top[at] + std::log(work->sum[at]) -
+                    work->positive_sum[at] / static_cast<double>(count);
   };
   const auto correct = [&](size_t row, const Range& tile) {
     const size_t at = row - rows.begin;
@@ -193,7 +204,8 @@ void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradi
         spans_.exp_sum(x, work->top[at], tile.size());
         correct(row, tile);
       }
-      Products(rows, tile, stride, begin == columns.begin, column_gradient + (begin - columns.begin) * p_.dim, work);
+      Products(rows, tile, stride, begin == columns.begin,
+               column_gradient + (begin - columns.begin) * p_.dim, work);
     }
   }
   if (!gradients) return;
@@ -221,9 +233,11 @@ void Sweeper::Logits(const Range& rows, const Range& tile, size_t stride, Worksp
   SgemmSerial(gemm);
 }
 
-// Takes what is no candidate out of the row's logits x, raises the row's top, and adds up its positives.
+// Takes what is no candidate out of the row's logits x, raises the row's top, and adds up its
+// positives.
 void Sweeper::Prepare(size_t row, const Range& tile, float* x, size_t at, Workspace* work) const {
-  if (p_.without_self && row >= tile.begin && row < tile.end) x[row - tile.begin] = kNegativeInfinity;
+  if (p_.without_self && row >= tile.begin && row < tile.end)
+    x[row - tile.begin] = kNegativeInfinity;
   if (!p_.row_removed.empty()) {
     for (size_t n = p_.row_removed[row]; n < p_.row_removed[row + 1]; ++n) {
       const size_t column = p_.removed[n] - tile.begin;
@@ -244,9 +258,10 @@ void Sweeper::Correct(size_t row, const Range& tile, float* x, double part) cons
   });
 }
 
-// gradient (+)= panel x columns; column_gradient (the tile's) += panel^T x rows scaled by weight over sum
-void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool first, float* column_gradient,
-                       Workspace* work) const {
+// gradient (+)= panel x columns; column_gradient (the tile's) += panel^T x rows scaled by weight
+// over sum
+void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool first,
+                       float* column_gradient, Workspace* work) const {
   GemmArgs gemm;
   gemm.m = rows.size();
   gemm.n = p_.dim;
@@ -264,7 +279,8 @@ void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool
     for (size_t row = rows.begin; row < rows.end; ++row) {
       const size_t at = row - rows.begin;
       float* scaled = &work->scaled[at * p_.dim];
-      const float scale = p_.PositiveCount(row) == 0 ? 0.0f : ScaleOf(work->sum[at]) * p_.inverse_temperature;
+      const float scale =
+          p_.PositiveCount(row) == 0 ? 0.0f : ScaleOf(work->sum[at]) * p_.inverse_temperature;
       std::memcpy(scaled, p_.rows + row * p_.dim, p_.dim * sizeof(float));
       spans_.scale(scale, scaled, p_.dim);
     }
@@ -286,8 +302,8 @@ void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool
 
 }  // namespace
 
-Status Sweep(const Spans& spans, const Problem& problem, double* losses, float* row_gradient, float* column_gradient,
-             ThreadPool& pool, const CancelFlag& cancel) {
+Status Sweep(const Spans& spans, const Problem& problem, double* losses, float* row_gradient,
+             float* column_gradient, ThreadPool& pool, const CancelFlag& cancel) {
   return Sweeper(spans, problem, losses, row_gradient, column_gradient).Run(pool, cancel);
 }
 

@@ -1,5 +1,5 @@
-// The sweep that both losses come down to: rows against columns, a log-sum-exp over a block of columns less the mean
-// logit of a range of them. The same for every instruction set.
+// The sweep that both losses come down to: rows against columns, a log-sum-exp over a block of
+// columns less the mean logit of a range of them. The same for every instruction set.
 #ifndef PRISMREC_OPS_CONTRASTIVE_LOSS_SWEEP_H_
 #define PRISMREC_OPS_CONTRASTIVE_LOSS_SWEEP_H_
 
@@ -25,7 +25,8 @@ struct Block {
 };
 
 struct Problem {
-  // [row_count, dim] and [column_count, dim]; the same memory where rows are contrasted with each other.
+  // [row_count, dim] and [column_count, dim]; the same memory where rows are contrasted with each
+  // other.
   const float* rows = nullptr;
   const float* columns = nullptr;
   size_t row_count = 0;
@@ -40,7 +41,8 @@ struct Problem {
   std::vector<Range> positives;
   // Row i and column i are one: no candidate and no positive of itself.
   bool without_self = false;
-  // Columns that are no candidates of row i: removed[row_removed[i] .. row_removed[i + 1]); both may be empty.
+  // Columns that are no candidates of row i: removed[row_removed[i] .. row_removed[i + 1]); both
+  // may be empty.
   std::vector<uint32_t> removed;
   std::vector<size_t> row_removed;
   // What a row's loss counts for.
@@ -53,13 +55,15 @@ struct Problem {
   }
 };
 
-// Adds each row's loss (not weighted) to losses [row_count] and the weighted gradients to row_gradient
-// [row_count, dim] and column_gradient [column_count, dim], which may be one and are null together.
-Status Sweep(const Spans& spans, const Problem& problem, double* losses, float* row_gradient, float* column_gradient,
-             ThreadPool& pool, const CancelFlag& cancel);
+// Adds each row's loss (not weighted) to losses [row_count] and the weighted gradients to
+// row_gradient [row_count, dim] and column_gradient [column_count, dim], which may be one and are
+// null together.
+Status Sweep(const Spans& spans, const Problem& problem, double* losses, float* row_gradient,
+             float* column_gradient, ThreadPool& pool, const CancelFlag& cancel);
 
 // The whole operation with the spans of one instruction set.
-Status RunSpans(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel);
+Status RunSpans(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
+                const CancelFlag& cancel);
 
 }  // namespace prismrec::contrastive_loss
 

@@ -1,5 +1,5 @@
-#include "ops/softmax_loss/softmax_loss.h"
 #include "runtime/binding.h"
+#include "ops/softmax_loss/softmax_loss.h"
 
 namespace prismrec {
 namespace {
@@ -25,15 +25,18 @@ struct SoftmaxLoss {
     args.items = from.Matrix<float>("items", items, dim);
     args.item_bias = from.OptionalArray<float>("itemBias", items).data;
     args.targets = from.Csr("targetIndptr", "targetIndices", nullptr, rows, items);
-    if (from.Has("maskIndptr")) args.mask = from.Csr("maskIndptr", "maskIndices", nullptr, rows, items);
+    if (from.Has("maskIndptr"))
+      args.mask = from.Csr("maskIndptr", "maskIndices", nullptr, rows, items);
     const std::string readout = from.String("readout");
     if (readout != "log-sum-exp" && readout != "max") {
       from.Fail(InvalidArgument("unknown readout", "\"log-sum-exp\" or \"max\"", readout));
     }
-    args.readout = readout == "max" ? softmax_loss::Readout::kMax : softmax_loss::Readout::kLogSumExp;
+    args.readout =
+        readout == "max" ? softmax_loss::Readout::kMax : softmax_loss::Readout::kLogSumExp;
     const ArrayView<const uint32_t> candidates = from.OptionalArray<uint32_t>("candidates");
     if (from.Has("candidates")) {
-      if (candidates.size == 0) from.Fail(InvalidArgument("candidates is empty", "at least 1", "0"));
+      if (candidates.size == 0)
+        from.Fail(InvalidArgument("candidates is empty", "at least 1", "0"));
       args.candidates = candidates.data;
       args.candidate_count = candidates.size;
       args.log_q = from.OptionalArray<float>("logQ", candidates.size).data;
@@ -48,7 +51,8 @@ struct SoftmaxLoss {
     outputs.offset_gradient = (offset_gradient = from.Allocate<float>(pairs)).data;
     outputs.item_gradient = (item_gradient = from.Allocate<float>(gradient_rows * dim)).data;
     outputs.bias_gradient = (bias_gradient = from.Allocate<float>(gradient_rows)).data;
-    if (args.candidates != nullptr) outputs.item_ids = (item_ids = from.Allocate<uint32_t>(gradient_rows)).data;
+    if (args.candidates != nullptr)
+      outputs.item_ids = (item_ids = from.Allocate<uint32_t>(gradient_rows)).data;
   }
 
   Status Execute(const CancelFlag& cancel) {
@@ -71,6 +75,8 @@ struct SoftmaxLoss {
 
 }  // namespace
 
-void RegisterSoftmaxLoss(Napi::Env env, Napi::Object exports) { ExportOp<SoftmaxLoss>(env, exports, "softmaxLoss"); }
+void RegisterSoftmaxLoss(Napi::Env env, Napi::Object exports) {
+  ExportOp<SoftmaxLoss>(env, exports, "softmaxLoss");
+}
 
 }  // namespace prismrec

@@ -1,7 +1,7 @@
+#include "runtime/dispatch.h"
 #include "ops/softmax_loss/plan.h"
 #include "ops/softmax_loss/softmax_loss.h"
 #include "ops/softmax_loss/sweep.h"
-#include "runtime/dispatch.h"
 
 namespace prismrec::softmax_loss {
 namespace {

@@ -13,7 +13,8 @@ bool Present(const Args& args, size_t pair) {
 }
 
 // Appends row r's distinct targets, ascending, in the order of their first entries among equals.
-void AppendTargets(const Args& args, size_t r, std::vector<std::pair<uint32_t, uint32_t>>* scratch, Plan* plan) {
+void AppendTargets(const Args& args, size_t r, std::vector<std::pair<uint32_t, uint32_t>>* scratch,
+                   Plan* plan) {
   const uint32_t first = args.targets.indptr[r];
   const uint32_t last = args.targets.indptr[r + 1];
   scratch->clear();
@@ -31,7 +32,8 @@ void AppendTargets(const Args& args, size_t r, std::vector<std::pair<uint32_t, u
 }
 
 uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
-  return static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), item) - sorted.begin());
+  return static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), item) -
+                               sorted.begin());
 }
 
 // Numbers the distinct targets and the rows of the item gradient.
@@ -43,7 +45,8 @@ void PlanSampled(const Args& args, Plan* plan) {
   for (Target& target : plan->targets) target.column = PlaceOf(plan->target_items, target.item);
 
   plan->gradient_items.assign(args.candidates, args.candidates + args.candidate_count);
-  plan->gradient_items.insert(plan->gradient_items.end(), plan->target_items.begin(), plan->target_items.end());
+  plan->gradient_items.insert(plan->gradient_items.end(), plan->target_items.begin(),
+                              plan->target_items.end());
   std::sort(plan->gradient_items.begin(), plan->gradient_items.end());
   plan->gradient_items.erase(std::unique(plan->gradient_items.begin(), plan->gradient_items.end()),
                              plan->gradient_items.end());
@@ -69,7 +72,8 @@ Status CheckArgs(const Args& args) {
   for (size_t s = 0; s < args.candidate_count; ++s) {
     if (args.candidates[s] < args.items.rows) continue;
     return InvalidArgument("candidates[" + std::to_string(s) + "] is not a row of items",
-                           "below " + std::to_string(args.items.rows), std::to_string(args.candidates[s]));
+                           "below " + std::to_string(args.items.rows),
+                           std::to_string(args.candidates[s]));
   }
   for (size_t r = 0; r < args.rows(); ++r) {
     if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
@@ -118,8 +122,9 @@ Plan MakePlan(const Args& args) {
     AppendTargets(args, r, &scratch, plan);
     const auto own_begin = plan->targets.begin() + static_cast<std::ptrdiff_t>(first_target);
     const auto own = [&](uint32_t item) {
-      const auto at = std::lower_bound(own_begin, plan->targets.end(), item,
-                                       [](const Target& target, uint32_t value) { return target.item < value; });
+      const auto at = std::lower_bound(
+          own_begin, plan->targets.end(), item,
+          [](const Target& target, uint32_t value) { return target.item < value; });
       return at != plan->targets.end() && at->item == item;
     };
     if (sampled) {

@@ -1,4 +1,5 @@
-// What the sweep needs besides the numbers: which interests are present, which columns a row leaves out, its targets.
+// What the sweep needs besides the numbers: which interests are present, which columns a row leaves
+// out, its targets.
 #ifndef PRISMREC_OPS_SOFTMAX_LOSS_PLAN_H_
 #define PRISMREC_OPS_SOFTMAX_LOSS_PLAN_H_
 
@@ -34,8 +35,8 @@ struct Plan {
   std::vector<size_t> row_removed;
   // Columns of the panel: N, or the number of candidates.
   size_t columns = 0;
-  // Sampled only: distinct targets of all rows, ascending; distinct targets and candidates, ascending; and where each
-  // panel column, then each of target_items, lies in gradient_items.
+  // Sampled only: distinct targets of all rows, ascending; distinct targets and candidates,
+  // ascending; and where each panel column, then each of target_items, lies in gradient_items.
   std::vector<uint32_t> target_items;
   std::vector<uint32_t> gradient_items;
   std::vector<uint32_t> gradient_slots;

@@ -1,4 +1,5 @@
-// The definition, in double precision and in the order of the formulas: nothing here is meant to be fast.
+// The definition, in double precision and in the order of the formulas: nothing here is meant to be
+// fast.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -33,7 +34,8 @@ RowColumns ColumnsOf(const Args& args, size_t r) {
   std::set<uint32_t> own(args.targets.indices + first, args.targets.indices + last);
   std::set<uint32_t> removed;
   if (args.mask.indptr != nullptr) {
-    removed.insert(args.mask.indices + args.mask.indptr[r], args.mask.indices + args.mask.indptr[r + 1]);
+    removed.insert(args.mask.indices + args.mask.indptr[r],
+                   args.mask.indices + args.mask.indptr[r + 1]);
   }
   std::map<uint32_t, size_t> place;
   if (args.candidates == nullptr) {
@@ -86,7 +88,8 @@ Status Reference(const Args& args, Outputs* out, ThreadPool&, const CancelFlag& 
     d_bias.assign(slot_count, 0);
   }
   size_t counted = 0;
-  for (size_t r = 0; r < args.rows(); ++r) counted += args.targets.indptr[r + 1] > args.targets.indptr[r];
+  for (size_t r = 0; r < args.rows(); ++r)
+    counted += args.targets.indptr[r + 1] > args.targets.indptr[r];
 
   double total = 0;
   for (size_t r = 0; r < args.rows(); ++r) {
@@ -104,7 +107,8 @@ Status Reference(const Args& args, Outputs* out, ThreadPool&, const CancelFlag& 
       for (size_t c = 0; c < columns; ++c) {
         double dot = 0;
         for (size_t k = 0; k < dim; ++k) {
-          dot += double{args.interests.data[present[p] * dim + k]} * args.items.data[row.columns[c].item * dim + k];
+          dot += double{args.interests.data[present[p] * dim + k]} *
+                 args.items.data[row.columns[c].item * dim + k];
         }
         logits[p * columns + c] = dot + row.columns[c].shift + At(args.offsets, present[p]);
       }
@@ -139,7 +143,8 @@ Status Reference(const Args& args, Outputs* out, ThreadPool&, const CancelFlag& 
       const uint32_t item = row.columns[c].item;
       const size_t slot = args.candidates == nullptr ? item : slots.at(item);
       for (size_t p = 0; p < present.size(); ++p) {
-        const double share = max ? (p == winner[c] ? 1.0 : 0.0) : std::exp(logits[p * columns + c] - scores[c]);
+        const double share =
+            max ? (p == winner[c] ? 1.0 : 0.0) : std::exp(logits[p * columns + c] - scores[c]);
         const double g = gradient[c] * share;
         d_offsets[present[p]] += g;
         d_bias[slot] += g;

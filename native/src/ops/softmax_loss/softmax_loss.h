@@ -14,7 +14,8 @@
 
 namespace prismrec::softmax_loss {
 
-// How the logits of a row's interests become one score per item. kMax: the first interest wins ties.
+// How the logits of a row's interests become one score per item. kMax: the first interest wins
+// ties.
 enum class Readout { kLogSumExp, kMax };
 
 struct Args {
@@ -33,12 +34,14 @@ struct Args {
   // R x N, indptr nullable: nothing is masked. A row's own targets stay in its softmax.
   CsrView mask;
   Readout readout = Readout::kLogSumExp;
-  // Nullable: the full catalog. Else [candidate_count] rows of `items`, shared by all rows; repeats count.
+  // Nullable: the full catalog. Else [candidate_count] rows of `items`, shared by all rows; repeats
+  // count.
   const uint32_t* candidates = nullptr;
   size_t candidate_count = 0;
   // [candidate_count], taken off the candidates' logits. Nullable: 0.
   const float* log_q = nullptr;
-  // [entries of targets], taken off the targets' logits when sampled; a repeat takes the first's. Nullable: 0.
+  // [entries of targets], taken off the targets' logits when sampled; a repeat takes the first's.
+  // Nullable: 0.
   const float* target_log_q = nullptr;
 
   size_t rows() const { return targets.rows; }

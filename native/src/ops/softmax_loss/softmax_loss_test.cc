@@ -42,7 +42,8 @@ struct Case {
     if (shape.bias) fill(&bias, shape.items, 1.0f);
     if (shape.offsets) {
       fill(&offsets, pairs, 1.0f);
-      // The first interest of each row stays; the rest is absent one time in three, its vector unreadable.
+      // The first interest of each row stays; the rest is absent one time in three, its vector
+      // unreadable.
       for (size_t p = 0; p < pairs; ++p) {
         if (p % shape.interests == 0 || random() % 3 != 0) continue;
         offsets[p] = kAbsent;
@@ -68,7 +69,8 @@ struct Case {
     args.interests = {interests.data(), pairs, shape.dim};
     args.items = {items.data(), shape.items, shape.dim};
     args.targets = {target_indptr.data(), target_indices.data(), nullptr, shape.rows, shape.items};
-    if (shape.mask) args.mask = {mask_indptr.data(), mask_indices.data(), nullptr, shape.rows, shape.items};
+    if (shape.mask)
+      args.mask = {mask_indptr.data(), mask_indices.data(), nullptr, shape.rows, shape.items};
     if (shape.bias) args.item_bias = bias.data();
     if (shape.offsets) args.offsets = offsets.data();
     if (shape.candidates > 0) {
@@ -85,7 +87,8 @@ struct Answer {
   std::vector<uint32_t> ids;
   Status status;
 
-  Answer(const Args& args, const char* variant, bool gradients = true, CancelFlag cancel = CancelFlag()) {
+  Answer(const Args& args, const char* variant, bool gradients = true,
+         CancelFlag cancel = CancelFlag()) {
     row_losses.resize(args.rows());
     outputs.row_losses = row_losses.data();
     if (gradients) {
@@ -115,7 +118,8 @@ double Largest(const std::vector<float>& values) {
   return largest;
 }
 
-// Differences are measured against the largest entry: an entry is a sum of terms of that size that cancel.
+// Differences are measured against the largest entry: an entry is a sum of terms of that size that
+// cancel.
 void ExpectClose(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
   EXPECT_EQ(got.size(), want.size());
   const double scale = Largest(want);
@@ -131,8 +135,9 @@ void ExpectEqualBits(const std::vector<float>& got, const std::vector<float>& wa
 }
 
 std::string Describe(const Shape& s, const char* variant) {
-  return std::string(variant) + " rows=" + std::to_string(s.rows) + " J=" + std::to_string(s.interests) +
-         " N=" + std::to_string(s.items) + " d=" + std::to_string(s.dim) + " S=" + std::to_string(s.candidates) +
+  return std::string(variant) + " rows=" + std::to_string(s.rows) +
+         " J=" + std::to_string(s.interests) + " N=" + std::to_string(s.items) +
+         " d=" + std::to_string(s.dim) + " S=" + std::to_string(s.candidates) +
          (s.readout == Readout::kMax ? " max" : " lse");
 }
 
@@ -166,7 +171,8 @@ TEST(every_variant_agrees_with_the_definition_in_double_precision) {
       const Answer got(made.args, variant);
       EXPECT_OK(got.status);
       EXPECT_EQ(got.outputs.counted_rows, want.outputs.counted_rows);
-      EXPECT_NEAR(got.outputs.loss, want.outputs.loss, 2e-6 * std::max(1.0, std::fabs(want.outputs.loss)));
+      EXPECT_NEAR(got.outputs.loss, want.outputs.loss,
+                  2e-6 * std::max(1.0, std::fabs(want.outputs.loss)));
       ExpectClose(got.row_losses, want.row_losses, 1e-5);
       ExpectClose(got.interests, want.interests, 1e-5);
       ExpectClose(got.offsets, want.offsets, 1e-5);
@@ -180,7 +186,8 @@ TEST(every_variant_agrees_with_the_definition_in_double_precision) {
 TEST(without_gradients_the_losses_are_the_same_bits) {
   for (const size_t items : {1003, 40001}) {
     const Case made({40, 4, items, 8, true, true, true, 0, Readout::kLogSumExp});
-    ExpectEqualBits(Answer(made.args, nullptr, false).row_losses, Answer(made.args, nullptr).row_losses);
+    ExpectEqualBits(Answer(made.args, nullptr, false).row_losses,
+                    Answer(made.args, nullptr).row_losses);
   }
 }
 
@@ -203,7 +210,8 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   ThreadPool::Global().SetThreads(before);
 }
 
-// The reference's gradients against central differences of its own loss, which is in double precision.
+// The reference's gradients against central differences of its own loss, which is in double
+// precision.
 TEST(the_definitions_gradients_are_the_slopes_of_its_loss) {
   for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
     for (const size_t candidates : {0, 6}) {
@@ -261,7 +269,8 @@ TEST(what_is_not_finite_is_a_typed_error) {
   const Shape shape{4, 2, 9, 5, false, true, false, 0, Readout::kLogSumExp};
   for (const char* variant : RunnableVariants()) {
     test::SetContext(variant);
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       for (const int where : {0, 1, 2}) {
         Case made(shape);
         (where == 0 ? made.interests[3] : where == 1 ? made.items[7] : made.bias[8]) = bad;
@@ -307,7 +316,8 @@ TEST(a_cancelled_call_says_so) {
   const Case made({100, 2, 500, 8, false, false, false, 0, Readout::kLogSumExp});
   const int32_t slot = 1;
   for (const char* variant : RunnableVariants()) {
-    EXPECT_TRUE(Answer(made.args, variant, true, CancelFlag(&slot)).status.code == StatusCode::kCancelled);
+    EXPECT_TRUE(Answer(made.args, variant, true, CancelFlag(&slot)).status.code ==
+                StatusCode::kCancelled);
   }
 }
 

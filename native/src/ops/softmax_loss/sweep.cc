@@ -1,8 +1,9 @@
-// A block of rows gets the logits of all its interests against a tile of items, in a panel that stays in the cache.
-// Where one tile holds all items, the statistics and both gradients come from that one panel (6 N d operations a pair);
-// larger catalogs take a first sweep over the tiles for the statistics and a second, which recomputes them, for the
-// gradients. Rows are cut into chunks whose number depends on the shapes alone; each has its own sum of the item
-// gradient, and these are added in order: the same bits whatever the number of threads.
+// A block of rows gets the logits of all its interests against a tile of items, in a panel that
+// stays in the cache. Where one tile holds all items, the statistics and both gradients come from
+// that one panel (6 N d operations a pair); larger catalogs take a first sweep over the tiles for
+// the statistics and a second, which recomputes them, for the gradients. Rows are cut into chunks
+// whose number depends on the shapes alone; each has its own sum of the item gradient, and these
+// are added in order: the same bits whatever the number of threads.
 #include "ops/softmax_loss/sweep.h"
 
 #include <algorithm>
@@ -11,34 +12,41 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gemm/gemm.h"
 #include "ops/softmax_loss/plan.h"
+#include "runtime/scratch.h"
 
 namespace prismrec::softmax_loss {
 namespace {
 
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 constexpr size_t kPanelFloats = size_t{1} << 20;
-// Rows of a panel: enough for the products to run at full speed, few enough for the panel to stay near.
+// Rows of a panel: enough for the products to run at full speed, few enough for the panel to stay
+// near.
 constexpr size_t kPanelRows = 128;
 // A panel of fewer rows makes the products slower than recomputing a tile does.
 constexpr size_t kFewestPanelRows = 32;
 constexpr size_t kMostChunks = 16;
+// A chunk of fewer blocks spends too much on its own item gradient, unless threads would stand
+// idle.
+constexpr size_t kChunkBlocks = 4;
+constexpr size_t kFewChunks = 4;
 constexpr size_t kPartialFloats = size_t{1} << 24;
 
 struct Workspace {
-  std::vector<float> panel;         // [block pairs, tile]
-  std::vector<float> scaled;        // [block pairs, d]: interests times their row's scale
-  std::vector<float> target_logit;  // [block pairs, most_targets]
-  std::vector<float> column_sum;    // [tile]
-  std::vector<float> best, winner;  // [tile], readout max
-  std::vector<float> interest_gradient;  // [block pairs, d]
-  std::vector<double> pair_sum;     // [block pairs]
-  std::vector<double> sum;          // [block rows]
-  std::vector<float> top;           // [block rows]
-  std::vector<float> share;         // [most_pairs]
+  Scratch panel;                 // [block pairs, tile]
+  Scratch scaled;                // [block pairs, d]: interests times their row's scale
+  Scratch target_logit;          // [block pairs, most_targets]
+  Scratch column_sum;            // [tile]
+  Scratch best, winner;          // [tile], readout max
+  Scratch interest_gradient;     // [block pairs, d]
+  Scratch share;                 // [most_pairs]
+  std::vector<double> pair_sum;  // [block pairs]
+  std::vector<double> sum;       // [block rows]
+  std::vector<float> top;        // [block rows]
 };
 
 class Sweeper {
@@ -55,6 +63,7 @@ class Sweeper {
 
   void Pack();
   void Shape();
+  void Reserve(Workspace* work) const;
   void Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel);
   void Block(size_t row0, size_t row1, bool first, float* items, float* bias, Workspace* work);
   void Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Workspace* work);
@@ -63,10 +72,15 @@ class Sweeper {
   void SampledTargets(size_t row, size_t pair0, Workspace* work);
   void Finish(size_t row, size_t row0, size_t pair0, Workspace* work);
   float Shares(size_t row, size_t pair0, size_t target, Workspace* work);
-  void Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias, Workspace* work);
-  void SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias, Workspace* work);
-  void Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items, Workspace* work);
-  float ScaleOf(double sum) const { return static_cast<float>(1.0 / (sum * static_cast<double>(counted()))); }
+  void Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias,
+               Workspace* work);
+  void SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias,
+                        Workspace* work);
+  void Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items,
+                Workspace* work);
+  float ScaleOf(double sum) const {
+    return static_cast<float>(1.0 / (sum * static_cast<double>(counted())));
+  }
   void Reduce(ThreadPool& pool, const CancelFlag& cancel);
 
   const Spans& spans_;
@@ -75,24 +89,25 @@ class Sweeper {
   Outputs* const outputs_;
   const size_t dim_;
 
-  std::vector<float> interests_;  // [pairs, d], the present ones
-  std::vector<float> offsets_;    // [pairs]
-  std::vector<float> candidates_;  // sampled: [S, d]
-  std::vector<float> shift_;       // sampled: [S], bias minus log_q
+  std::vector<float> interests_;    // [pairs, d], the present ones
+  std::vector<float> offsets_;      // [pairs]
+  std::vector<float> candidates_;   // sampled: [S, d]
+  std::vector<float> shift_;        // sampled: [S], bias minus log_q
   const float* columns_ = nullptr;  // [plan.columns, d]
   const float* column_shift_ = nullptr;
 
   size_t tile_ = 0;
   size_t block_pairs_ = 0;
-  std::vector<size_t> chunk_rows_;       // chunk c: counted rows [chunk_rows_[c], chunk_rows_[c + 1])
-  std::vector<std::vector<float>> item_partials_, bias_partials_;
+  std::vector<size_t> chunk_rows_;  // chunk c: counted rows [chunk_rows_[c], chunk_rows_[c + 1])
+  std::vector<Scratch> item_partials_, bias_partials_;
 };
 
 void Sweeper::Pack() {
   interests_.resize(plan_.pairs.size() * dim_);
   offsets_.resize(plan_.pairs.size());
   for (size_t p = 0; p < plan_.pairs.size(); ++p) {
-    std::memcpy(&interests_[p * dim_], args_.interests.data + plan_.pairs[p] * dim_, dim_ * sizeof(float));
+    std::memcpy(&interests_[p * dim_], args_.interests.data + plan_.pairs[p] * dim_,
+                dim_ * sizeof(float));
     offsets_[p] = args_.offsets == nullptr ? 0.0f : args_.offsets[plan_.pairs[p]];
   }
   columns_ = args_.items.data;
@@ -119,7 +134,8 @@ void Sweeper::Shape() {
   const size_t partial = (columns + plan_.target_items.size()) * (dim_ + 1);
   const size_t affordable = std::max<size_t>(2, kPartialFloats / partial);
   const size_t blocks = (plan_.pairs.size() + block_pairs_ - 1) / block_pairs_;
-  const size_t chunks = std::max<size_t>(1, std::min({kMostChunks, affordable, blocks, counted()}));
+  const size_t wanted = std::max(std::min(blocks, kFewChunks), blocks / kChunkBlocks);
+  const size_t chunks = std::max<size_t>(1, std::min({kMostChunks, affordable, wanted, counted()}));
   chunk_rows_.push_back(0);
   for (size_t c = 1; c < chunks; ++c) {
     const size_t pair = plan_.pairs.size() * c / chunks;
@@ -129,31 +145,38 @@ void Sweeper::Shape() {
   }
   chunk_rows_.push_back(counted());
   if (!outputs_->gradients()) return;
+  if (counted() == 0) return;
   item_partials_.resize(chunk_rows_.size() - 1);
   bias_partials_.resize(chunk_rows_.size() - 1);
+  for (Scratch& items : item_partials_) items.Reserve((columns + plan_.target_items.size()) * dim_);
+  for (Scratch& bias : bias_partials_) bias.Reserve(columns + plan_.target_items.size());
 }
 
 Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
   if (!spans_.all_finite(args_.items.data, args_.items.rows * dim_) ||
       (args_.item_bias != nullptr && !spans_.all_finite(args_.item_bias, args_.items.rows))) {
-    return NonFinite("items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
-                     "A diverging learning rate is the usual cause; look at the step before this one.");
+    return NonFinite(
+        "items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
+        "A diverging learning rate is the usual cause; look at the step before this one.");
   }
   Pack();
   if (!spans_.all_finite(interests_.data(), interests_.size()) ||
       !spans_.all_finite(offsets_.data(), offsets_.size())) {
-    return NonFinite("interests or offsets hold a value that is not finite", "finite values, or offset -Infinity",
-                     "NaN or infinity", "A diverging learning rate is the usual cause; look at the step before.");
+    return NonFinite("interests or offsets hold a value that is not finite",
+                     "finite values, or offset -Infinity", "NaN or infinity",
+                     "A diverging learning rate is the usual cause; look at the step before.");
   }
   Shape();
   std::fill(outputs_->row_losses, outputs_->row_losses + args_.rows(), 0.0f);
   outputs_->counted_rows = counted();
   if (outputs_->gradients()) {
-    std::fill(outputs_->interest_gradient, outputs_->interest_gradient + args_.interests.rows * dim_, 0.0f);
+    std::fill(outputs_->interest_gradient,
+              outputs_->interest_gradient + args_.interests.rows * dim_, 0.0f);
     std::fill(outputs_->offset_gradient, outputs_->offset_gradient + args_.interests.rows, 0.0f);
   }
   if (counted() > 0) {
     std::vector<Workspace> workspaces(static_cast<size_t>(pool.threads()));
+    for (Workspace& workspace : workspaces) Reserve(&workspace);
     pool.ParallelFor(chunk_rows_.size() - 1, cancel, [&](size_t chunk, int worker) {
       Chunk(chunk, &workspaces[static_cast<size_t>(worker)], cancel);
     });
@@ -164,22 +187,38 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
   for (const uint32_t row : plan_.rows) total += outputs_->row_losses[row];
   outputs_->loss = counted() == 0 ? 0 : total / static_cast<double>(counted());
   if (!std::isfinite(outputs_->loss)) {
-    return NonFinite("the softmax loss is not finite", "logits that fit float32", std::to_string(outputs_->loss),
-                     "A diverging learning rate is the usual cause; look at the step before this one.");
+    return NonFinite(
+        "the softmax loss is not finite", "logits that fit float32", std::to_string(outputs_->loss),
+        "A diverging learning rate is the usual cause; look at the step before this one.");
   }
   if (outputs_->gradients()) Reduce(pool, cancel);
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
+}
+
+void Sweeper::Reserve(Workspace* work) const {
+  work->panel.Reserve(block_pairs_ * tile_);
+  work->target_logit.Reserve(block_pairs_ * plan_.most_targets);
+  work->share.Reserve(plan_.most_pairs);
+  if (args_.readout == Readout::kMax) {
+    work->best.Reserve(tile_);
+    work->winner.Reserve(tile_);
+  }
+  if (!outputs_->gradients()) return;
+  work->column_sum.Reserve(tile_);
+  work->scaled.Reserve(block_pairs_ * dim_);
+  work->interest_gradient.Reserve(block_pairs_ * dim_);
 }
 
 void Sweeper::Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel) {
   float* items = nullptr;
   float* bias = nullptr;
   if (outputs_->gradients()) {
-    const size_t rows = plan_.columns + plan_.target_items.size();
-    item_partials_[chunk].resize(rows * dim_);
-    bias_partials_[chunk].resize(rows);
     items = item_partials_[chunk].data();
     bias = bias_partials_[chunk].data();
+    // The columns' part of `items` is written, not added to, by the chunk's first block.
+    const size_t targets = plan_.target_items.size();
+    std::fill(items + plan_.columns * dim_, items + (plan_.columns + targets) * dim_, 0.0f);
+    std::fill(bias, bias + plan_.columns + targets, 0.0f);
   }
   const size_t end = chunk_rows_[chunk + 1];
   bool first = true;
@@ -193,20 +232,13 @@ void Sweeper::Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel) {
   }
 }
 
-void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* bias, Workspace* work) {
+void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* bias,
+                    Workspace* work) {
   const size_t pair0 = plan_.row_pairs[row0];
   const size_t pair1 = plan_.row_pairs[row1];
   const size_t pairs = pair1 - pair0;
   const bool gradients = outputs_->gradients();
   const bool one_tile = tile_ == plan_.columns;
-  work->panel.resize(std::max(work->panel.size(), pairs * tile_));
-  work->target_logit.resize(std::max(work->target_logit.size(), pairs * plan_.most_targets));
-  work->column_sum.resize(tile_);
-  work->best.resize(args_.readout == Readout::kMax ? tile_ : 0);
-  work->winner.resize(args_.readout == Readout::kMax ? tile_ : 0);
-  work->share.resize(plan_.most_pairs);
-  work->scaled.resize(std::max(work->scaled.size(), pairs * dim_));
-  work->interest_gradient.resize(std::max(work->interest_gradient.size(), pairs * dim_));
   work->pair_sum.assign(pairs, 0.0);
   work->sum.assign(row1 - row0, 0.0);
   work->top.assign(row1 - row0, kNegativeInfinity);
@@ -216,7 +248,8 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
       SampledTargets(row, pair0, work);
       for (size_t p = plan_.row_pairs[row] - pair0; p < plan_.row_pairs[row + 1] - pair0; ++p) {
         for (size_t t = 0; t < plan_.row_targets[row + 1] - plan_.row_targets[row]; ++t) {
-          work->top[row - row0] = std::max(work->top[row - row0], work->target_logit[p * plan_.most_targets + t]);
+          work->top[row - row0] =
+              std::max(work->top[row - row0], work->target_logit[p * plan_.most_targets + t]);
         }
       }
     }
@@ -257,8 +290,8 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
     const float scale = ScaleOf(work->sum[row - row0]);
     for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
       const size_t out = plan_.pairs[pair];
-      spans_.axpy(scale, &work->interest_gradient[(pair - pair0) * dim_], outputs_->interest_gradient + out * dim_,
-                  dim_);
+      spans_.axpy(scale, &work->interest_gradient[(pair - pair0) * dim_],
+                  outputs_->interest_gradient + out * dim_, dim_);
       outputs_->offset_gradient[out] = static_cast<float>(scale * work->pair_sum[pair - pair0]);
     }
   }
@@ -280,7 +313,8 @@ void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Wor
   SgemmSerial(gemm);
 }
 
-// Adds bias and offsets, takes the row's removed columns out, keeps its targets' logits; returns the largest logit.
+// Adds bias and offsets, takes the row's removed columns out, keeps its targets' logits; returns
+// the largest logit.
 float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Workspace* work) {
   float top = kNegativeInfinity;
   for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
@@ -301,13 +335,15 @@ float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Wor
   return top;
 }
 
-// Turns the row's logits into exp(logit - top), under readout max for the winning interest alone, and returns the sum.
-double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Workspace* work) {
+// Turns the row's logits into exp(logit - top), under readout max for the winning interest alone,
+// and returns the sum.
+double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool columns,
+                        Workspace* work) {
   const size_t first = plan_.row_pairs[row];
   const size_t last = plan_.row_pairs[row + 1];
   double total = 0;
   if (args_.readout == Readout::kLogSumExp) {
-    if (columns) std::fill(work->column_sum.begin(), work->column_sum.end(), 0.0f);
+    if (columns) std::fill(work->column_sum.data(), work->column_sum.data() + width, 0.0f);
     for (size_t pair = first; pair < last; ++pair) {
       float* x = &work->panel[(pair - pair0) * tile_];
       const double sum = columns ? spans_.exp_sum_columns(x, top, work->column_sum.data(), width)
@@ -317,15 +353,15 @@ double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool 
     }
     return total;
   }
-  std::fill(work->best.begin(), work->best.end(), kNegativeInfinity);
-  std::fill(work->winner.begin(), work->winner.end(), 0.0f);
+  std::fill(work->best.data(), work->best.data() + width, kNegativeInfinity);
+  std::fill(work->winner.data(), work->winner.data() + width, 0.0f);
   for (size_t pair = first; pair < last; ++pair) {
-    spans_.take_better(&work->panel[(pair - pair0) * tile_], static_cast<float>(pair - first), work->best.data(),
-                       work->winner.data(), width);
+    spans_.take_better(&work->panel[(pair - pair0) * tile_], static_cast<float>(pair - first),
+                       work->best.data(), work->winner.data(), width);
   }
   total = spans_.exp_sum(work->best.data(), top, width);
   if (!columns) return total;
-  work->column_sum.swap(work->best);
+  std::swap(work->column_sum, work->best);
   for (size_t pair = first; pair < last; ++pair) {
     work->pair_sum[pair - pair0] +=
         spans_.route(work->column_sum.data(), work->winner.data(), static_cast<float>(pair - first),
@@ -341,12 +377,14 @@ void Sweeper::SampledTargets(size_t row, size_t pair0, Workspace* work) {
     for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
       const Target& target = plan_.targets[t];
       logits[t - plan_.row_targets[row]] =
-          spans_.dot(&interests_[pair * dim_], Item(target.item), dim_) + target.shift + offsets_[pair];
+          spans_.dot(&interests_[pair * dim_], Item(target.item), dim_) + target.shift +
+          offsets_[pair];
     }
   }
 }
 
-// Derivative of a target's score with respect to each of the row's interests, into work->share; returns the score.
+// Derivative of a target's score with respect to each of the row's interests, into work->share;
+// returns the score.
 float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) {
   const size_t first = plan_.row_pairs[row];
   const size_t count = plan_.row_pairs[row + 1] - first;
@@ -356,7 +394,7 @@ float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) 
     if (logits[j * plan_.most_targets] > logits[winner * plan_.most_targets]) winner = j;
   }
   const float best = logits[winner * plan_.most_targets];
-  std::fill(work->share.begin(), work->share.end(), 0.0f);
+  std::fill(work->share.data(), work->share.data() + count, 0.0f);
   work->share[winner] = 1.0f;
   if (args_.readout == Readout::kMax) return best;
   float sum = 0;
@@ -381,8 +419,8 @@ void Sweeper::Finish(size_t row, size_t row0, size_t pair0, Workspace* work) {
 }
 
 // Takes the targets' shares off the panel's weights and adds the row to the bias gradient.
-void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias,
-                      Workspace* work) {
+void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width,
+                      float* bias, Workspace* work) {
   const double sum = work->sum[row - row0];
   spans_.axpy(ScaleOf(sum), work->column_sum.data(), bias + tile0, width);
   if (sampled()) return;
@@ -401,7 +439,8 @@ void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_
 }
 
 // Sampled: what the targets contribute, outside the panel.
-void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias, Workspace* work) {
+void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias,
+                               Workspace* work) {
   const double sum = work->sum[row - row0];
   const float scale = ScaleOf(sum);
   for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
@@ -413,15 +452,17 @@ void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* ite
       const double g = weight * work->share[pair - plan_.row_pairs[row]];
       work->pair_sum[pair - pair0] += g;
       bias[slot] += static_cast<float>(scale * g);
-      spans_.axpy(static_cast<float>(g), Item(target.item), &work->interest_gradient[(pair - pair0) * dim_], dim_);
-      spans_.axpy(static_cast<float>(scale * g), &interests_[pair * dim_], items + slot * dim_, dim_);
+      spans_.axpy(static_cast<float>(g), Item(target.item),
+                  &work->interest_gradient[(pair - pair0) * dim_], dim_);
+      spans_.axpy(static_cast<float>(scale * g), &interests_[pair * dim_], items + slot * dim_,
+                  dim_);
     }
   }
 }
 
 // interest_gradient (+)= panel x columns; items (+)= panel^T x scaled interests
-void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items,
-                       Workspace* work) {
+void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first,
+                       float* items, Workspace* work) {
   const size_t pairs = pair1 - pair0;
   GemmArgs gemm;
   gemm.m = pairs;
@@ -466,9 +507,10 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
   constexpr size_t kRowsAtOnce = 256;
   const size_t rows = plan_.columns + plan_.target_items.size();
   outputs_->gradient_rows = sampled() ? plan_.gradient_items.size() : plan_.columns;
-  const bool empty = item_partials_.empty() || item_partials_[0].empty();
+  const bool empty = item_partials_.empty();
   if (empty) {
-    std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_, 0.0f);
+    std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_,
+              0.0f);
     std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
   } else {
     float* items = sampled() ? item_partials_[0].data() : outputs_->item_gradient;
@@ -477,7 +519,8 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
       const size_t begin = part * kRowsAtOnce;
       const size_t count = std::min(rows, begin + kRowsAtOnce) - begin;
       if (!sampled()) {
-        std::memcpy(items + begin * dim_, &item_partials_[0][begin * dim_], count * dim_ * sizeof(float));
+        std::memcpy(items + begin * dim_, &item_partials_[0][begin * dim_],
+                    count * dim_ * sizeof(float));
         std::memcpy(bias + begin, &bias_partials_[0][begin], count * sizeof(float));
       }
       for (size_t chunk = 1; chunk < item_partials_.size(); ++chunk) {
@@ -489,7 +532,8 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
   if (!sampled()) return;
   std::copy(plan_.gradient_items.begin(), plan_.gradient_items.end(), outputs_->item_ids);
   if (empty) return;
-  std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_, 0.0f);
+  std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_,
+            0.0f);
   std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
   for (size_t row = 0; row < rows; ++row) {
     const size_t slot = plan_.gradient_slots[row];
@@ -500,7 +544,8 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
 
 }  // namespace
 
-Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel) {
+Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
+             const CancelFlag& cancel) {
   const Plan plan = MakePlan(args);
   return Sweeper(spans, args, plan, outputs).Run(pool, cancel);
 }

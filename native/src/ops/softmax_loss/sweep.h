@@ -7,7 +7,8 @@
 
 namespace prismrec::softmax_loss {
 
-Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel);
+Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
+             const CancelFlag& cancel);
 
 }  // namespace prismrec::softmax_loss
 

@@ -1,5 +1,6 @@
-// The spans, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles this file in its own
-// translation unit and namespace; nothing here may call an inline function shared with other units.
+// The spans, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles this
+// file in its own translation unit and namespace; nothing here may call an inline function shared
+// with other units.
 #include "ops/softmax_loss/cpu/spans.h"
 #include "simd/span-inl.h"
 

@@ -1,4 +1,5 @@
-// The inner loops over one row of logits that differ by instruction set; the sweep around them is common.
+// The inner loops over one row of logits that differ by instruction set; the sweep around them is
+// common.
 #ifndef PRISMREC_OPS_SOFTMAX_LOSS_CPU_SPANS_H_
 #define PRISMREC_OPS_SOFTMAX_LOSS_CPU_SPANS_H_
 
