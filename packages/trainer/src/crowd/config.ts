@@ -10,8 +10,11 @@ export const crowdConfigSchema = z.strictObject({
   edgesPerUser: z.number().positive().default(8),
   /** No edge below this similarity, however few there are. */
   minSimilarity: z.number().min(0).max(1).default(0.02),
-  /** Items of more users than this do not propose neighbours (they still count in the similarity): bounds the work. */
-  maxItemUsers: z.int().min(2).default(4000),
+  /**
+   * Bounds the search for neighbours: pairs of users are met through the items they share, rare items first, until there
+   * have been this many meetings. The commonest items then propose nobody; they still count in the similarity.
+   */
+  maxMeetings: z.int().min(1).default(500_000_000),
   /** Most members of a clique. */
   cliqueSize: z.int().min(2).max(64).default(8),
   /** A growing clique is also a candidate at these sizes. */

@@ -80,8 +80,9 @@ describe("the graph of users alike", () => {
 
   it("measures similarity in full where common items propose nobody", async () => {
     const users = trainingUsers(handMade(randomHistories(3, 80, 50)));
-    const edges = edgesOf(await userGraph(users, { ...defaults, maxItemUsers: 6 }));
+    const edges = edgesOf(await userGraph(users, { ...defaults, maxMeetings: 600 }));
     expect(edges.size).toBeGreaterThan(0);
+    expect(edges.size).toBeLessThan(edgesOf(await userGraph(users, defaults)).size);
     for (const [edge, similarity] of edges) {
       const [u, v] = edge.split("-").map(Number);
       expect(similarity).toBeCloseTo(cosine(users, u!, v!), 12);

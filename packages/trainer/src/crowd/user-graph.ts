@@ -18,15 +18,16 @@ const ROWS_PER_TURN = 256;
 const PROPOSALS = 4;
 
 /**
- * Exact k nearest neighbours through an inverted index, mutual edges only, thinned to `edgesPerUser` on average. Items
- * of more than `maxItemUsers` users propose nobody; two users who share only such items get no edge.
+ * Exact k nearest neighbours through an inverted index, mutual edges only, thinned to `edgesPerUser` on average. Beyond
+ * `maxMeetings` the commonest items propose nobody, and two users who share only such items get no edge.
  */
 export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: RunOptions = {}): Promise<UserGraph> {
   const { sets } = users;
   const rows = sets.rows;
   const measure = similarityMeasure(users, config.similarity);
-  const postings = invert(users, config.maxItemUsers);
-  const complete = users.itemUsers.every((count) => count <= config.maxItemUsers);
+  const mostUsers = proposingLimit(users.itemUsers, config.maxMeetings);
+  const postings = invert(users, mostUsers);
+  const complete = users.itemUsers.every((count) => count <= mostUsers);
   const wanted = Math.min(config.neighbours, Math.max(0, rows - 1));
   const nearest = new Nearest(wanted * (complete ? 1 : PROPOSALS));
   const exact = new Nearest(wanted);
@@ -101,17 +102,30 @@ function similarityMeasure({ sets, idf }: TrainingUsers, kind: CrowdConfig["simi
   };
 }
 
-function invert({ sets, itemUsers }: TrainingUsers, maxItemUsers: number) {
+/** The most users an item may have to propose neighbours: n users of one item meet n * n times. */
+function proposingLimit(itemUsers: Uint32Array, maxMeetings: number): number {
+  const counts = itemUsers.slice().sort();
+  let meetings = 0;
+  for (let from = 0, to = 0; from < counts.length; from = to) {
+    // All items of one count together: which of them propose must not depend on their ids.
+    while (to < counts.length && counts[to] === counts[from]) to++;
+    meetings += (to - from) * counts[from]! ** 2;
+    if (meetings > maxMeetings) return counts[from]! - 1;
+  }
+  return counts.at(-1) ?? 0;
+}
+
+function invert({ sets, itemUsers }: TrainingUsers, mostUsers: number) {
   const indptr = new Uint32Array(sets.cols + 1);
   for (let item = 0; item < sets.cols; item++) {
-    indptr[item + 1] = indptr[item]! + (itemUsers[item]! <= maxItemUsers ? itemUsers[item]! : 0);
+    indptr[item + 1] = indptr[item]! + (itemUsers[item]! <= mostUsers ? itemUsers[item]! : 0);
   }
   const at = indptr.slice(0, sets.cols);
   const users = new Uint32Array(indptr[sets.cols]!);
   for (let u = 0; u < sets.rows; u++) {
     for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) {
       const item = sets.indices[e]!;
-      if (itemUsers[item]! <= maxItemUsers) users[at[item]!++] = u;
+      if (itemUsers[item]! <= mostUsers) users[at[item]!++] = u;
     }
   }
   return { indptr, users };
