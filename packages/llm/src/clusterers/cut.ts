@@ -1,14 +1,13 @@
 import { createRandom, type Matrix } from "@prismrec/core";
 
 const PAIRS = 20_000;
-/** Where most pairs have nothing in common at all, their cosine is no measure of belonging together. */
-const LEAST_COSINE = 0.1;
 
 /**
  * The cosine that a share `quantile` of random pairs of different rows stays below: two items belong together when
- * they are more alike than that share of the catalog's pairs; at least .1. Rows must have unit length. Deterministic.
+ * they are more alike than that share of the catalog's pairs. At least `least`: where most pairs have nothing in common,
+ * their cosine is no measure of belonging together. Rows must have unit length. Deterministic.
  */
-export function pairQuantile({ data, rows, cols }: Matrix, quantile: number): number {
+export function pairQuantile({ data, rows, cols }: Matrix, quantile: number, least: number): number {
   if (rows < 2) return 1;
   const random = createRandom(1, "pair-quantile");
   const cosines = new Float64Array(PAIRS);
@@ -20,5 +19,5 @@ export function pairQuantile({ data, rows, cols }: Matrix, quantile: number): nu
     cosines[p] = dot;
   }
   cosines.sort();
-  return Math.max(LEAST_COSINE, cosines[Math.min(PAIRS - 1, Math.floor(quantile * PAIRS))]!);
+  return Math.max(least, cosines[Math.min(PAIRS - 1, Math.floor(quantile * PAIRS))]!);
 }

@@ -18,7 +18,7 @@ export const embeddingClusterer: ClustererDefinition = {
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const vectors = await model.embed(texts, context);
     const signatures = centredUnit(vectors, model.model.name);
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut);
+    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, 0);
     const clusterer = new SignatureClusterer({
       name: "embedding",
       fingerprint: hashJson([

@@ -14,6 +14,8 @@ const SAMPLED = 48;
 /** Words of the model's own that join the vocabulary at most. */
 const MOST_PROPOSED = 24;
 const DEFAULT_CUT = 0.8;
+/** Signatures that share less of their evidence are never one cluster. */
+export const LEAST_COSINE = 0.1;
 
 /**
  * *Score* (docs/concepts/method.md): the model reads each item once, after worked examples, and says how likely each
@@ -39,7 +41,7 @@ export const facetsClusterer: ClustererDefinition = {
       .sort((a, b) => information[b]! - information[a]! || a - b)
       .slice(0, maxFacets);
     const signatures = facetSignatures(selectColumns(z, columns));
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut);
+    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, LEAST_COSINE);
     const facets = columns.map((column) => scored.words[column]!);
     const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
     const clusterer = new SignatureClusterer({

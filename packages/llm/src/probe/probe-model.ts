@@ -12,6 +12,7 @@ import {
 } from "@prismrec/core";
 import { CachedModel } from "../cache/cached-model.js";
 import { pairQuantile } from "../clusterers/cut.js";
+import { LEAST_COSINE } from "../clusterers/facets.js";
 import { PartitionClusterer } from "../clusterers/partition.js";
 import { facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
 import { centred, facetSignatures } from "../facets/signatures.js";
@@ -149,7 +150,7 @@ async function probeFacets(model: LanguageModel, run: RunOptions): Promise<Strat
     );
     const signatures = facetSignatures(centred(logProbs));
     const { cols, data } = signatures;
-    const threshold = pairQuantile(signatures, CUT);
+    const threshold = pairQuantile(signatures, CUT, LEAST_COSINE);
     partitions.push(
       requests.map(({ items, maxClusters }) => {
         const rows = new Float32Array(items.length * cols);
