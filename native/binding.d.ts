@@ -9,6 +9,19 @@ export interface NativeBinding {
   sgemm(args: SgemmArgs & NativeAsync): Promise<SgemmResult>;
   sgemmSync(args: SgemmArgs): SgemmResult;
 
+  // ops/item_statistics/item_statistics.h
+  cooccurrence(args: CooccurrenceArgs & NativeAsync): Promise<SparseResult>;
+  cooccurrenceSync(args: CooccurrenceArgs): SparseResult;
+  gram(args: GramArgs & NativeAsync): Promise<GramResult>;
+  gramSync(args: GramArgs): GramResult;
+  ppmi(args: PpmiArgs & NativeAsync): Promise<SparseResult>;
+  ppmiSync(args: PpmiArgs): SparseResult;
+  truncatedSvd(args: TruncatedSvdArgs & NativeAsync): Promise<TruncatedSvdResult>;
+  truncatedSvdSync(args: TruncatedSvdArgs): TruncatedSvdResult;
+  /** Writes the inverse over `a`, whose lower triangle alone is read. */
+  choleskyInverse(args: CholeskyInverseArgs & NativeAsync): Promise<object>;
+  choleskyInverseSync(args: CholeskyInverseArgs): object;
+
   // ops/similarity_search/similarity_search.h
   similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
   similarityIndexBuildSync(args: SimilarityIndexBuildArgs): SimilarityIndexHandle;
@@ -180,6 +193,66 @@ export interface SgemmArgs {
 export interface SgemmResult {
   /** [m, n], where none was given. */
   readonly c?: Float32Array;
+}
+
+/** A sparse matrix of users and items; every entry counts 1. */
+export interface SparseArgs {
+  /** [rows + 1] */
+  readonly indptr: Uint32Array;
+  readonly indices: Uint32Array;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** [cols, cols] or, from ppmi, [rows, cols]; within a row the indices ascend. */
+export interface SparseResult {
+  readonly indptr: Uint32Array;
+  readonly indices: Uint32Array;
+  readonly values: Float32Array;
+}
+
+export interface CooccurrenceArgs extends SparseArgs {
+  /** [rows], what each pair of a row counts. */
+  readonly weights?: Float32Array;
+}
+
+export interface GramArgs extends CooccurrenceArgs {
+  /** Added to the diagonal. */
+  readonly ridge?: number;
+}
+
+export interface GramResult {
+  /** [cols * cols] */
+  readonly gram: Float32Array;
+}
+
+export interface PpmiArgs extends SparseArgs {
+  readonly values?: Float32Array;
+  readonly contextSmoothing: number;
+}
+
+export interface TruncatedSvdArgs extends SparseArgs {
+  readonly values?: Float32Array;
+  readonly rank: number;
+  /** Columns of the subspace: rank <= width <= min(rows, cols). */
+  readonly width: number;
+  readonly iterations: number;
+  /** [cols * width], random. */
+  readonly start: Float32Array;
+}
+
+export interface TruncatedSvdResult {
+  /** [rows * rank] */
+  readonly u: Float32Array;
+  /** [rank] */
+  readonly singularValues: Float32Array;
+}
+
+export interface CholeskyInverseArgs {
+  readonly n: number;
+  /** [n * n] */
+  readonly a: Float32Array;
+  readonly variant?: string;
 }
 
 /** What every asynchronous call takes besides its arguments. */

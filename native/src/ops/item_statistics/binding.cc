@@ -36,7 +36,7 @@ struct GramCall {
   void Parse(Args& args) {
     call.rows = ReadRows(args, nullptr);
     call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
-    call.ridge = static_cast<float>(args.Number("ridge", 0));
+    call.ridge = args.Number("ridge", 0);
     out = args.Allocate<float>(call.rows.cols * call.rows.cols);
     call.out = out.data;
   }

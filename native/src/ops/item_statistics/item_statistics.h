@@ -32,7 +32,7 @@ Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrM
 struct GramArgs {
   CsrView rows;                    // X [rows, cols]
   const float* weights = nullptr;  // [rows]; null: 1
-  float ridge = 0.0f;
+  double ridge = 0.0;
   float* out = nullptr;            // [cols, cols], overwritten
 };
 Status Gram(const GramArgs& args, const CancelFlag& cancel);

@@ -65,7 +65,7 @@ TEST(cooccurrence_and_gram_agree_with_the_definition) {
     for (bool weighted : {false, true}) {
       const float* weights = weighted ? data.weights.data() : nullptr;
       std::vector<float> gram(items * items, std::numeric_limits<float>::quiet_NaN());
-      GramArgs args = {data.View(), weights, 2.5f, gram.data()};
+      GramArgs args = {data.View(), weights, 2.5, gram.data()};
       EXPECT_OK(Gram(args, CancelFlag()));
       std::vector<double> expected = reference::Gram(args);
       ExpectClose(std::vector<double>(gram.begin(), gram.end()).data(), expected.data(), gram.size(), 1e-6);
@@ -214,7 +214,7 @@ TEST(the_number_of_threads_changes_no_bit_of_a_decomposition) {
 }
 
 // X' X + ridge I of a random X: what EASE inverts.
-std::vector<float> Definite(size_t n, float ridge, int seed) {
+std::vector<float> Definite(size_t n, double ridge, int seed) {
   const Data data(3 * n + 5, n, seed);
   std::vector<float> gram(n * n);
   EXPECT_OK(Gram({data.View(), nullptr, ridge, gram.data()}, CancelFlag()));
@@ -226,7 +226,7 @@ TEST(every_variant_inverts_a_regularised_gram_matrix) {
     if (!Supported(variant.simd)) continue;
     for (size_t n : {1, 2, 7, 127, 128, 129, 300, 400}) {
       test::SetContext(std::string(variant.name) + " n=" + std::to_string(n));
-      const std::vector<float> a = Definite(n, 5.0f, static_cast<int>(n));
+      const std::vector<float> a = Definite(n, 5.0, static_cast<int>(n));
       std::vector<float> inverse = a;
       // The upper triangle must not be read.
       for (size_t i = 0; i < n; ++i) {
@@ -274,14 +274,14 @@ TEST(a_raised_flag_cancels_every_operation) {
   CsrMatrix out;
   std::vector<float> dense(40 * 40), start(40 * 6), u(40 * 2), values(2);
   EXPECT_TRUE(Cooccurrence({data.View(), nullptr}, cancel, &out).code == StatusCode::kCancelled);
-  EXPECT_TRUE(Gram({data.View(), nullptr, 1.0f, dense.data()}, cancel).code == StatusCode::kCancelled);
+  EXPECT_TRUE(Gram({data.View(), nullptr, 1.0, dense.data()}, cancel).code == StatusCode::kCancelled);
   EXPECT_OK(Cooccurrence({data.View(), nullptr}, CancelFlag(), &out));
   const CsrView counts = View(out, 40, 40);
   CsrMatrix information;
   EXPECT_TRUE(Ppmi({counts, 0.75}, cancel, &information).code == StatusCode::kCancelled);
   EXPECT_TRUE(TruncatedSvd({counts, 2, 6, 3, start.data(), u.data(), values.data()}, cancel).code ==
               StatusCode::kCancelled);
-  std::vector<float> definite = Definite(40, 5.0f, 1);
+  std::vector<float> definite = Definite(40, 5.0, 1);
   EXPECT_TRUE(CholeskyInverse({40, definite.data()}, *Select(gemm::kVariants, nullptr)->fn, cancel).code ==
               StatusCode::kCancelled);
 }

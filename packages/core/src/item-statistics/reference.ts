@@ -1,6 +1,5 @@
 import type { CsrMatrix } from "../matrix/matrix.js";
-import { createRandom } from "../random/random.js";
-import type { CooccurrenceOptions, PpmiOptions, SvdOptions, TruncatedSvd } from "./types.js";
+import type { CooccurrenceOptions, PpmiOptions, TruncatedSvd } from "./types.js";
 
 /** X' W X with W the weight of each row; rows ascending, the diagonal included. */
 export function cooccurrenceReference(rows: CsrMatrix, options: CooccurrenceOptions = {}): CsrMatrix {
@@ -40,15 +39,22 @@ export function ppmiReference(counts: CsrMatrix, options: PpmiOptions = {}): Csr
   return fromMaps(rows, counts.cols);
 }
 
-/** Randomised subspace iteration (Halko, Martinsson and Tropp 2011) in double precision. */
-export function truncatedSvdReference(matrix: CsrMatrix, rank: number, options: SvdOptions): TruncatedSvd {
+/**
+ * Randomised subspace iteration (Halko, Martinsson and Tropp 2011) in double precision.
+ *
+ * @param start [cols, width], random
+ */
+export function truncatedSvdReference(
+  matrix: CsrMatrix,
+  rank: number,
+  start: Float32Array,
+  width: number,
+  iterations: number,
+): TruncatedSvd {
   const { rows, cols } = matrix;
-  const width = Math.min(rows, cols, rank + 16);
-  const random = createRandom(options.seed, "truncated-svd");
-  let right = new Float64Array(cols * width);
-  for (let i = 0; i < right.length; i++) right[i] = random.normal();
+  let right = Float64Array.from(start);
   let left = multiply(matrix, right, width);
-  for (let i = 0; i < (options.iterations ?? 8); i++) {
+  for (let i = 0; i < iterations; i++) {
     orthonormalise(left, rows, width);
     right = multiplyTransposed(matrix, left, width);
     orthonormalise(right, cols, width);

@@ -10,6 +10,11 @@ export interface PpmiOptions {
   readonly contextSmoothing?: number;
 }
 
+export interface GramOptions {
+  /** Added to the diagonal; default 0. */
+  readonly ridge?: number;
+}
+
 export interface SvdOptions {
   readonly seed: number;
   /** Rounds of subspace iteration (default 8); each multiplies twice. */
