@@ -13,10 +13,12 @@ import {
   listCheckpoints,
   ParameterSet,
   type Partitions,
+  type PartitionTable,
   PrismrecError,
   readCheckpoint,
   type StoredTensor,
   saveModel,
+  sha256,
   useTensorBackend,
   writeCheckpoint,
   yieldToEventLoop,
@@ -28,7 +30,7 @@ import { checkNoLeakage } from "../evaluation/leakage.js";
 import { BestInterestObjective } from "../objectives/best-interest.js";
 import { NextItemsObjective } from "../objectives/next-items.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
-import type { Objective } from "./objective.js";
+import type { Objective, StepResult } from "./objective.js";
 import { RunSeeds } from "./seeds.js";
 import { type TrainingSequences, trainingSequences } from "./sequences.js";
 import { Trainable } from "./trainable.js";
@@ -171,7 +173,7 @@ class TrainingRun {
       inputs: hashJson({
         config,
         dataset: dataset.fingerprint,
-        partitions: partitions?.train.fingerprint ?? null,
+        partitions: partitions === undefined ? null : [partitions.train, partitions.valid].map(partitionFingerprint),
         crowd: crowd?.fingerprint ?? null,
       }),
       dataset: dataset.fingerprint,
@@ -273,10 +275,12 @@ class TrainingRun {
         this.#step(steps);
         await yieldToEventLoop();
         if (this.#options.signal?.aborted) {
+          this.#checkFinite();
           await this.#checkpoint();
           return this.#result(this.#bestModel(), "signal");
         }
       }
+      this.#checkFinite();
       await this.#endEpoch(steps, started);
       await this.#checkpoint();
     }
@@ -291,8 +295,7 @@ class TrainingRun {
 
   #step(steps: number): void {
     const progress = this.#progress;
-    const { loss, parts, gradients } = this.#objective.step(progress.done, progress.step);
-    if (!Number.isFinite(loss)) throw this.#diverged(`a loss of ${loss}`);
+    const { loss, parts, gradients } = this.#stepResult();
     const norm = this.#trainable.update(gradients, this.#config.optimizer);
     progress.done++;
     progress.step++;
@@ -305,11 +308,31 @@ class TrainingRun {
     this.#options.onEvent?.({ type: "step", epoch, step, done, total: steps, loss });
   }
 
-  #diverged(received: string): PrismrecError {
+  #stepResult(): StepResult {
+    const { done, step } = this.#progress;
+    let result: StepResult;
+    try {
+      result = this.#objective.step(done, step);
+    } catch (error) {
+      // The loss refuses what has grown out of range before it could make a NaN of it.
+      if (isPrismrecError(error, "NON_FINITE")) throw this.#diverged(error.message, error);
+      throw error;
+    }
+    if (!Number.isFinite(result.loss)) throw this.#diverged(`a loss of ${result.loss}`);
+    return result;
+  }
+
+  /** Keeps weights that an update has driven out of range from being judged or stored. */
+  #checkFinite(): void {
+    if (!this.#trainable.isFinite()) throw this.#diverged("weights that are not finite");
+  }
+
+  #diverged(received: string, cause?: unknown): PrismrecError {
     return new PrismrecError("TRAINING_DIVERGED", `training diverged in step ${this.#progress.step + 1}`, {
-      expected: "a finite loss",
+      expected: "a finite loss and finite weights",
       received,
       hint: "Lower optimizer.learningRate; the last checkpoint before this is kept.",
+      ...(cause === undefined ? {} : { cause }),
     });
   }
 
@@ -377,6 +400,15 @@ class TrainingRun {
     const { bestEpoch, curve, step } = this.#progress;
     return { model, stoppedBy, bestEpoch, curve, steps: step };
   }
+}
+
+/** What a network reads of a partition: the clusters of every event, whoever made them. */
+function partitionFingerprint({ fingerprint, indptr, assign }: PartitionTable): string {
+  return hashJson({ fingerprint, indptr: sha256(bytesOf(indptr)), assign: sha256(bytesOf(assign)) });
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {

@@ -111,6 +111,13 @@ export class Trainable {
     return norm;
   }
 
+  /** Whether every weight is a finite number. */
+  isFinite(): boolean {
+    const weights = [this.items.data, ...Array.from(this.parameters, ({ values }) => values)];
+    if (this.bias !== undefined) weights.push(this.bias);
+    return Number.isFinite(globalNorm(weights));
+  }
+
   /** The model as it is now; its memory is its own. */
   snapshot(): InterestModel {
     const parameters = ParameterSet.from(this.#network.specs(), (name) => this.parameters.get(name)?.values.slice());
