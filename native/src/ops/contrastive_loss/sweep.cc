@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "gemm/gemm.h"
+#include "runtime/workspace.h"
 
 namespace prismrec::contrastive_loss {
 namespace {
@@ -31,13 +32,18 @@ struct Task {
   bool owns;    // the whole block, so the column gradient needs no partial
 };
 
-struct Workspace {
-  std::vector<float> panel;     // [panel rows, tile]
-  std::vector<float> scaled;    // [panel rows, d]
-  std::vector<float> gradient;  // [panel rows, d]
-  std::vector<double> sum, positive_sum;
-  std::vector<float> top;
+// What one thread works in, for one panel.
+struct Buffers {
+  float* panel = nullptr;                 // [panel rows, tile]
+  float* scaled = nullptr;                // [panel rows, d]
+  float* gradient = nullptr;              // [panel rows, d]
+  std::vector<double> sum, positive_sum;  // [panel rows]
+  std::vector<float> top;                 // [panel rows]
 };
+
+// Kept from call to call: a training step would otherwise spend its time on fresh pages.
+thread_local Workspace panel_memory;
+thread_local Workspace partial_memory;
 
 class Sweeper {
  public:
@@ -53,13 +59,13 @@ class Sweeper {
 
  private:
   void Plan();
-  void RunTask(size_t index, Workspace* work, const CancelFlag& cancel);
-  void Panel(const Range& rows, const Range& columns, float* column_gradient, Workspace* work);
-  void Logits(const Range& rows, const Range& tile, size_t stride, Workspace* work) const;
-  void Prepare(size_t row, const Range& tile, float* x, size_t at, Workspace* work) const;
+  void RunTask(size_t index, const CancelFlag& cancel);
+  void Panel(const Range& rows, const Range& columns, float* column_gradient, Buffers* work);
+  void Logits(const Range& rows, const Range& tile, size_t stride, Buffers* work) const;
+  void Prepare(size_t row, const Range& tile, float* x, size_t at, Buffers* work) const;
   void Correct(size_t row, const Range& tile, float* x, double part) const;
   void Products(const Range& rows, const Range& tile, size_t stride, bool first,
-                float* column_gradient, Workspace* work) const;
+                float* column_gradient, Buffers* work) const;
   float ScaleOf(double sum) const { return static_cast<float>(p_.weight / sum); }
 
   // Calls fn(begin, end) for the pieces of the row's positives inside the tile.
@@ -82,7 +88,8 @@ class Sweeper {
   float* const row_gradient_;
   float* const column_gradient_;
   std::vector<Task> tasks_;
-  std::vector<std::vector<float>> partials_;
+  // [columns of the block, d] for each task that does not own its block
+  std::vector<float*> partials_;
 };
 
 void Sweeper::Plan() {
@@ -105,28 +112,36 @@ void Sweeper::Plan() {
 
 Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
   Plan();
-  partials_.resize(tasks_.size());
-  std::vector<Workspace> workspaces(static_cast<size_t>(pool.threads()));
-  pool.ParallelFor(tasks_.size(), cancel, [&](size_t task, int worker) {
-    RunTask(task, &workspaces[static_cast<size_t>(worker)], cancel);
-  });
+  partials_.assign(tasks_.size(), nullptr);
+  if (column_gradient_ != nullptr) {
+    size_t total = 0;
+    for (const Task& task : tasks_) total += task.owns ? 0 : task.block.columns.size() * p_.dim;
+    float* next = partial_memory.Reserve<float>(total);
+    for (size_t t = 0; t < tasks_.size(); ++t) {
+      if (tasks_[t].owns) continue;
+      partials_[t] = next;
+      next += tasks_[t].block.columns.size() * p_.dim;
+    }
+  }
+  pool.ParallelFor(tasks_.size(), cancel, [&](size_t task, int) { RunTask(task, cancel); });
   if (cancel.Cancelled()) return Cancelled();
   if (column_gradient_ == nullptr) return Status::Ok();
   for (size_t t = 0; t < tasks_.size(); ++t) {
     if (tasks_[t].owns) continue;
     constexpr size_t kAtOnce = 1 << 14;
     float* out = column_gradient_ + tasks_[t].block.columns.begin * p_.dim;
-    const std::vector<float>& partial = partials_[t];
-    pool.ParallelFor((partial.size() + kAtOnce - 1) / kAtOnce, cancel, [&](size_t part, int) {
+    const float* partial = partials_[t];
+    const size_t size = tasks_[t].block.columns.size() * p_.dim;
+    pool.ParallelFor((size + kAtOnce - 1) / kAtOnce, cancel, [&](size_t part, int) {
       const size_t begin = part * kAtOnce;
-      spans_.axpy(1.0f, partial.data() + begin, out + begin,
-                  std::min(kAtOnce, partial.size() - begin));
+      spans_.axpy(1.0f, partial + begin, out + begin, std::min(kAtOnce, size - begin));
     });
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
-void Sweeper::RunTask(size_t index, Workspace* work, const CancelFlag& cancel) {
+void Sweeper::RunTask(size_t index, const CancelFlag& cancel) {
+  Buffers work;
   const Task& task = tasks_[index];
   const size_t columns = task.block.columns.size();
   float* column_gradient = nullptr;
@@ -134,8 +149,8 @@ void Sweeper::RunTask(size_t index, Workspace* work, const CancelFlag& cancel) {
     if (task.owns) {
       column_gradient = column_gradient_ + task.block.columns.begin * p_.dim;
     } else {
-      partials_[index].resize(columns * p_.dim);
-      column_gradient = partials_[index].data();
+      column_gradient = partials_[index];
+      std::fill(column_gradient, column_gradient + columns * p_.dim, 0.0f);
     }
   }
   size_t step = std::min(kPanelRows, kPanelFloats / columns);
@@ -143,18 +158,20 @@ void Sweeper::RunTask(size_t index, Workspace* work, const CancelFlag& cancel) {
   for (size_t row = task.block.rows.begin; row < task.block.rows.end; row += step) {
     if (cancel.Cancelled()) return;
     Panel({row, std::min(row + step, task.block.rows.end)}, task.block.columns, column_gradient,
-          work);
+          &work);
   }
 }
 
 void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradient,
-                    Workspace* work) {
+                    Buffers* work) {
   const size_t stride = std::min(columns.size(), kPanelFloats / rows.size());
   const bool one_tile = stride == columns.size();
   const bool gradients = column_gradient != nullptr;
-  work->panel.resize(std::max(work->panel.size(), rows.size() * stride));
-  work->scaled.resize(std::max(work->scaled.size(), rows.size() * p_.dim));
-  work->gradient.resize(std::max(work->gradient.size(), rows.size() * p_.dim));
+  const size_t panel = rows.size() * stride;
+  const size_t side = gradients ? rows.size() * p_.dim : 0;
+  work->panel = panel_memory.Reserve<float>(panel + 2 * side);
+  work->scaled = work->panel + panel;
+  work->gradient = work->scaled + side;
   work->sum.assign(rows.size(), 0.0);
   work->positive_sum.assign(rows.size(), 0.0);
   work->top.assign(rows.size(), -FLT_MAX);
@@ -217,7 +234,7 @@ void Sweeper::Panel(const Range& rows, const Range& columns, float* column_gradi
   }
 }
 
-void Sweeper::Logits(const Range& rows, const Range& tile, size_t stride, Workspace* work) const {
+void Sweeper::Logits(const Range& rows, const Range& tile, size_t stride, Buffers* work) const {
   GemmArgs gemm;
   gemm.trans_b = true;
   gemm.m = rows.size();
@@ -228,14 +245,14 @@ void Sweeper::Logits(const Range& rows, const Range& tile, size_t stride, Worksp
   gemm.lda = p_.dim;
   gemm.b = p_.columns + tile.begin * p_.dim;
   gemm.ldb = p_.dim;
-  gemm.c = work->panel.data();
+  gemm.c = work->panel;
   gemm.ldc = stride;
   SgemmSerial(gemm);
 }
 
 // Takes what is no candidate out of the row's logits x, raises the row's top, and adds up its
 // positives.
-void Sweeper::Prepare(size_t row, const Range& tile, float* x, size_t at, Workspace* work) const {
+void Sweeper::Prepare(size_t row, const Range& tile, float* x, size_t at, Buffers* work) const {
   if (p_.without_self && row >= tile.begin && row < tile.end)
     x[row - tile.begin] = kNegativeInfinity;
   if (!p_.row_removed.empty()) {
@@ -261,16 +278,16 @@ void Sweeper::Correct(size_t row, const Range& tile, float* x, double part) cons
 // gradient (+)= panel x columns; column_gradient (the tile's) += panel^T x rows scaled by weight
 // over sum
 void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool first,
-                       float* column_gradient, Workspace* work) const {
+                       float* column_gradient, Buffers* work) const {
   GemmArgs gemm;
   gemm.m = rows.size();
   gemm.n = p_.dim;
   gemm.k = tile.size();
-  gemm.a = work->panel.data();
+  gemm.a = work->panel;
   gemm.lda = stride;
   gemm.b = p_.columns + tile.begin * p_.dim;
   gemm.ldb = p_.dim;
-  gemm.c = work->gradient.data();
+  gemm.c = work->gradient;
   gemm.ldc = p_.dim;
   gemm.beta = first ? 0.0f : 1.0f;
   SgemmSerial(gemm);
@@ -290,9 +307,9 @@ void Sweeper::Products(const Range& rows, const Range& tile, size_t stride, bool
   gemm.m = tile.size();
   gemm.n = p_.dim;
   gemm.k = rows.size();
-  gemm.a = work->panel.data();
+  gemm.a = work->panel;
   gemm.lda = stride;
-  gemm.b = work->scaled.data();
+  gemm.b = work->scaled;
   gemm.ldb = p_.dim;
   gemm.c = column_gradient;
   gemm.ldc = p_.dim;

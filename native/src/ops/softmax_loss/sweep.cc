@@ -17,7 +17,7 @@
 
 #include "gemm/gemm.h"
 #include "ops/softmax_loss/plan.h"
-#include "runtime/scratch.h"
+#include "runtime/workspace.h"
 
 namespace prismrec::softmax_loss {
 namespace {
@@ -34,20 +34,29 @@ constexpr size_t kMostChunks = 16;
 // idle.
 constexpr size_t kChunkBlocks = 4;
 constexpr size_t kFewChunks = 4;
-constexpr size_t kPartialFloats = size_t{1} << 24;
+constexpr size_t kPartialFloats = size_t{1} << 23;
 
-struct Workspace {
-  Scratch panel;                 // [block pairs, tile]
-  Scratch scaled;                // [block pairs, d]: interests times their row's scale
-  Scratch target_logit;          // [block pairs, most_targets]
-  Scratch column_sum;            // [tile]
-  Scratch best, winner;          // [tile], readout max
-  Scratch interest_gradient;     // [block pairs, d]
-  Scratch share;                 // [most_pairs]
-  std::vector<double> pair_sum;  // [block pairs]
-  std::vector<double> sum;       // [block rows]
-  std::vector<float> top;        // [block rows]
+// To whole cache lines.
+constexpr size_t Aligned(size_t floats) { return (floats + 15) / 16 * 16; }
+
+// What one thread works in, from one chunk to the next.
+struct Buffers {
+  float* panel = nullptr;              // [block pairs, tile]
+  float* target_logit = nullptr;       // [block pairs, most_targets]
+  float* share = nullptr;              // [most_pairs]
+  float* best = nullptr;               // [tile], readout max
+  float* winner = nullptr;             // [tile], readout max
+  float* column_sum = nullptr;         // [tile]
+  float* scaled = nullptr;             // [block pairs, d]: interests times their row's scale
+  float* interest_gradient = nullptr;  // [block pairs, d]
+  std::vector<double> pair_sum;        // [block pairs]
+  std::vector<double> sum;             // [block rows]
+  std::vector<float> top;              // [block rows]
 };
+
+// Kept from call to call: a training step would otherwise spend its time on fresh pages.
+thread_local Workspace block_memory;
+thread_local Workspace partial_memory;
 
 class Sweeper {
  public:
@@ -63,21 +72,21 @@ class Sweeper {
 
   void Pack();
   void Shape();
-  void Reserve(Workspace* work) const;
-  void Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel);
-  void Block(size_t row0, size_t row1, bool first, float* items, float* bias, Workspace* work);
-  void Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Workspace* work);
-  float Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Workspace* work);
-  double Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Workspace* work);
-  void SampledTargets(size_t row, size_t pair0, Workspace* work);
-  void Finish(size_t row, size_t row0, size_t pair0, Workspace* work);
-  float Shares(size_t row, size_t pair0, size_t target, Workspace* work);
+  Buffers MakeBuffers() const;
+  void Chunk(size_t chunk, const CancelFlag& cancel);
+  void Block(size_t row0, size_t row1, bool first, float* items, float* bias, Buffers* work);
+  void Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Buffers* work);
+  float Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Buffers* work);
+  double Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Buffers* work);
+  void SampledTargets(size_t row, size_t pair0, Buffers* work);
+  void Finish(size_t row, size_t row0, size_t pair0, Buffers* work);
+  float Shares(size_t row, size_t pair0, size_t target, Buffers* work);
   void Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width, float* bias,
-               Workspace* work);
+               Buffers* work);
   void SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias,
-                        Workspace* work);
+                        Buffers* work);
   void Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items,
-                Workspace* work);
+                Buffers* work);
   float ScaleOf(double sum) const {
     return static_cast<float>(1.0 / (sum * static_cast<double>(counted())));
   }
@@ -99,7 +108,8 @@ class Sweeper {
   size_t tile_ = 0;
   size_t block_pairs_ = 0;
   std::vector<size_t> chunk_rows_;  // chunk c: counted rows [chunk_rows_[c], chunk_rows_[c + 1])
-  std::vector<Scratch> item_partials_, bias_partials_;
+  // [columns + target_items, d] and [columns + target_items] for each chunk
+  std::vector<float*> item_partials_, bias_partials_;
 };
 
 void Sweeper::Pack() {
@@ -146,10 +156,13 @@ void Sweeper::Shape() {
   chunk_rows_.push_back(counted());
   if (!outputs_->gradients()) return;
   if (counted() == 0) return;
-  item_partials_.resize(chunk_rows_.size() - 1);
-  bias_partials_.resize(chunk_rows_.size() - 1);
-  for (Scratch& items : item_partials_) items.Reserve((columns + plan_.target_items.size()) * dim_);
-  for (Scratch& bias : bias_partials_) bias.Reserve(columns + plan_.target_items.size());
+  const size_t rows = columns + plan_.target_items.size();
+  const size_t stride = Aligned(rows * dim_) + Aligned(rows);
+  float* next = partial_memory.Reserve<float>(stride * (chunk_rows_.size() - 1));
+  for (size_t c = 0; c + 1 < chunk_rows_.size(); ++c, next += stride) {
+    item_partials_.push_back(next);
+    bias_partials_.push_back(next + Aligned(rows * dim_));
+  }
 }
 
 Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
@@ -175,11 +188,8 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
     std::fill(outputs_->offset_gradient, outputs_->offset_gradient + args_.interests.rows, 0.0f);
   }
   if (counted() > 0) {
-    std::vector<Workspace> workspaces(static_cast<size_t>(pool.threads()));
-    for (Workspace& workspace : workspaces) Reserve(&workspace);
-    pool.ParallelFor(chunk_rows_.size() - 1, cancel, [&](size_t chunk, int worker) {
-      Chunk(chunk, &workspaces[static_cast<size_t>(worker)], cancel);
-    });
+    pool.ParallelFor(chunk_rows_.size() - 1, cancel,
+                     [&](size_t chunk, int) { Chunk(chunk, cancel); });
   }
   if (cancel.Cancelled()) return Cancelled();
 
@@ -195,26 +205,37 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
-void Sweeper::Reserve(Workspace* work) const {
-  work->panel.Reserve(block_pairs_ * tile_);
-  work->target_logit.Reserve(block_pairs_ * plan_.most_targets);
-  work->share.Reserve(plan_.most_pairs);
-  if (args_.readout == Readout::kMax) {
-    work->best.Reserve(tile_);
-    work->winner.Reserve(tile_);
+Buffers Sweeper::MakeBuffers() const {
+  Buffers made;
+  const bool max = args_.readout == Readout::kMax;
+  const bool gradients = outputs_->gradients();
+  const std::pair<float**, size_t> parts[] = {
+      {&made.panel, block_pairs_ * tile_},
+      {&made.target_logit, block_pairs_ * plan_.most_targets},
+      {&made.share, plan_.most_pairs},
+      {&made.best, max ? tile_ : 0},
+      {&made.winner, max ? tile_ : 0},
+      {&made.column_sum, gradients ? tile_ : 0},
+      {&made.scaled, gradients ? block_pairs_ * dim_ : 0},
+      {&made.interest_gradient, gradients ? block_pairs_ * dim_ : 0},
+  };
+  size_t total = 0;
+  for (const auto& [place, size] : parts) total += Aligned(size);
+  float* next = block_memory.Reserve<float>(total);
+  for (const auto& [place, size] : parts) {
+    *place = next;
+    next += Aligned(size);
   }
-  if (!outputs_->gradients()) return;
-  work->column_sum.Reserve(tile_);
-  work->scaled.Reserve(block_pairs_ * dim_);
-  work->interest_gradient.Reserve(block_pairs_ * dim_);
+  return made;
 }
 
-void Sweeper::Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel) {
+void Sweeper::Chunk(size_t chunk, const CancelFlag& cancel) {
+  Buffers work = MakeBuffers();
   float* items = nullptr;
   float* bias = nullptr;
   if (outputs_->gradients()) {
-    items = item_partials_[chunk].data();
-    bias = bias_partials_[chunk].data();
+    items = item_partials_[chunk];
+    bias = bias_partials_[chunk];
     // The columns' part of `items` is written, not added to, by the chunk's first block.
     const size_t targets = plan_.target_items.size();
     std::fill(items + plan_.columns * dim_, items + (plan_.columns + targets) * dim_, 0.0f);
@@ -226,14 +247,14 @@ void Sweeper::Chunk(size_t chunk, Workspace* work, const CancelFlag& cancel) {
     if (cancel.Cancelled()) return;
     size_t row1 = row + 1;
     while (row1 < end && plan_.row_pairs[row1 + 1] - plan_.row_pairs[row] <= block_pairs_) ++row1;
-    Block(row, row1, first, items, bias, work);
+    Block(row, row1, first, items, bias, &work);
     row = row1;
     first = false;
   }
 }
 
 void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* bias,
-                    Workspace* work) {
+                    Buffers* work) {
   const size_t pair0 = plan_.row_pairs[row0];
   const size_t pair1 = plan_.row_pairs[row1];
   const size_t pairs = pair1 - pair0;
@@ -298,7 +319,7 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
 }
 
 // panel = interests x columns^T
-void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Workspace* work) {
+void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Buffers* work) {
   GemmArgs gemm;
   gemm.trans_b = true;
   gemm.m = pair1 - pair0;
@@ -308,14 +329,14 @@ void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Wor
   gemm.lda = dim_;
   gemm.b = columns_ + tile0 * dim_;
   gemm.ldb = dim_;
-  gemm.c = work->panel.data();
+  gemm.c = work->panel;
   gemm.ldc = tile_;
   SgemmSerial(gemm);
 }
 
 // Adds bias and offsets, takes the row's removed columns out, keeps its targets' logits; returns
 // the largest logit.
-float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Workspace* work) {
+float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Buffers* work) {
   float top = kNegativeInfinity;
   for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
     float* x = &work->panel[(pair - pair0) * tile_];
@@ -338,40 +359,40 @@ float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Wor
 // Turns the row's logits into exp(logit - top), under readout max for the winning interest alone,
 // and returns the sum.
 double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool columns,
-                        Workspace* work) {
+                        Buffers* work) {
   const size_t first = plan_.row_pairs[row];
   const size_t last = plan_.row_pairs[row + 1];
   double total = 0;
   if (args_.readout == Readout::kLogSumExp) {
-    if (columns) std::fill(work->column_sum.data(), work->column_sum.data() + width, 0.0f);
+    if (columns) std::fill(work->column_sum, work->column_sum + width, 0.0f);
     for (size_t pair = first; pair < last; ++pair) {
       float* x = &work->panel[(pair - pair0) * tile_];
-      const double sum = columns ? spans_.exp_sum_columns(x, top, work->column_sum.data(), width)
+      const double sum = columns ? spans_.exp_sum_columns(x, top, work->column_sum, width)
                                  : spans_.exp_sum(x, top, width);
       work->pair_sum[pair - pair0] += sum;
       total += sum;
     }
     return total;
   }
-  std::fill(work->best.data(), work->best.data() + width, kNegativeInfinity);
-  std::fill(work->winner.data(), work->winner.data() + width, 0.0f);
+  std::fill(work->best, work->best + width, kNegativeInfinity);
+  std::fill(work->winner, work->winner + width, 0.0f);
   for (size_t pair = first; pair < last; ++pair) {
     spans_.take_better(&work->panel[(pair - pair0) * tile_], static_cast<float>(pair - first),
-                       work->best.data(), work->winner.data(), width);
+                       work->best, work->winner, width);
   }
-  total = spans_.exp_sum(work->best.data(), top, width);
+  total = spans_.exp_sum(work->best, top, width);
   if (!columns) return total;
   std::swap(work->column_sum, work->best);
   for (size_t pair = first; pair < last; ++pair) {
     work->pair_sum[pair - pair0] +=
-        spans_.route(work->column_sum.data(), work->winner.data(), static_cast<float>(pair - first),
+        spans_.route(work->column_sum, work->winner, static_cast<float>(pair - first),
                      &work->panel[(pair - pair0) * tile_], width);
   }
   return total;
 }
 
 // Sampled: the targets are no columns of the panel; their logits are dot products.
-void Sweeper::SampledTargets(size_t row, size_t pair0, Workspace* work) {
+void Sweeper::SampledTargets(size_t row, size_t pair0, Buffers* work) {
   for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
     float* logits = &work->target_logit[(pair - pair0) * plan_.most_targets];
     for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
@@ -385,7 +406,7 @@ void Sweeper::SampledTargets(size_t row, size_t pair0, Workspace* work) {
 
 // Derivative of a target's score with respect to each of the row's interests, into work->share;
 // returns the score.
-float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) {
+float Sweeper::Shares(size_t row, size_t pair0, size_t target, Buffers* work) {
   const size_t first = plan_.row_pairs[row];
   const size_t count = plan_.row_pairs[row + 1] - first;
   const float* logits = &work->target_logit[(first - pair0) * plan_.most_targets + target];
@@ -394,7 +415,7 @@ float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) 
     if (logits[j * plan_.most_targets] > logits[winner * plan_.most_targets]) winner = j;
   }
   const float best = logits[winner * plan_.most_targets];
-  std::fill(work->share.data(), work->share.data() + count, 0.0f);
+  std::fill(work->share, work->share + count, 0.0f);
   work->share[winner] = 1.0f;
   if (args_.readout == Readout::kMax) return best;
   float sum = 0;
@@ -406,7 +427,7 @@ float Sweeper::Shares(size_t row, size_t pair0, size_t target, Workspace* work) 
   return best + std::log(sum);
 }
 
-void Sweeper::Finish(size_t row, size_t row0, size_t pair0, Workspace* work) {
+void Sweeper::Finish(size_t row, size_t row0, size_t pair0, Buffers* work) {
   double& sum = work->sum[row - row0];
   const double top = work->top[row - row0];
   double target_mean = 0;
@@ -420,9 +441,9 @@ void Sweeper::Finish(size_t row, size_t row0, size_t pair0, Workspace* work) {
 
 // Takes the targets' shares off the panel's weights and adds the row to the bias gradient.
 void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_t width,
-                      float* bias, Workspace* work) {
+                      float* bias, Buffers* work) {
   const double sum = work->sum[row - row0];
-  spans_.axpy(ScaleOf(sum), work->column_sum.data(), bias + tile0, width);
+  spans_.axpy(ScaleOf(sum), work->column_sum, bias + tile0, width);
   if (sampled()) return;
   for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
     const Target& target = plan_.targets[t];
@@ -440,7 +461,7 @@ void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_
 
 // Sampled: what the targets contribute, outside the panel.
 void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* items, float* bias,
-                               Workspace* work) {
+                               Buffers* work) {
   const double sum = work->sum[row - row0];
   const float scale = ScaleOf(sum);
   for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
@@ -462,17 +483,17 @@ void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* ite
 
 // interest_gradient (+)= panel x columns; items (+)= panel^T x scaled interests
 void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first,
-                       float* items, Workspace* work) {
+                       float* items, Buffers* work) {
   const size_t pairs = pair1 - pair0;
   GemmArgs gemm;
   gemm.m = pairs;
   gemm.n = dim_;
   gemm.k = width;
-  gemm.a = work->panel.data();
+  gemm.a = work->panel;
   gemm.lda = tile_;
   gemm.b = columns_ + tile0 * dim_;
   gemm.ldb = dim_;
-  gemm.c = work->interest_gradient.data();
+  gemm.c = work->interest_gradient;
   gemm.ldc = dim_;
   gemm.beta = tile0 == 0 ? 0.0f : 1.0f;
   SgemmSerial(gemm);
@@ -493,9 +514,9 @@ void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, b
   gemm.m = width;
   gemm.n = dim_;
   gemm.k = pairs;
-  gemm.a = work->panel.data();
+  gemm.a = work->panel;
   gemm.lda = tile_;
-  gemm.b = work->scaled.data();
+  gemm.b = work->scaled;
   gemm.ldb = dim_;
   gemm.c = items + tile0 * dim_;
   gemm.ldc = dim_;
@@ -513,8 +534,8 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
               0.0f);
     std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
   } else {
-    float* items = sampled() ? item_partials_[0].data() : outputs_->item_gradient;
-    float* bias = sampled() ? bias_partials_[0].data() : outputs_->bias_gradient;
+    float* items = sampled() ? item_partials_[0] : outputs_->item_gradient;
+    float* bias = sampled() ? bias_partials_[0] : outputs_->bias_gradient;
     pool.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
       const size_t begin = part * kRowsAtOnce;
       const size_t count = std::min(rows, begin + kRowsAtOnce) - begin;
