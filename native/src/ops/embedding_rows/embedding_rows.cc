@@ -90,7 +90,8 @@ void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const 
 }
 
 std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse) {
-  // Radix sort of (id, position) from the low digit up: each pass keeps the order of the one before.
+  // Radix sort of (id, position) from the low digit up: each pass keeps the order of the one
+  // before.
   struct Entry {
     uint32_t id;
     uint32_t at;

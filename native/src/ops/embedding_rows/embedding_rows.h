@@ -49,8 +49,8 @@ struct LazyAdamArgs {
   const float* gradients;  // [count, cols]
   size_t count;
   size_t cols;
-  bool per_row;            // correct by the row's own count, else by `step`
-  uint64_t step;           // from 1
+  bool per_row;   // correct by the row's own count, else by `step`
+  uint64_t step;  // from 1
 };
 
 // Adam on the rows `ids` and on no other.

@@ -76,8 +76,8 @@ napi_value ReduceCall(napi_env env, napi_callback_info info) {
   const Array x = args.Typed(1), out = args.Typed(2);
   const size_t outer = args.Size(3), extent = args.Size(4), inner = args.Size(5);
   const float scale = static_cast<float>(args.Number(6));
-  if (args.ok() && (x.type != out.type || x.length < outer * extent * inner ||
-                    out.length < outer * inner)) {
+  if (args.ok() &&
+      (x.type != out.type || x.length < outer * extent * inner || out.length < outer * inner)) {
     args.Fail(StatusCode::kShapeMismatch, "arrays", std::to_string(outer * extent * inner),
               std::to_string(x.length));
   }
@@ -142,17 +142,16 @@ napi_value MaskedSoftmaxCall(napi_env env, napi_callback_info info) {
     }
   }
   if (!args.ok()) return args.Result();
-  const KernelTable& table = ActiveTable();
-  if (mask.type == napi_uint8_array) {
-    MaskedSoftmax(table, rows, x, mask.as<uint8_t>(), out, cols);
-  } else if (mask.type == napi_int32_array) {
-    MaskedSoftmax(table, rows, x, mask.as<int32_t>(), out, cols);
-  } else if (mask.type == napi_float32_array) {
-    MaskedSoftmax(table, rows, x, mask.as<float>(), out, cols);
-  } else {
+  if (mask.type != napi_uint8_array && mask.type != napi_int32_array &&
+      mask.type != napi_float32_array) {
     args.Fail(StatusCode::kInvalidArgument, "mask", "uint8, int32 or float32", "another type");
+    return args.Result();
   }
-  return args.Result();
+  const MaskType type = mask.type == napi_uint8_array   ? MaskType::kUint8
+                        : mask.type == napi_int32_array ? MaskType::kInt32
+                                                        : MaskType::kFloat;
+  MaskedSoftmax(ActiveTable(), rows, x, mask.data, type, out, cols);
+  return nullptr;
 }
 
 // (x, gamma, beta, y, mean, rstd, rows, cols, epsilon)
@@ -292,8 +291,8 @@ napi_value MatmulCall(napi_env env, napi_callback_info info) {
     }
   }
   if (args.ok()) {
-    Matmul({a.as<float>(), b.as<float>(), out, offsets_a.as<uint32_t>(),
-            offsets_b.as<uint32_t>(), batch, m, n, k, transpose_a, transpose_b});
+    Matmul({a.as<float>(), b.as<float>(), out, offsets_a.as<uint32_t>(), offsets_b.as<uint32_t>(),
+            batch, m, n, k, transpose_a, transpose_b});
   }
   return args.Result();
 }

@@ -118,8 +118,8 @@ void Compare(CompareOp op, const Geometry& geometry, const uint8_t* a, const uin
   IntegerCompare(op, geometry, a, b, out);
 }
 
-void Unary(const KernelTable& table, UnaryOp op, const float* x, float* out, size_t count,
-           float p0, float p1) {
+void Unary(const KernelTable& table, UnaryOp op, const float* x, float* out, size_t count, float p0,
+           float p1) {
   ForRange(count, Costly(op) ? kCostlyGrain : kCheapGrain, [&](size_t begin, size_t end) {
     table.unary(op, x + begin, out + begin, end - begin, p0, p1);
   });

@@ -78,8 +78,8 @@ void Copy(const Geometry& geometry, const void* src, void* dst, size_t item) {
   }
 }
 
-Status Gather(const void* x, const int32_t* ids, void* out, size_t batch, size_t outer,
-              size_t axis, size_t count, size_t inner) {
+Status Gather(const void* x, const int32_t* ids, void* out, size_t batch, size_t outer, size_t axis,
+              size_t count, size_t inner) {
   for (size_t i = 0; i < batch * count; ++i) {
     if (ids[i] >= 0 && static_cast<size_t>(ids[i]) < axis) continue;
     return InvalidArgument("gather index out of range", "0 <= index < " + std::to_string(axis),
@@ -113,7 +113,8 @@ void SegmentSum(const float* x, const int32_t* ids, float* out, size_t count, si
     std::memset(out + begin * inner, 0, (end - begin) * inner * sizeof(float));
     for (size_t c = 0; c < count; ++c) {
       const std::ptrdiff_t id = ids[c];
-      if (id < static_cast<std::ptrdiff_t>(begin) || id >= static_cast<std::ptrdiff_t>(end)) continue;
+      if (id < static_cast<std::ptrdiff_t>(begin) || id >= static_cast<std::ptrdiff_t>(end))
+        continue;
       float* row = out + static_cast<size_t>(id) * inner;
       const float* from = x + c * inner;
       for (size_t i = 0; i < inner; ++i) row[i] += from[i];

@@ -158,28 +158,17 @@ void SoftmaxGrad(const KernelTable& table, const float* y, const float* dy, floa
   });
 }
 
-template <class Mask>
-void MaskedSoftmax(const KernelTable& table, const Geometry& rows, const float* x,
-                   const Mask* mask, float* out, size_t cols) {
-  const float never = -std::numeric_limits<float>::infinity();
+void MaskedSoftmax(const KernelTable& table, const Geometry& rows, const float* x, const void* mask,
+                   MaskType type, float* out, size_t cols) {
+  const size_t item = type == MaskType::kUint8 ? sizeof(uint8_t) : sizeof(float);
   ForRows(rows.Count(), cols, kCostlyGrain, [&](size_t begin, size_t end) {
     Odometer at(rows, rows.rank, begin);
     for (size_t r = begin; r < end; ++r, at.Next()) {
-      const float* logits = x + r * cols;
-      const Mask* seen = mask + at.b();
-      float* row = out + r * cols;
-      for (size_t c = 0; c < cols; ++c) row[c] = seen[c] != 0 ? logits[c] : never;
-      table.masked_softmax_row(row, row, cols);
+      const char* seen = static_cast<const char*>(mask) + static_cast<size_t>(at.b()) * item;
+      table.masked_softmax_row(x + r * cols, seen, type, out + r * cols, cols);
     }
   });
 }
-
-template void MaskedSoftmax(const KernelTable&, const Geometry&, const float*, const uint8_t*,
-                            float*, size_t);
-template void MaskedSoftmax(const KernelTable&, const Geometry&, const float*, const int32_t*,
-                            float*, size_t);
-template void MaskedSoftmax(const KernelTable&, const Geometry&, const float*, const float*,
-                            float*, size_t);
 
 void LayerNorm(const KernelTable& table, const float* x, const float* gamma, const float* beta,
                float* y, float* mean, float* rstd, size_t rows, size_t cols, float epsilon) {

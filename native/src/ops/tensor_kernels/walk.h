@@ -12,8 +12,8 @@
 namespace prismrec::tensor {
 
 // Elements a thread should get at least: waking one costs about as much as this many.
-inline constexpr size_t kCheapGrain = 32768;   // add, multiply, copy
-inline constexpr size_t kCostlyGrain = 8192;   // exp, erf, normalisation
+inline constexpr size_t kCheapGrain = 32768;  // add, multiply, copy
+inline constexpr size_t kCostlyGrain = 8192;  // exp, erf, normalisation
 
 // Calls fn(begin, end) over [0, total) in pieces of `grain`, on the caller alone where that is one.
 template <class Fn>

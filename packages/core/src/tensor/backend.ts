@@ -1,4 +1,5 @@
 import { PrismrecError } from "../errors/errors.js";
+import { registerGradients } from "./gradients.js";
 import { registerKernels } from "./kernels/register.js";
 import { nativeKernels } from "./native-kernels.js";
 import { PrismrecBackend } from "./prismrec-backend.js";
@@ -23,6 +24,7 @@ export async function useTensorBackend(name: TensorBackendName = "prismrec"): Pr
   if (kernels !== undefined && !registered("prismrec")) {
     tf.registerBackend("prismrec", () => new PrismrecBackend(kernels));
     registerKernels();
+    registerGradients();
   }
   const wanted = name === "prismrec" && kernels === undefined ? "cpu" : name;
   await tf.setBackend(wanted);

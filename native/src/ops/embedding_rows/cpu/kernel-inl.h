@@ -1,6 +1,6 @@
 // Adam over a span of floats, on the abstract vector.
-#include "ops/embedding_rows/embedding_rows.h"
 #include "ops/embedding_rows/cpu/spans.h"
+#include "ops/embedding_rows/embedding_rows.h"
 #include "simd/vec-inl.h"
 
 namespace prismrec::PRISMREC_SIMD_NS::embedding_rows {
@@ -19,12 +19,12 @@ inline void AdamStep(const AdamVectors& f, Vec gradient, Vec* value, Vec* m, Vec
   *value = Sub(Mul(*value, f.keep), Div(Mul(f.rate, *m), denominator));
 }
 
-void AdamSpan(const AdamFactors& factors, float* values, float* m, float* v,
-              const float* gradients, size_t n) {
-  const AdamVectors f = {Set(factors.beta1),   Set(factors.one_minus_beta1),
-                         Set(factors.beta2),   Set(factors.one_minus_beta2),
-                         Set(factors.epsilon), Set(factors.rate),
-                         Set(factors.inverse_root), Set(factors.keep),
+void AdamSpan(const AdamFactors& factors, float* values, float* m, float* v, const float* gradients,
+              size_t n) {
+  const AdamVectors f = {Set(factors.beta1),         Set(factors.one_minus_beta1),
+                         Set(factors.beta2),         Set(factors.one_minus_beta2),
+                         Set(factors.epsilon),       Set(factors.rate),
+                         Set(factors.inverse_root),  Set(factors.keep),
                          Set(factors.gradient_scale)};
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {

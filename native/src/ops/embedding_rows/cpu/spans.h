@@ -5,10 +5,10 @@
 
 namespace prismrec {
 
-#define PRISMREC_DECLARE_ADAM_SPAN(isa)                                                       \
-  namespace isa::embedding_rows {                                                             \
+#define PRISMREC_DECLARE_ADAM_SPAN(isa)                                                        \
+  namespace isa::embedding_rows {                                                              \
   void AdamSpan(const prismrec::embedding_rows::AdamFactors& factors, float* values, float* m, \
-                float* v, const float* gradients, size_t n);                                  \
+                float* v, const float* gradients, size_t n);                                   \
   }
 
 PRISMREC_DECLARE_ADAM_SPAN(scalar)

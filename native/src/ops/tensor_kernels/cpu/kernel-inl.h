@@ -1,5 +1,6 @@
-// The span kernels, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles this file in its own
-// translation unit and namespace; nothing here may call an inline function shared with other units.
+// The span kernels, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles
+// this file in its own translation unit and namespace; nothing here may call an inline function
+// shared with other units.
 #include "ops/tensor_kernels/cpu/table.h"
 #include "simd/vec-inl.h"
 
@@ -7,6 +8,7 @@ namespace prismrec::PRISMREC_SIMD_NS::tensor_kernels {
 
 using tensor::BinaryOp;
 using tensor::CompareOp;
+using tensor::MaskType;
 using tensor::ReduceOp;
 using tensor::Span;
 using tensor::UnaryOp;
@@ -26,11 +28,11 @@ inline Vec Polynomial(Vec t, const float (&c)[N]) {
 // Chebyshev fits. |x| < 1: x * P(x^2), to 1e-9. Beyond: 1 - exp(-Q(|x|)), Q fitted to -log(erfc)
 // on [1, 4], where erf rounds to 1; the error of Q counts times erfc, below 6e-8.
 inline Vec Erf(Vec x) {
-  static constexpr float kNear[] = {7.875875063e-5f, -8.016864287e-4f, 5.189087423e-3f,
+  static constexpr float kNear[] = {7.875875063e-5f,  -8.016864287e-4f, 5.189087423e-3f,
                                     -2.685421201e-2f, 0.1128359472f,    -0.3761262667f,
                                     1.128379166f};
-  static constexpr float kFar[] = {1.327236181e-5f, -3.169370225e-4f, 3.432351381e-3f,
-                                   -2.260477224e-2f, 0.1032811176f,   0.6391412576f,
+  static constexpr float kFar[] = {1.327236181e-5f,  -3.169370225e-4f, 3.432351381e-3f,
+                                   -2.260477224e-2f, 0.1032811176f,    0.6391412576f,
                                    1.125893652f,     7.658977797e-4f};
   const Vec magnitude = Abs(x);
   const Vec clamped = Min(magnitude, Set(4.0f));
@@ -140,7 +142,8 @@ inline void BinarySpan(BinaryOp op, Span span, const float* a, const float* b, f
       });
     case BinaryOp::kPow:
       for (size_t i = 0; i < n; ++i) {
-        out[i] = __builtin_powf(a[span == Span::kScalarA ? 0 : i], b[span == Span::kScalarB ? 0 : i]);
+        out[i] =
+            __builtin_powf(a[span == Span::kScalarA ? 0 : i], b[span == Span::kScalarB ? 0 : i]);
       }
       return;
     case BinaryOp::kCount:
@@ -237,7 +240,8 @@ inline void UnarySpan(UnaryOp op, const float* x, float* out, size_t n, float p0
 
 // ---- reductions -----------------------------------------------------------------------------
 
-// Four running vectors, joined pairwise: short dependency chains, and an error that grows with n / (4 * kLanes).
+// Four running vectors, joined pairwise: short dependency chains, and an error that grows with n /
+// (4 * kLanes).
 inline float SumRow(const float* x, size_t n) {
   Vec s0 = Set(0.0f), s1 = Set(0.0f), s2 = Set(0.0f), s3 = Set(0.0f);
   size_t i = 0;
@@ -334,25 +338,41 @@ inline float Dot(const float* a, const float* b, size_t n) {
 inline void SoftmaxGradRow(const float* y, const float* dy, float* dx, size_t n, bool log) {
   if (log) {
     const Vec total = Set(SumRow(dy, n));
-    Zip(Span::kBoth, y, dy, dx, n,
-        [total](Vec p, Vec g) { return Sub(g, Mul(Exp(p), total)); });
+    Zip(Span::kBoth, y, dy, dx, n, [total](Vec p, Vec g) { return Sub(g, Mul(Exp(p), total)); });
   } else {
     const Vec mean = Set(Dot(y, dy, n));
     Zip(Span::kBoth, y, dy, dx, n, [mean](Vec p, Vec g) { return Mul(p, Sub(g, mean)); });
   }
 }
 
-inline void MaskedSoftmaxRow(const float* scratch, float* out, size_t n) {
-  const float top = MaxRow(scratch, n);
+// -infinity where the mask is 0.
+template <class Mask>
+inline void HideMasked(const float* x, const Mask* mask, float* out, size_t n) {
+  for (size_t i = 0; i < n; ++i) out[i] = mask[i] != 0 ? x[i] : -__builtin_inff();
+}
+
+inline void MaskedSoftmaxRow(const float* x, const void* mask, MaskType type, float* out,
+                             size_t n) {
+  switch (type) {
+    case MaskType::kUint8:
+      HideMasked(x, static_cast<const uint8_t*>(mask), out, n);
+      break;
+    case MaskType::kInt32:
+      HideMasked(x, static_cast<const int32_t*>(mask), out, n);
+      break;
+    case MaskType::kFloat:
+      HideMasked(x, static_cast<const float*>(mask), out, n);
+      break;
+  }
+  const float top = MaxRow(out, n);
   if (top == -__builtin_inff()) {
     for (size_t i = 0; i < n; ++i) out[i] = 0.0f;
     return;
   }
   const Vec shift = Set(top);
   const Vec never = Set(-__builtin_inff());
-  Map(scratch, out, n, [shift, never](Vec v) {
-    return Blend(Equal(v, never), Set(0.0f), Exp(Sub(v, shift)));
-  });
+  Map(out, out, n,
+      [shift, never](Vec v) { return Blend(Equal(v, never), Set(0.0f), Exp(Sub(v, shift))); });
   const Vec scale = Set(1.0f / SumRow(out, n));
   Map(out, out, n, [scale](Vec v) { return Mul(v, scale); });
 }
@@ -372,7 +392,8 @@ inline void LayerNormRow(const float* x, const float* gamma, const float* beta, 
   }
   if (i < n) {
     const size_t rest = n - i;
-    StoreN(y + i, Fma(Mul(LoadN(y + i, rest), scale), LoadN(gamma + i, rest), LoadN(beta + i, rest)),
+    StoreN(y + i,
+           Fma(Mul(LoadN(y + i, rest), scale), LoadN(gamma + i, rest), LoadN(beta + i, rest)),
            rest);
   }
   *mean = mu;

@@ -1,4 +1,5 @@
-// The serial span kernels that differ by instruction set; everything around them (walking, threading) is common.
+// The serial span kernels that differ by instruction set; everything around them (walking,
+// threading) is common.
 #ifndef PRISMREC_OPS_TENSOR_KERNELS_CPU_TABLE_H_
 #define PRISMREC_OPS_TENSOR_KERNELS_CPU_TABLE_H_
 
@@ -59,6 +60,8 @@ enum class ReduceOp : int { kSum = 0, kMax = 1, kMin = 2, kProd = 3, kCount = 4 
 // Which operand of a span repeats its first element.
 enum class Span { kBoth, kScalarA, kScalarB };
 
+enum class MaskType { kUint8, kInt32, kFloat };
+
 struct KernelTable {
   void (*binary)(BinaryOp op, Span span, const float* a, const float* b, float* out, size_t n);
   void (*compare)(CompareOp op, Span span, const float* a, const float* b, uint8_t* out, size_t n);
@@ -68,16 +71,17 @@ struct KernelTable {
   void (*reduce_into)(ReduceOp op, const float* x, float* acc, size_t n);
   void (*softmax_row)(const float* x, float* out, size_t n, bool log);
   void (*softmax_grad_row)(const float* y, const float* dy, float* dx, size_t n, bool log);
-  // `scratch` [n]: x where the mask is non-zero, else -infinity; may be `out`.
-  void (*masked_softmax_row)(const float* scratch, float* out, size_t n);
-  void (*layer_norm_row)(const float* x, const float* gamma, const float* beta, float* y, float* mean, float* rstd,
-                         size_t n, float epsilon);
+  // Entries with mask 0 are not seen and get 0; the mask's elements are uint8, int32 or float.
+  void (*masked_softmax_row)(const float* x, const void* mask, MaskType type, float* out, size_t n);
+  void (*layer_norm_row)(const float* x, const float* gamma, const float* beta, float* y,
+                         float* mean, float* rstd, size_t n, float epsilon);
   // Adds to dgamma and dbeta [n].
-  void (*layer_norm_grad_row)(const float* x, const float* gamma, float mean, float rstd, const float* dy, float* dx,
-                              float* dgamma, float* dbeta, size_t n);
+  void (*layer_norm_grad_row)(const float* x, const float* gamma, float mean, float rstd,
+                              const float* dy, float* dx, float* dgamma, float* dbeta, size_t n);
   void (*gelu_grad)(const float* x, const float* dy, float* dx, size_t n);
   // Entries first .. first + n of the hash sequence.
-  void (*dropout)(const float* x, float* out, size_t first, size_t n, uint32_t key, uint32_t threshold, float scale);
+  void (*dropout)(const float* x, float* out, size_t first, size_t n, uint32_t key,
+                  uint32_t threshold, float scale);
 };
 
 extern const KernelTable kScalarTable;
