@@ -1,16 +1,19 @@
 import { resolve } from "node:path";
-import { isMultiInterest, PrismrecError, userItems, writeFileAtomic } from "@prismrec/core";
+import { PrismrecError, writeFileAtomic } from "@prismrec/core";
 import { Argument, type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { openCluster } from "../pipeline/cluster.js";
 import { openImport } from "../pipeline/import.js";
 import { openServing } from "../pipeline/index-stage.js";
 import type { Pipeline } from "../pipeline/pipeline.js";
-import { recommendTo } from "../pipeline/recommend.js";
+import { recommendationDocument } from "../pipeline/recommend.js";
 import { withSession } from "../session.js";
 
 const KINDS = ["recommendations", "interests", "items"] as const;
 type Kind = (typeof KINDS)[number];
+
+/** Users that are recommended to at once. */
+const BATCH = 256;
 
 export function addExport(program: Command, io: Io): void {
   program
@@ -42,13 +45,16 @@ async function* jsonLines(pipeline: Pipeline, what: Kind, k: number): AsyncGener
   switch (what) {
     case "recommendations": {
       await using serving = await openServing(pipeline, imported);
-      for (let user = 0; user < log.userCount; user++) {
-        signal.throwIfAborted();
-        const { because: _, ...found } = await recommendTo(serving, log.userIds[user]!, userItems(log, user), k, {
-          signal,
-        });
-        yield JSON.stringify(found);
-        ui.progress({ stage: "export", done: user + 1, total: log.userCount, unit: "users" });
+      for (let start = 0; start < log.userCount; start += BATCH) {
+        const users = log.userIds.slice(start, start + BATCH);
+        const found = await serving.recommender.recommendMany(
+          users.map((user) => ({ user })),
+          { k, signal },
+        );
+        for (const [i, recommendation] of found.entries()) {
+          yield JSON.stringify(recommendationDocument(users[i] ?? null, recommendation));
+        }
+        ui.progress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
       }
       return;
     }
@@ -73,7 +79,6 @@ async function* jsonLines(pipeline: Pipeline, what: Kind, k: number): AsyncGener
     }
     case "items": {
       await using serving = await openServing(pipeline, imported);
-      if (!isMultiInterest(serving.model)) throw new PrismrecError("RUN_INVALID", "this model has no item vectors");
       const { data, cols } = serving.model.itemVectors();
       const bias = serving.model.itemBias();
       for (let id = 1; id <= catalog.size; id++) {

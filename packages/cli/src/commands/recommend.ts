@@ -1,11 +1,10 @@
 import { PrismrecError } from "@prismrec/core";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
-import { type Imported, openImport } from "../pipeline/import.js";
+import { openImport } from "../pipeline/import.js";
 import { openServing } from "../pipeline/index-stage.js";
-import { historyOf, type Recommendations, recommendTo } from "../pipeline/recommend.js";
+import { type RecommendationDocument, recommendationDocument } from "../pipeline/recommend.js";
 import { withSession } from "../session.js";
-import { suggest } from "../suggest.js";
 import { percent } from "../terminal/format.js";
 import { plain, type Style } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
@@ -36,42 +35,23 @@ export function addRecommend(program: Command, io: Io): void {
           });
         }
         await using pipeline = await session.read(dir);
-        const imported = await openImport(pipeline);
-        const items = user === undefined ? denseIds(imported, history ?? []) : historyOf(imported, user);
-        await using serving = await openServing(pipeline, imported);
-        const { because: _, ...found } = await recommendTo(serving, user ?? "", items, count, {
-          signal: session.signal,
-        });
-        if (session.ui.json) session.ui.resultJson(found);
-        else session.ui.result(describe(found, session.ui.out));
+        await using serving = await openServing(pipeline, await openImport(pipeline));
+        const request = user === undefined ? { history: history ?? [] } : { user };
+        const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
+        const document = recommendationDocument(user ?? null, found);
+        if (session.ui.json) session.ui.resultJson(document);
+        else session.ui.result(describe(document, session.ui.out));
       }),
     );
 }
 
-function denseIds({ dataset }: Imported, ids: readonly string[]): Uint32Array {
-  const { catalog } = dataset;
-  return Uint32Array.from(ids, (id) => {
-    const dense = catalog.idOf(id);
-    if (dense !== undefined) return dense;
-    const near = suggest(
-      id,
-      catalog.items.slice(1).map((item) => item.id),
-    );
-    throw new PrismrecError("UNKNOWN_ITEM", `there is no item ${id} in this run`, {
-      expected: `one of ${catalog.size} items`,
-      received: id,
-      hint: near === undefined ? "An item with too few events is left out by the import." : `Did you mean ${near}?`,
-    });
-  });
-}
-
-function describe({ user, items, interests }: Recommendations, style: Style): string {
+function describe({ user, items, interests }: RecommendationDocument, style: Style): string {
   const place = new Map(interests.map(({ index }, i) => [index, i + 1]));
   const label = new Map(interests.map(({ index, labels }) => [index, labels.map(plain).join(", ")]));
   const shown = interests.filter(
     ({ index, share }) => share >= 0.01 || items.some(({ interest }) => interest === index),
   );
-  const who = user === "" ? "this history" : `user ${plain(user)}`;
+  const who = user === null ? "this history" : `user ${plain(user)}`;
   return [
     style.bold(`Interests of ${who}`),
     formatTable(
@@ -86,7 +66,7 @@ function describe({ user, items, interests }: Recommendations, style: Style): st
         String(i + 1),
         title === "" ? plain(id) : `${plain(title)} (${plain(id)})`,
         score.toFixed(3),
-        place.has(interest) ? `${place.get(interest)} ${label.get(interest)}` : "",
+        interest === null ? "" : `${place.get(interest) ?? ""} ${label.get(interest) ?? ""}`,
       ]),
     ),
   ].join("\n");

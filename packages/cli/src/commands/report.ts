@@ -1,5 +1,5 @@
 import { copyFile } from "node:fs/promises";
-import { relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fromFileError } from "@prismrec/core";
 import type { Command } from "commander";
 import type { Io } from "../io.js";
@@ -12,6 +12,7 @@ import { runIndex } from "../pipeline/index-stage.js";
 import { runReport } from "../pipeline/report.js";
 import { openTrain } from "../pipeline/train.js";
 import { withSession } from "../session.js";
+import { shortPath } from "../terminal/format.js";
 
 export function addReport(program: Command, io: Io): void {
   const command = program
@@ -39,7 +40,7 @@ export function addReport(program: Command, io: Io): void {
           file = copy;
         }
         if (session.ui.json) session.ui.resultJson({ report: file });
-        else session.ui.result(relative(io.cwd, file) || file);
+        else session.ui.result(shortPath(file, io.cwd));
       }),
     );
 }

@@ -1,4 +1,3 @@
-import { relative } from "node:path";
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
@@ -10,7 +9,7 @@ import { runIndex } from "../pipeline/index-stage.js";
 import { runReport } from "../pipeline/report.js";
 import { runTrain } from "../pipeline/train.js";
 import { withSession } from "../session.js";
-import { duration } from "../terminal/format.js";
+import { duration, shortPath } from "../terminal/format.js";
 import { IMPORT_SETTINGS, runFolder } from "./import.js";
 
 const RUN_SETTINGS: readonly SettingName[] = [
@@ -56,7 +55,7 @@ Examples:
         const evaluated = await runEvaluate(pipeline, imported, clustered, crowded, trained);
         await runIndex(pipeline, imported, clustered, trained);
         const reported = await runReport(pipeline, { imported, clustered, crowded, trained, evaluated });
-        const where = relative(io.cwd, reported.file) || reported.file;
+        const where = shortPath(reported.file, io.cwd);
         if (ui.json) {
           ui.resultJson(evaluationDocument(evaluated.report));
           ui.info(`Report: ${where}`);

@@ -1,12 +1,21 @@
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { ExactIndex, isMultiInterest, loadModel, openClusterer, PrismrecError, writeJsonAtomic } from "@prismrec/core";
+import {
+  type Clusterer,
+  ExactIndex,
+  isMultiInterest,
+  loadModel,
+  type MultiInterestModel,
+  openClusterer,
+  PrismrecError,
+  Recommender,
+  writeJsonAtomic,
+} from "@prismrec/core";
 import { count } from "../terminal/format.js";
 import { type Clustered, openCluster, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
-import type { Serving } from "./recommend.js";
 import type { Trained } from "./train.js";
 
 const NAME = "index";
@@ -45,26 +54,45 @@ export async function runIndex(
   return output;
 }
 
+export interface Serving extends AsyncDisposable {
+  readonly model: MultiInterestModel;
+  readonly recommender: Recommender;
+}
+
 /** Everything that recommending from a finished run takes. */
-export async function openServing(pipeline: Pipeline, imported: Imported): Promise<Serving & AsyncDisposable> {
+export async function openServing(pipeline: Pipeline, imported: Imported): Promise<Serving> {
   const { dir } = await requireStage(pipeline, NAME, "run");
-  const model = await loadModel(join(dir, "model"), imported.dataset.catalog);
-  const { maxClusters } = pipeline.settings.cluster;
+  const { catalog, log } = imported.dataset;
+  const model = await loadModel(join(dir, "model"), catalog);
+  const source = await openClustererIn(pipeline, dir, imported);
+  const recommender = new Recommender({
+    model,
+    catalog,
+    log,
+    ...(source === undefined ? {} : { clusterer: source.clusterer }),
+    maxClusters: pipeline.settings.cluster.maxClusters,
+  });
+  return {
+    model,
+    recommender,
+    [Symbol.asyncDispose]: async () => {
+      recommender[Symbol.dispose]();
+      await source?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The clusterer beside the index; else the run's, which may bring its language model; undefined where there is none. */
+async function openClustererIn(
+  pipeline: Pipeline,
+  dir: string,
+  imported: Imported,
+): Promise<(AsyncDisposable & { readonly clusterer: Clusterer }) | undefined> {
   const saved = join(dir, "clusterer");
   if (existsSync(saved)) {
     const clusterer = await openClusterer(saved, imported.dataset.catalog);
-    return { imported, model, clusterer, maxClusters, [Symbol.asyncDispose]: async () => undefined };
+    return { clusterer, [Symbol.asyncDispose]: async () => undefined };
   }
   const clustered = await openCluster(pipeline);
-  if (clustered.partitions === undefined) {
-    return { imported, model, clusterer: undefined, maxClusters, [Symbol.asyncDispose]: async () => undefined };
-  }
-  const source = await openRunClusterer(pipeline, imported, clustered);
-  return {
-    imported,
-    model,
-    clusterer: source.clusterer,
-    maxClusters,
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
-  };
+  return clustered.partitions === undefined ? undefined : openRunClusterer(pipeline, imported, clustered);
 }

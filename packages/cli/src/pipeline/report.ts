@@ -8,9 +8,8 @@ import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import type { Evaluated } from "./evaluate.js";
 import type { Imported } from "./import.js";
-import { openServing } from "./index-stage.js";
-import { announce, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
-import { recommendTo, type Serving } from "./recommend.js";
+import { openServing, type Serving } from "./index-stage.js";
+import { announce, type Pipeline, runStage, type StageOutput } from "./pipeline.js";
 import { readCurve, type Trained } from "./train.js";
 
 const NAME = "report";
@@ -107,21 +106,25 @@ async function exampleUser(pipeline: Pipeline, imported: Imported, serving: Serv
   const events = userItems(log, user);
   const history = events.subarray(0, split.test.historyEnds[row]);
   const targets = new Set(events.subarray(split.test.historyEnds[row], split.test.targetEnds[row]));
-  const found = await recommendTo(serving, id, history, EXAMPLE_ITEMS, runOptions(pipeline));
-  const title = (dense: number): string => catalog.items[dense]!.title || catalog.items[dense]!.id;
+  const found = await serving.recommender.recommend(
+    { history: Array.from(history, (item) => catalog.items[item]!.id) },
+    { k: EXAMPLE_ITEMS, signal: pipeline.signal },
+  );
+  const title = (external: string): string => catalog.items[catalog.idOf(external) ?? 0]!.title || external;
   return {
     id,
     events: history.length,
-    interests: found.interests.slice(0, EXAMPLE_INTERESTS).map(({ index, labels, share }) => ({
+    interests: found.interests.slice(0, EXAMPLE_INTERESTS).map(({ index, kind, labels, share, because }) => ({
       index,
+      kind,
       labels,
       share,
-      because: (found.because.get(index) ?? []).map(title),
+      because: because.map(title),
     })),
-    items: found.items.map(({ id: itemId, title: itemTitle, interest }) => ({
-      title: itemTitle || itemId,
-      interest,
-      hit: targets.has(catalog.idOf(itemId) ?? 0),
+    items: found.items.map((item) => ({
+      title: title(item.id),
+      interest: item.interest,
+      hit: targets.has(catalog.idOf(item.id) ?? 0),
     })),
   };
 }

@@ -41,7 +41,7 @@ export function learningCurve(points: readonly CurvePoint[], bestEpoch: number):
     color: { domain: metrics, range: metrics.map((_, i) => `var(--series-${i + 1})`) },
     marks: [
       Plot.ruleX([bestEpoch], { stroke: "var(--ink)", strokeOpacity: 0.35, strokeDasharray: "3,3" }),
-      Plot.line(points, { x: "epoch", y: "value", stroke: "metric", strokeWidth: 2 }),
+      Plot.line(points, { x: "epoch", y: "value", stroke: "metric", z: "metric", strokeWidth: 2 }),
       Plot.dot(points, { x: "epoch", y: "value", fill: "metric", r: 2.5 }),
       Plot.text(
         points.filter(({ epoch }) => epoch === last),
@@ -88,7 +88,7 @@ export function recoveryChart(bars: readonly RecoveryBar[]): Html {
     y: { label: null, domain: data.map(({ clusterer }) => clusterer) },
     color: { domain: ["this run", "control"], range: ["var(--series-1)", "var(--muted)"] },
     marks: [
-      Plot.barX(data, { x: "ari", y: "clusterer", fill: "kind", insetTop: 4, insetBottom: 4 }),
+      Plot.barX(data, { x: "ari", y: "clusterer", fill: "kind", z: null, insetTop: 4, insetBottom: 4 }),
       Plot.ruleY(data, { x1: "low", x2: "high", y: "clusterer", stroke: "var(--ink)", strokeWidth: 1.5 }),
       Plot.text(data, {
         x: "high",

@@ -5,6 +5,7 @@ import type { LearningCurve } from "../pipeline/train.js";
 /** One interest of a user: what it is called, how much it weighs, what it rests on. */
 export interface ReportInterest {
   readonly index: number;
+  readonly kind: "semantic" | "collaborative";
   readonly labels: readonly string[];
   readonly share: number;
   /** A few titles of the history that belong to it. */
@@ -15,7 +16,7 @@ export interface ReportUser {
   readonly id: string;
   readonly events: number;
   readonly interests: readonly ReportInterest[];
-  readonly items: readonly { readonly title: string; readonly interest: number | undefined; readonly hit: boolean }[];
+  readonly items: readonly { readonly title: string; readonly interest: number | null; readonly hit: boolean }[];
 }
 
 /** Everything the report shows. Titles, labels and ids are untrusted text. */

@@ -121,8 +121,8 @@ ${users.map(userCard)}</section>`;
 
 function userCard({ id, events, interests, items }: ReportUser): Html {
   const shown = new Map(interests.map(({ index }, place) => [index, place]));
-  const badge = (index: number | undefined): Html => {
-    const place = index === undefined ? undefined : shown.get(index);
+  const badge = (index: number | null): Html => {
+    const place = index === null ? undefined : shown.get(index);
     return place === undefined ? html`<span></span>` : html`<span class="badge c${place % 5}">${place + 1}</span>`;
   };
   return html`<article class="user"><h3>User ${id} <span class="soft">· ${count(events)} events read</span></h3>

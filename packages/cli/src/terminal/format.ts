@@ -1,3 +1,5 @@
+import { isAbsolute, relative } from "node:path";
+
 /** A fraction as people read it: 0.46512 -> "46.5 %". */
 export function percent(fraction: number, digits = 1): string {
   return `${(100 * fraction).toFixed(digits)} %`;
@@ -24,4 +26,10 @@ export function count(value: number): string {
 /** One argument of a command line, quoted where a POSIX shell would otherwise change it. */
 export function shellQuote(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A path as it is shortest to type from `cwd`: relative inside it, absolute elsewhere. */
+export function shortPath(path: string, cwd: string): string {
+  const inside = relative(cwd, path);
+  return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside;
 }
