@@ -1,0 +1,96 @@
+import { isPrismrecError, type PrismrecError } from "@prismrec/core";
+import { describe, expect, it } from "vitest";
+import { defaultTrainConfig, PRESETS, parseTrainConfig, presetFor, TRAINABLE_MODELS } from "./config.js";
+import { handMade } from "./crowd/testing.js";
+
+const short = handMade([
+  [1, 2, 3],
+  [2, 3, 4, 5],
+  [1, 5],
+]);
+const long = handMade(Array.from({ length: 3 }, () => Array.from({ length: 12 }, (_, i) => i + 1)));
+
+function refusal(value: unknown): PrismrecError {
+  try {
+    parseTrainConfig(value);
+  } catch (error) {
+    if (isPrismrecError(error, "CONFIG_INVALID")) return error;
+    throw error;
+  }
+  throw new Error("accepted");
+}
+
+describe("presets", () => {
+  it.each(Object.entries(PRESETS))("%s is a valid configuration", (_, preset) => {
+    expect(() => parseTrainConfig(preset)).not.toThrow();
+  });
+
+  it("fit the length of the histories", () => {
+    expect(presetFor("ldmi", short)).toBe("sparse-short");
+    expect(presetFor("ldmi", long)).toBe("recipe-v");
+    expect(presetFor("comirec-sa", short)).toBe("comirec-sa");
+  });
+
+  it("give dynamic routing the higher learning rate that it needs", () => {
+    expect(defaultTrainConfig("comirec-dr", short).optimizer.learningRate).toBe(5e-3);
+    expect(defaultTrainConfig("comirec-sa", short).optimizer.learningRate).toBe(1e-3);
+    expect(defaultTrainConfig("ldmi", short).optimizer.learningRate).toBe(1e-3);
+  });
+});
+
+describe("defaultTrainConfig", () => {
+  it("puts overrides over the preset, member by member", () => {
+    const config = defaultTrainConfig("ldmi", short, { network: { dim: 16 }, optimizer: { learningRate: 0.01 } });
+    expect(config).toMatchObject({
+      network: { model: "ldmi", dim: 16, maxHistory: 20, layers: 1 },
+      batchSize: 128,
+      optimizer: { learningRate: 0.01, clipNorm: 5, weightDecay: 0 },
+    });
+  });
+
+  it("is whole: parsing it again changes nothing", () => {
+    for (const model of TRAINABLE_MODELS) {
+      const config = defaultTrainConfig(model, short);
+      expect(parseTrainConfig(JSON.parse(JSON.stringify(config)))).toEqual(config);
+    }
+  });
+});
+
+describe("parseTrainConfig", () => {
+  it.each([
+    [{ lr: 1 }, /lr/],
+    [{ optimizer: { lr: 1 } }, /optimizer/],
+    [{ network: { model: "ldmi", heads: 2, depth: 3 } }, /depth/],
+    [{ crowd: { wieght: 1 } }, /wieght/],
+    [{ network: { model: "comirec-sa" }, positions: 4 }, /positions/],
+  ])("refuses the unknown setting in %j by name", (value, name) => {
+    expect(refusal(value).received).toMatch(name);
+  });
+
+  it.each([
+    { batchSize: 0 },
+    { dropout: 1 },
+    { optimizer: { learningRate: 0 } },
+    { optimizer: { learningRate: Number.NaN } },
+    { stopping: { epochs: 0 } },
+    { semanticDropout: 1.5 },
+    { positions: 2.5 },
+    { seed: "1" },
+    "ldmi",
+  ])("refuses %j", (value) => {
+    // A bare name is no configuration: the defaults are asked for by an empty one.
+    expect(() => parseTrainConfig(value)).toThrowError(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  });
+
+  it("names every wrong setting at once", () => {
+    const { received } = refusal({ batchSize: 0, dropout: 2 });
+    expect(received).toMatch(/batchSize/);
+    expect(received).toMatch(/dropout/);
+  });
+
+  it("names the models there are when asked for another", () => {
+    const error = refusal({ network: { model: "sasrec" } });
+    expect(error.received).toBe("sasrec");
+    expect(error.expected).toBe("ldmi, comirec-sa, comirec-dr");
+  });
+});
