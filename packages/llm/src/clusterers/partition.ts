@@ -42,16 +42,10 @@ export class PartitionClusterer implements Clusterer {
   readonly #model: CachedModel;
   readonly #texts: readonly string[];
   readonly #seed: number;
-  readonly #test: boolean;
   #tests: PartitionTests | undefined;
 
-  constructor(
-    model: CachedModel,
-    catalog: Catalog,
-    options: { textMode?: TextMode; seed?: number; test?: boolean } = {},
-  ) {
-    const { textMode = "without-year", seed = 1, test = true } = options;
-    this.#test = test;
+  constructor(model: CachedModel, catalog: Catalog, options: { textMode?: TextMode; seed?: number } = {}) {
+    const { textMode = "without-year", seed = 1 } = options;
     this.#model = model;
     this.#seed = seed;
     this.#texts = catalog.items.map((item) => itemText(item, textMode));
@@ -83,7 +77,7 @@ export class PartitionClusterer implements Clusterer {
         });
       }
     }
-    if (this.#test && this.#tests === undefined) await this.#refuseDegenerate(requests, options);
+    if (this.#tests === undefined) await this.#refuseDegenerate(requests, options);
     const assigned = await this.#ask(requests, 0, options);
     const numbered = assigned.map((groups) => byFirstAppearance(groups));
     const labels = await this.#label(requests, numbered, options);
@@ -93,13 +87,7 @@ export class PartitionClusterer implements Clusterer {
   async #refuseDegenerate(requests: readonly PartitionRequest[], options: RunOptions): Promise<void> {
     const tested = requests.filter(({ items }) => items.length >= SHORTEST_TESTED).slice(0, TESTED);
     if (tested.length < FEWEST_TESTED) return;
-    const first = await this.#ask(tested, 0, options);
-    const second = await this.#ask(tested, 1, options);
-    const histories = tested.map(({ key, items }, r): TwicePartitioned => {
-      const order = this.#order(key, items.length, 0);
-      return { first: order.map((i) => first[r]![i]!), second: order.map((i) => second[r]![i]!) };
-    });
-    this.#tests = testPartitions(histories);
+    this.#tests = (await this.askTwice(tested, options)).tests;
     if (!this.#tests.passed) {
       throw new PrismrecError(
         "PARTITION_DEGENERATE",
@@ -111,6 +99,20 @@ export class PartitionClusterer implements Clusterer {
         },
       );
     }
+  }
+
+  /** Groups of the same histories, aligned with their items, asked in two orders, and what the difference shows. */
+  async askTwice(
+    requests: readonly PartitionRequest[],
+    options: RunOptions = {},
+  ): Promise<{ first: number[][]; second: number[][]; tests: PartitionTests }> {
+    const first = await this.#ask(requests, 0, options);
+    const second = await this.#ask(requests, 1, options);
+    const histories = requests.map(({ key, items }, r): TwicePartitioned => {
+      const order = this.#order(key, items.length, 0);
+      return { first: order.map((i) => first[r]![i]!), second: order.map((i) => second[r]![i]!) };
+    });
+    return { first, second, tests: testPartitions(histories) };
   }
 
   /** Groups per request, aligned with `request.items`, asked in the `showing`-th order of the items. */

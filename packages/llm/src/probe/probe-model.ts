@@ -1,13 +1,10 @@
 import {
   adjustedRandIndex,
   averageLinkage,
-  byFirstAppearance,
   createRandom,
   type Mean,
   meanOf,
-  type Partition,
   type PartitionRequest,
-  PrismrecError,
   type RunOptions,
 } from "@prismrec/core";
 import { CachedModel } from "../cache/cached-model.js";
@@ -109,7 +106,7 @@ function judge(
   again: readonly ArrayLike<number>[],
   truth: Int16Array,
   perSecond: number,
-  further: readonly string[] = [],
+  tested?: readonly string[],
 ): StrategyProbe {
   const random = createRandom(1, "probe-shuffled");
   const known = requests.map(({ items }) => Array.from(items, (id) => truth[id]!));
@@ -119,8 +116,8 @@ function judge(
     partitions.map((groups, r) => adjustedRandIndex(random.shuffle(Array.from(groups)), known[r]!)),
   );
   const margin = STANDARD_ERRORS * Math.hypot(planted.standardError, shuffled.standardError);
-  const failures = [...further];
-  if (stability.mean < LEAST_STABILITY && further.length === 0) {
+  const failures = [...(tested ?? [])];
+  if (tested === undefined && stability.mean < LEAST_STABILITY) {
     failures.push(
       `its answers change with the way of asking (${stability.mean.toFixed(2)}, ${LEAST_STABILITY} is needed)`,
     );
@@ -170,29 +167,9 @@ async function probePartition(model: LanguageModel, users: number, run: RunOptio
   const { catalog, truth } = probeCatalog();
   const requests = plantedUsers(users, truth);
   const start = performance.now();
-  const answers = async (seed: number): Promise<{ partitions: Partition[]; failures: string[] }> => {
-    const clusterer = new PartitionClusterer(new CachedModel(model, undefined), catalog, { seed, test: seed === 1 });
-    try {
-      return { partitions: await clusterer.partition(requests, run), failures: [] };
-    } catch (error) {
-      if (!(error instanceof PrismrecError) || error.code !== "PARTITION_DEGENERATE") throw error;
-      return { partitions: [], failures: [...(clusterer.tests?.failures ?? [error.message])] };
-    }
-  };
-  const first = await answers(1);
-  const seconds = (performance.now() - start) / 1000;
-  if (first.failures.length > 0) {
-    // The test asked twice for every history and stopped there.
-    const none = requests.map(({ items }) => byFirstAppearance(new Array<number>(items.length).fill(0)).assign);
-    return judge("partition", requests, none, none, truth, (2 * users) / seconds, first.failures);
-  }
-  const second = await answers(2);
-  return judge(
-    "partition",
-    requests,
-    first.partitions.map(({ assign }) => assign),
-    second.partitions.map(({ assign }) => assign),
-    truth,
-    users / seconds,
-  );
+  const clusterer = new PartitionClusterer(new CachedModel(model, undefined), catalog);
+  const { first, second, tests } = await clusterer.askTwice(requests, run);
+  // Labels come on top and are short beside the histories.
+  const perSecond = (2 * users) / ((performance.now() - start) / 1000);
+  return judge("partition", requests, first, second, truth, perSecond, tests.failures);
 }
