@@ -12,7 +12,8 @@
 namespace prismrec {
 namespace {
 
-// Node unloads an addon with the last worker that used it; the pool's threads would go on without code.
+// Node unloads an addon with the last worker that used it; the pool's threads would go on without
+// code.
 void PinLibrary() {
   Dl_info self;
   if (dladdr(reinterpret_cast<void*>(&PinLibrary), &self) != 0) {
@@ -40,9 +41,9 @@ Napi::Value SetThreads(const Napi::CallbackInfo& info) {
   const double threads = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
   if (!(threads >= 1 && threads <= ThreadPool::kMaxThreads) ||
       threads != static_cast<int>(threads)) {
-    throw ToError(info.Env(), InvalidArgument("the number of threads is out of range",
-                                              "a whole number from 1 to 1024",
-                                              info[0].ToString().Utf8Value()));
+    throw ToError(info.Env(),
+                  InvalidArgument("the number of threads is out of range",
+                                  "a whole number from 1 to 1024", info[0].ToString().Utf8Value()));
   }
   ThreadPool::Global().SetThreads(static_cast<int>(threads));
   return info.Env().Undefined();

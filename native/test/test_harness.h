@@ -27,23 +27,23 @@ std::string Show(const T& value) {
 
 }  // namespace prismrec::test
 
-#define TEST(name)                                                                       \
-  static void Test_##name();                                                             \
+#define TEST(name)                                                                               \
+  static void Test_##name();                                                                     \
   [[maybe_unused]] static const int registered_##name = prismrec::test::Add(#name, Test_##name); \
   static void Test_##name()
 
-#define PRISMREC_EXPECT(condition, text) \
-  do {                                   \
+#define PRISMREC_EXPECT(condition, text)                              \
+  do {                                                                \
     if (!(condition)) prismrec::test::Fail(__FILE__, __LINE__, text); \
   } while (false)
 
-#define PRISMREC_COMPARE(a, op, b)                                                           \
-  do {                                                                                       \
-    const auto& left_ = (a);                                                                 \
-    const auto& right_ = (b);                                                                \
-    PRISMREC_EXPECT(left_ op right_, std::string(#a " " #op " " #b ", but they are ") +      \
-                                         prismrec::test::Show(left_) + " and " +             \
-                                         prismrec::test::Show(right_));                      \
+#define PRISMREC_COMPARE(a, op, b)                                                      \
+  do {                                                                                  \
+    const auto& left_ = (a);                                                            \
+    const auto& right_ = (b);                                                           \
+    PRISMREC_EXPECT(left_ op right_, std::string(#a " " #op " " #b ", but they are ") + \
+                                         prismrec::test::Show(left_) + " and " +        \
+                                         prismrec::test::Show(right_));                 \
   } while (false)
 
 #define EXPECT_TRUE(condition) PRISMREC_EXPECT((condition), #condition " does not hold")
@@ -55,18 +55,18 @@ std::string Show(const T& value) {
 #define EXPECT_GT(a, b) PRISMREC_COMPARE(a, >, b)
 #define EXPECT_GE(a, b) PRISMREC_COMPARE(a, >=, b)
 // |a - b| <= tolerance, and neither is NaN.
-#define EXPECT_NEAR(a, b, tolerance)                                                          \
-  do {                                                                                        \
-    const double left_ = static_cast<double>(a);                                              \
-    const double right_ = static_cast<double>(b);                                             \
-    PRISMREC_EXPECT(std::fabs(left_ - right_) <= static_cast<double>(tolerance),              \
-                    std::string(#a " near " #b ", but they are ") +                           \
-                        prismrec::test::Show(left_) + " and " + prismrec::test::Show(right_)); \
+#define EXPECT_NEAR(a, b, tolerance)                                                              \
+  do {                                                                                            \
+    const double left_ = static_cast<double>(a);                                                  \
+    const double right_ = static_cast<double>(b);                                                 \
+    PRISMREC_EXPECT(std::fabs(left_ - right_) <= static_cast<double>(tolerance),                  \
+                    std::string(#a " near " #b ", but they are ") + prismrec::test::Show(left_) + \
+                        " and " + prismrec::test::Show(right_));                                  \
   } while (false)
 // A Status that is ok; else its message is shown.
-#define EXPECT_OK(status)                                                             \
-  do {                                                                                \
-    const auto& status_ = (status);                                                   \
+#define EXPECT_OK(status)                                                              \
+  do {                                                                                 \
+    const auto& status_ = (status);                                                    \
     PRISMREC_EXPECT(status_.ok(), std::string(#status " failed: ") + status_.message); \
   } while (false)
 

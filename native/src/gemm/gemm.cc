@@ -9,15 +9,17 @@ namespace {
 
 using gemm::Kernel;
 
-// A block of A (kRowBlock by kDepth: 192 KiB) stays in the second-level cache while the panels of B pass;
-// a panel of B (kDepth by nr) stays in the first; a block of B (kDepth by kColBlock: 4 MiB) in the third.
+// A block of A (kRowBlock by kDepth: 192 KiB) stays in the second-level cache while the panels of B
+// pass; a panel of B (kDepth by nr) stays in the first; a block of B (kDepth by kColBlock: 4 MiB)
+// in the third.
 constexpr size_t kDepth = 256;
 constexpr size_t kRowBlock = 192;
 constexpr size_t kColBlock = 4096;
 constexpr size_t kSerialColBlock = 1024;
 // At most this deep, the writing of C costs more than the reading of B.
 constexpr size_t kShallow = 96;
-// Below this many multiply-adds a product is not worth a second thread; below the other not worth packing.
+// Below this many multiply-adds a product is not worth a second thread; below the other not worth
+// packing.
 constexpr size_t kSerialWork = 1 << 20;
 constexpr size_t kDirectWork = 1 << 15;
 
@@ -80,18 +82,9 @@ void ScaleOnly(const GemmArgs& g) {
 bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
   const bool few_rows = g.m <= kernel.mr;
   if (!few_rows && g.m * g.n * g.k > kDirectWork) return false;
-  const gemm::Direct direct = {g.m,
-                               g.n,
-                               g.k,
-                               g.a,
-                               g.trans_a ? 1 : g.lda,
-                               g.trans_a ? g.lda : 1,
-                               g.b,
-                               g.ldb,
-                               g.c,
-                               g.ldc,
-                               g.alpha,
-                               g.beta};
+  const gemm::Direct direct = {
+      g.m, g.n,   g.k,     g.a,   g.trans_a ? 1 : g.lda, g.trans_a ? g.lda : 1, g.b, g.ldb,
+      g.c, g.ldc, g.alpha, g.beta};
   if (!g.trans_b) {
     kernel.direct_rows(direct);
     return true;
@@ -139,7 +132,8 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
   const size_t depth_block = DepthBlock(g.k);
   const size_t widest = RoundUp(std::min(g.n, kColBlock), kernel.nr);
   float* const b = pack_b.Reserve<float>(widest * depth_block + gemm::kPackSlack);
-  // Enough chunks that an uneven pair of threads ends together; columns are split where rows are few.
+  // Enough chunks that an uneven pair of threads ends together; columns are split where rows are
+  // few.
   const size_t wanted = 4 * threads;
   const size_t row_step =
       std::min(RoundUp(Blocks(g.m, wanted), kernel.mr), kRowBlock / kernel.mr * kernel.mr);
@@ -166,9 +160,7 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
   }
 }
 
-void SgemmSerial(const GemmArgs& args) {
-  SgemmSerial(args, *Select(gemm::kVariants, nullptr)->fn);
-}
+void SgemmSerial(const GemmArgs& args) { SgemmSerial(args, *Select(gemm::kVariants, nullptr)->fn); }
 
 void Sgemm(const GemmArgs& args, ThreadPool& pool, const CancelFlag& cancel) {
   Sgemm(args, *Select(gemm::kVariants, nullptr)->fn, pool, cancel);

@@ -1,5 +1,5 @@
-// GFLOP/s of the matrix product: gemm_bench [threads]. With one thread it counts processor time, which
-// a busy machine does not spoil.
+// GFLOP/s of the matrix product: gemm_bench [threads]. With one thread it counts processor time,
+// which a busy machine does not spoil.
 #include "gemm/gemm.h"
 
 #include <algorithm>
@@ -33,9 +33,15 @@ int main(int argc, char** argv) {
                         {32, 32, 32, false, false}};
   for (const Case& s : cases) {
     std::vector<float> a(s.m * s.k, 0.5f), b(s.k * s.n, 0.25f), c(s.m * s.n);
-    const GemmArgs g = {s.trans_a, s.trans_b, s.m, s.n, s.k, 1.0f, a.data(), s.trans_a ? s.m : s.k,
-                        b.data(), s.trans_b ? s.k : s.n, 0.0f, c.data(), s.n};
-    const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+    const GemmArgs g = {s.trans_a, s.trans_b,
+                        s.m,       s.n,
+                        s.k,       1.0f,
+                        a.data(),  s.trans_a ? s.m : s.k,
+                        b.data(),  s.trans_b ? s.k : s.n,
+                        0.0f,      c.data(),
+                        s.n};
+    const double flops =
+        2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
     const int inner = std::max(1, static_cast<int>(2e7 / flops));
     std::vector<double> seconds;
     for (int repeat = 0; repeat < 9; ++repeat) {
@@ -45,7 +51,7 @@ int main(int argc, char** argv) {
     }
     std::sort(seconds.begin(), seconds.end());
     std::printf("%5zu x %6zu x %5zu %s%s  best %7.1f  median %7.1f GFLOP/s\n", s.m, s.n, s.k,
-                s.trans_a ? "A^T " : "A   ", s.trans_b ? "B^T" : "B  ", flops / seconds.front() / 1e9,
-                flops / seconds[4] / 1e9);
+                s.trans_a ? "A^T " : "A   ", s.trans_b ? "B^T" : "B  ",
+                flops / seconds.front() / 1e9, flops / seconds[4] / 1e9);
   }
 }

@@ -16,9 +16,10 @@ struct Shape {
 };
 
 // Every tile edge of every kernel, both sides of each blocking limit.
-const Shape kShapes[] = {{1, 1, 1},     {1, 7, 3},      {3, 1, 9},      {4, 16, 8},    {6, 16, 1},    {7, 17, 5},
-                         {14, 32, 16},  {15, 33, 31},   {5, 64, 65},    {13, 100, 64}, {33, 47, 19},  {64, 64, 64},
-                         {65, 31, 257}, {193, 50, 300}, {100, 1030, 7}, {200, 33, 97}, {257, 129, 64}, {4, 300, 520}};
+const Shape kShapes[] = {
+    {1, 1, 1},     {1, 7, 3},      {3, 1, 9},      {4, 16, 8},    {6, 16, 1},     {7, 17, 5},
+    {14, 32, 16},  {15, 33, 31},   {5, 64, 65},    {13, 100, 64}, {33, 47, 19},   {64, 64, 64},
+    {65, 31, 257}, {193, 50, 300}, {100, 1030, 7}, {200, 33, 97}, {257, 129, 64}, {4, 300, 520}};
 
 struct Problem {
   GemmArgs args;
@@ -97,8 +98,8 @@ TEST(the_error_of_real_numbers_stays_within_the_bound_of_their_sum) {
         gemm::Reference(p.args);
         p.args.c = actual.data();
         SgemmSerial(p.args, *variant.fn);
-        // Products of standard normals: their absolute values add up to about k; the rounding errors of
-        // a sum grow with its square root, far from the worst case.
+        // Products of standard normals: their absolute values add up to about k; the rounding
+        // errors of a sum grow with its square root, far from the worst case.
         const double tolerance = 4e-7 * static_cast<double>(shape.k);
         for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], tolerance);
       }
@@ -111,7 +112,8 @@ TEST(the_number_of_threads_does_not_change_a_bit) {
   const int before = pool.threads();
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  for (const Shape& shape : {Shape{300, 500, 600}, Shape{4, 5000, 64}, Shape{1000, 40, 64}, Shape{70, 90, 4000}}) {
+  for (const Shape& shape :
+       {Shape{300, 500, 600}, Shape{4, 5000, 64}, Shape{1000, 40, 64}, Shape{70, 90, 4000}}) {
     for (int flags = 0; flags < 4; ++flags) {
       Problem p = Make(shape, flags & 1, flags & 2, 0, [&] { return normal(random); });
       test::SetContext(Describe(p.args, "best"));
@@ -134,7 +136,8 @@ TEST(beta_zero_does_not_read_the_output) {
   for (const Shape& shape : {Shape{3, 3, 3}, Shape{40, 40, 40}}) {
     for (float alpha : {0.0f, 1.0f}) {
       std::vector<float> c(1600, std::numeric_limits<float>::quiet_NaN());
-      SgemmSerial({false, false, shape.m, shape.n, shape.k, alpha, a.data(), 40, b.data(), 40, 0.0f, c.data(), 40});
+      SgemmSerial({false, false, shape.m, shape.n, shape.k, alpha, a.data(), 40, b.data(), 40, 0.0f,
+                   c.data(), 40});
       EXPECT_EQ(c[0], alpha * static_cast<float>(shape.k));
       EXPECT_EQ(c[(shape.m - 1) * 40 + shape.n - 1], alpha * static_cast<float>(shape.k));
     }
@@ -143,7 +146,8 @@ TEST(beta_zero_does_not_read_the_output) {
 
 TEST(an_empty_inner_dimension_scales_the_output) {
   std::vector<float> c = {1.0f, 2.0f, 3.0f, 4.0f};
-  Sgemm({false, false, 2, 2, 0, 1.0f, nullptr, 1, nullptr, 2, 0.5f, c.data(), 2}, ThreadPool::Global(), CancelFlag());
+  Sgemm({false, false, 2, 2, 0, 1.0f, nullptr, 1, nullptr, 2, 0.5f, c.data(), 2},
+        ThreadPool::Global(), CancelFlag());
   EXPECT_TRUE((c == std::vector<float>{0.5f, 1.0f, 1.5f, 2.0f}));
   SgemmSerial({false, false, 0, 2, 2, 1.0f, nullptr, 2, nullptr, 2, 0.0f, nullptr, 2});
 }

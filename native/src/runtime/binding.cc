@@ -19,9 +19,10 @@ constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 std::string TypeName(const Napi::Value& value) {
   if (value.IsTypedArray()) {
-    static constexpr const char* kNames[] = {
-        "Int8Array",   "Uint8Array",   "Uint8ClampedArray", "Int16Array",    "Uint16Array",   "Int32Array",
-        "Uint32Array", "Float32Array", "Float64Array",      "BigInt64Array", "BigUint64Array"};
+    static constexpr const char* kNames[] = {"Int8Array",     "Uint8Array",    "Uint8ClampedArray",
+                                             "Int16Array",    "Uint16Array",   "Int32Array",
+                                             "Uint32Array",   "Float32Array",  "Float64Array",
+                                             "BigInt64Array", "BigUint64Array"};
     return kNames[value.As<Napi::TypedArray>().TypedArrayType()];
   }
   if (value.IsNull()) return "null";
@@ -79,8 +80,8 @@ class EnvState {
  public:
   explicit EnvState(Napi::Env env) : env_(env) {
     napi_value name = Napi::String::New(env, "prismrec");
-    const napi_status made =
-        napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, Settle, &settle_);
+    const napi_status made = napi_create_threadsafe_function(
+        env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, Settle, &settle_);
     if (made != napi_ok) throw Napi::Error::New(env);
     // An environment with nothing under way may end.
     napi_unref_threadsafe_function(env, settle_);
@@ -141,7 +142,8 @@ class EnvState {
     } catch (const Napi::Error& error) {
       pending->deferred.Reject(error.Value());
     } catch (const std::bad_alloc&) {
-      pending->deferred.Reject(ToError(env_, OutOfMemory("the result does not fit into memory")).Value());
+      pending->deferred.Reject(
+          ToError(env_, OutOfMemory("the result does not fit into memory")).Value());
     } catch (const std::exception& error) {
       pending->deferred.Reject(ToError(env_, Internal(error.what())).Value());
     }
@@ -192,8 +194,7 @@ Napi::Error ToError(Napi::Env env, const Status& status) {
   return error;
 }
 
-Args::Args(const Napi::CallbackInfo& info)
-    : env_(info.Env()), held_(Napi::Array::New(info.Env())) {
+Args::Args(const Napi::CallbackInfo& info) : env_(info.Env()), held_(Napi::Array::New(info.Env())) {
   if (info.Length() != 1 || !info[0].IsObject() || info[0].IsTypedArray()) {
     Fail(InvalidArgument("a native operation takes one object of named arguments", "one object",
                          std::to_string(info.Length()) + " arguments"));
@@ -221,8 +222,8 @@ Args::Raw Args::TypedArray(const char* name, napi_typedarray_type type, const ch
   napi_typedarray_type actual = napi_int8_array;
   Raw raw{};
   if (value.IsTypedArray()) {
-    const napi_status read = napi_get_typedarray_info(env_, value, &actual, &raw.length, &raw.data,
-                                                      nullptr, nullptr);
+    const napi_status read =
+        napi_get_typedarray_info(env_, value, &actual, &raw.length, &raw.data, nullptr, nullptr);
     if (read != napi_ok) throw Napi::Error::New(env_);
   }
   if (!value.IsTypedArray() || actual != type) {
@@ -262,8 +263,9 @@ void* Args::NewTypedArray(napi_typedarray_type type, size_t element, size_t leng
   const bool fits = length <= (size_t{1} << 32) / element;
   if (!fits || napi_create_arraybuffer(env_, length * element, &data, &buffer) != napi_ok ||
       napi_create_typedarray(env_, type, length, buffer, 0, &array) != napi_ok) {
-    Fail(OutOfMemory("the result does not fit into memory", "",
-                     std::to_string(length) + " elements of " + std::to_string(element) + " bytes"));
+    Fail(
+        OutOfMemory("the result does not fit into memory", "",
+                    std::to_string(length) + " elements of " + std::to_string(element) + " bytes"));
   }
   *slot = Hold(array);
   return data;

@@ -28,16 +28,17 @@
 
 namespace prismrec {
 
-// The JavaScript Error of a failed status: `code`, `expected`, `received` and `hint` beside the message.
+// The JavaScript Error of a failed status: `code`, `expected`, `received` and `hint` beside the
+// message.
 Napi::Error ToError(Napi::Env env, const Status& status);
 
 template <class T>
 struct TypedArrayTraits;
-#define PRISMREC_TYPED_ARRAY(T, Js)                                        \
-  template <>                                                              \
-  struct TypedArrayTraits<T> {                                             \
-    static constexpr const char* kName = #Js "Array";                      \
-    static constexpr napi_typedarray_type kType = napi_##T##_array_alias;  \
+#define PRISMREC_TYPED_ARRAY(T, Js)                                       \
+  template <>                                                             \
+  struct TypedArrayTraits<T> {                                            \
+    static constexpr const char* kName = #Js "Array";                     \
+    static constexpr napi_typedarray_type kType = napi_##T##_array_alias; \
   }
 inline constexpr napi_typedarray_type napi_float_array_alias = napi_float32_array;
 inline constexpr napi_typedarray_type napi_double_array_alias = napi_float64_array;
@@ -66,8 +67,8 @@ struct Buffer {
 };
 
 // Reads the fields of the one argument object. Every method that takes a name throws a Napi::Error
-// that names the field. Arrays read or made here stay alive until the call has settled; a caller must
-// not detach or transfer them before.
+// that names the field. Arrays read or made here stay alive until the call has settled; a caller
+// must not detach or transfer them before.
 class Args {
  public:
   explicit Args(const Napi::CallbackInfo& info);
@@ -166,7 +167,8 @@ class Args {
   uint32_t held_count_ = 0;
 };
 
-// What a call answers with: an object of the fields that are set, or the one value that is returned.
+// What a call answers with: an object of the fields that are set, or the one value that is
+// returned.
 class Result {
  public:
   Result(Napi::Env env, Napi::Array held)
@@ -190,7 +192,9 @@ class Result {
   void Set(const char* name, const std::string& value) {
     object_.Set(name, Napi::String::New(env_, value));
   }
-  void Set(const char* name, const char* value) { object_.Set(name, Napi::String::New(env_, value)); }
+  void Set(const char* name, const char* value) {
+    object_.Set(name, Napi::String::New(env_, value));
+  }
   void Set(const char* name, size_t value) { Set(name, static_cast<double>(value)); }
   void Set(const char* name, uint32_t value) { Set(name, static_cast<double>(value)); }
   void Set(const char* name, int value) { Set(name, static_cast<double>(value)); }

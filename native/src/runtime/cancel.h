@@ -11,8 +11,9 @@ class CancelFlag {
  public:
   // Never cancelled.
   CancelFlag() = default;
-  // `slot`: a word of a SharedArrayBuffer that JavaScript turns to non-zero; `closing`: the runtime's
-  // own wish, e.g. because the environment goes away. Either may be null; both must outlive the flag.
+  // `slot`: a word of a SharedArrayBuffer that JavaScript turns to non-zero; `closing`: the
+  // runtime's own wish, e.g. because the environment goes away. Either may be null; both must
+  // outlive the flag.
   explicit CancelFlag(const int32_t* slot, const std::atomic<bool>* closing = nullptr)
       : slot_(slot), closing_(closing) {}
 

@@ -19,8 +19,8 @@ inline constexpr Simd kAllSimd[] = {Simd::kScalar, Simd::kAvx2, Simd::kAvx512, S
 // "scalar", "avx2", "avx512" or "neon": the names that PRISMREC_SIMD takes.
 const char* SimdName(Simd simd);
 
-// Whether processor and operating system run it. AVX2 stands for AVX2 with FMA and F16C; AVX-512 for
-// its F, BW, DQ and VL parts.
+// Whether processor and operating system run it. AVX2 stands for AVX2 with FMA and F16C; AVX-512
+// for its F, BW, DQ and VL parts.
 bool Supported(Simd simd);
 
 // The instruction set named by `forced` (null or empty: the best supported one).

@@ -18,8 +18,9 @@ struct Variant {
   Fn fn;
 };
 
-// `forced` (null or empty: none) names a variant; it must be in the table and run here. Without it: the
-// variant of ActiveSimd(), else the widest one below it; never "reference". Null: there is none.
+// `forced` (null or empty: none) names a variant; it must be in the table and run here. Without it:
+// the variant of ActiveSimd(), else the widest one below it; never "reference". Null: there is
+// none.
 template <class Fn, size_t N>
 const Variant<Fn>* Select(const Variant<Fn> (&table)[N], const char* forced) {
   const Variant<Fn>* best = nullptr;
@@ -46,7 +47,8 @@ Status SelectVariant(const Variant<Fn> (&table)[N], const char* forced,
     if (Supported(variant.simd)) names += (names.empty() ? "" : ", ") + std::string(variant.name);
   }
   return DeviceUnavailable("the operation has no such variant on this machine", names,
-                           forced == nullptr ? "" : forced, "Leave out `variant` for the best one.");
+                           forced == nullptr ? "" : forced,
+                           "Leave out `variant` for the best one.");
 }
 
 }  // namespace prismrec

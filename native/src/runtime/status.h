@@ -1,5 +1,5 @@
-// What an operation answers: everything that may go wrong is a value with a code that JavaScript can
-// branch on. No exception crosses the boundary to JavaScript.
+// What an operation answers: everything that may go wrong is a value with a code that JavaScript
+// can branch on. No exception crosses the boundary to JavaScript.
 #ifndef PRISMREC_RUNTIME_STATUS_H_
 #define PRISMREC_RUNTIME_STATUS_H_
 
@@ -60,7 +60,9 @@ inline Status OutOfMemory(std::string message, std::string expected = {}, std::s
                     std::move(received), std::move(hint));
 }
 
-inline Status Cancelled() { return MakeStatus(StatusCode::kCancelled, "the operation was cancelled"); }
+inline Status Cancelled() {
+  return MakeStatus(StatusCode::kCancelled, "the operation was cancelled");
+}
 
 inline Status DeviceUnavailable(std::string message, std::string expected = {},
                                 std::string received = {}, std::string hint = {}) {

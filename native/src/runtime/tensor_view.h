@@ -41,7 +41,8 @@ struct CsrView {
   size_t nnz() const { return indptr[rows]; }
 };
 
-// Whether the indices of `csr` stay inside it; the arrays' lengths are the reader's business. O(nnz).
+// Whether the indices of `csr` stay inside it; the arrays' lengths are the reader's business.
+// O(nnz).
 Status CheckCsr(const CsrView& csr);
 
 }  // namespace prismrec

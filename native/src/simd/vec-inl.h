@@ -3,12 +3,12 @@
 // A file compiled for one instruction set (cpu/avx2.cc, ...) says which, then includes the kernel:
 //   #define PRISMREC_SIMD_NS avx2  // scalar, avx2, avx512 or neon
 //   #include "ops/<op>/cpu/kernel-inl.h"
-// Everything here lives in prismrec::<that name>. Such a file must not use inline functions or templates
-// that other files use too (the standard library's containers and algorithms, say): the linker keeps one
-// copy of each, and it might keep the one that this machine cannot run.
+// Everything here lives in prismrec::<that name>. Such a file must not use inline functions or
+// templates that other files use too (the standard library's containers and algorithms, say): the
+// linker keeps one copy of each, and it might keep the one that this machine cannot run.
 //
-// A comparison with NaN is false. Min(a, b) and Max(a, b) are `a < b ? a : b` and `a > b ? a : b` in
-// effect where neither is NaN; with NaN the answer differs between instruction sets.
+// A comparison with NaN is false. Min(a, b) and Max(a, b) are `a < b ? a : b` and `a > b ? a : b`
+// in effect where neither is NaN; with NaN the answer differs between instruction sets.
 #ifndef PRISMREC_SIMD_NS
 #error "define PRISMREC_SIMD_NS before including this file"
 #endif
@@ -155,15 +155,13 @@ inline Vec Scale(Vec v, Vec n) {
   const __m256i half = _mm256_srai_epi32(whole, 1);
   const __m256i bias = _mm256_set1_epi32(127);
   const __m256i a = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-  const __m256i b =
-      _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+  const __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(v, _mm256_castsi256_ps(a)), _mm256_castsi256_ps(b));
 }
 inline Vec Split(Vec v, Vec* mantissa) {
   const __m256i bits = _mm256_castps_si256(v);
-  *mantissa = _mm256_castsi256_ps(
-      _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)),
-                      _mm256_set1_epi32(0x3f000000)));
+  *mantissa = _mm256_castsi256_ps(_mm256_or_si256(
+      _mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)), _mm256_set1_epi32(0x3f000000)));
   return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(126)));
 }
 
@@ -209,9 +207,8 @@ inline float ReduceMin(Vec v) { return _mm512_reduce_min_ps(v); }
 inline Vec Scale(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
 inline Vec Split(Vec v, Vec* mantissa) {
   const __m512i bits = _mm512_castps_si512(v);
-  *mantissa = _mm512_castsi512_ps(
-      _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff)),
-                      _mm512_set1_epi32(0x3f000000)));
+  *mantissa = _mm512_castsi512_ps(_mm512_or_si512(
+      _mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff)), _mm512_set1_epi32(0x3f000000)));
   return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(bits, 23), _mm512_set1_epi32(126)));
 }
 
@@ -272,8 +269,7 @@ inline Vec Split(Vec v, Vec* mantissa) {
   const uint32x4_t bits = vreinterpretq_u32_f32(v);
   *mantissa = vreinterpretq_f32_u32(
       vorrq_u32(vandq_u32(bits, vdupq_n_u32(0x007fffff)), vdupq_n_u32(0x3f000000)));
-  return vcvtq_f32_s32(
-      vsubq_s32(vreinterpretq_s32_u32(vshrq_n_u32(bits, 23)), vdupq_n_s32(126)));
+  return vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(vshrq_n_u32(bits, 23)), vdupq_n_s32(126)));
 }
 
 #endif
@@ -292,10 +288,11 @@ inline constexpr float kLn2High = 0.693359375f;
 inline constexpr float kLn2Low = -2.1219444e-4f;
 
 // exp(x), within 2 ulp where the result is normal; 0 and infinity beyond the range, NaN for NaN.
-// x = n ln 2 + r with |r| <= ln(2) / 2; exp(r) = 1 + r + r^2 p(r), p interpolated at Chebyshev nodes.
+// x = n ln 2 + r with |r| <= ln(2) / 2; exp(r) = 1 + r + r^2 p(r), p interpolated at Chebyshev
+// nodes.
 inline Vec Exp(Vec x) {
-  static constexpr float kP[] = {1.9891981e-4f,  1.3934541e-3f, 8.3333105e-3f,
-                                 4.1666456e-2f, 0.16666667f,    0.5f};
+  static constexpr float kP[] = {1.9891981e-4f, 1.3934541e-3f, 8.3333105e-3f,
+                                 4.1666456e-2f, 0.16666667f,   0.5f};
   const Vec clamped = Max(Min(x, Set(90.0f)), Set(-110.0f));
   const Vec n = Round(Mul(clamped, Set(1.44269504f)));
   const Vec r = Fnma(n, Set(kLn2Low), Fnma(n, Set(kLn2High), clamped));
@@ -308,9 +305,9 @@ inline Vec Exp(Vec x) {
 // log(x), within 2 ulp; -infinity for 0, NaN below 0 and for NaN.
 // x = m 2^e with m in [sqrt(1/2), sqrt(2)), f = m - 1; log(m) = f - f^2 / 2 + f^3 p(f).
 inline Vec Log(Vec x) {
-  static constexpr float kP[] = {6.9716118e-2f,  -0.11479734f, 0.1168542f,
-                                 -0.12425687f,   0.14249058f,  -0.16667803f,
-                                 0.20000716f,    -0.24999997f, 0.33333331f};
+  static constexpr float kP[] = {6.9716118e-2f, -0.11479734f, 0.1168542f,
+                                 -0.12425687f,  0.14249058f,  -0.16667803f,
+                                 0.20000716f,   -0.24999997f, 0.33333331f};
   const Mask subnormal = Less(x, Set(1.17549435e-38f));
   const Vec normal = Blend(subnormal, Mul(x, Set(33554432.0f)), x);  // 2^25
   Vec m;

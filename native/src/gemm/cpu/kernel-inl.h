@@ -244,8 +244,8 @@ inline void Transpose8(__m256 (&r)[8]) {
 
 inline void PackTransposed(const float* from, size_t ld, size_t rows, size_t k, float* to,
                            size_t width) {
-  // A group of eight rows at a time, the last one first: what it writes too far lies where the first
-  // group of the next column will be written.
+  // A group of eight rows at a time, the last one first: what it writes too far lies where the
+  // first group of the next column will be written.
   for (size_t group = (width - 1) / 8 * 8 + 8; group > 0;) {
     group -= 8;
     size_t p = 0;
@@ -299,9 +299,9 @@ inline void PackPlain(const float* from, size_t ld, size_t rows, size_t k, float
 namespace prismrec::gemm {
 
 const Kernel PRISMREC_GEMM_KERNEL = {
-    PRISMREC_SIMD_NS::gemm_kernel::kRows,          PRISMREC_SIMD_NS::gemm_kernel::kCols,
-    PRISMREC_SIMD_NS::gemm_kernel::BlockProduct,   PRISMREC_SIMD_NS::gemm_kernel::DirectRows,
-    PRISMREC_SIMD_NS::gemm_kernel::DirectDots,     PRISMREC_SIMD_NS::gemm_kernel::PackTransposed,
+    PRISMREC_SIMD_NS::gemm_kernel::kRows,        PRISMREC_SIMD_NS::gemm_kernel::kCols,
+    PRISMREC_SIMD_NS::gemm_kernel::BlockProduct, PRISMREC_SIMD_NS::gemm_kernel::DirectRows,
+    PRISMREC_SIMD_NS::gemm_kernel::DirectDots,   PRISMREC_SIMD_NS::gemm_kernel::PackTransposed,
     PRISMREC_SIMD_NS::gemm_kernel::PackPlain,
 };
 

@@ -1,4 +1,5 @@
-// The parts of the matrix product that differ by instruction set; blocking and threading are common.
+// The parts of the matrix product that differ by instruction set; blocking and threading are
+// common.
 #ifndef PRISMREC_GEMM_CPU_TABLE_H_
 #define PRISMREC_GEMM_CPU_TABLE_H_
 
@@ -14,8 +15,8 @@ struct Block {
   float* c;        // [m, n]
   size_t ldc;
   float alpha, beta;
-  // Whether each panel of A meets all of B's before the next one: C is then written row by row, which
-  // pays where k is small and the writing of C is what costs.
+  // Whether each panel of A meets all of B's before the next one: C is then written row by row,
+  // which pays where k is small and the writing of C is what costs.
   bool rows_first;
 };
 
@@ -36,8 +37,8 @@ struct Kernel {
   void (*block)(const Block& block);
   void (*direct_rows)(const Direct& direct);
   void (*direct_dots)(const Direct& direct);  // a_col is 1
-  // to[p * width + r] = from[r * ld + p] for r < rows, 0 for r in [rows, width). Where `width` is no
-  // multiple of 8, up to kPackSlack floats beyond the end are overwritten.
+  // to[p * width + r] = from[r * ld + p] for r < rows, 0 for r in [rows, width). Where `width` is
+  // no multiple of 8, up to kPackSlack floats beyond the end are overwritten.
   void (*pack_transposed)(const float* from, size_t ld, size_t rows, size_t k, float* to,
                           size_t width);
   // to[p * width + r] = from[p * ld + r] for r < rows, 0 for r in [rows, width).

@@ -51,9 +51,9 @@ struct PpmiCall {
   void Parse(Args& args) {
     call.counts = ReadRows(args, "values");
     if (call.counts.rows != call.counts.cols) {
-      args.Fail(ShapeMismatch("co-occurrence counts are square", "rows = cols",
-                              std::to_string(call.counts.rows) + " x " +
-                                  std::to_string(call.counts.cols)));
+      args.Fail(ShapeMismatch(
+          "co-occurrence counts are square", "rows = cols",
+          std::to_string(call.counts.rows) + " x " + std::to_string(call.counts.cols)));
     }
     call.smoothing = args.Number("contextSmoothing");
   }
@@ -72,10 +72,10 @@ struct SvdCall {
     call.iterations = args.Size("iterations");
     const size_t least = call.matrix.rows < call.matrix.cols ? call.matrix.rows : call.matrix.cols;
     if (call.rank < 1 || call.rank > call.width || call.width > least) {
-      args.Fail(InvalidArgument("the rank must lie within the subspace, and that within the matrix",
-                                "1 <= rank <= width <= " + std::to_string(least),
-                                "rank " + std::to_string(call.rank) + ", width " +
-                                    std::to_string(call.width)));
+      args.Fail(InvalidArgument(
+          "the rank must lie within the subspace, and that within the matrix",
+          "1 <= rank <= width <= " + std::to_string(least),
+          "rank " + std::to_string(call.rank) + ", width " + std::to_string(call.width)));
     }
     call.start = args.Matrix<float>("start", call.matrix.cols, call.width).data;
     u = args.Allocate<float>(call.matrix.rows * call.rank);

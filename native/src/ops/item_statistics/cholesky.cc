@@ -1,5 +1,5 @@
-// A = L L', M = L^-1, A^-1 = M' M, all in place of A's lower triangle and by blocks: diagonal blocks in
-// double precision, everything else by the matrix product.
+// A = L L', M = L^-1, A^-1 = M' M, all in place of A's lower triangle and by blocks: diagonal
+// blocks in double precision, everything else by the matrix product.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -64,8 +64,8 @@ class Inverter {
     if (below == 0) return Status::Ok();
     // L_ij = A_ij L_jj'^-1
     Copy(At(j + size, j), n_, below, size, panel_.data(), size);
-    Multiply({false, true, below, size, size, 1.0f, panel_.data(), size, inverse_.data(), size, 0.0f,
-              At(j + size, j), n_});
+    Multiply({false, true, below, size, size, 1.0f, panel_.data(), size, inverse_.data(), size,
+              0.0f, At(j + size, j), n_});
     return Status::Ok();
   }
 
@@ -135,8 +135,8 @@ class Inverter {
         }
       }
       if (i > first) {
-        SgemmSerial({false, false, rows, size, i - first, 1.0f, At(i, first), n_, panel_.data(), size,
-                     1.0f, out, n_},
+        SgemmSerial({false, false, rows, size, i - first, 1.0f, At(i, first), n_, panel_.data(),
+                     size, 1.0f, out, n_},
                     kernel_);
       }
     });
@@ -157,8 +157,8 @@ class Inverter {
     Multiply({true, false, size, width, size, 1.0f, diagonal.data(), size, row.data(), width, 0.0f,
               At(i, 0), n_});
     if (below > 0) {
-      Multiply({true, false, size, width, below, 1.0f, At(i + size, i), n_, At(i + size, 0), n_, 1.0f,
-                At(i, 0), n_});
+      Multiply({true, false, size, width, below, 1.0f, At(i + size, i), n_, At(i + size, 0), n_,
+                1.0f, At(i, 0), n_});
     }
   }
 
@@ -181,8 +181,8 @@ class Inverter {
   float* const a_;
   const gemm::Kernel& kernel_;
   const CancelFlag& cancel_;
-  std::vector<float> panel_;    // [n, kBlock]
-  std::vector<float> inverse_;  // the current diagonal block's inverse
+  std::vector<float> panel_;         // [n, kBlock]
+  std::vector<float> inverse_;       // the current diagonal block's inverse
   std::vector<double> least_pivot_;  // what rounding may leave of a pivot that is 0 in truth
 };
 

@@ -11,8 +11,8 @@
 namespace prismrec::item_statistics {
 namespace {
 
-// Rows of a result that belong to one chunk of work: few enough that an uneven spread of counts over the
-// items (popular ones come first) is evened out.
+// Rows of a result that belong to one chunk of work: few enough that an uneven spread of counts
+// over the items (popular ones come first) is evened out.
 constexpr size_t kRowsPerChunk = 32;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }

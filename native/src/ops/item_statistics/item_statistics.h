@@ -23,7 +23,7 @@ struct CsrMatrix {
 
 // X' diag(w) X, the diagonal included. The values of `rows` are not read: every entry counts 1.
 struct CooccurrenceArgs {
-  CsrView rows;                  // X [rows, cols]
+  CsrView rows;                    // X [rows, cols]
   const float* weights = nullptr;  // [rows], what each pair of a row counts; null: 1
 };
 Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrMatrix* out);
@@ -33,12 +33,12 @@ struct GramArgs {
   CsrView rows;                    // X [rows, cols]
   const float* weights = nullptr;  // [rows]; null: 1
   double ridge = 0.0;
-  float* out = nullptr;            // [cols, cols], overwritten
+  float* out = nullptr;  // [cols, cols], overwritten
 };
 Status Gram(const GramArgs& args, const CancelFlag& cancel);
 
-// max(0, log(p(i, j) / (p(i) q(j)))) of the off-diagonal counts, q the context distribution with counts
-// to the power `smoothing`; entries that are 0 are left out, the diagonal with them.
+// max(0, log(p(i, j) / (p(i) q(j)))) of the off-diagonal counts, q the context distribution with
+// counts to the power `smoothing`; entries that are 0 are left out, the diagonal with them.
 struct PpmiArgs {
   CsrView counts;           // [items, items], values >= 0
   double smoothing = 0.75;  // exponent on the context counts, 1 for none
@@ -52,13 +52,14 @@ struct SvdArgs {
   size_t width = 0;              // columns of the subspace, <= min(rows, cols)
   size_t iterations = 0;         // each multiplies by A and A' once
   const float* start = nullptr;  // [cols, width], random
-  float* u = nullptr;            // [rows, rank]; the entry of largest magnitude in a column is positive
+  float* u = nullptr;  // [rows, rank]; the entry of largest magnitude in a column is positive
   float* singular_values = nullptr;  // [rank], falling
 };
 Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel);
 
-// The inverse of a symmetric positive definite matrix, in place: reads the lower triangle, writes both.
-// NON_FINITE where a pivot is not above the rounding error of its diagonal entry; `a` is lost then.
+// The inverse of a symmetric positive definite matrix, in place: reads the lower triangle, writes
+// both. NON_FINITE where a pivot is not above the rounding error of its diagonal entry; `a` is lost
+// then.
 struct CholeskyInverseArgs {
   size_t n = 0;
   float* a = nullptr;  // [n, n]
@@ -68,8 +69,8 @@ Status CholeskyInverse(const CholeskyInverseArgs& args, const gemm::Kernel& kern
 
 // Definitions in double precision, for tests.
 namespace reference {
-std::vector<double> Gram(const GramArgs& args);          // [cols, cols]
-std::vector<double> Ppmi(const PpmiArgs& args);          // dense [items, items]
+std::vector<double> Gram(const GramArgs& args);  // [cols, cols]
+std::vector<double> Ppmi(const PpmiArgs& args);  // dense [items, items]
 // The inverse of [n, n] `a`, by elimination with pivots; empty where it is singular.
 std::vector<double> Inverse(const float* a, size_t n);
 }  // namespace reference

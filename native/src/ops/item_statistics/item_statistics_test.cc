@@ -24,7 +24,8 @@ struct Data {
       const size_t length = random() % 7;
       for (size_t i = 0; i < items && indices.size() - indptr.back() < length; ++i) {
         // Items from the front are the popular ones, the last one nobody's.
-        if (i + 1 < items && random() % (2 + i / 3) == 0) indices.push_back(static_cast<uint32_t>(i));
+        if (i + 1 < items && random() % (2 + i / 3) == 0)
+          indices.push_back(static_cast<uint32_t>(i));
       }
       indptr.push_back(static_cast<uint32_t>(indices.size()));
       const size_t held = indptr[u + 1] - indptr[u];
@@ -55,7 +56,8 @@ TEST(cooccurrence_counts_pairs_by_hand) {
   // {0, 2}, {2}, {0, 1, 2}
   const std::vector<uint32_t> indptr = {0, 2, 3, 6}, indices = {0, 2, 2, 0, 1, 2};
   CsrMatrix out;
-  EXPECT_OK(Cooccurrence({{indptr.data(), indices.data(), nullptr, 3, 3}, nullptr}, CancelFlag(), &out));
+  EXPECT_OK(
+      Cooccurrence({{indptr.data(), indices.data(), nullptr, 3, 3}, nullptr}, CancelFlag(), &out));
   EXPECT_TRUE((Dense(out, 3, 3) == std::vector<double>{2, 1, 2, 1, 1, 1, 2, 1, 3}));
 }
 
@@ -68,7 +70,8 @@ TEST(cooccurrence_and_gram_agree_with_the_definition) {
       GramArgs args = {data.View(), weights, 2.5, gram.data()};
       EXPECT_OK(Gram(args, CancelFlag()));
       std::vector<double> expected = reference::Gram(args);
-      ExpectClose(std::vector<double>(gram.begin(), gram.end()).data(), expected.data(), gram.size(), 1e-6);
+      ExpectClose(std::vector<double>(gram.begin(), gram.end()).data(), expected.data(),
+                  gram.size(), 1e-6);
       CsrMatrix sparse;
       EXPECT_OK(Cooccurrence({data.View(), weights}, CancelFlag(), &sparse));
       for (size_t i = 0; i < items; ++i) expected[i * items + i] -= 2.5;
@@ -91,10 +94,12 @@ TEST(ppmi_agrees_with_the_definition) {
 
 TEST(ppmi_refuses_counts_that_are_none) {
   const std::vector<uint32_t> indptr = {0, 1, 2}, indices = {1, 0};
-  for (float bad : {-1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (float bad :
+       {-1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     const std::vector<float> values = {1.0f, bad};
     CsrMatrix out;
-    const Status status = Ppmi({{indptr.data(), indices.data(), values.data(), 2, 2}, 0.75}, CancelFlag(), &out);
+    const Status status =
+        Ppmi({{indptr.data(), indices.data(), values.data(), 2, 2}, 0.75}, CancelFlag(), &out);
     EXPECT_TRUE(status.code == StatusCode::kNonFinite);
   }
 }
@@ -118,14 +123,15 @@ struct Svd {
   std::vector<float> u, values;
 };
 
-Svd Decompose(const CsrMatrix& matrix, size_t rows, size_t cols, size_t rank, size_t width, size_t iterations = 8) {
+Svd Decompose(const CsrMatrix& matrix, size_t rows, size_t cols, size_t rank, size_t width,
+              size_t iterations = 8) {
   std::mt19937 random(9);
   std::normal_distribution<float> normal;
   std::vector<float> start(cols * width);
   for (float& x : start) x = normal(random);
   Svd svd = {std::vector<float>(rows * rank), std::vector<float>(rank)};
-  EXPECT_OK(TruncatedSvd({View(matrix, rows, cols), rank, width, iterations, start.data(), svd.u.data(),
-                          svd.values.data()},
+  EXPECT_OK(TruncatedSvd({View(matrix, rows, cols), rank, width, iterations, start.data(),
+                          svd.u.data(), svd.values.data()},
                          CancelFlag()));
   return svd;
 }
@@ -133,7 +139,8 @@ Svd Decompose(const CsrMatrix& matrix, size_t rows, size_t cols, size_t rank, si
 TEST(singular_values_of_a_diagonal_are_its_entries_and_its_vectors_the_axes) {
   const size_t n = 60;
   std::vector<float> dense(n * n);
-  for (size_t i = 0; i < n; ++i) dense[i * n + i] = static_cast<float>(n - i) * (i % 2 == 0 ? 1.0f : -1.0f);
+  for (size_t i = 0; i < n; ++i)
+    dense[i * n + i] = static_cast<float>(n - i) * (i % 2 == 0 ? 1.0f : -1.0f);
   const Svd svd = Decompose(Sparse(dense, n, n), n, n, 5, 21, 30);
   for (size_t c = 0; c < 5; ++c) {
     EXPECT_NEAR(svd.values[c], n - c, 1e-3);
@@ -159,7 +166,8 @@ TEST(a_matrix_of_low_rank_is_found_exactly_and_the_rest_is_zero) {
   for (size_t i = 0; i < rows; ++i) {
     EXPECT_NEAR(svd.u[i * 4], p(i), 1e-5);
     EXPECT_NEAR(std::fabs(svd.u[i * 4 + 1]), std::fabs(r(i)), 1e-5);
-    EXPECT_NEAR(svd.u[i * 4 + 1] * (r(36) > 0 ? 1 : -1), svd.u[36 * 4 + 1] * (r(i) == 0 ? 0 : r(i) / r(36)), 1e-5);
+    EXPECT_NEAR(svd.u[i * 4 + 1] * (r(36) > 0 ? 1 : -1),
+                svd.u[36 * 4 + 1] * (r(i) == 0 ? 0 : r(i) / r(36)), 1e-5);
   }
 }
 
@@ -176,13 +184,15 @@ TEST(left_vectors_are_orthonormal_and_satisfy_the_eigenvalue_equation) {
   for (size_t a = 0; a < rank; ++a) {
     for (size_t b = 0; b < rank; ++b) {
       double dot = 0.0;
-      for (size_t i = 0; i < rows; ++i) dot += static_cast<double>(svd.u[i * rank + a]) * svd.u[i * rank + b];
+      for (size_t i = 0; i < rows; ++i)
+        dot += static_cast<double>(svd.u[i * rank + a]) * svd.u[i * rank + b];
       EXPECT_NEAR(dot, a == b ? 1.0 : 0.0, 1e-5);
     }
     // A A' u = s^2 u
     std::vector<double> right(cols);
     for (size_t i = 0; i < rows; ++i) {
-      for (size_t j = 0; j < cols; ++j) right[j] += static_cast<double>(dense[i * cols + j]) * svd.u[i * rank + a];
+      for (size_t j = 0; j < cols; ++j)
+        right[j] += static_cast<double>(dense[i * cols + j]) * svd.u[i * rank + a];
     }
     const double squared = static_cast<double>(svd.values[a]) * svd.values[a];
     double residual = 0.0;
@@ -230,7 +240,8 @@ TEST(every_variant_inverts_a_regularised_gram_matrix) {
       std::vector<float> inverse = a;
       // The upper triangle must not be read.
       for (size_t i = 0; i < n; ++i) {
-        for (size_t j = i + 1; j < n; ++j) inverse[i * n + j] = std::numeric_limits<float>::quiet_NaN();
+        for (size_t j = i + 1; j < n; ++j)
+          inverse[i * n + j] = std::numeric_limits<float>::quiet_NaN();
       }
       EXPECT_OK(CholeskyInverse({n, inverse.data()}, *variant.fn, CancelFlag()));
       const std::vector<double> expected = reference::Inverse(a.data(), n);
@@ -255,16 +266,19 @@ TEST(a_matrix_that_is_not_positive_definite_is_refused_with_the_row) {
   }
   // Rank 1 across many blocks: no rounding error must pass for a pivot.
   std::vector<float> ones(300 * 300, 1.0f);
-  EXPECT_TRUE(CholeskyInverse({300, ones.data()}, kernel, CancelFlag()).code == StatusCode::kNonFinite);
+  EXPECT_TRUE(CholeskyInverse({300, ones.data()}, kernel, CancelFlag()).code ==
+              StatusCode::kNonFinite);
 }
 
 TEST(indices_outside_of_the_matrix_are_refused) {
   const std::vector<uint32_t> indptr = {0, 1}, falling = {1, 0}, indices = {3};
   CsrMatrix out;
-  EXPECT_TRUE(Cooccurrence({{indptr.data(), indices.data(), nullptr, 1, 3}, nullptr}, CancelFlag(), &out).code ==
-              StatusCode::kInvalidArgument);
-  EXPECT_TRUE(Cooccurrence({{falling.data(), indices.data(), nullptr, 1, 4}, nullptr}, CancelFlag(), &out).code ==
-              StatusCode::kInvalidArgument);
+  EXPECT_TRUE(
+      Cooccurrence({{indptr.data(), indices.data(), nullptr, 1, 3}, nullptr}, CancelFlag(), &out)
+          .code == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(
+      Cooccurrence({{falling.data(), indices.data(), nullptr, 1, 4}, nullptr}, CancelFlag(), &out)
+          .code == StatusCode::kInvalidArgument);
 }
 
 TEST(a_raised_flag_cancels_every_operation) {
@@ -274,7 +288,8 @@ TEST(a_raised_flag_cancels_every_operation) {
   CsrMatrix out;
   std::vector<float> dense(40 * 40), start(40 * 6), u(40 * 2), values(2);
   EXPECT_TRUE(Cooccurrence({data.View(), nullptr}, cancel, &out).code == StatusCode::kCancelled);
-  EXPECT_TRUE(Gram({data.View(), nullptr, 1.0, dense.data()}, cancel).code == StatusCode::kCancelled);
+  EXPECT_TRUE(Gram({data.View(), nullptr, 1.0, dense.data()}, cancel).code ==
+              StatusCode::kCancelled);
   EXPECT_OK(Cooccurrence({data.View(), nullptr}, CancelFlag(), &out));
   const CsrView counts = View(out, 40, 40);
   CsrMatrix information;
@@ -282,8 +297,9 @@ TEST(a_raised_flag_cancels_every_operation) {
   EXPECT_TRUE(TruncatedSvd({counts, 2, 6, 3, start.data(), u.data(), values.data()}, cancel).code ==
               StatusCode::kCancelled);
   std::vector<float> definite = Definite(40, 5.0, 1);
-  EXPECT_TRUE(CholeskyInverse({40, definite.data()}, *Select(gemm::kVariants, nullptr)->fn, cancel).code ==
-              StatusCode::kCancelled);
+  EXPECT_TRUE(
+      CholeskyInverse({40, definite.data()}, *Select(gemm::kVariants, nullptr)->fn, cancel).code ==
+      StatusCode::kCancelled);
 }
 
 }  // namespace

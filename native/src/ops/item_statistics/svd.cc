@@ -1,5 +1,5 @@
-// Randomised subspace iteration (Halko, Martinsson and Tropp 2011): panels in single precision, their
-// Gram matrices and everything of the subspace's own size in double.
+// Randomised subspace iteration (Halko, Martinsson and Tropp 2011): panels in single precision,
+// their Gram matrices and everything of the subspace's own size in double.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -13,8 +13,8 @@ namespace {
 
 // Rows of a panel that one chunk takes. Sums over chunks are added in their order.
 constexpr size_t kRowsPerChunk = 256;
-// A direction whose length falls below this share of its column's is rounding error of what was taken
-// from it, not a direction.
+// A direction whose length falls below this share of its column's is rounding error of what was
+// taken from it, not a direction.
 constexpr double kVanished = 1e-12;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
@@ -69,14 +69,14 @@ void MultiplyRight(std::vector<float>& panel, size_t rows, size_t width, const d
                    size_t columns, const CancelFlag& cancel) {
   std::vector<float> factor(right, right + width * columns);
   std::vector<float> product(rows * columns);
-  Sgemm({false, false, rows, columns, width, 1.0f, panel.data(), width, factor.data(), columns, 0.0f,
-         product.data(), columns},
+  Sgemm({false, false, rows, columns, width, 1.0f, panel.data(), width, factor.data(), columns,
+         0.0f, product.data(), columns},
         ThreadPool::Global(), cancel);
   panel.swap(product);
 }
 
-// Makes the columns of a panel orthonormal: panel * L'^-1 for panel' panel = L L'. A column that depends
-// on those before it becomes 0. Twice: the first round leaves what single precision lost.
+// Makes the columns of a panel orthonormal: panel * L'^-1 for panel' panel = L L'. A column that
+// depends on those before it becomes 0. Twice: the first round leaves what single precision lost.
 void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width,
                     const CancelFlag& cancel) {
   for (int round = 0; round < 2; ++round) {
@@ -127,7 +127,8 @@ std::vector<double> SymmetricEigen(std::vector<double>& a, size_t n, std::vector
         const double apq = a[p * n + q];
         if (apq == 0.0) continue;
         const double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-        const double t = (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
+        const double t =
+            (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
         const double c = 1.0 / std::sqrt(t * t + 1.0);
         const double s = t * c;
         for (size_t k = 0; k < n; ++k) rotate(a[k * n + p], a[k * n + q], c, s);
@@ -173,7 +174,8 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   const std::vector<double> values = SymmetricEigen(gram, width, &vectors);
   std::vector<size_t> order(width);
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return values[x] > values[y]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t x, size_t y) { return values[x] > values[y]; });
   std::vector<double> leading(width * args.rank);
   for (size_t c = 0; c < args.rank; ++c) {
     args.singular_values[c] = static_cast<float>(std::sqrt(std::max(0.0, values[order[c]])));

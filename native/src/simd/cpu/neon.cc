@@ -1,0 +1,3 @@
+#define PRISMREC_SIMD_NS neon
+#define PRISMREC_PROBE kNeonProbe
+#include "simd/cpu/probe-inl.h"
