@@ -1,6 +1,6 @@
-import { PrismrecError } from "@prismrec/core";
+import { hashJson, PrismrecError } from "@prismrec/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { absolutePaths, mergeSettings, type RawSettings, readConfig } from "./config/load.js";
+import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig } from "./config/load.js";
 import { BASELINES, CLUSTERER_NAMES } from "./config/schema.js";
 
 /** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
@@ -130,13 +130,14 @@ export function withSettings(command: Command, names: readonly SettingName[]): C
 }
 
 /**
- * What flags, environment and configuration file say together, the first before the second before the third; `stored`
- * are the settings a run directory already has, below all of them.
+ * What flags, environment and configuration file say together, the first before the second before the third. `stored`
+ * are the settings of the run that a command works on: they stand below all of these, and in the place of the
+ * configuration file of the current folder, which may be about another run.
  */
-export async function gatherSettings(command: Command, cwd: string, stored: RawSettings = {}): Promise<RawSettings> {
-  const config = command.optsWithGlobals<{ config?: string }>().config;
-  const file = await readConfig(config, cwd);
-  return mergeSettings(stored, file, absolutePaths(fromFlags(command), cwd));
+export async function gatherSettings(command: Command, cwd: string, stored?: RawSettings): Promise<RawSettings> {
+  const { config } = command.optsWithGlobals<{ config?: string }>();
+  const file = stored !== undefined && config === undefined ? {} : await readConfig(config, cwd);
+  return mergeSettings(stored ?? {}, file, absolutePaths(fromFlags(command), cwd));
 }
 
 /** Only what flags and environment variables of this command set. */
@@ -163,4 +164,23 @@ function place(settings: Record<string, unknown>, path: readonly string[], value
   const inner: Record<string, unknown> = {};
   place(inner, rest, value);
   Object.assign(settings, mergeSettings(settings, { [first]: inner }));
+}
+
+/** The flags that give these settings, as they are typed; `complete` is false where a setting has no flag. */
+export function asFlags(settings: RawSettings): {
+  readonly flags: readonly (readonly [string, string])[];
+  readonly complete: boolean;
+} {
+  const flags: (readonly [string, string])[] = [];
+  const expressed: Record<string, unknown> = {};
+  for (const flag of [...Object.values(SETTING_FLAGS), ...Object.values(GLOBAL_SETTINGS)]) {
+    const path = flag.path.split(".");
+    const value = path.reduce<unknown>((inside, key) => (isRecord(inside) ? inside[key] : undefined), settings);
+    if (value === undefined) continue;
+    const long = new Option(flag.flags).long ?? "";
+    flags.push([long, Array.isArray(value) ? value.join(",") : String(value)]);
+    place(expressed, path, value);
+  }
+  const { out: _, ...rest } = settings;
+  return { flags, complete: hashJson(expressed) === hashJson(rest) };
 }

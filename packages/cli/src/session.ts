@@ -13,7 +13,7 @@ export interface Session {
   readonly io: Io;
   readonly ui: Ui;
   readonly signal: AbortSignal;
-  /** The settings of flags, environment and configuration file, the run's own below them where one is named. */
+  /** The settings of flags, environment and configuration file, or of a run where one is named (`gatherSettings`). */
   settings(runDir?: string): Promise<RawSettings>;
   /** A run to write to. */
   open(dir: string, settings?: RawSettings): Promise<Pipeline & AsyncDisposable>;
@@ -56,7 +56,7 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   );
   const surroundings = { ui, signal: interrupts.signal };
   const settings = async (runDir?: string): Promise<RawSettings> =>
-    gatherSettings(command, io.cwd, runDir === undefined ? {} : await storedSettings(runDir));
+    gatherSettings(command, io.cwd, runDir === undefined ? undefined : await storedSettings(runDir));
   try {
     await work({
       io,

@@ -1,6 +1,8 @@
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { native, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
+import { CONFIG_FILE } from "../config/load.js";
+import { asFlags } from "../options.js";
 import type { ReportData, ReportUser } from "../report/data.js";
 import { shellQuote } from "../terminal/format.js";
 import { VERSION } from "../version.js";
@@ -9,7 +11,7 @@ import type { Crowded } from "./crowd.js";
 import type { Evaluated } from "./evaluate.js";
 import type { Imported } from "./import.js";
 import { openServing, type Serving } from "./index-stage.js";
-import { announce, type Pipeline, runStage, type StageOutput } from "./pipeline.js";
+import { announce, type Pipeline, runStage, type StageOutput, storedSettings } from "./pipeline.js";
 import { readCurve, type Trained } from "./train.js";
 
 const NAME = "report";
@@ -41,7 +43,7 @@ export async function runReport(pipeline: Pipeline, run: FinishedRun): Promise<R
     evaluate: evaluated.fingerprint,
     index: index.manifest.fingerprint,
   };
-  const command = reproduce(pipeline);
+  const command = await reproduce(pipeline);
   const spec = { inputs, config: { command, version: VERSION } };
   const output = await runStage(pipeline, NAME, spec, async (dir) => {
     // Charts bring a document model and d3: only the report pays for them.
@@ -141,20 +143,16 @@ async function stageTimes({ run, settings }: Pipeline): Promise<ReportData["stag
   return stages;
 }
 
-/** The command that makes this run again from its files. */
-function reproduce({ settings, run }: Pipeline): string {
-  const flags: (readonly [string, string | number | undefined])[] = [
-    ["--interactions", settings.interactions],
-    ["--items", settings.items],
-    ["--split-file", settings.splitFile],
-    ["--truth", settings.truth],
-    ["--model", settings.model],
-    ["--clusterer", settings.clusterer],
-    ["--seed", settings.seed],
-    ["--out", run.path],
-  ];
-  const parts = flags.flatMap(([flag, value]) => (value === undefined ? [] : [`${flag} ${shellQuote(String(value))}`]));
-  return `npx prismrec run ${parts.join(" \\\n  ")}`;
+/** The command that makes this run again: its flags, or its configuration where flags cannot say all of it. */
+async function reproduce({ run }: Pipeline): Promise<string> {
+  const { flags, complete } = asFlags(await storedSettings(run.path));
+  const all: readonly (readonly [string, string])[] = complete
+    ? [...flags, ["--out", run.path]]
+    : [
+        ["--config", join(run.path, CONFIG_FILE)],
+        ["--out", run.path],
+      ];
+  return `npx prismrec run ${all.map(([flag, value]) => `${flag} ${shellQuote(value)}`).join(" \\\n  ")}`;
 }
 
 function environment(): Record<string, string> {

@@ -2,8 +2,8 @@ import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { type Html, trusted } from "./html.js";
 
-const WIDTH = 640;
-const HEIGHT = 260;
+const WIDTH = 900;
+const HEIGHT = 280;
 
 type Options = Parameters<typeof Plot.plot>[0];
 
@@ -44,7 +44,10 @@ export function learningCurve(points: readonly CurvePoint[], bestEpoch: number):
       Plot.line(points, { x: "epoch", y: "value", stroke: "metric", z: "metric", strokeWidth: 2 }),
       Plot.dot(points, { x: "epoch", y: "value", fill: "metric", r: 2.5 }),
       Plot.text(
-        points.filter(({ epoch }) => epoch === last),
+        spread(
+          points.filter(({ epoch }) => epoch === last),
+          0.065 * Math.max(...points.map(({ value }) => value)),
+        ),
         { x: "epoch", y: "value", text: "metric", fill: "metric", textAnchor: "start", dx: 8 },
       ),
     ],
@@ -63,6 +66,18 @@ export function coverCurve(coverage: readonly number[]): Html {
       ...(points.length === 1 ? [Plot.dot(points, { x: "users", y: "share", fill: "var(--series-1)" })] : []),
     ],
   });
+}
+
+/** Moves labels apart that would stand on one another: at least `gap` between neighbours, lowest first. */
+export function spread(points: readonly CurvePoint[], gap: number): CurvePoint[] {
+  let floor = Number.NEGATIVE_INFINITY;
+  return [...points]
+    .sort((a, b) => a.value - b.value)
+    .map((point) => {
+      const value = Math.max(point.value, floor);
+      floor = value + gap;
+      return { ...point, value };
+    });
 }
 
 export interface RecoveryBar {

@@ -1,0 +1,97 @@
+import type { EvaluationReport } from "../pipeline/evaluate.js";
+import type { ReportData } from "../report/data.js";
+
+const around = (mean: number, width: number) => ({
+  mean,
+  low: mean - width,
+  high: mean + width,
+  standardError: width / 2,
+});
+
+/** A small finished run as the report sees it; `text` stands wherever data or a model may speak. */
+export function reportData(text = "Plain title"): ReportData {
+  const models = {
+    ldmi: { "recall@20": 0.29, "recall@50": 0.465 },
+    ease: { "recall@20": 0.288, "recall@50": 0.438 },
+    "most-popular": { "recall@20": 0.255, "recall@50": 0.389 },
+  };
+  const evaluation: EvaluationReport = {
+    models,
+    protocol: {
+      dataset: "0123456789abcdef0123456789abcdef",
+      split: "user-disjoint",
+      splitFile: true,
+      users: { train: 800, valid: 100, test: 100, leftOut: 0 },
+      items: 300,
+      ranking: "full",
+      history: "excluded",
+      ndcg: "standard",
+      seed: 1,
+    },
+    intervals: Object.fromEntries(
+      Object.entries(models).map(([name, metrics]) => [
+        name,
+        Object.fromEntries(Object.entries(metrics).map(([metric, value]) => [metric, around(value, 0.03)])),
+      ]),
+    ),
+    comparisons: {
+      ease: { "recall@50": { ...around(0.027, 0.01), notBetter: 0.001 } },
+      "most-popular": { "recall@50": { ...around(0.076, 0.02), notBetter: 0 } },
+    },
+    diagnostics: { ldmi: { interestCosine: 0.8 } },
+    leakage: ["training, validation and test users are disjoint"],
+    recovery: [
+      { clusterer: "facets", control: false, ari: 0.4, standardError: 0.01, users: 90 },
+      { clusterer: "shuffled", control: true, ari: 0.01, standardError: 0.01, users: 90 },
+    ],
+  };
+  return {
+    name: text,
+    date: "2026-01-02",
+    command: `npx prismrec run --interactions '${text}'`,
+    imported: {
+      format: { interactions: "csv" },
+      columns: { user: "user", item: "item" },
+      rowsRead: 9000,
+      itemRowsRead: 300,
+      kept: { users: 1000, items: 300, events: 8500 },
+      drops: [{ file: "interactions", reason: "below-core", count: 500, examples: [{ row: 1, text }] }],
+      split: { protocol: "user-disjoint", train: 800, valid: 100, test: 100, leftOut: 0 },
+      timing: { timed: true, tiedShare: 0.01, withinMinuteShare: 0.2 },
+      titleShare: 1,
+      warnings: [],
+    },
+    evaluation,
+    curve: {
+      bestEpoch: 2,
+      stoppedBy: "patience",
+      steps: 30,
+      config: {},
+      curve: [1, 2, 3].map((epoch) => ({
+        epoch,
+        loss: 7 - epoch / 10,
+        parts: {},
+        metrics: { "recall@20": 0.2 + epoch / 100, "recall@50": 0.4 + epoch / 100 },
+        best: epoch <= 2,
+      })),
+    },
+    clusterer: { name: "facets", model: text, meanClusters: 3.2, notice: text },
+    crowd: { coverage: [0.1, 0.18, 0.25], bound: 0.3, candidates: 40 },
+    users: [
+      {
+        id: text,
+        events: 12,
+        interests: [
+          { index: 4, kind: "semantic", labels: [text], share: 0.7, because: [text, text] },
+          { index: 0, kind: "collaborative", labels: [`like ${text}`], share: 0.3, because: [] },
+        ],
+        items: [
+          { title: text, interest: 4, hit: true },
+          { title: text, interest: 0, hit: false },
+        ],
+      },
+    ],
+    stages: [{ name: "import", seconds: 1.5, fingerprint: "abcdef0123456789" }],
+    environment: { node: "20.0.0" },
+  };
+}
