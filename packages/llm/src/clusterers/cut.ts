@@ -1,5 +1,8 @@
 import { createRandom, type Matrix } from "@prismrec/core";
 
+/** Two items of one cluster are more alike than this share of the catalog's pairs. */
+export const DEFAULT_CUT = 0.75;
+
 const PAIRS = 20_000;
 
 /**

@@ -20,7 +20,7 @@ export interface ClustererContext extends RunOptions {
   readonly maxFacets?: number;
   /** Default `without-year`. */
   readonly textMode?: TextMode;
-  /** Share of unrelated item pairs that must be less alike than two items of one cluster; or the silhouette's choice. */
+  /** Share of unrelated item pairs that must be less alike than two items of one cluster; or the silhouette's choice (default .75). */
   readonly cut?: number | "silhouette";
   /** What `shuffled` shuffles: `facets` where there is a model, else `category`. */
   readonly inner?: Clusterer;

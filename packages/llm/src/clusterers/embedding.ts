@@ -1,10 +1,8 @@
 import { hashJson, type Matrix, PrismrecError, SignatureClusterer } from "@prismrec/core";
 import { itemText } from "../facets/item-text.js";
-import { pairQuantile } from "./cut.js";
+import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
-
-const DEFAULT_CUT = 0.8;
 
 /** Item vectors of a GGUF embedding model, minus their mean (which all texts share), grouped like facet signatures. */
 export const embeddingClusterer: ClustererDefinition = {

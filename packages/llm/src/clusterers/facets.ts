@@ -5,7 +5,7 @@ import { FACET_PROMPT_VERSION, type FacetPreset, facetPrefix, facetPreset, facet
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
 import type { ScoreRequest } from "../model/language-model.js";
-import { pairQuantile } from "./cut.js";
+import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererContext, ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
 
@@ -13,7 +13,6 @@ import { requireModel } from "./require-model.js";
 const SAMPLED = 48;
 /** Words of the model's own that join the vocabulary at most. */
 const MOST_PROPOSED = 24;
-const DEFAULT_CUT = 0.8;
 /** Signatures that share less of their evidence are never one cluster. */
 export const LEAST_COSINE = 0.1;
 

@@ -8,7 +8,7 @@ import {
   type RunOptions,
 } from "@prismrec/core";
 import { CachedModel } from "../cache/cached-model.js";
-import { pairQuantile } from "../clusterers/cut.js";
+import { DEFAULT_CUT, pairQuantile } from "../clusterers/cut.js";
 import { LEAST_COSINE } from "../clusterers/facets.js";
 import { PartitionClusterer } from "../clusterers/partition.js";
 import { facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
@@ -19,7 +19,6 @@ import { probeCatalog } from "./probe-catalog.js";
 const LEAST_STABILITY = 0.3;
 const STANDARD_ERRORS = 3;
 const SCORED_USERS = 60;
-const CUT = 0.8;
 
 export interface ProbeOptions extends RunOptions {
   /** Size of the catalog whose cost is wanted. */
@@ -147,7 +146,7 @@ async function probeFacets(model: LanguageModel, run: RunOptions): Promise<Strat
     );
     const signatures = facetSignatures(centred(logProbs));
     const { cols, data } = signatures;
-    const threshold = pairQuantile(signatures, CUT, LEAST_COSINE);
+    const threshold = pairQuantile(signatures, DEFAULT_CUT, LEAST_COSINE);
     partitions.push(
       requests.map(({ items, maxClusters }) => {
         const rows = new Float32Array(items.length * cols);
