@@ -131,7 +131,8 @@ describe("packPredictions", () => {
     const all = Uint32Array.from({ length: users }, (_, user) => user);
     const clustersAt = (semanticDropout: number) =>
       packPredictions(sequences, all, { ...SAMPLING, semanticDropout }, ITEMS, createRandom(1)).batch.clusters;
-    const shown = Array.from({ length: users }, (_, user) => [...clustersAt(0.3).subarray(user * 2, user * 2 + 2)]);
+    const some = clustersAt(0.3);
+    const shown = Array.from({ length: users }, (_, user) => [...some.subarray(user * 2, user * 2 + 2)]);
     expect(shown.every(([a, b]) => (a === -1 && b === -1) || (a === 1 && b === 0))).toBe(true);
     const hidden = shown.filter(([a]) => a === -1).length;
     // Binomial(400, .3): mean 120, standard deviation 9.2.
