@@ -1,0 +1,238 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
+
+const USERS = 160;
+const ITEMS = 96;
+const GROUPS = 8;
+const LIMIT = 240_000;
+
+/** Users who take items of two of eight groups in turn; an item's category is its group. One title is hostile. */
+async function writeData(folder: string): Promise<void> {
+  const events = ["user,item,timestamp"];
+  for (let user = 0; user < USERS; user++) {
+    const groups = [user % GROUPS, (user * 3 + 1) % GROUPS];
+    for (let n = 0; n < 10; n++) {
+      const place = Math.floor(user / GROUPS) + 5 * Math.floor(n / 2);
+      const item = groups[n % 2]! + GROUPS * (place % (ITEMS / GROUPS));
+      events.push(`u${user},i${String(item).padStart(3, "0")},${1_000 + user * 100 + n}`);
+    }
+  }
+  const items = ["item,title,categories", 'i000,"<script>alert(1)</script>",group 0'];
+  for (let item = 1; item < ITEMS; item++) {
+    items.push(`i${String(item).padStart(3, "0")},Title ${item},group ${item % GROUPS}`);
+  }
+  const truth = [
+    "item,interest",
+    ...items.slice(1).map((_, item) => `i${String(item).padStart(3, "0")},${item % GROUPS}`),
+  ];
+  await writeFile(join(folder, "events.csv"), `${events.join("\n")}\n`);
+  await writeFile(join(folder, "items.csv"), `${items.join("\n")}\n`);
+  await writeFile(join(folder, "truth.csv"), `${truth.join("\n")}\n`);
+}
+
+let folder: string;
+let run: string;
+let first: Outcome;
+
+const runArguments = (out: string, ...more: string[]): string[] => [
+  "run",
+  ...["--interactions", join(folder, "events.csv"), "--items", join(folder, "items.csv")],
+  ...["--clusterer", "category", "--epochs", "2", "--out", out, ...more],
+];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prismrec-run-"));
+  run = join(folder, "run");
+  await Promise.all([writeData(folder), buildPackages()]);
+  first = await spawnPrismrec(runArguments(run, "--truth", join(folder, "truth.csv")));
+}, LIMIT);
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("prismrec run", () => {
+  it("goes all the way and prints the metric table, the recovery and the report's place on stdout", () => {
+    expect([first.code, first.stderr.includes("✖")]).toEqual([0, false]);
+    for (const text of ["ldmi", "most-popular", "item-knn", "ease", "recall@50", "interest recovery", "report.html"]) {
+      expect(first.stdout).toContain(text);
+    }
+    for (const stage of ["import", "cluster", "crowd", "train-ldmi", "train-ease", "evaluate", "index", "report"]) {
+      expect(first.stderr).toContain(`✔ ${stage}`);
+      expect(existsSync(join(run, stage, "manifest.json"))).toBe(true);
+    }
+  });
+
+  it("writes plain lines into pipes: no cursor codes, no carriage returns", () => {
+    for (const character of ["\u001b", "\r"]) expect(first.stdout + first.stderr).not.toContain(character);
+  });
+
+  it("finds interests that are the categories, and beats its controls at it", () => {
+    const ari = (name: string): number =>
+      Number(new RegExp(`^\\s*${name}[^\\n\\d]*([\\d.]+)`, "m").exec(first.stdout)?.[1]);
+    expect(ari("category")).toBeGreaterThan(0.95);
+    expect(ari("shuffled")).toBeLessThan(0.3);
+    expect(ari("random")).toBeLessThan(0.3);
+  });
+
+  it(
+    "does nothing twice: a second run takes every stage over and prints the same result",
+    async () => {
+      const again = await spawnPrismrec(runArguments(run, "--truth", join(folder, "truth.csv")));
+      expect(again.code).toBe(0);
+      expect(again.stdout).toBe(first.stdout);
+      for (const stage of ["import", "cluster", "crowd", "train-ldmi", "evaluate", "index", "report"]) {
+        expect(again.stderr).toMatch(new RegExp(`✔ ${stage} .*as before`));
+      }
+    },
+    LIMIT,
+  );
+
+  it(
+    "saves at Ctrl-C, says how to continue, and then ends where an undisturbed run ends",
+    async () => {
+      const out = join(folder, "interrupted");
+      const stopped = await spawnPrismrec([...runArguments(out), "--verbose"], { interruptAt: "saved" });
+      expect([stopped.code, stopped.stdout]).toEqual([130, ""]);
+      expect(stopped.stderr).toContain(`Continue with:\n  prismrec run --interactions ${join(folder, "events.csv")}`);
+      expect(existsSync(join(out, "evaluate"))).toBe(false);
+      const resumed = await spawnPrismrec([...runArguments(out), "--json"]);
+      expect(resumed.code).toBe(0);
+      expect(resumed.stderr).toContain("ldmi goes on from step");
+      const undisturbed = await spawnPrismrec(["evaluate", run, "--json"]);
+      expect(JSON.parse(resumed.stdout).models).toEqual(JSON.parse(undisturbed.stdout).models);
+    },
+    LIMIT,
+  );
+
+  it(
+    "goes on with the categories where there is no language model, and says so in one line",
+    async () => {
+      const out = join(folder, "none");
+      const args = runArguments(out, "--model", "none", "--quiet").filter(
+        (arg) => arg !== "--clusterer" && arg !== "category",
+      );
+      const { code, stderr } = await spawnPrismrec(args);
+      expect(code).toBe(0);
+      const lines = stderr.split("\n").filter((line) => line.startsWith("!"));
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain("no language model: interests come from the items' categories");
+    },
+    LIMIT,
+  );
+});
+
+describe("prismrec evaluate --json", () => {
+  it("prints one document of models and protocol, all metrics fractions", async () => {
+    const { code, stdout } = await spawnPrismrec(["evaluate", run, "--json"]);
+    expect(code).toBe(0);
+    const document = JSON.parse(stdout);
+    expect(Object.keys(document)).toEqual(["models", "protocol", "recovery"]);
+    expect(Object.keys(document.models)).toEqual(["ldmi", "most-popular", "item-knn", "ease"]);
+    for (const metrics of Object.values<Record<string, number>>(document.models)) {
+      expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));
+      for (const value of Object.values(metrics)) expect(value >= 0 && value <= 1).toBe(true);
+    }
+    expect(document.protocol).toMatchObject({ split: "user-disjoint", users: { test: 16 }, ranking: "full" });
+  });
+
+  it("exits with 5, the document printed, where a threshold is missed", async () => {
+    const { code, stdout, stderr } = await spawnPrismrec(["evaluate", run, "--json", "--fail-under", "recall@20=1"]);
+    expect(code).toBe(5);
+    expect(JSON.parse(stdout).models.ldmi).toBeDefined();
+    expect(stderr).toContain("below 1");
+  });
+});
+
+describe("prismrec recommend", () => {
+  it("prints the user's items and interests as JSON, leaves out what was seen and names each item's interest", async () => {
+    const { code, stdout } = await spawnPrismrec(["recommend", run, "--user", "u42", "-k", "10", "--json"]);
+    expect(code).toBe(0);
+    const document = JSON.parse(stdout);
+    expect(Object.keys(document)).toEqual(["user", "items", "interests"]);
+    expect(document.user).toBe("u42");
+    expect(document.items).toHaveLength(10);
+    for (const item of document.items) expect(Object.keys(item)).toEqual(["id", "title", "score", "interest"]);
+    const seen = (await readFile(join(folder, "events.csv"), "utf8"))
+      .split("\n")
+      .filter((line) => line.startsWith("u42,"))
+      .map((line) => line.split(",")[1]);
+    expect(document.items.filter(({ id }: { id: string }) => seen.includes(id))).toEqual([]);
+    const indexes = document.interests.map(({ index }: { index: number }) => index);
+    for (const { interest } of document.items) expect(indexes).toContain(interest);
+    const total = document.interests.reduce((sum: number, { share }: { share: number }) => sum + share, 0);
+    expect(total).toBeCloseTo(1, 5);
+    for (const interest of document.interests) expect(Object.keys(interest)).toEqual(["index", "labels", "share"]);
+  });
+
+  it("serves a history that no user has, and prints a table for people", async () => {
+    const { code, stdout } = await spawnPrismrec(["recommend", run, "--history", "i001,i009,i017", "-k", "3"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("Interests of this history");
+    expect(stdout.split("Recommended")[1]?.trim().split("\n")).toHaveLength(4);
+  });
+
+  it("answers an unknown user and an unknown item with 3", async () => {
+    const user = await spawnPrismrec(["recommend", run, "--user", "nobody"]);
+    expect([user.code, user.stderr.includes("UNKNOWN_USER")]).toEqual([3, true]);
+    const item = await spawnPrismrec(["recommend", run, "--history", "i001,nothing"]);
+    expect([item.code, item.stderr.includes("UNKNOWN_ITEM")]).toEqual([3, true]);
+  });
+});
+
+describe("prismrec report", () => {
+  it("is one small file that fetches nothing, with hostile titles shown as text", async () => {
+    const copy = join(folder, "copy.html");
+    const { code, stdout } = await spawnPrismrec(["report", run, "--output", copy, "--json"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({ report: copy });
+    const page = await readFile(copy, "utf8");
+    expect(page.length).toBeLessThan(1_000_000);
+    expect(page).not.toContain("<script>alert(1)</script>");
+    expect(page).toContain("npx prismrec run");
+  });
+});
+
+describe("prismrec export", () => {
+  it.each([
+    ["recommendations", USERS, ["user", "items", "interests"]],
+    ["interests", USERS, ["user", "part", "interests"]],
+    ["items", ITEMS, ["item", "title", "bias", "vector"]],
+  ])("writes %s as JSON lines", async (what, lines, keys) => {
+    const { code, stdout } = await spawnPrismrec(["export", run, what, "-k", "2"]);
+    expect(code).toBe(0);
+    const documents = stdout.trim().split("\n");
+    expect(documents).toHaveLength(lines);
+    expect(Object.keys(JSON.parse(documents[0] ?? ""))).toEqual(keys);
+  });
+});
+
+describe("prismrec ablate", () => {
+  it(
+    "trains the variants under each seed, keeps every trial, and compares them with ldmi seed by seed",
+    async () => {
+      const args = ["ablate", run, "--seeds", "1,2", "--variants", "ldmi,no-semantic,gate", "--epochs", "1", "--json"];
+      const { code, stdout } = await spawnPrismrec(args);
+      expect(code).toBe(0);
+      const { seeds, variants } = JSON.parse(stdout);
+      expect(seeds).toEqual([1, 2]);
+      expect(Object.keys(variants)).toEqual(["ldmi", "no-semantic", "gate"]);
+      for (const variant of Object.values<Record<string, Record<string, unknown>>>(variants)) {
+        expect(variant.trials).toHaveLength(2);
+        expect(variant.mean).toMatchObject({ "recall@50": expect.any(Number), interestCosine: expect.any(Number) });
+        expect(variant.standardError).toMatchObject({ "recall@50": expect.any(Number) });
+      }
+      expect(variants.gate.mean).toMatchObject({ assignmentEntropy: expect.any(Number), gate: expect.any(Number) });
+      expect(variants.ldmi.ldmiMinusThis).toBeUndefined();
+      expect(variants["no-semantic"].ldmiMinusThis).toMatchObject({ "recall@50": { mean: expect.any(Number) } });
+      const again = await spawnPrismrec(args);
+      expect(again.stdout).toBe(stdout);
+      expect(again.stderr.match(/as before/g)).toHaveLength(6);
+    },
+    LIMIT,
+  );
+});
