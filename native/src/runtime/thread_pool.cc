@@ -133,9 +133,18 @@ struct ThreadPool::Impl {
     return nullptr;
   }
 
-  bool CanWork() {
-    return running < threads.load(std::memory_order_relaxed) &&
-           (!tasks.empty() || JobInNeed() != nullptr);
+  // Whether there is something to do within the budget: help for `*job`, or, where that is null, the
+  // first task. A job may run out of chunks at any moment, so it is looked for once.
+  bool FindWork(Job** job) {
+    if (running >= threads.load(std::memory_order_relaxed)) return false;
+    *job = JobInNeed();
+    return *job != nullptr || !tasks.empty();
+  }
+
+  // Wakes one more thread where there is work left for it.
+  void PassOn() {
+    Job* job = nullptr;
+    if (FindWork(&job)) TrySummon(1);
   }
 
   // Wakes or makes as many threads as `wanted` work can use. Mutex held.
@@ -167,17 +176,18 @@ struct ThreadPool::Impl {
     std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
       ++idle;
-      while (!CanWork()) {
+      Job* job = nullptr;
+      while (!FindWork(&job)) {
         work.wait(lock);
         if (waking > 0) --waking;
       }
       --idle;
       waking = std::min(waking, idle);
       ++running;
-      if (Job* job = JobInNeed(); job != nullptr) {
+      if (job != nullptr) {
         const int worker = ++job->helpers_joined;
         ++job->helpers_active;
-        if (CanWork()) TrySummon(1);
+        PassOn();
         lock.unlock();
         job->Work(worker, mutex);
         lock.lock();
@@ -185,7 +195,7 @@ struct ThreadPool::Impl {
       } else {
         std::function<void()> task = std::move(tasks.front());
         tasks.pop_front();
-        if (CanWork()) TrySummon(1);
+        PassOn();
         lock.unlock();
         task();
         task = nullptr;
@@ -245,7 +255,7 @@ void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke
   impl_->jobs.erase(std::find(impl_->jobs.begin(), impl_->jobs.end(), &job));
   job.idle.wait(lock, [&job] { return job.helpers_active == 0; });
   impl_->running -= self;
-  if (self == 1 && impl_->CanWork()) impl_->TrySummon(1);
+  if (self == 1) impl_->PassOn();
   lock.unlock();
   if (job.error != nullptr) std::rethrow_exception(job.error);
 }

@@ -134,6 +134,15 @@ TEST(loops_of_several_threads_at_once_all_end) {
   EXPECT_EQ(runs.load(), 6 * 100 * 9);
 }
 
+TEST(loops_that_end_while_helpers_wake_do_no_harm) {
+  const Threads budget(3);
+  std::atomic<int> runs{0};
+  for (int round = 0; round < 20000; ++round) {
+    ThreadPool::Global().ParallelFor(2, CancelFlag(), [&](size_t, int) { ++runs; });
+  }
+  EXPECT_EQ(runs.load(), 40000);
+}
+
 TEST(tasks_run_and_use_loops_of_their_own) {
   const Threads budget(2);
   constexpr int kTasks = 40;
