@@ -145,6 +145,7 @@ export async function plantedExperiment(options: PlantedExperimentOptions = {}):
         note("");
         const input = await inputOf(arm, dataset, crowd, new TruthClusterer(truth), seed);
         const { run, perUser } = await trainArm(arm, seed, input, options, join(folder, `${arm}-${seed}`), note);
+        note(`, test recall@50 ${percent(run.metrics["recall@50"])}`);
         runs.push(run);
         values.set(`${arm}/${seed}`, perUser);
       }
@@ -218,7 +219,7 @@ async function trainArm(
     ...stop,
     onEvent: (event) => {
       if (event.type !== "epoch") return;
-      note(`, epoch ${event.epoch}, validation recall@50 ${((event.metrics["recall@50"] ?? 0) * 100).toFixed(2)}`);
+      note(`, epoch ${event.epoch}, validation recall@50 ${percent(event.metrics["recall@50"] ?? 0)}`);
     },
   });
   signal?.throwIfAborted();
@@ -268,6 +269,10 @@ export function pairedGain(better: readonly Float64Array[], than: readonly Float
     ...(bySeed.length > 1 ? { seedError: standardError(bySeed) } : {}),
     bySeed,
   };
+}
+
+function percent(fraction: number): string {
+  return (100 * fraction).toFixed(2);
 }
 
 function meanOf(values: ArrayLike<number>): number {
