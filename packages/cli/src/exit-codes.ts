@@ -1,4 +1,4 @@
-import { type ErrorCode, PrismrecError } from "@prismrec/core";
+import { type ErrorCode, PrismrecError } from "@prismrec/core/errors";
 import { CommanderError } from "commander";
 import { Interrupted } from "./interrupt.js";
 import { ThresholdMissed } from "./threshold.js";

@@ -1,4 +1,5 @@
-import { hashJson, PrismrecError } from "@prismrec/core";
+import { isDeepStrictEqual } from "node:util";
+import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig } from "./config/load.js";
 import { BASELINES, CLUSTERER_NAMES } from "./config/schema.js";
@@ -182,5 +183,5 @@ export function asFlags(settings: RawSettings): {
     place(expressed, path, value);
   }
   const { out: _, ...rest } = settings;
-  return { flags, complete: hashJson(expressed) === hashJson(rest) };
+  return { flags, complete: isDeepStrictEqual(expressed, rest) };
 }

@@ -1,10 +1,9 @@
-import { setThreadBudget } from "@prismrec/core";
 import type { Command } from "commander";
 import type { RawSettings } from "./config/load.js";
 import { watchInterrupts } from "./interrupt.js";
 import type { Io } from "./io.js";
 import { gatherSettings } from "./options.js";
-import { openPipeline, type Pipeline, readPipeline, storedSettings } from "./pipeline/pipeline.js";
+import type { Pipeline } from "./pipeline/pipeline.js";
 import { shellQuote } from "./terminal/format.js";
 import { Ui } from "./terminal/ui.js";
 
@@ -45,6 +44,11 @@ export function uiFor(io: Io, flags: GlobalFlags): Ui {
 export async function withSession(io: Io, command: Command, work: (session: Session) => Promise<void>): Promise<void> {
   const flags = command.optsWithGlobals<GlobalFlags>();
   const ui = uiFor(io, flags);
+  // Everything heavy is loaded here, not at the top: help, version and usage errors answer at once.
+  const [{ setThreadBudget }, { openPipeline, readPipeline, storedSettings }] = await Promise.all([
+    import("@prismrec/core"),
+    import("./pipeline/pipeline.js"),
+  ]);
   setThreadBudget(flags.threads);
   using interrupts = watchInterrupts(
     io.signals,

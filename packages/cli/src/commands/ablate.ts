@@ -1,19 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
-import {
-  ablationTable,
-  DEFAULT_VARIANTS,
-  runAblation,
-  VARIANT_NAMES,
-  VARIANTS,
-  type VariantName,
-} from "../pipeline/ablate.js";
-import { openCluster } from "../pipeline/cluster.js";
-import { openCrowd } from "../pipeline/crowd.js";
-import { openImport } from "../pipeline/import.js";
 import { withSession } from "../session.js";
 import { suggest } from "../suggest.js";
+import { DEFAULT_VARIANTS, VARIANT_NAMES, VARIANTS, type VariantName } from "../variants.js";
 
 export function addAblate(program: Command, io: Io): void {
   const command = program
@@ -38,6 +28,9 @@ Example:
     )
     .action((dir: string, options: { seeds?: number[]; variants?: VariantName[] }, own: Command) =>
       withSession(io, own, async (session) => {
+        const { ablationTable, runAblation, openCluster, openCrowd, openImport } = await import(
+          "../pipeline/stages.js"
+        );
         await using pipeline = await session.open(dir);
         const run = {
           imported: await openImport(pipeline),

@@ -1,8 +1,6 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
-import { runCluster } from "../pipeline/cluster.js";
-import { openImport } from "../pipeline/import.js";
 import { withSession } from "../session.js";
 
 export function addCluster(program: Command, io: Io): void {
@@ -15,6 +13,7 @@ export function addCluster(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec cluster runs/ml --model model.gguf")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
+        const { runCluster, openImport } = await import("../pipeline/stages.js");
         await using pipeline = await session.open(dir);
         const { report } = await runCluster(pipeline, await openImport(pipeline));
         const { labels: _, ...summary } = report;

@@ -1,8 +1,5 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
-import { openCluster } from "../pipeline/cluster.js";
-import { runCrowd } from "../pipeline/crowd.js";
-import { openImport } from "../pipeline/import.js";
 import { withSession } from "../session.js";
 import { count, percent } from "../terminal/format.js";
 
@@ -15,6 +12,7 @@ export function addCrowd(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec crowd runs/ml")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
+        const { openCluster, runCrowd, openImport } = await import("../pipeline/stages.js");
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);
         const { report } = await runCrowd(pipeline, imported, await openCluster(pipeline));

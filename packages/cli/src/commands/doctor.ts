@@ -1,7 +1,6 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
 import type { Check } from "../doctor/check.js";
-import { checkMachine } from "../doctor/checks.js";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
 import { withSession } from "../session.js";
@@ -16,6 +15,7 @@ export function addDoctor(program: Command, io: Io): void {
     );
   withSettings(command, ["model"]).action((_options, own: Command) =>
     withSession(io, own, async ({ ui, settings }) => {
+      const { checkMachine } = await import("../doctor/checks.js");
       const { model } = await settings();
       const checks = await checkMachine(io, typeof model === "string" ? model : undefined);
       const failed = checks.filter(({ status }) => status === "failed");

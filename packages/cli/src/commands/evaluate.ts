@@ -1,17 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
-import { openCluster } from "../pipeline/cluster.js";
-import { openCrowd } from "../pipeline/crowd.js";
-import {
-  type EvaluationReport,
-  evaluationDocument,
-  metricTable,
-  recoveryTable,
-  runEvaluate,
-} from "../pipeline/evaluate.js";
-import { openImport } from "../pipeline/import.js";
-import { openTrain } from "../pipeline/train.js";
+import type { EvaluationReport } from "../pipeline/evaluate.js";
 import { withSession } from "../session.js";
 import { type Threshold, ThresholdMissed } from "../threshold.js";
 
@@ -29,6 +19,16 @@ export function addEvaluate(program: Command, io: Io): void {
     )
     .action((dir: string, options: { failUnder?: Threshold }, own: Command) =>
       withSession(io, own, async (session) => {
+        const {
+          openCluster,
+          openCrowd,
+          evaluationDocument,
+          metricTable,
+          recoveryTable,
+          runEvaluate,
+          openImport,
+          openTrain,
+        } = await import("../pipeline/stages.js");
         const { ui } = session;
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);

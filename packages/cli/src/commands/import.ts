@@ -1,8 +1,7 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
-import { runImport } from "../pipeline/import.js";
 import { type Session, withSession } from "../session.js";
 import { count } from "../terminal/format.js";
 
@@ -32,6 +31,7 @@ export function addImport(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec import --interactions ratings.csv --items movies.csv --out runs/ml")
     .action((_options, own: Command) =>
       withSession(io, own, async (session) => {
+        const { runImport } = await import("../pipeline/stages.js");
         const out = await runFolder(session, own);
         await using pipeline = await session.open(out, await session.settings());
         const { report, dataset } = await runImport(pipeline);

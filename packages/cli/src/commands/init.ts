@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { PrismrecError, writeJsonAtomic } from "@prismrec/core";
 import type { Command } from "commander";
 import { CONFIG_FILE, type RawSettings } from "../config/load.js";
 import type { Io } from "../io.js";
@@ -21,6 +20,7 @@ export function addInit(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec init --interactions ratings.csv --items movies.csv --out runs/ml")
     .action((options: { force?: boolean; out?: string }, own: Command) =>
       withSession(io, own, async ({ ui }) => {
+        const { PrismrecError, writeJsonAtomic } = await import("@prismrec/core");
         const path = join(io.cwd, CONFIG_FILE);
         if (existsSync(path) && options.force !== true) {
           throw new PrismrecError("CONFIG_INVALID", `${path} is there already`, {

@@ -1,5 +1,5 @@
-import { PrismrecError } from "@prismrec/core";
-import { ensureModel, LlamaCppModel, type ModelProbe, probeModel, type StrategyProbe } from "@prismrec/llm";
+import { PrismrecError } from "@prismrec/core/errors";
+import type { ModelProbe, StrategyProbe } from "@prismrec/llm";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
@@ -23,6 +23,7 @@ export function addProbe(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec probe --model model.gguf --catalog 9700 --users 610")
     .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
       withSession(io, own, async ({ ui, signal, settings }) => {
+        const { ensureModel, LlamaCppModel, probeModel } = await import("@prismrec/llm");
         const { model: named } = await settings();
         const found = await ensureModel({
           ...(typeof named === "string" ? { model: named } : {}),

@@ -1,9 +1,7 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
-import { openImport } from "../pipeline/import.js";
-import { openServing } from "../pipeline/index-stage.js";
-import { type RecommendationDocument, recommendationDocument } from "../pipeline/recommend.js";
+import type { RecommendationDocument } from "../pipeline/recommend.js";
 import { withSession } from "../session.js";
 import { percent } from "../terminal/format.js";
 import { plain, type Style } from "../terminal/style.js";
@@ -27,6 +25,7 @@ export function addRecommend(program: Command, io: Io): void {
     )
     .action((dir: string, options: { user?: string; history?: string[]; count: number }, own: Command) =>
       withSession(io, own, async (session) => {
+        const { openImport, openServing, recommendationDocument } = await import("../pipeline/stages.js");
         const { user, history, count } = options;
         if ((user === undefined) === (history === undefined)) {
           throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {

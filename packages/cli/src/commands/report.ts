@@ -1,16 +1,8 @@
 import { copyFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { fromFileError } from "@prismrec/core";
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
-import { openCluster } from "../pipeline/cluster.js";
-import { openCrowd } from "../pipeline/crowd.js";
-import { runEvaluate } from "../pipeline/evaluate.js";
-import { openImport } from "../pipeline/import.js";
-import { runIndex } from "../pipeline/index-stage.js";
-import { runReport } from "../pipeline/report.js";
-import { openTrain } from "../pipeline/train.js";
 import { withSession } from "../session.js";
 import { shortPath } from "../terminal/format.js";
 
@@ -25,6 +17,10 @@ export function addReport(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec report runs/ml --output ml.html")
     .action((dir: string, options: { output?: string }, own: Command) =>
       withSession(io, own, async (session) => {
+        const { fromFileError } = await import("@prismrec/core");
+        const { openCluster, openCrowd, runEvaluate, openImport, runIndex, runReport, openTrain } = await import(
+          "../pipeline/stages.js"
+        );
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);
         const [clustered, crowded] = [await openCluster(pipeline), await openCrowd(pipeline)];

@@ -1,13 +1,6 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
-import { runCluster } from "../pipeline/cluster.js";
-import { runCrowd } from "../pipeline/crowd.js";
-import { evaluationDocument, metricTable, recoveryTable, runEvaluate } from "../pipeline/evaluate.js";
-import { runImport } from "../pipeline/import.js";
-import { runIndex } from "../pipeline/index-stage.js";
-import { runReport } from "../pipeline/report.js";
-import { runTrain } from "../pipeline/train.js";
 import { withSession } from "../session.js";
 import { duration, shortPath } from "../terminal/format.js";
 import { IMPORT_SETTINGS, runFolder } from "./import.js";
@@ -43,6 +36,18 @@ Examples:
     )
     .action((options: { fetch: boolean }, own: Command) =>
       withSession(io, own, async (session) => {
+        const {
+          runCluster,
+          runCrowd,
+          evaluationDocument,
+          metricTable,
+          recoveryTable,
+          runEvaluate,
+          runImport,
+          runIndex,
+          runReport,
+          runTrain,
+        } = await import("../pipeline/stages.js");
         const start = performance.now();
         const { ui } = session;
         const settings = await session.settings();

@@ -1,10 +1,6 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
-import { openCluster } from "../pipeline/cluster.js";
-import { openCrowd } from "../pipeline/crowd.js";
-import { openImport } from "../pipeline/import.js";
-import { readCurve, runTrain } from "../pipeline/train.js";
 import { withSession } from "../session.js";
 
 export function addTrain(program: Command, io: Io): void {
@@ -17,6 +13,7 @@ export function addTrain(program: Command, io: Io): void {
     .addHelpText("after", "\nExamples:\n  prismrec train runs/ml\n  prismrec train runs/ml --baselines ease,comirec-sa")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
+        const { openCluster, openCrowd, openImport, readCurve, runTrain } = await import("../pipeline/stages.js");
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);
         const { models } = await runTrain(pipeline, imported, await openCluster(pipeline), await openCrowd(pipeline));

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { PrismrecError, readJson } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
 import { suggest } from "../suggest.js";
 import { NO_MODEL, type Settings, settingsSchema } from "./schema.js";
@@ -20,6 +20,7 @@ const PATHS = ["interactions", "items", "splitFile", "truth", "out", "model", "l
 export async function readConfig(path: string | undefined, cwd: string): Promise<RawSettings> {
   const file = path === undefined ? join(cwd, CONFIG_FILE) : resolve(cwd, path);
   if (path === undefined && !existsSync(file)) return {};
+  const { readJson } = await import("@prismrec/core");
   const value = await readJson(file, "CONFIG_INVALID");
   if (!isRecord(value)) {
     throw new PrismrecError("CONFIG_INVALID", `${file} does not hold settings`, {

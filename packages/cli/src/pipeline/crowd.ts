@@ -118,11 +118,3 @@ async function load({ dir, fingerprint }: StageOutput): Promise<Crowded> {
     },
   };
 }
-
-/** The crowd of the run with other clusters in it: what the controls learn from. */
-export function sameCrowdUsers(crowd: CrowdSet): { readonly key: string; readonly items: Uint32Array }[] {
-  return crowd.members.map((_, s) => ({
-    key: `crowd:${s}`,
-    items: crowd.items.subarray(crowd.indptr[s]!, crowd.indptr[s + 1]!),
-  }));
-}

@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import { ThresholdMissed } from "../threshold.js";
 import { plain, type Style } from "./style.js";
 
