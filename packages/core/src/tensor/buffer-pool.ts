@@ -1,9 +1,18 @@
+const STEPS_PER_OCTAVE_BITS = 3;
+
+/** The next of eight capacities per power of two: at most an eighth is wasted, and batches of similar size share. */
+export function capacityFor(length: number): number {
+  const step = 2 ** Math.max(0, 31 - Math.clz32(length) - STEPS_PER_OCTAVE_BITS);
+  return Math.ceil(length / step) * step;
+}
+
 /**
- * Arrays of disposed tensors, kept for the next tensor of the same length: a training step makes the same shapes again
- * and again, and fresh pages cost more than most of its kernels. Contents are whatever was left in them.
+ * Memory of disposed tensors, kept for the next tensor of about the same size: a training step asks for the same shapes
+ * again and again, and fresh pages cost more than most of its kernels. Contents are whatever was left in them.
  */
 export class BufferPool {
-  readonly #free = new Map<number, Float32Array[]>();
+  /** By capacity in elements. */
+  readonly #free = new Map<number, ArrayBuffer[]>();
   #bytes = 0;
   readonly #limit: number;
 
@@ -16,24 +25,26 @@ export class BufferPool {
     return this.#bytes;
   }
 
-  take(length: number): Float32Array | undefined {
-    const array = this.#free.get(length)?.pop();
-    if (array !== undefined) this.#bytes -= array.byteLength;
-    return array;
+  take(length: number): Float32Array {
+    const capacity = capacityFor(length);
+    const buffer = this.#free.get(capacity)?.pop();
+    if (buffer !== undefined) this.#bytes -= buffer.byteLength;
+    return new Float32Array(buffer ?? new ArrayBuffer(capacity * Float32Array.BYTES_PER_ELEMENT), 0, length);
   }
 
-  give(array: Float32Array): void {
-    if (array.byteLength > this.#limit) return;
-    const same = this.#free.get(array.length) ?? [];
-    // Re-inserting keeps the map in order of last use, so that lengths no longer asked for go first.
-    this.#free.delete(array.length);
-    this.#free.set(array.length, same);
-    same.push(array);
-    this.#bytes += array.byteLength;
-    for (const [length, arrays] of this.#free) {
+  /** `buffer` must be one that `take` made, and nobody may read it any more. */
+  give(buffer: ArrayBuffer): void {
+    const capacity = buffer.byteLength / Float32Array.BYTES_PER_ELEMENT;
+    const same = this.#free.get(capacity) ?? [];
+    // Re-inserting keeps the map in order of last use, so that sizes no longer asked for go first.
+    this.#free.delete(capacity);
+    this.#free.set(capacity, same);
+    same.push(buffer);
+    this.#bytes += buffer.byteLength;
+    for (const [size, buffers] of this.#free) {
       if (this.#bytes <= this.#limit) break;
-      this.#bytes -= arrays.length * length * Float32Array.BYTES_PER_ELEMENT;
-      this.#free.delete(length);
+      this.#bytes -= buffers.length * size * Float32Array.BYTES_PER_ELEMENT;
+      this.#free.delete(size);
     }
   }
 }

@@ -11,13 +11,15 @@ const POOL_BYTES = 256 * 2 ** 20;
  * tfjs's CPU backend with its hot kernels replaced by native ones. Storage stays plain typed arrays, which the addon
  * reads and writes where they lie.
  *
- * Float outputs of native kernels come from a pool and go back to it with their tensor, unless somebody else may hold
- * the array: `dataSync` hands out the very array, as tfjs's CPU backend does, so an array once read is never reused.
+ * Float outputs of native kernels come from a pool and go back to it with their tensor. They never leave the backend:
+ * `dataSync` and the kernels that run in JavaScript get an array of the tensor's own, which, as on tfjs's CPU backend,
+ * is the very array that the tensor has from then on.
  */
 export class PrismrecBackend extends MathBackendCPU {
   readonly native: NativeKernels;
   readonly #pool = new BufferPool(POOL_BYTES);
-  readonly #reusable = new WeakSet<object>();
+  /** The buffer behind each pooled array in use. */
+  readonly #pooled = new WeakMap<object, ArrayBuffer>();
 
   constructor(kernels: NativeKernels) {
     super();
@@ -27,15 +29,18 @@ export class PrismrecBackend extends MathBackendCPU {
   /** An array for a kernel that writes every element; its contents are undefined. */
   allocate(length: number): Float32Array {
     if (length < POOLED_LENGTH) return new Float32Array(length);
-    const array = this.#pool.take(length) ?? new Float32Array(length);
-    this.#reusable.add(array);
+    const array = this.#pool.take(length);
+    if (array.buffer instanceof ArrayBuffer) this.#pooled.set(array, array.buffer);
     return array;
   }
 
-  /** From now on the tensor's array may be held by others. */
+  /** Gives a tensor an array of its own, because others are about to see it. */
   share(dataId: object): void {
-    const { values } = this.data.get(dataId);
-    if (values !== undefined) this.#reusable.delete(values);
+    const data = this.data.get(dataId);
+    const { values } = data;
+    if (!(values instanceof Float32Array) || !this.#pooled.has(values)) return;
+    data.values = values.slice();
+    this.#release(values);
   }
 
   override readSync(dataId: object): tf.backend_util.BackendValues {
@@ -46,7 +51,14 @@ export class PrismrecBackend extends MathBackendCPU {
   override disposeData(dataId: object, force = false): boolean {
     const values = this.data.has(dataId) ? this.data.get(dataId).values : undefined;
     const gone = super.disposeData(dataId, force);
-    if (gone && values instanceof Float32Array && this.#reusable.delete(values)) this.#pool.give(values);
+    if (gone && values instanceof Float32Array) this.#release(values);
     return gone;
+  }
+
+  #release(values: Float32Array): void {
+    const buffer = this.#pooled.get(values);
+    if (buffer === undefined) return;
+    this.#pooled.delete(values);
+    this.#pool.give(buffer);
   }
 }

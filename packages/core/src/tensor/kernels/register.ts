@@ -37,8 +37,8 @@ function elements(infos: Iterable<tf.TensorInfo | undefined>): number {
 }
 
 /**
- * tfjs's kernel, counted, its inputs marked as shared: some of these kernels give out a part of their input's array as
- * their output.
+ * tfjs's kernel, counted, its inputs given arrays of their own: some of these kernels give out a part of their input's
+ * array as their output.
  */
 function counted(name: string, kernelFunc: tf.KernelFunc): tf.KernelFunc {
   return (params) => {
