@@ -18,7 +18,7 @@ export type TensorBackendName = "prismrec" | "cpu" | "tensorflow";
  */
 export async function useTensorBackend(name: TensorBackendName = "prismrec"): Promise<string> {
   // What tfjs prints is not ours to print: its banner names another package as the way to speed.
-  tf.env().set("IS_TEST", true);
+  tf.enableProdMode();
   if (name === "tensorflow") await loadTensorflow();
   const kernels = name === "prismrec" ? nativeKernels() : undefined;
   if (kernels !== undefined && !registered("prismrec")) {

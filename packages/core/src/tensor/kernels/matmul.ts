@@ -1,7 +1,7 @@
-import { broadcastStrides, sameShape, sizeOf } from "../geometry.js";
+import { broadcastStrides, packWalk, sameShape, sizeOf } from "../geometry.js";
 import { BinaryOp, UnaryOp } from "../opcodes.js";
 import { tf } from "../tfjs.js";
-import { binary, unary } from "./elementwise.js";
+import { unary } from "./elementwise.js";
 import {
   type Call,
   flagAttr,
@@ -85,16 +85,27 @@ function activate(call: Call, x: tf.TensorInfo): tf.TensorInfo | undefined {
   }
 }
 
+/** Adds to an array that this call has just made, in place; false where the bias does not run along the last axis. */
+function addBias(call: Call, sum: Float32Array, bias: tf.TensorInfo, columns: number): boolean {
+  const values = floatsOf(call, bias);
+  if (values === undefined || (values.length !== columns && values.length !== 1)) return false;
+  const rows = columns === 0 ? 0 : sum.length / columns;
+  const step = values.length === 1 ? 0 : 1;
+  const walk = packWalk([rows, columns], [columns, 1], [0, step]);
+  if (walk === undefined) return false;
+  if (sum.length > 0) call.native.tensorBinary(BinaryOp.add, sum, values, sum, walk);
+  return true;
+}
+
 const fusedMatmul: Kernel = (call) => {
   if (textAttr(call.attrs, "activation") === "prelu") return undefined;
   const product = matmul(call);
   if (product === undefined) return undefined;
-  const bias = call.inputs.bias;
-  const sum = bias === undefined ? product : binary(call, BinaryOp.add, product, bias);
-  const result = sum === undefined ? undefined : activate(call, sum);
-  for (const made of new Set([product, sum])) {
-    if (made !== undefined && made !== result) call.backend.disposeIntermediateTensorInfo(made);
-  }
+  const { bias } = call.inputs;
+  const values = floatsOf(call, product);
+  const biased = bias === undefined || (values !== undefined && addBias(call, values, bias, product.shape.at(-1)!));
+  const result = biased ? activate(call, product) : undefined;
+  if (result !== product) call.backend.disposeIntermediateTensorInfo(product);
   return result;
 };
 
