@@ -14,7 +14,7 @@ export const crowdConfigSchema = z.strictObject({
    * Bounds the search for neighbours: pairs of users are met through the items they share, rare items first, until there
    * have been this many meetings. The commonest items then propose nobody; they still count in the similarity.
    */
-  maxMeetings: z.int().min(1).default(500_000_000),
+  maxMeetings: z.int().min(1).default(200_000_000),
   /** Most members of a clique. */
   cliqueSize: z.int().min(2).max(64).default(8),
   /** A growing clique is also a candidate at these sizes. */

@@ -24,7 +24,7 @@ const PROPOSALS = 4;
 export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: RunOptions = {}): Promise<UserGraph> {
   const { sets } = users;
   const rows = sets.rows;
-  const measure = similarityMeasure(users, config.similarity);
+  const { weight, similarity } = similarityMeasure(users, config.similarity);
   const mostUsers = proposingLimit(users.itemUsers, config.maxMeetings);
   const postings = invert(users, mostUsers);
   const complete = users.itemUsers.every((count) => count <= mostUsers);
@@ -36,7 +36,7 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
 
   const shared = new Float64Array(rows);
   const touched = new Uint32Array(rows);
-  const own = new Uint8Array(sets.cols);
+  const held = new Uint8Array(sets.cols);
   for (let u = 0; u < rows; u++) {
     if (u % ROWS_PER_TURN === 0) {
       await yieldToEventLoop(run.signal);
@@ -45,17 +45,21 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
     let count = 0;
     for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) {
       const item = sets.indices[e]!;
-      own[item] = 1;
+      held[item] = 1;
+      const own = weight[item]!;
       for (let p = postings.indptr[item]!; p < postings.indptr[item + 1]!; p++) {
         const v = postings.users[p]!;
         if (shared[v] === 0) touched[count++] = v;
-        shared[v]! += measure.weight[item]!;
+        shared[v]! += own;
       }
     }
     nearest.clear();
     for (let n = 0; n < count; n++) {
       const v = touched[n]!;
-      if (v !== u) nearest.offer(v, measure.similarity(u, v, shared[v]!));
+      if (v !== u) {
+        const value = similarity(u, v, shared[v]!);
+        if (value >= nearest.floor) nearest.offer(v, value);
+      }
       shared[v] = 0;
     }
     let found = nearest;
@@ -66,9 +70,9 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
         let sum = 0;
         for (let e = sets.indptr[v]!; e < sets.indptr[v + 1]!; e++) {
           const item = sets.indices[e]!;
-          if (own[item] === 1) sum += measure.weight[item]!;
+          if (held[item] === 1) sum += weight[item]!;
         }
-        exact.offer(v, measure.similarity(u, v, sum));
+        exact.offer(v, similarity(u, v, sum));
       }
       found = exact;
     }
@@ -76,7 +80,7 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
       neighbourIds[u * wanted + n] = found.ids[n]!;
       neighbourSimilarity[u * wanted + n] = found.values[n]!;
     }
-    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) own[sets.indices[e]!] = 0;
+    for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) held[sets.indices[e]!] = 0;
   }
   return mutualEdges(rows, wanted, neighbourIds, neighbourSimilarity, config);
 }
@@ -93,13 +97,9 @@ function similarityMeasure({ sets, idf }: TrainingUsers, kind: CrowdConfig["simi
   for (let u = 0; u < sets.rows; u++) {
     for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) total[u]! += weight[sets.indices[e]!]!;
   }
-  return {
-    weight,
-    similarity:
-      kind === "cosine"
-        ? (u, v, shared) => shared / Math.sqrt(total[u]! * total[v]!)
-        : (u, v, shared) => shared / (total[u]! + total[v]! - shared),
-  };
+  if (kind === "jaccard") return { weight, similarity: (u, v, shared) => shared / (total[u]! + total[v]! - shared) };
+  const inverse = total.map((value) => 1 / Math.sqrt(value));
+  return { weight, similarity: (u, v, shared) => shared * inverse[u]! * inverse[v]! };
 }
 
 /** The most users an item may have to propose neighbours: n users of one item meet n * n times. */
@@ -172,7 +172,10 @@ function mutualEdges(
   return graph;
 }
 
-/** The best few of many offers: value descending, then id ascending, whatever the order of the offers. */
+/**
+ * The best few of many offers: value descending, then id ascending, whatever the order of the offers. A binary heap with
+ * the worst of them at its root, so `ids` and `values` come in no particular order.
+ */
 class Nearest {
   readonly ids: Uint32Array;
   readonly values: Float64Array;
@@ -183,22 +186,49 @@ class Nearest {
     this.values = new Float64Array(capacity);
   }
 
+  /** No smaller value has a place. */
+  get floor(): number {
+    return this.size < this.ids.length ? Number.NEGATIVE_INFINITY : (this.values[0] ?? Number.POSITIVE_INFINITY);
+  }
+
   clear(): void {
     this.size = 0;
   }
 
   offer(id: number, value: number): void {
     const { ids, values } = this;
-    const precedes = (n: number) => value > values[n]! || (value === values[n]! && id < ids[n]!);
-    if (this.size === ids.length) {
-      if (this.size === 0 || !precedes(this.size - 1)) return;
-    } else this.size++;
-    let n = this.size - 1;
-    for (; n > 0 && precedes(n - 1); n--) {
-      ids[n] = ids[n - 1]!;
-      values[n] = values[n - 1]!;
+    if (this.size < ids.length) {
+      let at = this.size++;
+      while (at > 0) {
+        const above = (at - 1) >> 1;
+        if (!this.#worse(id, value, above)) break;
+        this.#move(above, at);
+        at = above;
+      }
+      ids[at] = id;
+      values[at] = value;
+      return;
     }
-    ids[n] = id;
-    values[n] = value;
+    if (this.size === 0 || this.#worse(id, value, 0)) return;
+    let at = 0;
+    for (;;) {
+      let below = 2 * at + 1;
+      if (below >= this.size) break;
+      if (below + 1 < this.size && this.#worse(ids[below + 1]!, values[below + 1]!, below)) below++;
+      if (this.#worse(id, value, below)) break;
+      this.#move(below, at);
+      at = below;
+    }
+    ids[at] = id;
+    values[at] = value;
+  }
+
+  #worse(id: number, value: number, place: number): boolean {
+    return value < this.values[place]! || (value === this.values[place]! && id > this.ids[place]!);
+  }
+
+  #move(from: number, to: number): void {
+    this.ids[to] = this.ids[from]!;
+    this.values[to] = this.values[from]!;
   }
 }
