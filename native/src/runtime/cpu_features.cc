@@ -7,8 +7,14 @@
 namespace prismrec {
 namespace {
 
+#ifdef PRISMREC_EMULATE_AVX512
+constexpr bool kEmulateAvx512 = true;
+#else
+constexpr bool kEmulateAvx512 = false;
+#endif
+
 Simd Best() {
-  if (Supported(Simd::kAvx512)) return Simd::kAvx512;
+  if (Supported(Simd::kAvx512) && !kEmulateAvx512) return Simd::kAvx512;
   if (Supported(Simd::kAvx2)) return Simd::kAvx2;
   if (Supported(Simd::kNeon)) return Simd::kNeon;
   return Simd::kScalar;
@@ -47,9 +53,10 @@ bool Supported(Simd simd) {
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
              __builtin_cpu_supports("f16c");
     case Simd::kAvx512:
-      return Supported(Simd::kAvx2) && __builtin_cpu_supports("avx512f") &&
-             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl");
+      return Supported(Simd::kAvx2) &&
+             (kEmulateAvx512 ||
+              (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")));
 #endif
 #ifdef PRISMREC_ARCH_ARM64
     case Simd::kNeon:
