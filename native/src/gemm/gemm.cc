@@ -22,6 +22,8 @@ constexpr size_t kShallow = 96;
 // packing.
 constexpr size_t kSerialWork = 1 << 20;
 constexpr size_t kDirectWork = 1 << 15;
+// Up to this many columns, blocks of rows of A' and B fit the caches where they lie.
+constexpr size_t kNarrow = 128;
 
 thread_local Workspace pack_a;
 thread_local Workspace pack_b;
@@ -78,19 +80,48 @@ void ScaleOnly(const GemmArgs& g) {
   }
 }
 
-// Small products and those of few rows, without packing. False: not such a one.
+gemm::Direct DirectOf(const GemmArgs& g) {
+  gemm::Direct direct{};
+  direct.m = g.m;
+  direct.n = g.n;
+  direct.k = g.k;
+  direct.a = g.a;
+  direct.a_row = g.trans_a ? 1 : g.lda;
+  direct.a_col = g.trans_a ? g.lda : 1;
+  direct.b = g.b;
+  direct.ldb = g.ldb;
+  direct.c = g.c;
+  direct.ldc = g.ldc;
+  direct.alpha = g.alpha;
+  direct.beta = g.beta;
+  return direct;
+}
+
+// Where packing costs more than it saves: few rows use what is packed of B; or both factors are
+// narrow and long, as in the gradient of a layer's weights.
+bool FewRows(const GemmArgs& g, const Kernel& kernel) { return g.m <= kernel.mr; }
+bool Narrow(const GemmArgs& g) {
+  return g.trans_a && !g.trans_b && g.m <= kNarrow && g.n <= kNarrow;
+}
+
+// Such products, and small ones, without packing. False: not such a one.
 bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
-  const bool few_rows = g.m <= kernel.mr;
-  if (!few_rows && g.m * g.n * g.k > kDirectWork) return false;
-  const gemm::Direct direct = {
-      g.m, g.n,   g.k,     g.a,   g.trans_a ? 1 : g.lda, g.trans_a ? g.lda : 1, g.b, g.ldb,
-      g.c, g.ldc, g.alpha, g.beta};
-  if (!g.trans_b) {
-    kernel.direct_rows(direct);
+  const bool small = g.m * g.n * g.k <= kDirectWork;
+  if (!small && !FewRows(g, kernel) && !Narrow(g)) return false;
+  gemm::Direct direct = DirectOf(g);
+  if (g.trans_b) {
+    if (g.trans_a) return false;
+    kernel.direct_dots(direct);
     return true;
   }
-  if (g.trans_a) return false;
-  kernel.direct_dots(direct);
+  const size_t depth_block = DepthBlock(g.k);
+  for (size_t p = 0; p < g.k; p += depth_block) {
+    direct.k = std::min(depth_block, g.k - p);
+    direct.a = g.a + p * direct.a_col;
+    direct.b = g.b + p * g.ldb;
+    direct.beta = p == 0 ? g.beta : 1.0f;
+    kernel.direct_rows(direct);
+  }
   return true;
 }
 
@@ -117,9 +148,11 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
   const size_t threads = static_cast<size_t>(pool.threads());
   if (threads == 1 || g.m * g.n * g.k <= kSerialWork) return SgemmSerial(g, kernel);
   if (g.k == 0 || g.alpha == 0.0f) return ScaleOnly(g);
-  if (g.m <= kernel.mr) {
-    // Few rows: each thread takes columns where they lie.
-    const size_t step = RoundUp(std::max<size_t>(Blocks(g.n, 4 * threads), 64), kernel.nr);
+  // Enough chunks that threads of uneven speed end together.
+  const size_t wanted = 4 * threads;
+  if (FewRows(g, kernel)) {
+    // Each thread takes columns where they lie.
+    const size_t step = RoundUp(std::max<size_t>(Blocks(g.n, wanted), 64), kernel.nr);
     pool.ParallelFor(Blocks(g.n, step), cancel, [&](size_t chunk, int) {
       GemmArgs part = g;
       part.n = std::min(step, g.n - chunk * step);
@@ -129,12 +162,22 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
     });
     return;
   }
+  if (Narrow(g)) {
+    const size_t step = RoundUp(Blocks(g.m, wanted), kernel.mr);
+    pool.ParallelFor(Blocks(g.m, step), cancel, [&](size_t chunk, int) {
+      GemmArgs part = g;
+      part.m = std::min(step, g.m - chunk * step);
+      part.a = RowsOfA(g, chunk * step, 0);
+      part.c += chunk * step * g.ldc;
+      SgemmSerial(part, kernel);
+    });
+    return;
+  }
   const size_t depth_block = DepthBlock(g.k);
   const size_t widest = RoundUp(std::min(g.n, kColBlock), kernel.nr);
   float* const b = pack_b.Reserve<float>(widest * depth_block + gemm::kPackSlack);
   // Enough chunks that an uneven pair of threads ends together; columns are split where rows are
   // few.
-  const size_t wanted = 4 * threads;
   const size_t row_step =
       std::min(RoundUp(Blocks(g.m, wanted), kernel.mr), kRowBlock / kernel.mr * kernel.mr);
   const size_t row_chunks = Blocks(g.m, row_step);
