@@ -1,0 +1,23 @@
+# Fails where a file compiled for one instruction set holds a function that other files may share (an inline function or
+# template outside of its own namespace): the linker keeps one copy, and machines without that set would run it.
+# Usage: cmake -DNM=nm -DOBJECTS="a.o;b.o" -P isa_objects.cmake
+set(shared "")
+set(checked 0)
+foreach(object IN LISTS OBJECTS)
+  if(NOT object MATCHES "/cpu/(avx2|avx512|neon)\\.cc")
+    continue()
+  endif()
+  math(EXPR checked "${checked} + 1")
+  execute_process(COMMAND ${NM} -C ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" weak "${symbols}")
+  foreach(symbol IN LISTS weak)
+    if(NOT symbol MATCHES "prismrec::(avx2|avx512|neon|emulated)::")
+      string(APPEND shared "${object}: ${symbol}\n")
+    endif()
+  endforeach()
+endforeach()
+if(NOT shared STREQUAL "")
+  message(FATAL_ERROR "shared functions in files of one instruction set:\n${shared}0 passed, 1 failed")
+endif()
+message(STATUS "${checked} object files of one instruction set share no function")
+message(STATUS "1 passed, 0 failed")
