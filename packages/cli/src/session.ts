@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { RawSettings } from "./config/load.js";
 import { watchInterrupts } from "./interrupt.js";
@@ -59,15 +60,16 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
     },
   );
   const surroundings = { ui, signal: interrupts.signal };
+  const place = (dir: string): string => resolve(io.cwd, dir);
   const settings = async (runDir?: string): Promise<RawSettings> =>
-    gatherSettings(command, io.cwd, runDir === undefined ? undefined : await storedSettings(runDir));
+    gatherSettings(command, io.cwd, runDir === undefined ? undefined : await storedSettings(place(runDir)));
   try {
     await work({
       io,
       ...surroundings,
       settings,
-      open: async (dir, given) => openPipeline(dir, given ?? (await settings(dir)), surroundings),
-      read: async (dir) => readPipeline(dir, await settings(dir), surroundings),
+      open: async (dir, given) => openPipeline(place(dir), given ?? (await settings(dir)), surroundings),
+      read: async (dir) => readPipeline(place(dir), await settings(dir), surroundings),
     });
   } finally {
     ui.stopProgress();

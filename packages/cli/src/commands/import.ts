@@ -46,12 +46,18 @@ export function addImport(program: Command, io: Io): void {
     );
 }
 
-/** The run directory of a command that makes one: `--out`, else the configuration's. */
+/** The run directory of a command that makes one: `--out`, else the configuration's. Nothing is written yet. */
 export async function runFolder(session: Session, command: Command): Promise<string> {
   const { out } = command.opts<{ out?: string }>();
-  const fallback = (await session.settings()).out;
-  const chosen = out ?? session.io.env.PRISMREC_OUT ?? (typeof fallback === "string" ? fallback : undefined);
-  if (chosen !== undefined) return chosen;
+  const settings = await session.settings();
+  if (settings.interactions === undefined) {
+    throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read", {
+      expected: "a file with one event a row",
+      hint: 'Name it with --interactions FILE, or as "interactions" in prismrec.config.json.',
+    });
+  }
+  const chosen = out ?? session.io.env.PRISMREC_OUT ?? settings.out;
+  if (typeof chosen === "string") return chosen;
   throw new PrismrecError("CONFIG_INVALID", "there is no run directory to write to", {
     expected: "a folder for the run",
     hint: "Name it with --out DIR, for example --out runs/first.",

@@ -73,10 +73,7 @@ async function load({ dir, fingerprint }: StageOutput): Promise<Imported> {
 function importOptions({ settings }: Pipeline): ImportOptions {
   const { interactions, items, splitFile, columns, categorySeparator, core, split } = settings;
   if (interactions === undefined) {
-    throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read", {
-      expected: "a file with one event a row",
-      hint: 'Name it with --interactions FILE, or as "interactions" in prismrec.config.json.',
-    });
+    throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read");
   }
   return {
     interactions,
