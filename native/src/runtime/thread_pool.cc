@@ -133,8 +133,8 @@ struct ThreadPool::Impl {
     return nullptr;
   }
 
-  // Whether there is something to do within the budget: help for `*job`, or, where that is null, the
-  // first task. A job may run out of chunks at any moment, so it is looked for once.
+  // Whether there is something to do within the budget: help for `*job`, or, where that is null,
+  // the first task. A job may run out of chunks at any moment, so it is looked for once.
   bool FindWork(Job** job) {
     if (running >= threads.load(std::memory_order_relaxed)) return false;
     *job = JobInNeed();
