@@ -19,7 +19,7 @@ const compiler = process.platform === "win32" || (await Promise.all(compilers.ma
 if (!(await has("cmake"))) giveUp("CMake was not found");
 else if (!compiler) giveUp("no C++ compiler was found");
 else {
-  const { code, output } = await run("npx", ["cmake-js", "compile", "--silent", ...process.argv.slice(2)], {
+  const { code, output } = await run("npx", ["cmake-js", "build", "--silent", ...process.argv.slice(2)], {
     cwd: join(root, "native"),
   });
   if (code !== 0) {
