@@ -1,7 +1,7 @@
+import type { Recommendation } from "@prismrec/core";
 import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
-import type { RecommendationDocument } from "../pipeline/recommend.js";
 import { withSession } from "../session.js";
 import { percent } from "../terminal/format.js";
 import { plain, type Style } from "../terminal/style.js";
@@ -37,22 +37,23 @@ export function addRecommend(program: Command, io: Io): void {
         await using serving = await openServing(pipeline, await openImport(pipeline));
         const request = user === undefined ? { history: history ?? [] } : { user };
         const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
-        const document = recommendationDocument(user ?? null, found);
-        if (session.ui.json) session.ui.resultJson(document);
-        else session.ui.result(describe(document, session.ui.out));
+        if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));
+        else session.ui.result(describe(user, found, session.ui.out));
       }),
     );
 }
 
-function describe({ user, items, interests }: RecommendationDocument, style: Style): string {
+function describe(user: string | undefined, { items, interests }: Recommendation, style: Style): string {
   const place = new Map(interests.map(({ index }, i) => [index, i + 1]));
-  const label = new Map(interests.map(({ index, labels }) => [index, labels.map(plain).join(", ")]));
-  const shown = interests.filter(
-    ({ index, share }) => share >= 0.01 || items.some(({ interest }) => interest === index),
+  const label = new Map(
+    interests.map(({ index, kind, labels }) => {
+      const text = labels.map(plain).join(", ");
+      return [index, kind === "semantic" ? text : `${text} (from behaviour)`];
+    }),
   );
-  const who = user === null ? "this history" : `user ${plain(user)}`;
+  const shown = interests.filter(({ index, share }) => share >= 0.01 || items.some((item) => item.interest === index));
   return [
-    style.bold(`Interests of ${who}`),
+    style.bold(`Interests of ${user === undefined ? "this history" : `user ${plain(user)}`}`),
     formatTable(
       [{ title: "", align: "right" }, { title: "share", align: "right" }, { title: "interest" }],
       shown.map(({ index, share }) => [String(place.get(index)), percent(share, 0), label.get(index) ?? ""]),
