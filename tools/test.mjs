@@ -78,6 +78,7 @@ const runners = [
   ["lint and module boundaries", check("npx", ["biome", "check", "--error-on-warnings", "."])],
   ["types of the packages", check("npx", ["tsc", "-b"])],
   ["types of the tools and native tests", check("npx", ["tsc", "-p", "tools"])],
+  ["reference documents", check("node", ["tools/generate-docs.mjs", "--check"])],
   ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
   ["native", nativeTests],
   ["typescript", vitest],
