@@ -38,6 +38,12 @@ describe("renderReport", () => {
     expect(document.querySelector(".item span:nth-child(2)")?.textContent).toBe(HOSTILE);
   });
 
+  it("tells interests that come from behaviour alone", () => {
+    const { document } = parseHTML(renderReport(reportData()));
+    const interests = [...document.querySelectorAll(".interest")].map(({ textContent }) => textContent ?? "");
+    expect(interests.map((text) => text.includes("from behaviour"))).toEqual([false, true]);
+  });
+
   it("carries its data, fetches nothing and forbids scripts", () => {
     const data = reportData(HOSTILE);
     const page = renderReport(data);

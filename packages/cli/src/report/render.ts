@@ -132,7 +132,7 @@ function userCard({ id, events, interests, items }: ReportUser): Html {
       labels,
       share,
       because,
-    }) => html`<li class="interest">${badge(index)}<span>${labels.join(", ")}</span><span class="soft">${percent(share, 0)}</span>
+    }) => html`<li class="interest">${badge(index)}<span>${labels.join(", ")}${kind === "collaborative" ? html` <small class="soft">from behaviour</small>` : ""}</span><span class="soft">${percent(share, 0)}</span>
 <span class="bar"><i style="width:${(100 * Math.min(1, Math.max(0, share))).toFixed(1)}%"></i></span>
 ${because.length === 0 ? "" : html`<span class="because">${because.join(" · ")}</span>`}</li>`,
   )}</ul></div>
