@@ -129,6 +129,7 @@ function userCard({ id, events, interests, items }: ReportUser): Html {
 <div class="columns"><div><h3 class="soft">Interests</h3><ul>${interests.map(
     ({
       index,
+      kind,
       labels,
       share,
       because,
