@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "runtime/cpu_features.h"
 #include "runtime/status.h"
@@ -36,6 +37,16 @@ const Variant<Fn>* Select(const Variant<Fn> (&table)[N], const char* forced) {
   return best;
 }
 
+// The names of the variants that run on this machine, in the table's order.
+template <class Fn, size_t N>
+std::vector<const char*> RunnableVariants(const Variant<Fn> (&table)[N]) {
+  std::vector<const char*> names;
+  for (const Variant<Fn>& variant : table) {
+    if (Supported(variant.simd)) names.push_back(variant.name);
+  }
+  return names;
+}
+
 // As Select, with a typed error that lists what there is.
 template <class Fn, size_t N>
 Status SelectVariant(const Variant<Fn> (&table)[N], const char* forced,
@@ -43,8 +54,8 @@ Status SelectVariant(const Variant<Fn> (&table)[N], const char* forced,
   *selected = Select(table, forced);
   if (*selected != nullptr) return Status::Ok();
   std::string names;
-  for (const Variant<Fn>& variant : table) {
-    if (Supported(variant.simd)) names += (names.empty() ? "" : ", ") + std::string(variant.name);
+  for (const char* name : RunnableVariants(table)) {
+    names += (names.empty() ? "" : ", ") + std::string(name);
   }
   return DeviceUnavailable("the operation has no such variant on this machine", names,
                            forced == nullptr ? "" : forced,

@@ -24,13 +24,7 @@ constexpr Variant<Fn> kVariants[] = {
 
 }  // namespace
 
-std::vector<const char*> RunnableVariants() {
-  std::vector<const char*> names;
-  for (const Variant<Fn>& variant : kVariants) {
-    if (Supported(variant.simd)) names.push_back(variant.name);
-  }
-  return names;
-}
+std::vector<const char*> RunnableVariants() { return prismrec::RunnableVariants(kVariants); }
 
 Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel) {
   const Variant<Fn>* selected = nullptr;
