@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gemm/pack.h"
 #include "runtime/workspace.h"
 
 namespace prismrec {
@@ -40,19 +41,16 @@ const float* RowsOfA(const GemmArgs& g, size_t i, size_t p) {
 
 void PackA(const GemmArgs& g, const Kernel& kernel, size_t i0, size_t rows, size_t p0, size_t depth,
            float* to) {
-  for (size_t i = 0; i < rows; i += kernel.mr) {
-    const auto pack = g.trans_a ? kernel.pack_plain : kernel.pack_transposed;
-    pack(RowsOfA(g, i0 + i, p0), g.lda, std::min(kernel.mr, rows - i), depth, to + i * depth,
-         kernel.mr);
-  }
+  const auto pack = g.trans_a ? gemm::PackRowsOfTranspose : gemm::PackRows;
+  pack(kernel, RowsOfA(g, i0, p0), g.lda, rows, depth, to);
 }
 
 void PackB(const GemmArgs& g, const Kernel& kernel, size_t j0, size_t cols, size_t p0, size_t depth,
            float* to) {
-  for (size_t j = 0; j < cols; j += kernel.nr) {
-    const float* from = g.trans_b ? g.b + (j0 + j) * g.ldb + p0 : g.b + p0 * g.ldb + j0 + j;
-    const auto pack = g.trans_b ? kernel.pack_transposed : kernel.pack_plain;
-    pack(from, g.ldb, std::min(kernel.nr, cols - j), depth, to + j * depth, kernel.nr);
+  if (g.trans_b) {
+    gemm::PackColumns(kernel, g.b + j0 * g.ldb + p0, g.ldb, cols, depth, to);
+  } else {
+    gemm::PackColumnsOfPlain(kernel, g.b + p0 * g.ldb + j0, g.ldb, cols, depth, to);
   }
 }
 

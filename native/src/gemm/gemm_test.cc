@@ -1,4 +1,5 @@
 #include "gemm/gemm.h"
+#include "gemm/pack.h"
 
 #include <cmath>
 #include <limits>
@@ -79,6 +80,38 @@ TEST(integers_are_multiplied_exactly_by_every_variant) {
         p.args.c = threaded.data();
         Sgemm(p.args, *variant.fn, ThreadPool::Global(), CancelFlag());
         EXPECT_TRUE(threaded == expected);
+      }
+    }
+  }
+}
+
+TEST(panels_hold_each_element_once_and_zeros_beyond_the_matrix) {
+  for (const auto& variant : gemm::kVariants) {
+    if (!Supported(variant.simd)) continue;
+    test::SetContext(variant.name);
+    const gemm::Kernel& kernel = *variant.fn;
+    for (const size_t count : {1, 5, 33, 67}) {
+      for (const size_t k : {1, 8, 19}) {
+        std::vector<float> rows(count * k), columns(k * count);
+        for (size_t i = 0; i < count; ++i) {
+          for (size_t p = 0; p < k; ++p) {
+            rows[i * k + p] = columns[p * count + i] = static_cast<float>(1 + i * k + p);
+          }
+        }
+        const auto check = [&](size_t width, auto pack, const std::vector<float>& from, size_t ld) {
+          std::vector<float> packed(gemm::PackedFloats(count, width, k), -1.0f);
+          pack(kernel, from.data(), ld, count, k, packed.data());
+          for (size_t i = 0; i < (count + width - 1) / width * width; ++i) {
+            for (size_t p = 0; p < k; ++p) {
+              EXPECT_EQ(packed[i / width * width * k + p * width + i % width],
+                        i < count ? rows[i * k + p] : 0.0f);
+            }
+          }
+        };
+        check(kernel.mr, gemm::PackRows, rows, k);
+        check(kernel.mr, gemm::PackRowsOfTranspose, columns, count);
+        check(kernel.nr, gemm::PackColumns, rows, k);
+        check(kernel.nr, gemm::PackColumnsOfPlain, columns, count);
       }
     }
   }

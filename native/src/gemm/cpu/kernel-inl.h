@@ -1,5 +1,5 @@
 // The matrix product's inner loops, once, on the abstract vector.
-#include "gemm/cpu/table.h"
+#include "gemm/cpu/tile-inl.h"
 #include "simd/vec-inl.h"
 
 namespace prismrec::PRISMREC_SIMD_NS::gemm_kernel {
@@ -7,18 +7,10 @@ namespace prismrec::PRISMREC_SIMD_NS::gemm_kernel {
 using gemm::Block;
 using gemm::Direct;
 
-#if PRISMREC_SIMD_ID == 2
-// 12 of 16 registers accumulate, 2 hold a row of B, 1 an element of A.
-inline constexpr int kRows = 6, kVecs = 2;
-#elif PRISMREC_SIMD_ID == 3
-// 28 of 32 registers accumulate.
-inline constexpr int kRows = 14, kVecs = 2;
-#elif PRISMREC_SIMD_ID == 4
-inline constexpr int kRows = 8, kVecs = 3;
-#else
-inline constexpr int kRows = 4, kVecs = 4;
-#endif
-inline constexpr size_t kCols = kVecs * kLanes;
+using tile::Accumulate;
+using tile::kCols;
+using tile::kRows;
+using tile::kVecs;
 
 // c = alpha * sum + beta * c for the first n of the lanes.
 inline void Update(float* c, Vec sum, Vec alpha, float beta, size_t n) {
@@ -41,29 +33,11 @@ inline void Update(float* c, Vec sum, Vec alpha, float beta, size_t n) {
 inline void Tile(size_t k, const float* a, const float* b, float* c, size_t ldc, size_t m, size_t n,
                  float alpha, float beta) {
   Vec sum[kRows][kVecs];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) sum[i][v] = Zero();
-  }
   for (size_t i = 0; i < m; ++i) {
     __builtin_prefetch(c + i * ldc, 1);
     __builtin_prefetch(c + i * ldc + n - 1, 1);
   }
-#pragma GCC unroll 4
-  for (size_t p = 0; p < k; ++p) {
-    Vec row[kVecs];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) row[v] = Load(b + v * kLanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      const Vec element = Set(a[i]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) sum[i][v] = Fma(element, row[v], sum[i][v]);
-    }
-    a += kRows;
-    b += kCols;
-  }
+  Accumulate(k, a, b, sum);
   const Vec factor = Set(alpha);
   if (m == kRows && n == kCols) {
 #pragma GCC unroll 16
