@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { projects: ["native", "packages/*", "tools"], maxWorkers: 2 },
+  test: { projects: ["native", "packages/*", "tools", "benchmarks"], maxWorkers: 2 },
 });

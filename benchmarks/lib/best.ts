@@ -1,0 +1,61 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Configuration } from "./bench.js";
+import { benchmarksRoot } from "./paths.js";
+
+const FILE = join(benchmarksRoot, "peers", "best.json");
+
+/** The fastest of a peer's configurations on a case, and what it was chosen from. */
+export interface BestConfiguration {
+  readonly configuration: Configuration;
+  readonly reason: string;
+}
+
+interface Found {
+  readonly machine: string;
+  readonly date: string;
+  /** By operation, case and peer. */
+  readonly best: Record<string, Record<string, Record<string, BestConfiguration>>>;
+}
+
+/** What `--tune` has found, by instruction set: a machine with other vectors may prefer other builds. */
+export class BestConfigurations {
+  readonly #all: Record<string, Found>;
+
+  private constructor(all: Record<string, Found>) {
+    this.#all = all;
+  }
+
+  static read(): BestConfigurations {
+    try {
+      return new BestConfigurations(JSON.parse(readFileSync(FILE, "utf8")) as Record<string, Found>);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return new BestConfigurations({});
+      throw error;
+    }
+  }
+
+  /** The best one that can run here, found on this kind of machine or else on another; undefined: none is known. */
+  get(simd: string, op: string, name: string, impl: string): BestConfiguration | undefined {
+    for (const kind of [simd, ...Object.keys(this.#all)]) {
+      const best = this.#all[kind]?.best[op]?.[name]?.[impl];
+      if (best !== undefined) return best;
+    }
+    return undefined;
+  }
+
+  isKnown(simd: string): boolean {
+    return this.#all[simd] !== undefined;
+  }
+
+  set(simd: string, machine: string, op: string, name: string, impl: string, best: BestConfiguration): void {
+    const found = this.#all[simd]?.best ?? {};
+    const cases = { ...found[op]?.[name], [impl]: best };
+    this.#all[simd] = {
+      machine,
+      date: new Date().toISOString().slice(0, 10),
+      best: { ...found, [op]: { ...found[op], [name]: cases } },
+    };
+    writeFileSync(FILE, `${JSON.stringify(this.#all, null, 1)}\n`);
+  }
+}

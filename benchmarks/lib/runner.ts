@@ -1,0 +1,333 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type Arrays, type Bench, type BenchCase, type Configuration, caseName, type Verdict } from "./bench.js";
+import type { BestConfigurations } from "./best.js";
+import { CORES, describeConfiguration } from "./configurations.js";
+import { Contestant } from "./contestant.js";
+import { availableBytes, busySeconds, type Machine } from "./machine.js";
+import { type Measurement, OURS, withRatios } from "./measurement.js";
+import { nodePeerVersions, type Peers } from "./peers.js";
+import { loadArrays, type RunAnswer, type StoredArray, storeArrays } from "./protocol.js";
+import { type Block, countedBlocks, isClean, quantile, summarize } from "./statistics.js";
+
+/** Calls longer than this run three times in all. */
+const LONG_SECONDS = 2;
+const LONG_ROUNDS = 2;
+const ROUNDS = 7;
+const QUICK_ROUNDS = 3;
+const BLOCK_SECONDS = 0.15;
+const MOST_CALLS = 300;
+/** OpenMP's threads go on spinning for 200 ms after a call (KMP_BLOCKTIME); nobody else is to be timed meanwhile. */
+const PAUSE_MS = 250;
+/** Blocks that others disturbed are measured again this often. */
+const MOST_REPEATS = 4;
+const MEMORY_SHARE = 0.6;
+
+export interface RunnerContext {
+  readonly machine: Machine;
+  readonly peers: Peers;
+  readonly best: BestConfigurations;
+  readonly quick: boolean;
+  /** A folder for inputs and results. */
+  readonly folder: string;
+  /** One line of progress. */
+  readonly say: (line: string) => void;
+}
+
+interface Entrant {
+  readonly impl: string;
+  readonly threads: number;
+  readonly outer: number;
+  readonly options: NonNullable<Configuration["options"]>;
+  readonly configuration: string;
+  readonly versions: string;
+  readonly start: () => Contestant;
+}
+
+interface Running extends Entrant {
+  readonly contestant: Contestant;
+  readonly first: RunAnswer;
+  readonly variant: string | undefined;
+  readonly hasOracle: boolean;
+  readonly blocks: Block[];
+  calls: number;
+  roundsLeft: number;
+  repeatsLeft: number;
+}
+
+/** Input files of the cases, one set at a time. */
+export class InputFiles {
+  #key = "";
+  #stored: Record<string, StoredArray> = {};
+
+  constructor(private readonly folder: string) {}
+
+  of(bench: Bench, { parameters }: BenchCase): Record<string, StoredArray> {
+    const { key, make } = bench.inputs(parameters);
+    if (key === this.#key) return this.#stored;
+    const folder = join(this.folder, "inputs");
+    rmSync(folder, { recursive: true, force: true });
+    this.#stored = storeArrays(folder, make());
+    this.#key = key;
+    return this.#stored;
+  }
+}
+
+/** Ours and every peer that is here, in turns: A B C A B C ... */
+export async function measureCase(
+  bench: Bench,
+  modulePath: string,
+  benchCase: BenchCase,
+  files: InputFiles,
+  context: RunnerContext,
+): Promise<Measurement[]> {
+  const inputs = files.of(bench, benchCase);
+  const running: Running[] = [];
+  try {
+    for (const entrant of entrants(bench, modulePath, benchCase, context)) {
+      const started = await enter(entrant, benchCase, inputs, context);
+      if (started !== undefined) running.push(started);
+    }
+    const verdicts = await judge(bench, benchCase, running, context);
+    await alternate(running);
+    return withRatios(running.map((one) => measurement(bench, benchCase, one, verdicts.get(one.impl), context)));
+  } finally {
+    await Promise.all(running.map(({ contestant }) => contestant.close()));
+  }
+}
+
+function entrants(bench: Bench, modulePath: string, benchCase: BenchCase, context: RunnerContext): Entrant[] {
+  const { machine, peers, best, say } = context;
+  const inNode = (impl: string, versions: string): Entrant => ({
+    impl,
+    threads: CORES,
+    outer: 1,
+    options: {},
+    configuration: "",
+    versions,
+    start: () => nodeContestant(modulePath, impl),
+  });
+  const all = [inNode(OURS, `node ${process.versions.node}`)];
+  for (const peer of bench.nodePeers ?? []) {
+    if (peer.supports?.(benchCase.parameters) === false) continue;
+    const versions = nodePeerVersions(peer);
+    if (versions !== undefined) all.push(inNode(peer.impl, versions));
+  }
+  for (const peer of bench.peers) {
+    if (peer.supports?.(benchCase.parameters) === false) continue;
+    const [usual, ...others] = peers.installed(peer);
+    if (usual === undefined) continue;
+    const known = best.get(machine.simd, bench.op, caseName(benchCase), peer.impl)?.configuration;
+    const key = JSON.stringify(known);
+    const configuration = [usual, ...others].find((one) => JSON.stringify(one) === key) ?? usual;
+    all.push({
+      impl: peer.impl,
+      threads: configuration.threads * configuration.outer,
+      outer: configuration.outer,
+      options: configuration.options ?? {},
+      configuration: describeConfiguration(configuration),
+      versions: peers.describe(peer, configuration),
+      start: () => peers.start(peer, configuration),
+    });
+  }
+  return all.filter(({ impl }) => {
+    const needed = benchCase.bytes?.[impl] ?? 0;
+    if (needed <= MEMORY_SHARE * availableBytes()) return true;
+    say(`  ${impl} is left out: it would need ${(needed / 2 ** 30).toFixed(1)} GiB`);
+    return false;
+  });
+}
+
+function nodeContestant(modulePath: string, impl: string): Contestant {
+  const main = fileURLToPath(new URL("contestant-main.js", import.meta.url));
+  return new Contestant(process.execPath, ["--expose-gc", "--no-warnings", main, modulePath, impl], {
+    ...process.env,
+    PRISMREC_THREADS: String(CORES),
+  });
+}
+
+/** Starts a contestant and makes the first, cold call; one that fails is reported and left out. */
+async function enter(
+  entrant: Entrant,
+  { parameters }: BenchCase,
+  inputs: Record<string, StoredArray>,
+  { quick, say }: RunnerContext,
+): Promise<Running | undefined> {
+  const { impl, outer, options } = entrant;
+  const contestant = entrant.start();
+  try {
+    const prepared = await contestant.prepare({ parameters, inputs, outer, options });
+    const first = await contestant.run(1);
+    const cold = first.seconds[0]!;
+    const long = cold > LONG_SECONDS;
+    const blocks: Block[] = long ? [{ seconds: first.seconds, foreignCores: 0 }] : [];
+    const warm = long ? cold : quantile((await contestant.run(Math.min(3, callsFor(cold)))).seconds, 0.5);
+    return {
+      ...entrant,
+      contestant,
+      first,
+      variant: prepared.variant,
+      hasOracle: prepared.hasOracle ?? false,
+      blocks,
+      calls: callsFor(warm),
+      roundsLeft: long ? LONG_ROUNDS : quick ? QUICK_ROUNDS : ROUNDS,
+      repeatsLeft: long || quick ? 0 : MOST_REPEATS,
+    };
+  } catch (error) {
+    await contestant.close();
+    if (impl === OURS) throw error;
+    say(`  ${impl} is left out: ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  }
+}
+
+function callsFor(seconds: number): number {
+  return Math.max(1, Math.min(MOST_CALLS, Math.round(BLOCK_SECONDS / seconds)));
+}
+
+async function alternate(running: readonly Running[]): Promise<void> {
+  while (running.some(({ roundsLeft }) => roundsLeft > 0)) {
+    for (const one of running) {
+      if (one.roundsLeft === 0) continue;
+      await pause(PAUSE_MS);
+      const block = await timedBlock(one.contestant, one.calls);
+      one.blocks.push(block);
+      if (!isClean(block) && one.repeatsLeft > 0) one.repeatsLeft--;
+      else one.roundsLeft--;
+    }
+  }
+}
+
+async function timedBlock(contestant: Contestant, calls: number): Promise<Block> {
+  const busy = busySeconds();
+  const start = performance.now();
+  const { seconds, cpuSeconds } = await contestant.run(calls);
+  const elapsed = (performance.now() - start) / 1000;
+  return { seconds, foreignCores: Math.max(0, (busySeconds() - busy - cpuSeconds) / elapsed) };
+}
+
+/** Peers against ours, ours against the oracle where the case has one, else against the peers. */
+async function judge(
+  bench: Bench,
+  { parameters }: BenchCase,
+  running: readonly Running[],
+  { folder }: RunnerContext,
+): Promise<ReadonlyMap<string, Verdict>> {
+  const verdicts = new Map<string, Verdict>();
+  const [ours, ...peers] = running;
+  if (ours === undefined) return verdicts;
+  const read = async (one: Running, what: "result" | "oracle"): Promise<Arrays> => {
+    const place = join(folder, "results", one.impl, what);
+    const arrays = loadArrays((await one.contestant[what](place)).arrays);
+    rmSync(place, { recursive: true, force: true });
+    return arrays;
+  };
+  const own = await read(ours, "result");
+  if (ours.hasOracle) {
+    const verdict = bench.agree(await read(ours, "oracle"), own, parameters);
+    verdicts.set(OURS, { agrees: verdict.agrees, detail: `fp64 oracle: ${verdict.detail}` });
+  }
+  const agreeing: string[] = [];
+  for (const peer of peers) {
+    const verdict = bench.agree(own, await read(peer, "result"), parameters);
+    verdicts.set(peer.impl, { agrees: verdict.agrees, detail: `${OURS}: ${verdict.detail}` });
+    if (verdict.agrees) agreeing.push(peer.impl);
+  }
+  if (!ours.hasOracle && peers.length > 0) {
+    const detail = agreeing.length > 0 ? `same as ${agreeing.join(", ")}` : "no peer gives the same";
+    verdicts.set(OURS, { agrees: agreeing.length > 0, detail });
+  }
+  return verdicts;
+}
+
+function measurement(
+  { op }: Bench,
+  { variant, shape, note }: BenchCase,
+  one: Running,
+  verdict: Verdict | undefined,
+  { machine }: RunnerContext,
+): Measurement {
+  const counted = countedBlocks(one.blocks);
+  const seconds = counted.flatMap((block) => block.seconds);
+  const { median, p20, p80 } = summarize(seconds);
+  return {
+    ...machine,
+    op,
+    impl: one.impl,
+    variant,
+    shape,
+    threads: one.threads,
+    medianSeconds: median,
+    p20Seconds: p20,
+    p80Seconds: p80,
+    peakExtraBytes: one.first.peakExtraBytes,
+    peakRssBytes: one.first.peakRssBytes,
+    ratioToBestPeer: null,
+    agrees: verdict?.agrees ?? null,
+    agreement: verdict?.detail ?? "",
+    calls: seconds.length,
+    cleanBlocks: one.blocks.filter(isClean).length,
+    blocks: one.blocks.length,
+    foreignCores: quantile(
+      counted.map(({ foreignCores }) => foreignCores),
+      0.5,
+    ),
+    configuration: one.variant ?? one.configuration,
+    versions: one.versions,
+    note: note ?? "",
+  };
+}
+
+/** Times every configuration of every peer on a case and keeps the fastest in peers/best.json. */
+export async function tuneCase(
+  bench: Bench,
+  benchCase: BenchCase,
+  files: InputFiles,
+  { machine, peers, best, say }: RunnerContext,
+): Promise<void> {
+  const inputs = files.of(bench, benchCase);
+  const { parameters } = benchCase;
+  for (const peer of bench.peers) {
+    if (peer.supports?.(parameters) === false) continue;
+    if ((benchCase.bytes?.[peer.impl] ?? 0) > MEMORY_SHARE * availableBytes()) continue;
+    const tried: { readonly configuration: Configuration; readonly seconds: number }[] = [];
+    for (const configuration of peers.installed(peer)) {
+      const contestant = peers.start(peer, configuration);
+      try {
+        const { outer, options = {} } = configuration;
+        await contestant.prepare({ parameters, inputs, outer, options });
+        let seconds = (await contestant.run(1)).seconds[0]!;
+        const leader = Math.min(...tried.map((one) => one.seconds));
+        // A cold call twice as slow as the leader's warm ones is out, if it is long enough for the cold start not to matter.
+        if (seconds < LONG_SECONDS || seconds < 2 * leader) {
+          for (let round = 0; round < 3; round++) {
+            await pause(PAUSE_MS);
+            seconds = Math.min(seconds, quantile((await contestant.run(callsFor(seconds))).seconds, 0.5));
+          }
+        }
+        tried.push({ configuration, seconds });
+        say(`  ${peer.impl}, ${describeConfiguration(configuration)}: ${seconds.toPrecision(3)} s`);
+      } catch (error) {
+        say(
+          `  ${peer.impl}, ${describeConfiguration(configuration)}: ${error instanceof Error ? error.message : error}`,
+        );
+      } finally {
+        await contestant.close();
+      }
+    }
+    tried.sort((a, b) => a.seconds - b.seconds);
+    const [winner, second] = tried;
+    if (winner === undefined) continue;
+    const reason =
+      second === undefined
+        ? `the only one that ran: ${winner.seconds.toPrecision(3)} s`
+        : `${winner.seconds.toPrecision(3)} s, fastest of ${tried.length}; next: ${describeConfiguration(second.configuration)} ` +
+          `${second.seconds.toPrecision(3)} s, slowest: ${describeConfiguration(tried.at(-1)!.configuration)} ${tried.at(-1)!.seconds.toPrecision(3)} s`;
+    best.set(machine.simd, machine.machine, bench.op, caseName(benchCase), peer.impl, {
+      configuration: winner.configuration,
+      reason,
+    });
+  }
+}

@@ -1,0 +1,125 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { native, nativeUnavailableReason } from "@prismrec/core";
+import { type Options, parseOptions, UsageError } from "./lib/args.js";
+import { type Bench, caseName, type Probe } from "./lib/bench.js";
+import { BENCHES } from "./lib/benches.js";
+import { BestConfigurations } from "./lib/best.js";
+import { toCsv } from "./lib/csv.js";
+import { describeMachine } from "./lib/machine.js";
+import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
+import { benchmarksRoot } from "./lib/paths.js";
+import { Peers } from "./lib/peers.js";
+import { InputFiles, measureCase, type RunnerContext, tuneCase } from "./lib/runner.js";
+import { terminalTable } from "./lib/table.js";
+
+const HELP = `npm run bench -- <operation>... [options]
+
+Runs this project against every installed peer on the same inputs, in turns, and compares the answers first.
+Peers are installed by: npm run bench:peers
+
+  operations     ${Object.keys(BENCHES).join(", ")}
+                 all: every one of them; table: write results/README.md and the plots from results/*.csv
+  --quick        few and small cases, under a minute; nothing is saved
+  --json         one JSON line for each measurement on stdout (npm run -s bench: without npm's own lines)
+  --only TEXT    only cases whose name contains TEXT; nothing is saved
+  --tune         find each peer's best configuration anew and keep it in peers/best.json
+  --help         this text
+
+Progress goes to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 4 the addon is not built.
+`;
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+async function main(args: readonly string[]): Promise<number> {
+  let options: Options;
+  try {
+    options = parseOptions(args, Object.keys(BENCHES));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    say(error.message);
+    return 2;
+  }
+  if (options.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (native() === undefined) {
+    say(`the addon is needed: ${nativeUnavailableReason()}\nBuild it with: npm run bootstrap`);
+    return 4;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "prismrec-bench-"));
+  const stop = (): void => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(130);
+  };
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  try {
+    for (const op of options.ops) await runBench(op, options, folder);
+    return 0;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function runBench(op: string, options: Options, folder: string): Promise<void> {
+  const module = BENCHES[op]!;
+  const { default: bench } = (await import(module.href)) as { readonly default: Bench | Probe };
+  const rows = "rows" in bench ? await runProbe(bench, options) : await runCases(bench, module, options, folder);
+  if (options.quick || options.only !== undefined) return;
+  const results = join(benchmarksRoot, "results");
+  mkdirSync(results, { recursive: true });
+  writeFileSync(join(results, `${op}.csv`), toCsv(rows));
+}
+
+async function runProbe(probe: Probe, { quick, json, only = "" }: Options): Promise<Measurement[]> {
+  const machine = describeMachine();
+  say(`${probe.title}: ${machine.machine}`);
+  const rows: Measurement[] = [];
+  for await (const row of probe.rows(quick)) {
+    if (!caseName(row).includes(only)) continue;
+    const measured = probeMeasurement(probe.op, row, machine);
+    rows.push(measured);
+    report([measured], json);
+  }
+  return rows;
+}
+
+function report(rows: readonly Measurement[], json: boolean): void {
+  process.stdout.write(json ? rows.map((row) => `${toJsonLine(row)}\n`).join("") : terminalTable(rows));
+}
+
+async function runCases(bench: Bench, module: URL, options: Options, folder: string): Promise<Measurement[]> {
+  const { quick, only = "" } = options;
+  const cases = bench.cases.filter((one) => (!quick || one.quick === true) && caseName(one).includes(only));
+  const context: RunnerContext = {
+    machine: describeMachine(),
+    peers: new Peers(),
+    best: BestConfigurations.read(),
+    quick,
+    folder,
+    say,
+  };
+  say(`${bench.title}: ${context.machine.machine}`);
+  const missing = bench.peers.filter((peer) => context.peers.installed(peer).length === 0).map(({ impl }) => impl);
+  if (missing.length > 0) say(`not installed, so left out: ${missing.join(", ")} (npm run bench:peers)`);
+  if (!options.tune && !context.best.isKnown(context.machine.simd)) {
+    say("the peers' best configurations were not found on this kind of machine: --tune does that");
+  }
+  const files = new InputFiles(folder);
+  const rows: Measurement[] = [];
+  for (const [i, benchCase] of cases.entries()) {
+    say(`[${i + 1}/${cases.length}] ${caseName(benchCase)}`);
+    if (options.tune) await tuneCase(bench, benchCase, files, context);
+    const measured = await measureCase(bench, fileURLToPath(module), benchCase, files, context);
+    rows.push(...measured);
+    report(measured, options.json);
+  }
+  return rows;
+}
+
+process.exitCode = await main(process.argv.slice(2));
