@@ -1,6 +1,9 @@
 /** Every benchmark by the name of its operation, in the order in which `all` runs them: GEMM first, bars count by it. */
 export const BENCHES: Readonly<Record<string, URL>> = {
   gemm: benchModule("gemm"),
+  "contrastive-loss": benchModule("contrastive-loss"),
+  "similarity-search": benchModule("similarity-search"),
+  "max-cover": benchModule("max-cover"),
 };
 
 function benchModule(name: string): URL {

@@ -13,20 +13,20 @@ export interface Grid {
   readonly allocator?: boolean;
   /** Values of the script's own options to try, each set in turn. */
   readonly options?: readonly Parameters[];
-  /** Only on one thread. */
-  readonly single?: boolean;
+  /** Threads inside the library to try; default: all. */
+  readonly threads?: readonly number[];
 }
 
+/** For what does its own arithmetic on one thread: any Python will do. */
+export const ONE_THREAD: readonly Configuration[] = [
+  { python: "pypi", threads: 1, outer: 1, allocator: "stock", blas: "stock" },
+  { python: "debian", threads: 1, outer: 1, allocator: "stock", blas: "stock" },
+];
+
 /** What `--tune` tries for a Python peer: both builds, both BLAS of Debian, and what the peer itself lets one choose. */
-export function configurations({ outer, allocator, options = [{}], single }: Grid = {}): Configuration[] {
-  const threading = single
-    ? [[1, 1]]
-    : outer && CORES > 1
-      ? [
-          [CORES, 1],
-          [1, CORES],
-        ]
-      : [[CORES, 1]];
+export function configurations({ outer, allocator, options = [{}], threads = [CORES] }: Grid = {}): Configuration[] {
+  const threading: (readonly [inside: number, around: number])[] = threads.map((count) => [count, 1]);
+  if (outer && CORES > 1) threading.push([1, CORES]);
   const builds = [
     { python: "pypi", blas: "stock" },
     { python: "debian", blas: "stock" },
@@ -34,11 +34,11 @@ export function configurations({ outer, allocator, options = [{}], single }: Gri
   ] as const;
   return options.flatMap((chosen) =>
     builds.flatMap((build) =>
-      threading.flatMap(([threads = 1, around = 1]) =>
+      threading.flatMap(([inside, around]) =>
         (allocator ? (["stock", "tuned"] as const) : (["stock"] as const)).map((kind) => ({
           ...ONE_PROCESS,
           ...build,
-          threads,
+          threads: inside,
           outer: around,
           allocator: kind,
           ...(Object.keys(chosen).length === 0 ? {} : { options: chosen }),

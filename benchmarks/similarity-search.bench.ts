@@ -1,0 +1,145 @@
+import { ExactIndex, type Matrix, native, type SimilarityQuery } from "@prismrec/core";
+import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
+import { configurations } from "./lib/configurations.js";
+import { normals } from "./lib/random-arrays.js";
+
+/** Queries that the oracle answers too. */
+const ORACLE_QUERIES = 4;
+/** Of the largest score: products summed in another order. */
+const TOLERANCE = 1e-5;
+const USEARCH_MOST = 64e6;
+
+function search(items: number, d: number, queries: number, k: number, more: Partial<BenchCase> = {}): BenchCase {
+  return {
+    variant: queries === 1 ? `one query, k=${k}` : `${queries} queries, k=${k}`,
+    shape: `${items}x${d}`,
+    parameters: { items, d, queries, k, interests: 1 },
+    ...more,
+  };
+}
+
+const bench: Bench = {
+  op: "similarity-search",
+  title: "Exact top-k inner product",
+  method: "one call on normal vectors, index there already; several interests per user: the best of them counts",
+  cases: [
+    search(100_000, 64, 1, 20, { quick: true, plot: { series: "one query, k=20", n: 100_000 } }),
+    search(100_000, 64, 1, 100),
+    search(100_000, 64, 64, 20),
+    search(100_000, 64, 64, 100),
+    search(100_000, 64, 1024, 20),
+    search(100_000, 64, 1024, 100, { quick: true, plot: { series: "1024 queries, k=100", n: 100_000 } }),
+    {
+      variant: "256 users of 4 interests, k=50",
+      shape: "100000x64",
+      parameters: { items: 100_000, d: 64, queries: 256, k: 50, interests: 4 },
+      quick: true,
+    },
+    search(300_000, 64, 1, 20, { plot: { series: "one query, k=20", n: 300_000 } }),
+    search(300_000, 64, 1024, 100, { plot: { series: "1024 queries, k=100", n: 300_000 } }),
+    search(1_000_000, 64, 1, 20, { plot: { series: "one query, k=20", n: 1_000_000 } }),
+    search(1_000_000, 64, 1024, 100, { plot: { series: "1024 queries, k=100", n: 1_000_000 } }),
+    search(1_000_000, 128, 1, 20),
+    search(1_000_000, 128, 1024, 20),
+    search(1_000_000, 128, 1024, 100),
+  ],
+  inputs(parameters) {
+    const [items, d] = [size(parameters, "items"), size(parameters, "d")];
+    return { key: `${items} ${d}`, make: () => ({ items: normals(items * d, 1), queries: normals(1024 * d, 2) }) };
+  },
+  ours: {
+    prepare(parameters, inputs) {
+      const index = ExactIndex.buildSync(matrix(parameters, inputs, "items", size(parameters, "items")));
+      const query = { ...queriesOf(parameters, inputs, size(parameters, "queries")) };
+      let last: ReturnType<ExactIndex["searchSync"]> | undefined;
+      return {
+        variant: native()!.runtimeInfo().simd,
+        run() {
+          last = index.searchSync(query);
+        },
+        result: () => ({ ids: last!.ids, scores: last!.scores }),
+        oracle() {
+          const few = Math.min(ORACLE_QUERIES, size(parameters, "queries"));
+          const { ids, scores } = index.searchSync({ ...queriesOf(parameters, inputs, few), variant: "reference" });
+          return { ids, scores };
+        },
+      };
+    },
+  },
+  peers: [
+    {
+      impl: "faiss",
+      script: "similarity_search.py",
+      modules: ["numpy", "faiss"],
+      configurations: configurations({ outer: true }),
+    },
+    {
+      impl: "torch",
+      script: "similarity_search.py",
+      modules: ["numpy", "torch"],
+      configurations: configurations({ outer: true, options: [{ block: 64e6 }, { block: 8e6 }] }),
+    },
+    {
+      impl: "numpy",
+      script: "similarity_search.py",
+      modules: ["numpy"],
+      configurations: configurations({ outer: true }),
+      // Its selection takes seconds for a thousand lists of a million scores.
+      supports: (parameters) => size(parameters, "interests") === 1 && scored(parameters) <= 10e6,
+    },
+    {
+      impl: "usearch",
+      script: "similarity_search.py",
+      modules: ["numpy", "usearch"],
+      configurations: configurations().filter(({ python }) => python === "pypi"),
+      // 17 queries/s on a million items.
+      supports: (parameters) => size(parameters, "interests") === 1 && scored(parameters) <= USEARCH_MOST,
+    },
+  ],
+  agree: sameLists,
+  rate: (parameters) =>
+    size(parameters, "interests") === 1
+      ? { amount: size(parameters, "queries"), unit: "queries/s" }
+      : { amount: size(parameters, "queries"), unit: "users/s" },
+};
+export default bench;
+
+function scored(parameters: Parameters): number {
+  return size(parameters, "items") * size(parameters, "queries");
+}
+
+function matrix(parameters: Parameters, inputs: Arrays, name: string, rows: number): Matrix {
+  const cols = size(parameters, "d");
+  return { data: (inputs[name] as Float32Array).subarray(0, rows * cols), rows, cols };
+}
+
+function queriesOf(parameters: Parameters, inputs: Arrays, count: number): SimilarityQuery {
+  const interestsPerQuery = size(parameters, "interests");
+  return {
+    queries: matrix(parameters, inputs, "queries", count * interestsPerQuery),
+    k: size(parameters, "k"),
+    interestsPerQuery,
+  };
+}
+
+/**
+ * Rank by rank the same score up to rounding: then the lists differ at most where items tie. `expected` may hold the
+ * first queries only.
+ */
+function sameLists(expected: Arrays, actual: Arrays): Verdict {
+  const [scores, others] = [expected.scores!, actual.scores];
+  const [ids, otherIds] = [expected.ids!, actual.ids];
+  if (others === undefined || otherIds === undefined || others.length < scores.length) {
+    return { agrees: false, detail: "lists are missing" };
+  }
+  let largest = 0;
+  let worst = 0;
+  let same = 0;
+  for (let i = 0; i < scores.length; i++) {
+    largest = Math.max(largest, Math.abs(scores[i]!));
+    worst = Math.max(worst, Math.abs(scores[i]! - others[i]!));
+    if (ids[i] === otherIds[i]) same++;
+  }
+  const share = ((100 * same) / scores.length).toFixed(2);
+  return { agrees: worst <= TOLERANCE * largest, detail: `${share} % the same items, the rest ties up to rounding` };
+}
