@@ -10,8 +10,8 @@ import { BestConfigurations } from "./lib/best.js";
 import { toCsv } from "./lib/csv.js";
 import { describeMachine } from "./lib/machine.js";
 import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
-import { benchmarksRoot } from "./lib/paths.js";
 import { Peers } from "./lib/peers.js";
+import { RESULTS, writeReport } from "./lib/report.js";
 import { InputFiles, measureCase, type RunnerContext, tuneCase } from "./lib/runner.js";
 import { terminalTable } from "./lib/table.js";
 
@@ -48,6 +48,11 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (options.table) {
+    await writeReport();
+    say(`written: ${join(RESULTS, "README.md")}`);
+    return 0;
+  }
   if (native() === undefined) {
     say(`the addon is needed: ${nativeUnavailableReason()}\nBuild it with: npm run bootstrap`);
     return 4;
@@ -60,6 +65,7 @@ async function main(args: readonly string[]): Promise<number> {
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
     for (const op of options.ops) await runBench(op, options, folder);
+    if (isSaved(options)) await writeReport();
     return 0;
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -70,10 +76,13 @@ async function runBench(op: string, options: Options, folder: string): Promise<v
   const module = BENCHES[op]!;
   const { default: bench } = (await import(module.href)) as { readonly default: Bench | Probe };
   const rows = "rows" in bench ? await runProbe(bench, options) : await runCases(bench, module, options, folder);
-  if (options.quick || options.only !== undefined) return;
-  const results = join(benchmarksRoot, "results");
-  mkdirSync(results, { recursive: true });
-  writeFileSync(join(results, `${op}.csv`), toCsv(rows));
+  if (!isSaved(options)) return;
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(join(RESULTS, `${op}.csv`), toCsv(rows));
+}
+
+function isSaved({ quick, only }: Options): boolean {
+  return !quick && only === undefined;
 }
 
 async function runProbe(probe: Probe, { quick, json, only = "" }: Options): Promise<Measurement[]> {

@@ -89,6 +89,8 @@ export interface Bench {
   /** What is counted and how it is compared, for the table. */
   readonly method: string;
   readonly cases: readonly BenchCase[];
+  /** Whether what `prepare` makes counts as memory of the call, because it grows with the problem: a model, say. */
+  readonly memoryOfPreparation?: boolean;
   inputs(parameters: Parameters): CaseInputs;
   readonly ours: Implementation;
   readonly peers: readonly PythonPeer[];

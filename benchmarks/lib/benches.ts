@@ -3,7 +3,12 @@ export const BENCHES: Readonly<Record<string, URL>> = {
   gemm: benchModule("gemm"),
   "contrastive-loss": benchModule("contrastive-loss"),
   "similarity-search": benchModule("similarity-search"),
+  "softmax-loss": benchModule("softmax-loss"),
   "max-cover": benchModule("max-cover"),
+  "training-step": benchModule("training-step"),
+  "item-statistics": benchModule("item-statistics"),
+  "embedding-rows": benchModule("embedding-rows"),
+  "tensor-kernels": benchModule("tensor-kernels"),
 };
 
 function benchModule(name: string): URL {

@@ -31,9 +31,9 @@ function find({ ours, nodePeers = [] }: Bench): Implementation {
 
 async function answer(command: Exclude<Command, { command: "quit" }>): Promise<object> {
   if (command.command === "prepare") {
-    const before = measureFromHere();
+    const residentBefore = residentBytes().now;
     prepared = await implementation.prepare(command.parameters, loadArrays(command.inputs));
-    return { variant: prepared.variant, hasOracle: prepared.oracle !== undefined, peakExtraBytes: before() };
+    return { residentBefore, variant: prepared.variant, hasOracle: prepared.oracle !== undefined };
   }
   if (prepared === undefined) throw new Error("not prepared");
   if (command.command === "run") return run(prepared, command.calls);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Command, PrepareAnswer, ResultAnswer, RunAnswer } from "./protocol.js";
 
@@ -49,10 +50,15 @@ export class Contestant {
     clearTimeout(timer);
   }
 
+  async #exit(): Promise<string> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
+    return this.#child.signalCode ?? `exit ${this.#child.exitCode}`;
+  }
+
   async #ask<T extends object>(command: Command): Promise<T> {
     this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
     const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error(`ended early: ${lastLines(this.#stderr)}`);
+    if (done === true) throw new Error(`ended early (${await this.#exit()}): ${lastLines(this.#stderr)}`);
     const answer = JSON.parse(value) as T & { readonly error?: string };
     if (answer.error !== undefined) throw new Error(answer.error);
     return answer;

@@ -23,6 +23,8 @@ export type Command =
   | { readonly command: "quit" };
 
 export interface PrepareAnswer {
+  /** Resident memory before anything was prepared. */
+  readonly residentBefore: number;
   readonly variant?: string;
   readonly hasOracle?: boolean;
 }

@@ -49,6 +49,7 @@ interface Entrant {
 interface Running extends Entrant {
   readonly contestant: Contestant;
   readonly first: RunAnswer;
+  readonly residentBefore: number;
   readonly variant: string | undefined;
   readonly hasOracle: boolean;
   readonly blocks: Block[];
@@ -168,6 +169,7 @@ async function enter(
       ...entrant,
       contestant,
       first,
+      residentBefore: prepared.residentBefore,
       variant: prepared.variant,
       hasOracle: prepared.hasOracle ?? false,
       blocks,
@@ -243,7 +245,7 @@ async function judge(
 }
 
 function measurement(
-  { op }: Bench,
+  { op, memoryOfPreparation }: Bench,
   { variant, shape, note }: BenchCase,
   one: Running,
   verdict: Verdict | undefined,
@@ -262,7 +264,7 @@ function measurement(
     medianSeconds: median,
     p20Seconds: p20,
     p80Seconds: p80,
-    peakExtraBytes: one.first.peakExtraBytes,
+    peakExtraBytes: memoryOfPreparation ? one.first.peakRssBytes - one.residentBefore : one.first.peakExtraBytes,
     peakRssBytes: one.first.peakRssBytes,
     ratioToBestPeer: null,
     agrees: verdict?.agrees ?? null,

@@ -29,11 +29,12 @@ def cpp(case: Case, name: str) -> Contestant:
     sets, elements, budget = (case.parameters[field] for field in ("sets", "elements", "budget"))
     indptr, indices = case.array("indptr"), case.array("indices")
     selected, value = array.array("I", bytes(4 * budget)), ctypes.c_int64()
-    pointers = [ctypes.c_void_p(values.buffer_info()[0]) for values in (indptr, indices, selected)]
+    arrays = (indptr, indices, selected)
     picked = [0]
 
     def run():
         sizes = (ctypes.c_int64(number) for number in (sets, elements, budget))
+        pointers = (ctypes.c_void_p(values.buffer_info()[0]) for values in arrays)
         picked[0] = solver(*sizes, *pointers, ctypes.byref(value))
 
     return Contestant(run, lambda: {"selected": selected[: picked[0]], "value": value.value})

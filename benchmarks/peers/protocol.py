@@ -61,8 +61,8 @@ def serve(prepare: Callable[[Case], Contestant]) -> None:
         try:
             if command["command"] == "prepare":
                 fields = ("parameters", "inputs", "outer", "options")
+                answer = {"residentBefore": resident("VmRSS")}
                 contestant = prepare(Case(sys.argv[1], *(command[field] for field in fields)))
-                answer = {}
             elif command["command"] == "run":
                 answer = timed(contestant.run, command["calls"])
             else:
