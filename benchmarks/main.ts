@@ -12,8 +12,9 @@ import { describeMachine } from "./lib/machine.js";
 import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
 import { Peers } from "./lib/peers.js";
 import { RESULTS, writeReport } from "./lib/report.js";
-import { InputFiles, measureCase, type RunnerContext, tuneCase } from "./lib/runner.js";
+import { InputFiles, measureCase, type RunnerContext } from "./lib/runner.js";
 import { terminalTable } from "./lib/table.js";
+import { tuneCase } from "./lib/tune.js";
 
 const HELP = `npm run bench -- <operation>... [options]
 
@@ -25,7 +26,7 @@ Peers are installed by: npm run bench:peers
   --quick        few and small cases, under a minute; nothing is saved
   --json         one JSON line for each measurement on stdout (npm run -s bench: without npm's own lines)
   --only TEXT    only cases whose name contains TEXT; nothing is saved
-  --tune         find each peer's best configuration anew and keep it in peers/best.json
+  --tune         instead of measuring, find each peer's best configuration anew and keep it in peers/best.json
   --help         this text
 
 Progress goes to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 4 the addon is not built.
@@ -81,8 +82,8 @@ async function runBench(op: string, options: Options, folder: string): Promise<v
   writeFileSync(join(RESULTS, `${op}.csv`), toCsv(rows));
 }
 
-function isSaved({ quick, only }: Options): boolean {
-  return !quick && only === undefined;
+function isSaved({ quick, only, tune }: Options): boolean {
+  return !quick && !tune && only === undefined;
 }
 
 async function runProbe(probe: Probe, { quick, json, only = "" }: Options): Promise<Measurement[]> {
@@ -123,7 +124,10 @@ async function runCases(bench: Bench, module: URL, options: Options, folder: str
   const rows: Measurement[] = [];
   for (const [i, benchCase] of cases.entries()) {
     say(`[${i + 1}/${cases.length}] ${caseName(benchCase)}`);
-    if (options.tune) await tuneCase(bench, benchCase, files, context);
+    if (options.tune) {
+      await tuneCase(bench, benchCase, files, context);
+      continue;
+    }
     const measured = await measureCase(bench, fileURLToPath(module), benchCase, files, context);
     rows.push(...measured);
     report(measured, options.json);

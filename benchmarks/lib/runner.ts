@@ -13,14 +13,14 @@ import { loadArrays, type RunAnswer, type StoredArray, storeArrays } from "./pro
 import { type Block, countedBlocks, isClean, quantile, summarize } from "./statistics.js";
 
 /** Calls longer than this run three times in all. */
-const LONG_SECONDS = 2;
+export const LONG_SECONDS = 2;
 const LONG_ROUNDS = 2;
 const ROUNDS = 7;
-const QUICK_ROUNDS = 3;
+export const QUICK_ROUNDS = 3;
 const BLOCK_SECONDS = 0.15;
 const MOST_CALLS = 300;
 /** OpenMP's threads go on spinning for 200 ms after a call (KMP_BLOCKTIME); nobody else is to be timed meanwhile. */
-const PAUSE_MS = 250;
+export const PAUSE_MS = 250;
 /** Blocks that others disturbed are measured again this often. */
 const MOST_REPEATS = 4;
 const MEMORY_SHARE = 0.6;
@@ -133,12 +133,15 @@ function entrants(bench: Bench, modulePath: string, benchCase: BenchCase, contex
       start: () => peers.start(peer, configuration),
     });
   }
-  return all.filter(({ impl }) => {
-    const needed = benchCase.bytes?.[impl] ?? 0;
-    if (needed <= MEMORY_SHARE * availableBytes()) return true;
-    say(`  ${impl} is left out: it would need ${(needed / 2 ** 30).toFixed(1)} GiB`);
-    return false;
-  });
+  return all.filter(({ impl }) => fitsMemory(benchCase, impl, say));
+}
+
+/** Whether the machine has the memory that a contestant may need; says so where it has not. */
+export function fitsMemory({ bytes }: BenchCase, impl: string, say: (line: string) => void): boolean {
+  const needed = bytes?.[impl] ?? 0;
+  if (needed <= MEMORY_SHARE * availableBytes()) return true;
+  say(`  ${impl} is left out: it would need ${(needed / 2 ** 30).toFixed(1)} GiB`);
+  return false;
 }
 
 function nodeContestant(modulePath: string, impl: string): Contestant {
@@ -185,7 +188,7 @@ async function enter(
   }
 }
 
-function callsFor(seconds: number): number {
+export function callsFor(seconds: number): number {
   return Math.max(1, Math.min(MOST_CALLS, Math.round(BLOCK_SECONDS / seconds)));
 }
 
@@ -280,56 +283,4 @@ function measurement(
     versions: one.versions,
     note: note ?? "",
   };
-}
-
-/** Times every configuration of every peer on a case and keeps the fastest in peers/best.json. */
-export async function tuneCase(
-  bench: Bench,
-  benchCase: BenchCase,
-  files: InputFiles,
-  { machine, peers, best, say }: RunnerContext,
-): Promise<void> {
-  const inputs = files.of(bench, benchCase);
-  const { parameters } = benchCase;
-  for (const peer of bench.peers) {
-    if (peer.supports?.(parameters) === false) continue;
-    if ((benchCase.bytes?.[peer.impl] ?? 0) > MEMORY_SHARE * availableBytes()) continue;
-    const tried: { readonly configuration: Configuration; readonly seconds: number }[] = [];
-    for (const configuration of peers.installed(peer)) {
-      const contestant = peers.start(peer, configuration);
-      try {
-        const { outer, options = {} } = configuration;
-        await contestant.prepare({ parameters, inputs, outer, options });
-        let seconds = (await contestant.run(1)).seconds[0]!;
-        const leader = Math.min(...tried.map((one) => one.seconds));
-        // A cold call twice as slow as the leader's warm ones is out, if it is long enough for the cold start not to matter.
-        if (seconds < LONG_SECONDS || seconds < 2 * leader) {
-          for (let round = 0; round < 3; round++) {
-            await pause(PAUSE_MS);
-            seconds = Math.min(seconds, quantile((await contestant.run(callsFor(seconds))).seconds, 0.5));
-          }
-        }
-        tried.push({ configuration, seconds });
-        say(`  ${peer.impl}, ${describeConfiguration(configuration)}: ${seconds.toPrecision(3)} s`);
-      } catch (error) {
-        say(
-          `  ${peer.impl}, ${describeConfiguration(configuration)}: ${error instanceof Error ? error.message : error}`,
-        );
-      } finally {
-        await contestant.close();
-      }
-    }
-    tried.sort((a, b) => a.seconds - b.seconds);
-    const [winner, second] = tried;
-    if (winner === undefined) continue;
-    const reason =
-      second === undefined
-        ? `the only one that ran: ${winner.seconds.toPrecision(3)} s`
-        : `${winner.seconds.toPrecision(3)} s, fastest of ${tried.length}; next: ${describeConfiguration(second.configuration)} ` +
-          `${second.seconds.toPrecision(3)} s, slowest: ${describeConfiguration(tried.at(-1)!.configuration)} ${tried.at(-1)!.seconds.toPrecision(3)} s`;
-    best.set(machine.simd, machine.machine, bench.op, caseName(benchCase), peer.impl, {
-      configuration: winner.configuration,
-      reason,
-    });
-  }
 }
