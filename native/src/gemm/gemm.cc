@@ -23,11 +23,18 @@ constexpr size_t kShallow = 96;
 // packing.
 constexpr size_t kSerialWork = 1 << 20;
 constexpr size_t kDirectWork = 1 << 15;
-// Up to this many columns, blocks of rows of A' and B fit the caches where they lie.
-constexpr size_t kNarrow = 128;
+// What is packed of B at a time: all of it in most products, so that threads meet twice only.
+constexpr size_t kPackedFloats = size_t{1} << 21;
+// Up to this many panels of B, packing A costs more than reading it where it lies.
+constexpr size_t kInPlacePanels = 8;
+// A product of long, narrow factors, as in the gradient of a layer's weights, has too few elements
+// to share out: at most this many. Its depth is shared out instead, this many blocks at a time.
+constexpr size_t kFewElements = 1 << 15;
+constexpr size_t kDepthBlocks = 64;
 
 thread_local Workspace pack_a;
 thread_local Workspace pack_b;
+thread_local Workspace partial_sums;
 
 size_t RoundUp(size_t x, size_t to) { return (x + to - 1) / to * to; }
 size_t Blocks(size_t x, size_t block) { return (x + block - 1) / block; }
@@ -57,13 +64,21 @@ void PackB(const GemmArgs& g, const Kernel& kernel, size_t j0, size_t cols, size
 // Rows [i0, i1) of C against packed columns [j0, j0 + cols).
 void RowRange(const GemmArgs& g, const Kernel& kernel, size_t i0, size_t i1, size_t j0, size_t cols,
               size_t p0, size_t depth, const float* b) {
+  const auto product = [&](size_t i, size_t rows, const float* a, size_t a_row, bool rows_first) {
+    kernel.block({rows, cols, depth, a, b, g.c + i * g.ldc + j0, g.ldc, g.alpha,
+                  p0 == 0 ? g.beta : 1.0f, a_row, rows_first});
+  };
+  if (!g.trans_a && cols <= kInPlacePanels * kernel.nr) {
+    const size_t whole = (i1 - i0) / kernel.mr * kernel.mr;
+    if (whole > 0) product(i0, whole, RowsOfA(g, i0, p0), g.lda, true);
+    i0 += whole;
+  }
   const size_t step = kRowBlock / kernel.mr * kernel.mr;
   float* const a = pack_a.Reserve<float>(step * depth + gemm::kPackSlack);
   for (size_t i = i0; i < i1; i += step) {
     const size_t rows = std::min(step, i1 - i);
     PackA(g, kernel, i, rows, p0, depth, a);
-    kernel.block({rows, cols, depth, a, b, g.c + i * g.ldc + j0, g.ldc, g.alpha,
-                  p0 == 0 ? g.beta : 1.0f, g.k <= kShallow});
+    product(i, rows, a, 0, g.k <= kShallow);
   }
 }
 
@@ -95,17 +110,13 @@ gemm::Direct DirectOf(const GemmArgs& g) {
   return direct;
 }
 
-// Where packing costs more than it saves: few rows use what is packed of B; or both factors are
-// narrow and long, as in the gradient of a layer's weights.
+// Few rows use what is packed of B, so that packing costs more than it saves.
 bool FewRows(const GemmArgs& g, const Kernel& kernel) { return g.m <= kernel.mr; }
-bool Narrow(const GemmArgs& g) {
-  return g.trans_a && !g.trans_b && g.m <= kNarrow && g.n <= kNarrow;
-}
 
 // Such products, and small ones, without packing. False: not such a one.
 bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
   const bool small = g.m * g.n * g.k <= kDirectWork;
-  if (!small && !FewRows(g, kernel) && !Narrow(g)) return false;
+  if (!small && !FewRows(g, kernel)) return false;
   gemm::Direct direct = DirectOf(g);
   if (g.trans_b) {
     if (g.trans_a) return false;
@@ -123,12 +134,7 @@ bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
   return true;
 }
 
-}  // namespace
-
-void SgemmSerial(const GemmArgs& g, const Kernel& kernel) {
-  if (g.m == 0 || g.n == 0) return;
-  if (g.k == 0 || g.alpha == 0.0f) return ScaleOnly(g);
-  if (TryDirect(g, kernel)) return;
+void PackedSerial(const GemmArgs& g, const Kernel& kernel) {
   const size_t depth_block = DepthBlock(g.k);
   const size_t widest = RoundUp(std::min(g.n, kSerialColBlock), kernel.nr);
   float* const b = pack_b.Reserve<float>(widest * depth_block + gemm::kPackSlack);
@@ -140,6 +146,51 @@ void SgemmSerial(const GemmArgs& g, const Kernel& kernel) {
       RowRange(g, kernel, 0, g.m, j, cols, p, depth, b);
     }
   }
+}
+
+// Each block of the depth on its own; the sums are added in the order in which one thread alone
+// adds them.
+void ShareDepth(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool,
+                const CancelFlag& cancel) {
+  const size_t depth_block = DepthBlock(g.k);
+  const size_t blocks = Blocks(g.k, depth_block);
+  const size_t size = g.m * g.n;
+  float* const partials = partial_sums.Reserve<float>(std::min(blocks, kDepthBlocks) * size);
+  for (size_t first = 0; first < blocks && !cancel.Cancelled(); first += kDepthBlocks) {
+    const size_t count = std::min(kDepthBlocks, blocks - first);
+    pool.ParallelFor(count, cancel, [&](size_t chunk, int) {
+      GemmArgs part = g;
+      const size_t p = (first + chunk) * depth_block;
+      part.k = std::min(depth_block, g.k - p);
+      part.a = RowsOfA(g, 0, p);
+      part.b = g.trans_b ? g.b + p : g.b + p * g.ldb;
+      part.beta = 0.0f;
+      part.c = partials + chunk * size;
+      part.ldc = g.n;
+      PackedSerial(part, kernel);
+    });
+    constexpr size_t kRowsAtOnce = 32;
+    pool.ParallelFor(Blocks(g.m, kRowsAtOnce), cancel, [&](size_t chunk, int) {
+      const size_t end = std::min(g.m, (chunk + 1) * kRowsAtOnce);
+      for (size_t i = chunk * kRowsAtOnce; i < end; ++i) {
+        float* const c = g.c + i * g.ldc;
+        const bool fresh = first == 0 && g.beta == 0.0f;
+        if (fresh) std::copy_n(partials + i * g.n, g.n, c);
+        for (size_t block = fresh ? 1 : 0; block < count; ++block) {
+          const float* const sum = partials + block * size + i * g.n;
+          for (size_t j = 0; j < g.n; ++j) c[j] += sum[j];
+        }
+      }
+    });
+  }
+}
+
+}  // namespace
+
+void SgemmSerial(const GemmArgs& g, const Kernel& kernel) {
+  if (g.m == 0 || g.n == 0) return;
+  if (g.k == 0 || g.alpha == 0.0f) return ScaleOnly(g);
+  if (!TryDirect(g, kernel)) PackedSerial(g, kernel);
 }
 
 void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const CancelFlag& cancel) {
@@ -160,42 +211,52 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
     });
     return;
   }
-  if (Narrow(g)) {
-    const size_t step = RoundUp(Blocks(g.m, wanted), kernel.mr);
-    pool.ParallelFor(Blocks(g.m, step), cancel, [&](size_t chunk, int) {
-      GemmArgs part = g;
-      part.m = std::min(step, g.m - chunk * step);
-      part.a = RowsOfA(g, chunk * step, 0);
-      part.c += chunk * step * g.ldc;
-      SgemmSerial(part, kernel);
-    });
-    return;
-  }
   const size_t depth_block = DepthBlock(g.k);
-  const size_t widest = RoundUp(std::min(g.n, kColBlock), kernel.nr);
-  float* const b = pack_b.Reserve<float>(widest * depth_block + gemm::kPackSlack);
-  // Enough chunks that an uneven pair of threads ends together; columns are split where rows are
-  // few.
-  const size_t row_step =
-      std::min(RoundUp(Blocks(g.m, wanted), kernel.mr), kRowBlock / kernel.mr * kernel.mr);
+  const size_t depth_blocks = Blocks(g.k, depth_block);
+  if (g.m * g.n <= kFewElements && depth_blocks >= threads && g.alpha == 1.0f &&
+      (g.beta == 0.0f || g.beta == 1.0f)) {
+    return ShareDepth(g, kernel, pool, cancel);
+  }
+  const size_t widest =
+      std::min(RoundUp(g.n, kernel.nr),
+               std::max(kColBlock, kPackedFloats / depth_block) / kernel.nr * kernel.nr);
+  const size_t packed_blocks =
+      std::min(depth_blocks, std::max<size_t>(1, kPackedFloats / (widest * depth_block)));
+  float* const b =
+      pack_b.Reserve<float>(packed_blocks * widest * depth_block + gemm::kPackSlack);
+  // Columns are split where rows are few.
+  const size_t row_step = std::clamp(RoundUp(Blocks(g.m, 2 * wanted), kernel.mr), 6 * kernel.mr,
+                                     kRowBlock / kernel.mr * kernel.mr);
   const size_t row_chunks = Blocks(g.m, row_step);
-  for (size_t j = 0; j < g.n; j += kColBlock) {
-    const size_t cols = std::min(kColBlock, g.n - j);
+  for (size_t j = 0; j < g.n; j += widest) {
+    const size_t cols = std::min(widest, g.n - j);
     const size_t panels = Blocks(cols, kernel.nr);
     const size_t col_chunks = std::clamp<size_t>(Blocks(wanted, row_chunks), 1, panels);
     const size_t col_step = Blocks(panels, col_chunks) * kernel.nr;
     const size_t pack_step = Blocks(panels, wanted) * kernel.nr;
-    for (size_t p = 0; p < g.k && !cancel.Cancelled(); p += depth_block) {
-      const size_t depth = std::min(depth_block, g.k - p);
-      pool.ParallelFor(Blocks(cols, pack_step), cancel, [&](size_t chunk, int) {
-        const size_t from = chunk * pack_step;
-        PackB(g, kernel, j + from, std::min(pack_step, cols - from), p, depth, b + from * depth);
+    const size_t pack_chunks = Blocks(cols, pack_step);
+    for (size_t block0 = 0; block0 < depth_blocks && !cancel.Cancelled(); block0 += packed_blocks) {
+      const size_t count = std::min(packed_blocks, depth_blocks - block0);
+      // Calls fn(first row of B, how many, where they are packed) for each block of the depth.
+      const auto for_block = [&](size_t block, auto fn) {
+        const size_t p = (block0 + block) * depth_block;
+        fn(p, std::min(depth_block, g.k - p), b + block * widest * depth_block);
+      };
+      pool.ParallelFor(count * pack_chunks, cancel, [&](size_t chunk, int) {
+        const size_t from = chunk % pack_chunks * pack_step;
+        for_block(chunk / pack_chunks, [&](size_t p, size_t depth, float* to) {
+          PackB(g, kernel, j + from, std::min(pack_step, cols - from), p, depth, to + from * depth);
+        });
       });
       pool.ParallelFor(row_chunks * Blocks(cols, col_step), cancel, [&](size_t chunk, int) {
         const size_t i = chunk % row_chunks * row_step;
         const size_t from = chunk / row_chunks * col_step;
-        RowRange(g, kernel, i, std::min(i + row_step, g.m), j + from,
-                 std::min(col_step, cols - from), p, depth, b + from * depth);
+        for (size_t block = 0; block < count && !cancel.Cancelled(); ++block) {
+          for_block(block, [&](size_t p, size_t depth, const float* packed) {
+            RowRange(g, kernel, i, std::min(i + row_step, g.m), j + from,
+                     std::min(col_step, cols - from), p, depth, packed + from * depth);
+          });
+        }
       });
     }
   }

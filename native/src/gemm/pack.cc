@@ -12,13 +12,6 @@ void Transposed(const Kernel& kernel, const float* from, size_t ld, size_t count
   }
 }
 
-void Plain(const Kernel& kernel, const float* from, size_t ld, size_t count, size_t k, size_t width,
-           float* packed) {
-  for (size_t i = 0; i < count; i += width) {
-    kernel.pack_plain(from + i, ld, std::min(width, count - i), k, packed + i * k, width);
-  }
-}
-
 }  // namespace
 
 void PackRows(const Kernel& kernel, const float* rows, size_t ld, size_t count, size_t k,
@@ -33,12 +26,12 @@ void PackColumns(const Kernel& kernel, const float* rows, size_t ld, size_t coun
 
 void PackRowsOfTranspose(const Kernel& kernel, const float* from, size_t ld, size_t count, size_t k,
                          float* packed) {
-  Plain(kernel, from, ld, count, k, kernel.mr, packed);
+  kernel.pack_plain(from, ld, count, k, packed, kernel.mr);
 }
 
 void PackColumnsOfPlain(const Kernel& kernel, const float* from, size_t ld, size_t count, size_t k,
                         float* packed) {
-  Plain(kernel, from, ld, count, k, kernel.nr, packed);
+  kernel.pack_plain(from, ld, count, k, packed, kernel.nr);
 }
 
 }  // namespace prismrec::gemm

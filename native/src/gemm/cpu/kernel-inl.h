@@ -29,15 +29,21 @@ inline void Update(float* c, Vec sum, Vec alpha, float beta, size_t n) {
   }
 }
 
-// One tile of C from a panel of A and one of B; `m` and `n` say how much of it there is.
-inline void Tile(size_t k, const float* a, const float* b, float* c, size_t ldc, size_t m, size_t n,
-                 float alpha, float beta) {
+// One tile of C from a panel of A and one of B; `m` and `n` say how much of it there is. A's rows
+// lie `a_row` apart, or in a packed panel where that is 0.
+inline void Tile(size_t k, const float* a, size_t a_row, const float* b, float* c, size_t ldc,
+                 size_t m, size_t n, float alpha, float beta) {
   Vec sum[kRows][kVecs];
   for (size_t i = 0; i < m; ++i) {
     __builtin_prefetch(c + i * ldc, 1);
     __builtin_prefetch(c + i * ldc + n - 1, 1);
   }
-  Accumulate(k, a, b, sum);
+  if (a_row == 0) {
+    Accumulate(k, a, b, sum);
+  } else {
+    tile::Clear(sum);
+    tile::AccumulateStrided(k, a, a_row, 1, b, kCols, sum);
+  }
   const Vec factor = Set(alpha);
   if (m == kRows && n == kCols) {
 #pragma GCC unroll 16
@@ -62,8 +68,9 @@ inline void Tile(size_t k, const float* a, const float* b, float* c, size_t ldc,
 }
 
 inline void BlockProduct(const Block& g) {
-  const auto tile = [&g](size_t i, size_t j) {
-    Tile(g.k, g.a + i * g.k, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,
+  const size_t panel = g.a_row == 0 ? g.k : g.a_row;
+  const auto tile = [&g, panel](size_t i, size_t j) {
+    Tile(g.k, g.a + i * panel, g.a_row, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,
          g.m - i < kRows ? g.m - i : kRows, g.n - j < kCols ? g.n - j : kCols, g.alpha, g.beta);
   };
   if (g.rows_first) {
@@ -253,18 +260,28 @@ inline void PackTransposed(const float* from, size_t ld, size_t rows, size_t k, 
 
 #endif
 
-inline void PackPlain(const float* from, size_t ld, size_t rows, size_t k, float* to,
+inline void PackPlain(const float* from, size_t ld, size_t count, size_t k, float* to,
                       size_t width) {
-  if (rows == width) {
+  // Some panels at a time, so that a row of `from` is read in one go.
+  const size_t together = 16 * width;
+  for (size_t first = 0; first < count; first += together) {
+    const size_t end = count - first < together ? count : first + together;
     for (size_t p = 0; p < k; ++p) {
-      size_t r = 0;
-      for (; r + kLanes <= width; r += kLanes) Store(to + p * width + r, Load(from + p * ld + r));
-      for (; r < width; ++r) to[p * width + r] = from[p * ld + r];
+      for (size_t panel = first; panel < end; panel += width) {
+        const float* const row = from + p * ld + panel;
+        float* const column = to + panel * k + p * width;
+        for (size_t r = 0; r < width; r += kLanes) {
+          const size_t left = panel + r < count ? count - panel - r : 0;
+          const Vec value = left >= kLanes ? Load(row + r) : LoadN(row + r, left);
+          // What reaches beyond the width is overwritten by the panel's next column.
+          if (r + kLanes <= width || p + 1 < k) {
+            Store(column + r, value);
+          } else {
+            StoreN(column + r, value, width - r);
+          }
+        }
+      }
     }
-    return;
-  }
-  for (size_t p = 0; p < k; ++p) {
-    for (size_t r = 0; r < width; ++r) to[p * width + r] = r < rows ? from[p * ld + r] : 0.0f;
   }
 }
 

@@ -15,6 +15,8 @@ struct Block {
   float* c;        // [m, n]
   size_t ldc;
   float alpha, beta;
+  // Not 0: A is not packed, its rows lie this far apart, and m is a multiple of `mr`.
+  size_t a_row;
   // Whether each panel of A meets all of B's before the next one: C is then written row by row,
   // which pays where k is small and the writing of C is what costs.
   bool rows_first;
@@ -38,11 +40,12 @@ struct Kernel {
   void (*direct_rows)(const Direct& direct);
   void (*direct_dots)(const Direct& direct);  // a_col is 1
   // to[p * width + r] = from[r * ld + p] for r < rows, 0 for r in [rows, width). Where `width` is
-  // no multiple of 8, up to kPackSlack floats beyond the end are overwritten.
+  // no whole number of vectors, up to kPackSlack floats beyond the end are overwritten.
   void (*pack_transposed)(const float* from, size_t ld, size_t rows, size_t k, float* to,
                           size_t width);
-  // to[p * width + r] = from[p * ld + r] for r < rows, 0 for r in [rows, width).
-  void (*pack_plain)(const float* from, size_t ld, size_t rows, size_t k, float* to, size_t width);
+  // All panels of `count` columns of a [k, count] matrix: as the above for panel i, from from + i to
+  // to + i * k, i a multiple of `width`, r standing for the columns.
+  void (*pack_plain)(const float* from, size_t ld, size_t count, size_t k, float* to, size_t width);
 };
 
 inline constexpr size_t kPackSlack = 8;
