@@ -1,6 +1,6 @@
-import { createNetwork, native, useTensorBackend } from "@prismrec/core";
+import { native, useTensorBackend } from "@prismrec/core";
 import { type CutTrainingConfig, cutTrainingSchema } from "@prismrec/trainer";
-import { BestInterestObjective, RunSeeds, Trainable, type TrainingSequences } from "@prismrec/trainer/training-step";
+import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { normals, randomStream } from "./lib/random-arrays.js";
@@ -40,29 +40,24 @@ const bench: Bench = {
       await useTensorBackend();
       const [batch, length] = [size(parameters, "batch"), size(parameters, "length")];
       const config = trainConfig(batch, length, size(parameters, "interests"));
-      const network = createNetwork(config.network);
       const count = indptr!.length - 1;
-      const users: TrainingSequences = {
+      const histories: TrainingSequences = {
         count,
         indptr: indptr as Uint32Array,
         items: items as Uint32Array,
         clusters: new Int16Array(items!.length).fill(-1),
       };
-      const seeds = new RunSeeds(config.seed);
       const rows = size(parameters, "items");
       const table = { data: normals(rows * DIM, 5, ITEM_SCALE), rows, cols: DIM };
-      const trainable = new Trainable(network, table, undefined, seeds.initial());
-      const objective = new BestInterestObjective(config, network, trainable, users, seeds);
+      const learner = new Learner(config, { sequences: histories, items: table });
       const losses: number[] = [];
       let done = 0;
       return {
         variant: native()!.runtimeInfo().simd,
         run() {
           const index = done % BATCHES;
-          if (index === 0) objective.beginEpoch(1 + done / BATCHES);
-          const { loss, gradients } = objective.step(index, done);
-          trainable.update(gradients, config.optimizer);
-          losses.push(loss);
+          if (index === 0) learner.beginEpoch(1 + done / BATCHES);
+          losses.push(learner.step(index, done).loss);
           done++;
         },
         result: () => ({ losses: Float64Array.from(losses) }),

@@ -42,6 +42,12 @@ export interface NativeBinding {
   contrastiveLoss(args: ContrastiveLossArgs & NativeAsync): Promise<ContrastiveLossOutput>;
   contrastiveLossSync(args: ContrastiveLossArgs): ContrastiveLossOutput;
 
+  // ops/dynamic_routing/dynamic_routing.h
+  dynamicRouting(args: DynamicRoutingArgs & NativeAsync): Promise<object>;
+  dynamicRoutingSync(args: DynamicRoutingArgs): object;
+  dynamicRoutingGrad(args: DynamicRoutingGradArgs & NativeAsync): Promise<object>;
+  dynamicRoutingGradSync(args: DynamicRoutingGradArgs): object;
+
   // ops/tensor_kernels/tensor_kernels.h. Positional, synchronous, internal to core's tensor backend. A geometry is
   // [rank, sizes, strides of the first operand, strides of the second].
   tensorBinary(op: number, a: TensorArray, b: TensorArray, out: TensorArray, geometry: Int32Array): void;
@@ -118,6 +124,30 @@ export interface NativeBinding {
     transposeB: boolean,
   ): void;
 
+  // ops/prefix_attention/prefix_attention.h. Positional, synchronous, internal to core's prefix attention. The arrays
+  // written to need not be cleared.
+  prefixAttention(
+    logits: Float32Array,
+    weights: Float32Array,
+    lengths: Uint32Array,
+    clusters: Int16Array,
+    positions: Int32Array,
+    length: number,
+    collaborative: number,
+    clusterCount: number,
+  ): void;
+  prefixAttentionGrad(
+    weights: Float32Array,
+    dWeights: Float32Array,
+    dLogits: Float32Array,
+    lengths: Uint32Array,
+    clusters: Int16Array,
+    positions: Int32Array,
+    length: number,
+    collaborative: number,
+    clusterCount: number,
+  ): void;
+
   // ops/embedding_rows/embedding_rows.h. Positional, synchronous, internal to core's embedding rows.
   embeddingAdam(
     values: Float32Array,
@@ -149,9 +179,17 @@ export interface NativeBinding {
     weightDecay: number,
     gradientScale: number,
   ): void;
+  /** An id of 2^32 - 1 stands for no row: zeros here, left out of sums below. */
   embeddingGatherRows(table: Float32Array, ids: Uint32Array, out: Float32Array, cols: number): void;
   embeddingScatterAddRows(table: Float32Array, ids: Uint32Array, rows: Float32Array, cols: number): void;
   embeddingUniqueRows(ids: Uint32Array, inverse: Int32Array): Uint32Array;
+  /**
+   * Sums of the parts' rows of equal id, `ids` being those of all parts one after the other, at the start of `out`
+   * [at least ids.length * cols]; the distinct ids.
+   */
+  embeddingMergeRows(ids: Uint32Array, parts: readonly Float32Array[], out: Float32Array, cols: number): Uint32Array;
+  /** Advice to the system about a table that has not been written to yet. */
+  embeddingAdviseLargePages(table: Float32Array): void;
   embeddingSquaredNorm(x: Float32Array): number;
 }
 
@@ -435,4 +473,52 @@ export interface ContrastiveLossOutput {
   readonly positiveGradient?: Float32Array;
   /** [m * dim] */
   readonly negativeGradient?: Float32Array;
+}
+
+export interface DynamicRoutingProblem {
+  /** B */
+  readonly users: number;
+  /** T */
+  readonly length: number;
+  /** K */
+  readonly interests: number;
+  /** d */
+  readonly dim: number;
+  /** [B], each at most T */
+  readonly lengths: Uint32Array;
+  /** [B * T * d] */
+  readonly events: Float32Array;
+  /** [mapCount * d * K * d], or [mapCount * d * d] when shared */
+  readonly maps: Float32Array;
+  /** 1, or at least T */
+  readonly mapCount: number;
+  /** Default false. */
+  readonly shared?: boolean | undefined;
+  readonly variant?: string | undefined;
+}
+
+export interface DynamicRoutingArgs extends DynamicRoutingProblem {
+  /** R >= 1 */
+  readonly iterations: number;
+  /** [K * T] */
+  readonly initial: Float32Array;
+  /** Written: [B * K * d] */
+  readonly vectors: Float32Array;
+  /** Written: [B * K * d] */
+  readonly sums: Float32Array;
+  /** Written: [B * K * T] */
+  readonly coefficients: Float32Array;
+}
+
+export interface DynamicRoutingGradArgs extends DynamicRoutingProblem {
+  /** [B * K * T] */
+  readonly coefficients: Float32Array;
+  /** [B * K * d] */
+  readonly sums: Float32Array;
+  /** [B * K * d] */
+  readonly vectorGradient: Float32Array;
+  /** Written: [B * T * d] */
+  readonly eventGradient: Float32Array;
+  /** Written: as `maps`. */
+  readonly mapGradient: Float32Array;
 }

@@ -59,8 +59,7 @@ function panel(points: readonly PlotPoint[], y: string, label: string, colours: 
       Plot.dot(points, { x: "n", y, fill: "impl", r: 2.5 }),
     ],
   });
-  // Its style sheet says height: auto, which would take a nested SVG out of its place.
-  return String(svg.outerHTML).replace(/<style>[\s\S]*?<\/style>/, "");
+  return String(svg.outerHTML);
 }
 
 function place(svg: string, x: number, y: number): string {

@@ -1,7 +1,5 @@
 // Runs the registered tests, or those whose name contains the first argument.
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -33,8 +31,6 @@ int Add(const char* name, void (*body)()) {
   return 0;
 }
 
-bool Reduced() { return std::getenv("PRISMREC_TEST_REDUCED") != nullptr; }
-
 void SetContext(std::string text) { context = std::move(text); }
 
 void Fail(const char* file, int line, const std::string& message) {
@@ -54,15 +50,13 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strstr(test.name, argv[1]) == nullptr) continue;
     prismrec::test::failures = 0;
     prismrec::test::SetContext("");
-    const auto start = std::chrono::steady_clock::now();
     try {
       test.body();
     } catch (const std::exception& error) {
       prismrec::test::Fail(test.name, 0, error.what());
     }
     const bool ok = prismrec::test::failures == 0;
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    std::printf("%s %s (%.2f s)\n", ok ? "ok  " : "FAIL", test.name, seconds.count());
+    std::printf("%s %s\n", ok ? "ok  " : "FAIL", test.name);
     if (ok) {
       ++passed;
     } else {

@@ -7,14 +7,14 @@ namespace {
 using tensor::Arguments;
 using tensor::Array;
 
-// The ids of a call, each below `rows`.
+// The ids of a call, each below `rows` or, where `none` allows it, kNoRow.
 template <size_t N>
-const uint32_t* Ids(Arguments<N>& args, size_t at, size_t rows, size_t* count) {
+const uint32_t* Ids(Arguments<N>& args, size_t at, size_t rows, bool none, size_t* count) {
   const Array array = args.Typed(at, napi_uint32_array, 0);
   *count = array.length;
   const uint32_t* ids = array.as<uint32_t>();
   for (size_t i = 0; args.ok() && i < array.length; ++i) {
-    if (ids[i] < rows) continue;
+    if (ids[i] < rows || (none && ids[i] == kNoRow)) continue;
     args.Fail(InvalidArgument("row id at position " + std::to_string(i) + " is outside the table",
                               "0 <= id < " + std::to_string(rows), std::to_string(ids[i])));
   }
@@ -65,7 +65,7 @@ napi_value LazyAdamCall(napi_env env, napi_callback_info info) {
   const size_t rows = cols == 0 ? 0 : table.length / cols;
   const Array steps = args.Typed(3, napi_uint32_array, rows);
   size_t count = 0;
-  const uint32_t* ids = Ids(args, 4, rows, &count);
+  const uint32_t* ids = Ids(args, 4, rows, false, &count);
   for (size_t i = 1; args.ok() && i < count; ++i) {
     // Two threads must not meet in one row.
     if (ids[i] <= ids[i - 1]) {
@@ -92,7 +92,7 @@ napi_value GatherRowsCall(napi_env env, napi_callback_info info) {
   const Array table = args.Typed(0, napi_float32_array, 0);
   const size_t cols = args.Size(3);
   size_t count = 0;
-  const uint32_t* ids = Ids(args, 1, cols == 0 ? 0 : table.length / cols, &count);
+  const uint32_t* ids = Ids(args, 1, cols == 0 ? 0 : table.length / cols, true, &count);
   float* out = args.Floats(2, count * cols);
   if (args.ok()) GatherRows(table.as<float>(), ids, out, count, cols);
   return args.Result();
@@ -105,7 +105,7 @@ napi_value ScatterAddRowsCall(napi_env env, napi_callback_info info) {
   const size_t cols = args.Size(3);
   const size_t table_rows = cols == 0 ? 0 : table.length / cols;
   size_t count = 0;
-  const uint32_t* ids = Ids(args, 1, table_rows, &count);
+  const uint32_t* ids = Ids(args, 1, table_rows, true, &count);
   const float* rows = args.Floats(2, count * cols);
   if (args.ok()) ScatterAddRows(table.as<float>(), table_rows, ids, rows, count, cols);
   return args.Result();
@@ -122,6 +122,46 @@ napi_value UniqueRowsCall(napi_env env, napi_callback_info info) {
   Napi::Uint32Array result = Napi::Uint32Array::New(Napi::Env(env), unique.size());
   std::copy(unique.begin(), unique.end(), result.Data());
   return result;
+}
+
+// (ids: Uint32Array, parts: Float32Array[], out, cols) -> distinct ids: Uint32Array
+napi_value MergeRowsCall(napi_env env, napi_callback_info info) {
+  Arguments<4> args(env, info, "embeddingMergeRows");
+  const Array ids = args.Typed(0, napi_uint32_array, 0);
+  const size_t cols = args.Size(3);
+  float* out = args.Floats(2, ids.length * cols);
+  std::vector<RowPart> parts;
+  size_t total = 0;
+  const Napi::Value list = args.Get(1);
+  for (uint32_t i = 0; args.ok() && list.IsArray() && i < list.As<Napi::Array>().Length(); ++i) {
+    const Napi::Value part = list.As<Napi::Array>().Get(i);
+    if (!part.IsTypedArray() ||
+        part.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+      args.Fail(InvalidArgument("a part is no Float32Array", "Float32Array", "something else"));
+      return args.Result();
+    }
+    const Napi::Float32Array rows = part.As<Napi::Float32Array>();
+    parts.push_back({rows.Data(), cols == 0 ? 0 : rows.ElementLength() / cols});
+    total += parts.back().count;
+  }
+  if (total != ids.length) {
+    args.Fail(ShapeMismatch("the parts do not have as many rows as there are ids",
+                            std::to_string(ids.length), std::to_string(total)));
+  }
+  if (!args.ok()) return args.Result();
+  const RowGroups groups = GroupRows(ids.as<uint32_t>(), ids.length);
+  Napi::Uint32Array rows = Napi::Uint32Array::New(env, groups.ids.size());
+  std::copy(groups.ids.begin(), groups.ids.end(), rows.Data());
+  SumGroups(groups, parts, out, cols);
+  return rows;
+}
+
+// (table)
+napi_value AdviseLargePagesCall(napi_env env, napi_callback_info info) {
+  Arguments<1> args(env, info, "embeddingAdviseLargePages");
+  const Array table = args.Typed(0, napi_float32_array, 0);
+  if (args.ok()) AdviseLargePages(table.as<float>(), table.length);
+  return args.Result();
 }
 
 // (x) -> sum of squares
@@ -144,6 +184,8 @@ void RegisterEmbeddingRows(Napi::Env env, Napi::Object exports) {
   tensor::Export<GatherRowsCall>(env, exports, "embeddingGatherRows");
   tensor::Export<ScatterAddRowsCall>(env, exports, "embeddingScatterAddRows");
   tensor::Export<UniqueRowsCall>(env, exports, "embeddingUniqueRows");
+  tensor::Export<MergeRowsCall>(env, exports, "embeddingMergeRows");
+  tensor::Export<AdviseLargePagesCall>(env, exports, "embeddingAdviseLargePages");
   tensor::Export<SquaredNormCall>(env, exports, "embeddingSquaredNorm");
 }
 

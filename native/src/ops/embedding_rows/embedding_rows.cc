@@ -1,8 +1,11 @@
 #include "ops/embedding_rows/embedding_rows.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "runtime/cancel.h"
 #include "runtime/thread_pool.h"
@@ -23,6 +26,14 @@ void ForRange(size_t total, size_t grain, Fn&& fn) {
   ThreadPool::Global().ParallelFor(
       (total + grain - 1) / grain, CancelFlag(),
       [&](size_t chunk, int) { fn(chunk * grain, std::min(total, (chunk + 1) * grain)); });
+}
+
+// Rows of a large table lie all over memory: they are asked for this many rows before their turn.
+constexpr size_t kRowsAhead = 4;
+
+void Prefetch(const float* row, size_t cols) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  for (size_t c = 0; c < cols; c += kLine) __builtin_prefetch(row + c);
 }
 
 size_t RowGrain(size_t cols) { return kGrain / std::max<size_t>(cols, 1) + 1; }
@@ -55,6 +66,12 @@ void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& arg
   const AdamFactors shared = FactorsAt(options, args.step);
   ForRange(args.count, RowGrain(args.cols), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
+      if (i + kRowsAhead < end) {
+        const size_t next = args.ids[i + kRowsAhead] * args.cols;
+        Prefetch(args.table + next, args.cols);
+        Prefetch(args.m + next, args.cols);
+        Prefetch(args.v + next, args.cols);
+      }
       const size_t row = args.ids[i];
       const uint32_t seen = ++args.steps[row];
       const size_t at = row * args.cols;
@@ -68,7 +85,14 @@ void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& arg
 void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols) {
   ForRange(count, RowGrain(cols), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      std::memcpy(out + i * cols, table + ids[i] * cols, cols * sizeof(float));
+      if (i + kRowsAhead < end && ids[i + kRowsAhead] != kNoRow) {
+        Prefetch(table + ids[i + kRowsAhead] * cols, cols);
+      }
+      if (ids[i] == kNoRow) {
+        std::memset(out + i * cols, 0, cols * sizeof(float));
+      } else {
+        std::memcpy(out + i * cols, table + ids[i] * cols, cols * sizeof(float));
+      }
     }
   });
 }
@@ -89,19 +113,22 @@ void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const 
   });
 }
 
-std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse) {
+RowGroups GroupRows(const uint32_t* ids, size_t count) {
   // Radix sort of (id, position) from the low digit up: each pass keeps the order of the one
   // before.
   struct Entry {
     uint32_t id;
     uint32_t at;
   };
-  std::vector<Entry> entries(count), sorted(count);
+  std::vector<Entry> entries, sorted;
+  entries.reserve(count);
   uint32_t all = 0;
   for (size_t i = 0; i < count; ++i) {
-    entries[i] = {ids[i], static_cast<uint32_t>(i)};
+    if (ids[i] == kNoRow) continue;
+    entries.push_back({ids[i], static_cast<uint32_t>(i)});
     all |= ids[i];
   }
+  sorted.resize(entries.size());
   constexpr int kBits = 11;
   constexpr uint32_t kMask = (1u << kBits) - 1;
   for (int shift = 0; shift < 32 && (all >> shift) != 0; shift += kBits) {
@@ -116,12 +143,59 @@ std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inv
     for (const Entry& entry : entries) sorted[place[(entry.id >> shift) & kMask]++] = entry;
     entries.swap(sorted);
   }
-  std::vector<uint32_t> unique;
+  RowGroups groups;
+  groups.positions.reserve(entries.size());
   for (const Entry& entry : entries) {
-    if (unique.empty() || unique.back() != entry.id) unique.push_back(entry.id);
-    inverse[entry.at] = static_cast<int32_t>(unique.size() - 1);
+    if (groups.ids.empty() || groups.ids.back() != entry.id) {
+      groups.ids.push_back(entry.id);
+      groups.starts.push_back(static_cast<uint32_t>(groups.positions.size()));
+    }
+    groups.positions.push_back(entry.at);
   }
-  return unique;
+  groups.starts.push_back(static_cast<uint32_t>(groups.positions.size()));
+  return groups;
+}
+
+std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse) {
+  RowGroups groups = GroupRows(ids, count);
+  std::fill(inverse, inverse + count, -1);
+  for (size_t g = 0; g < groups.ids.size(); ++g) {
+    for (size_t n = groups.starts[g]; n < groups.starts[g + 1]; ++n) {
+      inverse[groups.positions[n]] = static_cast<int32_t>(g);
+    }
+  }
+  return std::move(groups.ids);
+}
+
+void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out,
+               size_t cols) {
+  const auto row = [&](size_t position) {
+    auto part = parts.begin();
+    for (; position >= part->count; ++part) position -= part->count;
+    return part->rows + position * cols;
+  };
+  ForRange(groups.ids.size(), RowGrain(cols), [&](size_t begin, size_t end) {
+    for (size_t g = begin; g < end; ++g) {
+      float* const to = out + g * cols;
+      std::memcpy(to, row(groups.positions[groups.starts[g]]), cols * sizeof(float));
+      for (size_t n = groups.starts[g] + 1; n < groups.starts[g + 1]; ++n) {
+        const float* const from = row(groups.positions[n]);
+        for (size_t c = 0; c < cols; ++c) to[c] += from[c];
+      }
+    }
+  });
+}
+
+void AdviseLargePages([[maybe_unused]] float* table, [[maybe_unused]] size_t n) {
+#ifdef MADV_HUGEPAGE
+  constexpr size_t kPage = 4096;
+  constexpr size_t kLeastBytes = size_t{32} << 20;
+  if (n * sizeof(float) < kLeastBytes) return;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(table) + kPage - 1) / kPage * kPage;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(table + n) / kPage * kPage;
+  // Advice: where the system does not take it, nothing is lost.
+  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
 }
 
 double SquaredNorm(const float* x, size_t n) {

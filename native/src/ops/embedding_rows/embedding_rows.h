@@ -56,16 +56,42 @@ struct LazyAdamArgs {
 // Adam on the rows `ids` and on no other.
 void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& args);
 
-// out[i] = table[ids[i]], rows of `cols` floats.
+// An id that stands for no row, such as padding.
+inline constexpr uint32_t kNoRow = 0xffffffffu;
+
+// out[i] = table[ids[i]], rows of `cols` floats; zeros for kNoRow.
 void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols);
 
-// table[ids[i]] += rows[i], repeats in the order of `ids`.
+// table[ids[i]] += rows[i], repeats in the order of `ids`; kNoRow is left out.
 void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const float* rows,
                     size_t count, size_t cols);
 
-// Distinct ids, ascending; inverse[i] is the place of ids[i] among them. Time and memory
-// O(count), whatever the largest id.
+// The distinct ids but kNoRow, ascending, and where each is found: ids[positions[starts[g] ..
+// starts[g + 1])] are all `ids[g]`, the positions ascending.
+struct RowGroups {
+  std::vector<uint32_t> ids;
+  std::vector<uint32_t> starts;
+  std::vector<uint32_t> positions;
+};
+
+// Time and memory O(count), whatever the largest id.
+RowGroups GroupRows(const uint32_t* ids, size_t count);
+
+// The distinct ids; inverse[i] is the place of ids[i] among them, -1 for kNoRow.
 std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inverse);
+
+// `count` rows of `cols` floats; the parts of a list follow on each other.
+struct RowPart {
+  const float* rows;
+  size_t count;
+};
+
+// out[g] = the sum of the rows at the positions of group g, in their order.
+void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out, size_t cols);
+
+// Asks the system for large pages behind a table whose rows are touched all over: each would
+// otherwise fault in a page of its own and miss the translation cache. Small tables are left alone.
+void AdviseLargePages(float* table, size_t n);
 
 // Sum of squares in double.
 double SquaredNorm(const float* x, size_t n);

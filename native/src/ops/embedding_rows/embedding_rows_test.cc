@@ -108,4 +108,35 @@ TEST(unique_rows_are_ascending_and_lead_back) {
   EXPECT_EQ(UniqueRows(nullptr, 0, nullptr).size(), 0u);
 }
 
+TEST(groups_are_summed_in_the_order_of_their_rows_and_no_row_is_left_out) {
+  ThreadPool& pool = ThreadPool::Global();
+  const int before = pool.threads();
+  const size_t cols = 37, count = 4000;
+  std::vector<uint32_t> ids(count);
+  for (size_t i = 0; i < count; ++i) {
+    ids[i] = i % 7 == 0 ? kNoRow : static_cast<uint32_t>(i * 7919 % 1201);
+  }
+  const std::vector<float> rows = Wave(count * cols, 4);
+  std::vector<float> expected(1201 * cols);
+  ScatterAddRows(expected.data(), 1201, ids.data(), rows.data(), count, cols);
+  for (int threads : {1, 2, 5}) {
+    pool.SetThreads(threads);
+    const RowGroups groups = GroupRows(ids.data(), count);
+    std::vector<float> sums(groups.ids.size() * cols);
+    SumGroups(groups, {{rows.data(), 1500}, {nullptr, 0}, {&rows[1500 * cols], count - 1500}},
+              sums.data(), cols);
+    for (size_t g = 0; g < groups.ids.size(); ++g) {
+      EXPECT_EQ(std::memcmp(&sums[g * cols], &expected[groups.ids[g] * cols],
+                            cols * sizeof(float)),
+                0);
+    }
+  }
+  pool.SetThreads(before);
+  std::vector<float> gathered(2 * cols, 1.0f);
+  const uint32_t some[] = {kNoRow, 3};
+  GatherRows(rows.data(), some, gathered.data(), 2, cols);
+  EXPECT_EQ(gathered[0], 0.0f);
+  EXPECT_EQ(gathered[cols], rows[3 * cols]);
+}
+
 }  // namespace prismrec::embedding_rows

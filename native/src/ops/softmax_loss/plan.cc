@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -36,22 +37,27 @@ uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
                                sorted.begin());
 }
 
-// Numbers the distinct targets and the rows of the item gradient.
-void PlanSampled(const Args& args, Plan* plan) {
+// Numbers the distinct targets and the rows of the item gradient; `by_item` are the candidates'
+// items and columns, ascending.
+void PlanSampled(const Args& args, const std::vector<std::pair<uint32_t, uint32_t>>& by_item,
+                 Plan* plan) {
   for (const Target& target : plan->targets) plan->target_items.push_back(target.item);
   std::sort(plan->target_items.begin(), plan->target_items.end());
   plan->target_items.erase(std::unique(plan->target_items.begin(), plan->target_items.end()),
                            plan->target_items.end());
   for (Target& target : plan->targets) target.column = PlaceOf(plan->target_items, target.item);
 
-  plan->gradient_items.assign(args.candidates, args.candidates + args.candidate_count);
-  plan->gradient_items.insert(plan->gradient_items.end(), plan->target_items.begin(),
-                              plan->target_items.end());
-  std::sort(plan->gradient_items.begin(), plan->gradient_items.end());
-  plan->gradient_items.erase(std::unique(plan->gradient_items.begin(), plan->gradient_items.end()),
-                             plan->gradient_items.end());
-  for (size_t s = 0; s < args.candidate_count; ++s) {
-    plan->gradient_slots.push_back(PlaceOf(plan->gradient_items, args.candidates[s]));
+  std::vector<uint32_t> drawn;
+  for (const auto& [item, column] : by_item) {
+    if (drawn.empty() || drawn.back() != item) drawn.push_back(item);
+  }
+  std::set_union(drawn.begin(), drawn.end(), plan->target_items.begin(), plan->target_items.end(),
+                 std::back_inserter(plan->gradient_items));
+  plan->gradient_slots.resize(args.candidate_count);
+  uint32_t slot = 0;
+  for (const auto& [item, column] : by_item) {
+    while (plan->gradient_items[slot] != item) ++slot;
+    plan->gradient_slots[column] = slot;
   }
   for (const uint32_t item : plan->target_items) {
     plan->gradient_slots.push_back(PlaceOf(plan->gradient_items, item));
@@ -74,14 +80,6 @@ Status CheckArgs(const Args& args) {
     return InvalidArgument("candidates[" + std::to_string(s) + "] is not a row of items",
                            "below " + std::to_string(args.items.rows),
                            std::to_string(args.candidates[s]));
-  }
-  const auto finite = [](const float* values, size_t count) {
-    return values == nullptr ||
-           std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
-  };
-  if (!finite(args.log_q, args.candidate_count) || !finite(args.target_log_q, args.targets.nnz())) {
-    return NonFinite("logQ or targetLogQ hold a value that is not finite", "finite logarithms",
-                     "NaN or infinity");
   }
   for (size_t r = 0; r < args.rows(); ++r) {
     if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
@@ -150,7 +148,7 @@ Plan MakePlan(const Args& args) {
     plan->most_pairs = std::max(plan->most_pairs, plan->pairs.size() - first_pair);
     plan->most_targets = std::max(plan->most_targets, plan->targets.size() - first_target);
   }
-  if (sampled) PlanSampled(args, plan);
+  if (sampled) PlanSampled(args, by_item, plan);
   return made;
 }
 

@@ -57,6 +57,7 @@ struct Buffers {
 // Kept from call to call: a training step would otherwise spend its time on fresh pages.
 thread_local Workspace block_memory;
 thread_local Workspace partial_memory;
+thread_local Workspace packed_memory;
 
 class Sweeper {
  public:
@@ -98,12 +99,10 @@ class Sweeper {
   Outputs* const outputs_;
   const size_t dim_;
 
-  std::vector<float> interests_;    // [pairs, d], the present ones
-  std::vector<float> offsets_;      // [pairs]
-  std::vector<float> candidates_;   // sampled: [S, d]
-  std::vector<float> shift_;        // sampled: [S], bias minus log_q
-  const float* columns_ = nullptr;  // [plan.columns, d]
-  const float* column_shift_ = nullptr;
+  float* interests_ = nullptr;           // [pairs, d], the present ones
+  float* offsets_ = nullptr;             // [pairs]
+  const float* columns_ = nullptr;       // [plan.columns, d]
+  const float* column_shift_ = nullptr;  // [plan.columns], bias, or sampled: bias minus log_q
 
   size_t tile_ = 0;
   size_t block_pairs_ = 0;
@@ -113,8 +112,10 @@ class Sweeper {
 };
 
 void Sweeper::Pack() {
-  interests_.resize(plan_.pairs.size() * dim_);
-  offsets_.resize(plan_.pairs.size());
+  const size_t pairs = plan_.pairs.size();
+  const size_t candidates = sampled() ? plan_.columns : 0;
+  interests_ = packed_memory.Reserve<float>((pairs + candidates) * (dim_ + 1));
+  offsets_ = interests_ + pairs * dim_;
   for (size_t p = 0; p < plan_.pairs.size(); ++p) {
     std::memcpy(&interests_[p * dim_], args_.interests.data + plan_.pairs[p] * dim_,
                 dim_ * sizeof(float));
@@ -123,21 +124,24 @@ void Sweeper::Pack() {
   columns_ = args_.items.data;
   column_shift_ = args_.item_bias;
   if (!sampled()) return;
-  candidates_.resize(plan_.columns * dim_);
-  shift_.resize(plan_.columns);
+  float* const packed = offsets_ + pairs;
+  float* const shift = packed + candidates * dim_;
   for (size_t s = 0; s < plan_.columns; ++s) {
     const uint32_t item = args_.candidates[s];
-    std::memcpy(&candidates_[s * dim_], Item(item), dim_ * sizeof(float));
-    shift_[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) -
+    std::memcpy(packed + s * dim_, Item(item), dim_ * sizeof(float));
+    shift[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) -
                 (args_.log_q == nullptr ? 0.0f : args_.log_q[s]);
   }
-  columns_ = candidates_.data();
-  column_shift_ = shift_.data();
+  columns_ = packed;
+  column_shift_ = shift;
 }
 
 void Sweeper::Shape() {
   const size_t columns = std::max<size_t>(1, plan_.columns);
-  block_pairs_ = std::max(plan_.most_pairs, std::min(kPanelRows, kPanelFloats / columns));
+  // Few rows are cut finer, so that they are a block for each of several threads.
+  const size_t share = (plan_.pairs.size() + kFewChunks - 1) / kFewChunks;
+  const size_t rows_at_once = std::min(kPanelRows, std::max(kFewestPanelRows, share));
+  block_pairs_ = std::max(plan_.most_pairs, std::min(rows_at_once, kPanelFloats / columns));
   if (block_pairs_ < kFewestPanelRows) block_pairs_ = kPanelRows;
   tile_ = std::min(columns, std::max<size_t>(16, kPanelFloats / block_pairs_));
 
@@ -166,15 +170,17 @@ void Sweeper::Shape() {
 }
 
 Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
-  if (!spans_.all_finite(args_.items.data, args_.items.rows * dim_) ||
-      (args_.item_bias != nullptr && !spans_.all_finite(args_.item_bias, args_.items.rows))) {
+  Pack();
+  // Of a sampled loss what it reads alone, so that it does not cost as much as the catalog is large;
+  // a target that is not finite shows in the loss.
+  if (!spans_.all_finite(columns_, plan_.columns * dim_) ||
+      (column_shift_ != nullptr && !spans_.all_finite(column_shift_, plan_.columns))) {
     return NonFinite(
         "items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
         "A diverging learning rate is the usual cause; look at the step before this one.");
   }
-  Pack();
-  if (!spans_.all_finite(interests_.data(), interests_.size()) ||
-      !spans_.all_finite(offsets_.data(), offsets_.size())) {
+  if (!spans_.all_finite(interests_, plan_.pairs.size() * dim_) ||
+      !spans_.all_finite(offsets_, plan_.pairs.size())) {
     return NonFinite("interests or offsets hold a value that is not finite",
                      "finite values, or offset -Infinity", "NaN or infinity",
                      "A diverging learning rate is the usual cause; look at the step before.");

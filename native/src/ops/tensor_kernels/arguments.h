@@ -61,6 +61,9 @@ class Arguments {
                     "This is a mistake of the caller in core, not of a model."));
   }
 
+  // The argument as it is, for what the other methods do not read.
+  Napi::Value Get(size_t at) const { return {env_, values_[at]}; }
+
   Array Typed(size_t at) {
     Array array;
     if (!ok()) return array;

@@ -6,23 +6,39 @@ import {
   gatherRowsReference,
   globalNormReference,
   lazyAdamReference,
+  mergeRowsReference,
+  NO_ROW,
   type RowIds,
   scatterAddRowsReference,
   uniqueRowsReference,
 } from "./reference.js";
-import type { AdamOptions, AdamState, LazyAdamOptions, RowAdamState, UniqueRows } from "./types.js";
+import type {
+  AdamOptions,
+  AdamState,
+  LazyAdamOptions,
+  MergedRows,
+  RowAdamState,
+  RowContribution,
+  UniqueRows,
+} from "./types.js";
+
+export { NO_ROW };
 
 export function createAdamState(length: number): AdamState {
   return { m: new Float32Array(length), v: new Float32Array(length) };
 }
 
 export function createRowAdamState(rows: number, cols: number): RowAdamState {
-  return { ...createAdamState(rows * cols), steps: new Uint32Array(rows) };
+  const { m, v } = createAdamState(rows * cols);
+  const addon = native();
+  addon?.embeddingAdviseLargePages(m);
+  addon?.embeddingAdviseLargePages(v);
+  return { m, v, steps: new Uint32Array(rows) };
 }
 
 /**
  * The distinct ids of a batch and where each went: gather `unique` once, differentiate with respect to those rows, and
- * the cost of a step no longer grows with the table.
+ * the cost of a step no longer grows with the table. NO_ROW is not among them.
  */
 export function uniqueRows(ids: RowIds): UniqueRows {
   const addon = native();
@@ -32,7 +48,32 @@ export function uniqueRows(ids: RowIds): UniqueRows {
 }
 
 /**
- * Copies rows out of a table.
+ * The sum of sparse contributions over the rows that any of them touches, added in the order in which they come whatever
+ * the number of threads.
+ *
+ * @param out where the result's data goes, allocated when absent; as long as all parts' data together, or longer
+ * @throws PrismrecError SHAPE_MISMATCH
+ */
+export function mergeRows(parts: readonly RowContribution[], cols: number, out?: Float32Array): MergedRows {
+  for (const { ids, data } of parts) checkLength("data", data.length, ids.length * cols);
+  const total = parts.reduce((sum, part) => sum + part.ids.length, 0);
+  if (out !== undefined && out.length < total * cols) checkLength("out", out.length, total * cols);
+  const addon = native();
+  if (addon === undefined) return mergeRowsReference(parts, cols);
+  const ids = new Uint32Array(total);
+  let at = 0;
+  for (const part of parts) {
+    ids.set(part.ids, at);
+    at += part.ids.length;
+  }
+  const data = out ?? new Float32Array(total * cols);
+  const each = parts.map((part) => part.data);
+  const rows = addon.embeddingMergeRows(ids, each, data, cols);
+  return { rows, data: data.subarray(0, rows.length * cols) };
+}
+
+/**
+ * Copies rows out of a table; zeros for NO_ROW.
  *
  * @param ids any order, repeats allowed
  * @param out [ids.length * table.cols], allocated when absent
@@ -50,7 +91,7 @@ export function gatherRows(table: Matrix, ids: RowIds, out?: Float32Array): Matr
 }
 
 /**
- * `table[ids[i]] += rows[i]`, repeats added in the order of `ids` whatever the number of threads.
+ * `table[ids[i]] += rows[i]`, repeats added in the order of `ids` whatever the number of threads, NO_ROW left out.
  *
  * @param rows [ids.length * table.cols]
  * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT for an id beyond the table
@@ -85,7 +126,7 @@ export function lazyAdam(
   checkTable(table);
   checkState(state, table.data.length);
   checkLength("state.steps", state.steps.length, table.rows);
-  checkIds(ids, table.rows);
+  checkIds(ids, table.rows, false);
   checkAscending(ids);
   checkLength("gradients", gradients.length, ids.length * table.cols);
   const resolved = { ...resolveOptions(options), correction: options.correction ?? "global" };
@@ -162,7 +203,7 @@ function positional(
   return [step, learningRate, beta1, beta2, epsilon, weightDecay, gradientScale];
 }
 
-/** The same bytes; a negative id becomes one beyond any table. */
+/** The same bytes; -1 becomes NO_ROW, any other negative id one beyond any table. */
 function unsigned(ids: RowIds): Uint32Array {
   return ids instanceof Uint32Array ? ids : new Uint32Array(ids.buffer, ids.byteOffset, ids.length);
 }
@@ -184,10 +225,10 @@ function checkLength(what: string, received: number, expected: number): void {
   });
 }
 
-function checkIds(ids: RowIds, rows: number): void {
+function checkIds(ids: RowIds, rows: number, none = true): void {
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i]!;
-    if (id >= 0 && id < rows) continue;
+    if ((id >= 0 && id < rows) || (none && id >>> 0 === NO_ROW)) continue;
     throw new PrismrecError("INVALID_ARGUMENT", `row id at position ${i} is outside the table`, {
       expected: `0 <= id < ${rows}`,
       received: String(id),

@@ -1,32 +1,61 @@
 import type { Matrix } from "../matrix/matrix.js";
-import type { AdamOptions, AdamState, LazyAdamOptions, RowAdamState, UniqueRows } from "./types.js";
+import type {
+  AdamOptions,
+  AdamState,
+  LazyAdamOptions,
+  MergedRows,
+  RowAdamState,
+  RowContribution,
+  UniqueRows,
+} from "./types.js";
 
+/** -1 in an Int32Array is NO_ROW too. */
 export type RowIds = Uint32Array | Int32Array;
 
-/** out[i] = table[ids[i]] */
+/** An id that stands for no row, such as padding. */
+export const NO_ROW = 2 ** 32 - 1;
+
+/** out[i] = table[ids[i]], zero for NO_ROW */
 export function gatherRowsReference(table: Matrix, ids: RowIds, out: Float32Array): void {
   const { data, cols } = table;
   for (let i = 0; i < ids.length; i++) {
-    out.set(data.subarray(ids[i]! * cols, (ids[i]! + 1) * cols), i * cols);
+    const id = ids[i]! >>> 0;
+    if (id === NO_ROW) out.fill(0, i * cols, (i + 1) * cols);
+    else out.set(data.subarray(id * cols, (id + 1) * cols), i * cols);
   }
 }
 
-/** table[ids[i]] += rows[i], in the order of `ids`. */
+/** table[ids[i]] += rows[i], in the order of `ids`, without NO_ROW. */
 export function scatterAddRowsReference(table: Matrix, ids: RowIds, rows: Float32Array): void {
   const { data, cols } = table;
   for (let i = 0; i < ids.length; i++) {
+    if (ids[i]! >>> 0 === NO_ROW) continue;
     const to = ids[i]! * cols;
     for (let c = 0; c < cols; c++) data[to + c]! += rows[i * cols + c]!;
   }
 }
 
 export function uniqueRowsReference(ids: RowIds): UniqueRows {
-  const unique = Uint32Array.from(new Set(ids)).sort();
+  const unique = Uint32Array.from(new Set(ids))
+    .filter((id) => id !== NO_ROW)
+    .sort();
   const place = new Map<number, number>();
   unique.forEach((id, at) => {
     place.set(id, at);
   });
-  return { unique, inverse: Int32Array.from(ids, (id) => place.get(id)!) };
+  return { unique, inverse: Int32Array.from(ids, (id) => place.get(id >>> 0) ?? -1) };
+}
+
+export function mergeRowsReference(parts: readonly RowContribution[], cols: number): MergedRows {
+  const { unique, inverse } = uniqueRowsReference(Uint32Array.from(parts.flatMap(({ ids }) => [...ids])));
+  const data = new Float32Array(unique.length * cols);
+  let at = 0;
+  for (const part of parts) {
+    const places = inverse.subarray(at, at + part.ids.length);
+    scatterAddRowsReference({ data, rows: unique.length, cols }, places, part.data);
+    at += part.ids.length;
+  }
+  return { rows: unique, data };
 }
 
 interface Update {

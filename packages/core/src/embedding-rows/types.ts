@@ -37,6 +37,20 @@ export interface LazyAdamOptions extends AdamOptions {
 export interface UniqueRows {
   /** Distinct ids, ascending. */
   readonly unique: Uint32Array;
-  /** [ids.length] `unique[inverse[i]] === ids[i]`; Int32Array so that tfjs gathers with it as it is. */
+  /** [ids.length] `unique[inverse[i]] === ids[i]`, -1 for NO_ROW; Int32Array so that tfjs gathers with it as it is. */
   readonly inverse: Int32Array;
+}
+
+/** Sparse contributions to a gradient over a table's rows. */
+export interface RowContribution {
+  /** Rows of the table, repeating freely; NO_ROW: none. */
+  readonly ids: Uint32Array;
+  /** [ids.length * cols] */
+  readonly data: Float32Array;
+}
+
+/** Rows of a table, ascending, with [rows.length * cols] values. */
+export interface MergedRows {
+  readonly rows: Uint32Array;
+  readonly data: Float32Array;
 }

@@ -2,9 +2,8 @@ import { z } from "zod";
 import { createRandom } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
 import { dynamicRouting } from "./layers/dynamic-routing.js";
-import { splitHeads } from "./layers/heads.js";
 import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
-import type { SequenceBatch } from "./layers/sequence-batch.js";
+import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput } from "./network.js";
 
 export const comirecDrSchema = z
@@ -61,37 +60,18 @@ export class ComirecDrNetwork implements InterestNetwork {
   }
 
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
-    const { interests } = this.config;
-    const { interests: capsules, coefficients } = dynamicRouting(
-      this.#predictions(tensors, embedded, batch),
-      this.#initial(batch.length),
-      batch,
-      this.config.iterations,
-    );
+    const { interests, iterations } = this.config;
+    const routed = dynamicRouting(embedded, parameter(tensors, "bilinear"), batch, {
+      interests,
+      iterations,
+      initial: this.#initial(batch.length),
+    });
     return {
-      vectors: tf.expandDims(capsules, 1) as tf.Tensor4D,
-      present: Uint8Array.from({ length: batch.size * interests }, (_, i) =>
-        batch.lengths[Math.floor(i / interests)]! > 0 ? 1 : 0,
-      ),
-      attention: coefficients,
+      vectors: tf.expandDims(routed.interests, 1) as tf.Tensor4D,
+      present: everyInterest(batch, interests),
+      attention: routed.coefficients,
       collaborative: interests,
     };
-  }
-
-  /** `u` [B, K, T, d] */
-  #predictions(tensors: ParameterTensors, embedded: tf.Tensor3D, { size, length }: SequenceBatch): tf.Tensor4D {
-    const { bilinear, interests, dim } = this.config;
-    const weight = parameter(tensors, "bilinear");
-    if (bilinear === "position") {
-      const perPosition = tf.slice(weight as tf.Tensor3D, [0, 0, 0], [length, dim, interests * dim]);
-      const mapped = tf.matMul(tf.transpose(embedded, [1, 0, 2]), perPosition);
-      return splitHeads(tf.transpose(mapped, [1, 0, 2]) as tf.Tensor3D, interests);
-    }
-    const mapped = tf.matMul(tf.reshape(embedded, [size * length, dim]) as tf.Tensor2D, weight as tf.Tensor2D);
-    if (bilinear === "interest") {
-      return splitHeads(tf.reshape(mapped, [size, length, interests * dim]) as tf.Tensor3D, interests);
-    }
-    return tf.tile(tf.reshape(mapped, [size, 1, length, dim]) as tf.Tensor4D, [1, interests, 1, 1]);
   }
 
   #initial(length: number): Float32Array {

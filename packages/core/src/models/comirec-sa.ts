@@ -9,7 +9,7 @@ import {
   type ParameterTensors,
   parameter,
 } from "./layers/parameters.js";
-import type { SequenceBatch } from "./layers/sequence-batch.js";
+import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput } from "./network.js";
 
 export const comirecSaSchema = z.strictObject({
@@ -53,15 +53,12 @@ export class ComirecSaNetwork implements InterestNetwork {
     const position = tf.slice(parameter(tensors, "position") as tf.Tensor2D, [0, 0], [length, dim]);
     const hidden = tf.tanh(linear(tensors, "pool/hidden", tf.add(embedded, position)));
     const logits = tf.transpose(linear(tensors, "pool/logits", hidden), [0, 2, 1]) as tf.Tensor3D;
-    const visible = Float32Array.from({ length: size * length }, (_, i) =>
-      i % length < lengths[Math.floor(i / length)]! ? 1 : 0,
-    );
+    const visible = new Float32Array(size * length);
+    for (let b = 0; b < size; b++) visible.fill(1, b * length, b * length + lengths[b]!);
     const attention = maskedSoftmax(logits, tf.tensor(visible, [size, 1, length]));
     return {
       vectors: tf.expandDims(tf.matMul(attention, embedded), 1) as tf.Tensor4D,
-      present: Uint8Array.from({ length: size * interests }, (_, i) =>
-        lengths[Math.floor(i / interests)]! > 0 ? 1 : 0,
-      ),
+      present: everyInterest(batch, interests),
       attention,
       collaborative: interests,
     };

@@ -2,7 +2,6 @@ import { PrismrecError } from "../errors/errors.js";
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
-import { tf } from "../tensor/tfjs.js";
 import type { ParameterSet } from "./layers/parameters.js";
 import { withScope } from "./layers/scope.js";
 import { gatherEmbedded, packHistories } from "./layers/sequence-batch.js";
@@ -73,8 +72,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
     const batch = packHistories(histories, this.maxHistory, this.network.maxClusters);
     const { size, length } = batch;
     const read = withScope(() => {
-      const rows = gatherEmbedded(batch, this.#items.data, this.dim);
-      const embedded = tf.tensor(rows, [size, length, this.dim], "float32") as tf.Tensor3D;
+      const embedded = gatherEmbedded(batch, this.#items);
       const output = this.network.forward(this.parameters.tensors(), embedded, batch);
       // Copies: a tensor's memory is the backend's, and it goes with the scope.
       return {

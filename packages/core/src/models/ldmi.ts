@@ -11,7 +11,7 @@ import {
   zeros,
 } from "./layers/parameters.js";
 import { gatherPositions, maskedLogSoftmax, prefixAttention } from "./layers/prefix-attention.js";
-import type { SequenceBatch } from "./layers/sequence-batch.js";
+import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
 import { type DropoutSource, encodeHistories, transformerSpecs } from "./layers/transformer.js";
 import type { InterestNetwork, NetworkOutput } from "./network.js";
 
@@ -192,12 +192,6 @@ function poolingLogits(tensors: ParameterTensors, name: string, states: tf.Tenso
 function softmaxOverInterests(logits: tf.Tensor3D): tf.Tensor3D {
   const exponentials = tf.exp(tf.sub(logits, tf.max(logits, 1, true)));
   return tf.add(tf.div(exponentials, tf.sum(exponentials, 1, true)), 1e-9) as tf.Tensor3D;
-}
-
-function everyInterest({ positions }: SequenceBatch, count: number): Uint8Array {
-  const present = new Uint8Array(positions.length * count);
-  for (let i = 0; i < positions.length; i++) if (positions[i]! >= 0) present.fill(1, i * count, (i + 1) * count);
-  return present;
 }
 
 /** Initial item rows [N, dim] of a network that starts from nothing: N(0, 1 / sqrt(dim)). */

@@ -1,9 +1,16 @@
-import { type InterestNetwork, type SequenceBatch, softmaxLossSync } from "@prismrec/core";
+import {
+  type InterestNetwork,
+  mergeRows,
+  type RowContribution,
+  type SequenceBatch,
+  softmaxLossSync,
+} from "@prismrec/core";
 import type { CutTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
 import type { RunSeeds } from "../training/seeds.js";
 import type { TrainingSequences } from "../training/sequences.js";
-import { mergeRows, type RowContribution, type Trainable } from "../training/trainable.js";
+import type { StepBuffers } from "../training/step-buffers.js";
+import type { Trainable } from "../training/trainable.js";
 import { differentiate, externalLoss } from "./gradients.js";
 import { LogUniformSampler } from "./log-uniform.js";
 
@@ -31,7 +38,7 @@ export class BestInterestObjective implements Objective {
     return { steps: Math.ceil(count / this.config.batchSize) };
   }
 
-  step(index: number, step: number): StepResult {
+  step(index: number, step: number, buffers?: StepBuffers): StepResult {
     const { config, trainable, network } = this;
     const { items } = trainable;
     const random = this.seeds.step(step);
@@ -48,7 +55,7 @@ export class BestInterestObjective implements Objective {
       loss,
       network: dense,
       embedded,
-    } = differentiate(network, trainable.parameters, items, batch, undefined, (output) => {
+    } = differentiate(network, trainable.parameters, items, batch, undefined, buffers, (output) => {
       const count = output.vectors.shape[2];
       return externalLoss([output.vectors], ([vectors]) => {
         const result = softmaxLossSync({
@@ -69,8 +76,9 @@ export class BestInterestObjective implements Objective {
         return { loss: result.loss, gradients: [result.gradients.interests] };
       });
     });
-    const gradients = { network: dense, items: mergeRows(items.cols, [itemGradient, embedded]) };
-    return { loss, parts: { prediction: loss }, gradients };
+    const out = buffers?.floats("items", itemGradient.data.length + embedded.data.length);
+    const { rows, data } = mergeRows([itemGradient, embedded], items.cols, out);
+    return { loss, parts: { prediction: loss }, gradients: { network: dense, items: { rows, data } } };
   }
 }
 
@@ -88,19 +96,21 @@ export function onlyBest(
   targets: Uint32Array,
 ): Float32Array {
   const offsets = new Float32Array(targets.length * count).fill(Number.NEGATIVE_INFINITY);
-  targets.forEach((target, r) => {
+  for (let r = 0; r < targets.length; r++) {
+    const target = targets[r]! * dim;
     let best = 0;
     let highest = Number.NEGATIVE_INFINITY;
     for (let j = 0; j < count; j++) {
+      const vector = (r * count + j) * dim;
       let dot = 0;
-      for (let c = 0; c < dim; c++) dot += vectors[(r * count + j) * dim + c]! * items[target * dim + c]!;
+      for (let c = 0; c < dim; c++) dot += vectors[vector + c]! * items[target + c]!;
       if (dot > highest) {
         highest = dot;
         best = j;
       }
     }
     offsets[r * count + best] = 0;
-  });
+  }
   return offsets;
 }
 

@@ -1,5 +1,11 @@
-import { type CrowdSet, contrastiveLossSync, type Matrix, type Random } from "@prismrec/core";
-import type { RowContribution } from "../training/trainable.js";
+import {
+  type CrowdSet,
+  contrastiveLossSync,
+  gatherRows,
+  type Matrix,
+  type Random,
+  type RowContribution,
+} from "@prismrec/core";
 
 /**
  * Contrast of item vectors inside synthesized users (docs/concepts/method.md, "crowd level"): items of one semantic
@@ -28,15 +34,11 @@ export function crowdContrast(
     }
   }
   const ids = Uint32Array.from(rows);
-  const dim = items.cols;
-  const data = new Float32Array(ids.length * dim);
-  ids.forEach((row, i) => {
-    data.set(items.data.subarray(row * dim, (row + 1) * dim), i * dim);
-  });
-  if (ids.length === 0) return { loss: 0, gradient: { ids, data } };
+  const gathered = gatherRows(items, ids);
+  if (ids.length === 0) return { loss: 0, gradient: { ids, data: gathered.data } };
   const result = contrastiveLossSync({
     kind: "supervised",
-    rows: { data, rows: ids.length, cols: dim },
+    rows: gathered,
     groups: Int32Array.from(groups),
     labels: Int32Array.from(labels),
     scope: "group",

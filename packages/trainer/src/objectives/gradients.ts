@@ -1,15 +1,18 @@
 import {
   type DropoutSource,
+  eventRows,
   gatherEmbedded,
   type InterestNetwork,
   type Matrix,
   type NetworkOutput,
   type ParameterSet,
+  type RowContribution,
   type SequenceBatch,
   tf,
+  valuesInPlace,
   withScope,
 } from "@prismrec/core";
-import type { RowContribution } from "../training/trainable.js";
+import type { StepBuffers } from "../training/step-buffers.js";
 
 /** A loss with its gradients on values that the network made, computed outside of tfjs. */
 export interface ExternalLoss {
@@ -30,7 +33,7 @@ export function externalLoss(
 ): tf.Scalar {
   const op = tf.customGrad((...inputs) => {
     const given = inputs.filter((input): input is tf.Tensor => input instanceof tf.Tensor);
-    const { loss, gradients } = compute(given.map((tensor) => tensor.dataSync<"float32">()));
+    const { loss, gradients } = compute(given.map(valuesInPlace));
     const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
       const factor = dy.dataSync()[0]!;
       return gradients.map((gradient, i) => {
@@ -54,6 +57,8 @@ export interface NetworkGradients {
 /**
  * One forward and backward pass: gathers the item rows of the batch, runs the network, lets `loss` turn its output into
  * a scalar, and differentiates with respect to the parameters and those rows.
+ *
+ * @param buffers where the gradients lie until they are released; absent: memory of their own
  */
 export function differentiate(
   network: InterestNetwork,
@@ -61,13 +66,13 @@ export function differentiate(
   items: Matrix,
   batch: SequenceBatch,
   drop: DropoutSource | undefined,
+  buffers: StepBuffers | undefined,
   loss: (output: NetworkOutput, embedded: tf.Tensor3D) => tf.Scalar,
 ): NetworkGradients {
   return withScope(() => {
     const tensors = parameters.tensors();
     const names = Object.keys(tensors);
-    const rows = gatherEmbedded(batch, items.data, items.cols);
-    const embedded = tf.tensor(rows, [batch.size, batch.length, items.cols], "float32") as tf.Tensor3D;
+    const embedded = gatherEmbedded(batch, items);
     const { value, grads } = tf
       .engine()
       .gradients(
@@ -76,29 +81,16 @@ export function differentiate(
         undefined,
         true,
       );
+    const valuesOf = (gradient: tf.Tensor) => buffers?.hold(gradient) ?? valuesInPlace(gradient).slice();
     const reached = new Map<string, Float32Array>();
     for (const [i, name] of names.entries()) {
       const gradient = grads[i + 1];
-      if (gradient != null) reached.set(name, gradient.dataSync<"float32">().slice());
+      if (gradient != null) reached.set(name, valuesOf(gradient));
     }
     return {
       loss: value.dataSync()[0]!,
       network: reached,
-      embedded: eventRows(batch, grads[0]!.dataSync<"float32">(), items.cols),
+      embedded: { ids: eventRows(batch), data: valuesOf(grads[0]!) },
     };
   });
-}
-
-/** The rows of events, without padding; copies. */
-function eventRows({ items }: SequenceBatch, gradient: Float32Array, dim: number): RowContribution {
-  const ids = items.filter((id) => id > 0);
-  const data = new Float32Array(ids.length * dim);
-  let at = 0;
-  for (let i = 0; i < items.length; i++) {
-    if (items[i] === 0) continue;
-    ids[at] = items[i]! - 1;
-    data.set(gradient.subarray(i * dim, (i + 1) * dim), at * dim);
-    at++;
-  }
-  return { ids, data };
 }

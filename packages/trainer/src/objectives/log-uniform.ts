@@ -13,11 +13,17 @@ export class LogUniformSampler {
 
   /** `count` rows with replacement, and the log of the expected count of each of them and of each target. */
   draw(count: number, targets: Uint32Array, random: Random): Required<SampledCandidates> {
-    const ids = Uint32Array.from({ length: count }, () =>
-      Math.min(this.itemCount - 1, Math.floor(Math.exp(random.uniform() * this.#span)) - 1),
-    );
-    const logQ = (row: number): number => Math.log(count * this.probability(row));
-    return { ids, logQ: Float32Array.from(ids, logQ), targetLogQ: Float32Array.from(targets, logQ) };
+    const ids = new Uint32Array(count);
+    for (let i = 0; i < count; i++) {
+      ids[i] = Math.min(this.itemCount - 1, Math.floor(Math.exp(random.uniform() * this.#span)) - 1);
+    }
+    return { ids, logQ: this.#logQ(count, ids), targetLogQ: this.#logQ(count, targets) };
+  }
+
+  #logQ(count: number, rows: Uint32Array): Float32Array {
+    const logQ = new Float32Array(rows.length);
+    for (let i = 0; i < rows.length; i++) logQ[i] = Math.log(count * this.probability(rows[i]!));
+    return logQ;
   }
 
   probability(row: number): number {

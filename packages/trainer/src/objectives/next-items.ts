@@ -2,8 +2,10 @@ import {
   type CrowdSet,
   contrastiveLossSync,
   type InterestNetwork,
+  mergeRows,
   type NetworkOutput,
   type Random,
+  type RowContribution,
   type SampledCandidates,
   softmaxLossSync,
   tf,
@@ -18,7 +20,8 @@ import {
   type SequenceSampling,
 } from "../training/sequence-batches.js";
 import type { TrainingSequences } from "../training/sequences.js";
-import { addRows, mergeRows, type RowContribution, type StepGradients, type Trainable } from "../training/trainable.js";
+import type { StepBuffers } from "../training/step-buffers.js";
+import { addRows, type StepGradients, type Trainable } from "../training/trainable.js";
 import { crowdContrast } from "./crowd-contrast.js";
 import { differentiate, externalLoss } from "./gradients.js";
 import { LogUniformSampler } from "./log-uniform.js";
@@ -63,7 +66,7 @@ export class NextItemsObjective implements Objective {
     return { steps: this.#batches.length };
   }
 
-  step(index: number, step: number): StepResult {
+  step(index: number, step: number, buffers?: StepBuffers): StepResult {
     const { config, trainable } = this;
     const { items, bias } = trainable;
     const random = this.seeds.step(step);
@@ -79,6 +82,7 @@ export class NextItemsObjective implements Objective {
       items,
       packed.batch,
       drop,
+      buffers,
       (output) => {
         const count = output.vectors.shape[2];
         const tensors = output.offsets === undefined ? [output.vectors] : [output.vectors, output.offsets];
@@ -114,7 +118,8 @@ export class NextItemsObjective implements Objective {
       total += weight * contrast.loss;
       contributions.push(contrast.gradient);
     }
-    return { loss: total, parts, gradients: this.#gather(network, itemGradient, contributions, biasGradient, sampled) };
+    const gradients = this.#gather(network, itemGradient, contributions, biasGradient, sampled, buffers);
+    return { loss: total, parts, gradients };
   }
 
   #gather(
@@ -123,6 +128,7 @@ export class NextItemsObjective implements Objective {
     others: readonly RowContribution[],
     bias: Float32Array | undefined,
     sampled: SampledCandidates | undefined,
+    buffers: StepBuffers | undefined,
   ): StepGradients {
     const { items, bias: itemBias } = this.trainable;
     const withBias = itemBias !== undefined && bias !== undefined;
@@ -130,14 +136,18 @@ export class NextItemsObjective implements Objective {
       addRows({ data: fromLoss.data, rows: items.rows, cols: items.cols }, others);
       return { network, items: { data: fromLoss.data }, ...(withBias ? { bias } : {}) };
     }
-    const merged = mergeRows(items.cols, [fromLoss, ...others]);
-    if (!withBias) return { network, items: merged };
-    const place = new Map(Array.from(merged.rows, (row, i) => [row, i]));
-    const mergedBias = new Float32Array(merged.rows.length);
+    const all = [fromLoss, ...others];
+    const length = all.reduce((sum, part) => sum + part.data.length, 0);
+    const { rows, data } = mergeRows(all, items.cols, buffers?.floats("items", length));
+    if (!withBias) return { network, items: { rows, data } };
+    const mergedBias = new Float32Array(rows.length);
+    let at = 0;
     fromLoss.ids.forEach((row, i) => {
-      mergedBias[place.get(row)!] = bias[i]!;
+      // Both ascend, and every row of the loss is among the merged ones.
+      while (rows[at] !== row) at++;
+      mergedBias[at] = bias[i]!;
     });
-    return { network, items: merged, bias: mergedBias };
+    return { network, items: { rows, data }, bias: mergedBias };
   }
 
   #candidates({ targets }: PredictionBatch, random: Random): SampledCandidates | undefined {

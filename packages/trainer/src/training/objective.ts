@@ -1,3 +1,4 @@
+import type { StepBuffers } from "./step-buffers.js";
 import type { StepGradients } from "./trainable.js";
 
 /** What one step found; `parts` names the terms of the loss. */
@@ -15,6 +16,7 @@ export interface Objective {
    * Loss and gradients of one batch of the epoch begun.
    * @param index in the epoch, from 0
    * @param step of the run, from 0
+   * @param buffers where the gradients lie until they are released; absent: memory of their own
    */
-  step(index: number, step: number): StepResult;
+  step(index: number, step: number, buffers?: StepBuffers): StepResult;
 }

@@ -4,11 +4,9 @@ import {
   type Checkpoint,
   type CrowdSet,
   catalogFingerprint,
-  createNetwork,
   type Dataset,
   hashJson,
   InterestModel,
-  type InterestNetwork,
   isPrismrecError,
   listCheckpoints,
   ParameterSet,
@@ -27,13 +25,10 @@ import { z } from "zod";
 import { isSequenceTraining, type TrainConfig } from "../config.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
-import { BestInterestObjective } from "../objectives/best-interest.js";
-import { NextItemsObjective } from "../objectives/next-items.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
-import type { Objective, StepResult } from "./objective.js";
-import { RunSeeds } from "./seeds.js";
+import { Learner, type LearnerStep } from "./learner.js";
 import { type TrainingSequences, trainingSequences } from "./sequences.js";
-import { Trainable } from "./trainable.js";
+import type { Trainable } from "./trainable.js";
 
 export interface TrainInput {
   readonly dataset: Dataset;
@@ -145,9 +140,7 @@ class TrainingRun {
   readonly #input: TrainInput;
   readonly #config: TrainConfig;
   readonly #options: TrainOptions;
-  readonly #network: InterestNetwork;
-  readonly #trainable: Trainable;
-  readonly #objective: Objective;
+  readonly #learner: Learner;
   readonly #identity: { readonly inputs: string; readonly dataset: string; readonly catalog: string };
   #progress: Progress;
   #best: ReadonlyMap<string, StoredTensor>;
@@ -157,18 +150,13 @@ class TrainingRun {
     this.#input = input;
     this.#config = config;
     this.#options = options;
-    this.#network = createNetwork(config.network);
     const sequences = trainingSequences(dataset, partitions?.train);
-    const seeds = new RunSeeds(config.seed);
-    this.#trainable = new Trainable(
-      this.#network,
-      initialItems(sequences, dataset, config, this.#network.dim),
-      this.#network.hasItemBias ? popularityBias(dataset.catalog.popularity) : undefined,
-      seeds.initial(),
-    );
-    this.#objective = isSequenceTraining(config)
-      ? new NextItemsObjective(config, this.#network, this.#trainable, sequences, crowd, seeds)
-      : new BestInterestObjective(config, this.#network, this.#trainable, sequences, seeds);
+    this.#learner = new Learner(config, {
+      sequences,
+      items: initialItems(sequences, dataset, config, config.network.dim),
+      bias: popularityBias(dataset.catalog.popularity),
+      ...(crowd === undefined ? {} : { crowd }),
+    });
     this.#identity = {
       inputs: hashJson({
         config,
@@ -192,6 +180,10 @@ class TrainingRun {
       curve: [],
     };
     this.#best = new Map();
+  }
+
+  get #trainable(): Trainable {
+    return this.#learner.trainable;
   }
 
   get #checkpoints(): string {
@@ -270,7 +262,7 @@ class TrainingRun {
         return this.#result(model, finished);
       }
       const started = performance.now();
-      const { steps } = this.#objective.beginEpoch(progress.epoch);
+      const { steps } = this.#learner.beginEpoch(progress.epoch);
       while (progress.done < steps) {
         this.#step(steps);
         await yieldToEventLoop();
@@ -295,12 +287,11 @@ class TrainingRun {
 
   #step(steps: number): void {
     const progress = this.#progress;
-    const { loss, parts, gradients } = this.#stepResult();
-    const norm = this.#trainable.update(gradients, this.#config.optimizer);
+    const { loss, parts, gradientNorm } = this.#learn();
     progress.done++;
     progress.step++;
     progress.lossSum += loss;
-    progress.gradientNorm = Math.max(progress.gradientNorm, norm);
+    progress.gradientNorm = Math.max(progress.gradientNorm, gradientNorm);
     for (const [name, value] of Object.entries(parts)) {
       progress.partSums[name] = (progress.partSums[name] ?? 0) + value;
     }
@@ -308,18 +299,15 @@ class TrainingRun {
     this.#options.onEvent?.({ type: "step", epoch, step, done, total: steps, loss });
   }
 
-  #stepResult(): StepResult {
+  #learn(): LearnerStep {
     const { done, step } = this.#progress;
-    let result: StepResult;
     try {
-      result = this.#objective.step(done, step);
+      return this.#learner.step(done, step);
     } catch (error) {
       // The loss refuses what has grown out of range before it could make a NaN of it.
       if (isPrismrecError(error, "NON_FINITE")) throw this.#diverged(error.message, error);
       throw error;
     }
-    if (!Number.isFinite(result.loss)) throw this.#diverged(`a loss of ${result.loss}`);
-    return result;
   }
 
   /** Keeps weights that an update has driven out of range from being judged or stored. */
@@ -388,12 +376,12 @@ class TrainingRun {
       const data = this.#best.get(name)?.data;
       return data instanceof Float32Array ? data.slice() : undefined;
     };
-    const parameters = ParameterSet.from(this.#network.specs(), (name) => values(`parameters/${name}`));
+    const parameters = ParameterSet.from(this.#learner.network.specs(), (name) => values(`parameters/${name}`));
     const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
     const bias = values("item-bias");
     return bias === undefined
-      ? new InterestModel(this.#network, parameters, items)
-      : new InterestModel(this.#network, parameters, items, bias);
+      ? new InterestModel(this.#learner.network, parameters, items)
+      : new InterestModel(this.#learner.network, parameters, items, bias);
   }
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {

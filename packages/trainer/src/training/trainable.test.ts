@@ -1,7 +1,7 @@
 import { createNetwork, createRandom, networkSchema } from "@prismrec/core";
 import { describe, expect, it } from "vitest";
 import { randomItems } from "./initial-items.js";
-import { mergeRows, type StepGradients, Trainable } from "./trainable.js";
+import { type StepGradients, Trainable } from "./trainable.js";
 
 const SETTINGS = { learningRate: 0.1, weightDecay: 0, clipNorm: 5 };
 const network = createNetwork(networkSchema.parse({ model: "ldmi", dim: 4, heads: 2, maxHistory: 5 }));
@@ -86,16 +86,5 @@ describe("Trainable", () => {
     expect(trainable.isFinite()).toBe(true);
     trainable.parameters.get("context/bias")!.values[1] = Number.NaN;
     expect(trainable.isFinite()).toBe(false);
-  });
-});
-
-describe("mergeRows", () => {
-  it("adds up what several contributions say of a row", () => {
-    const merged = mergeRows(2, [
-      { ids: Uint32Array.of(4, 1, 4), data: Float32Array.of(1, 2, 3, 4, 5, 6) },
-      { ids: Uint32Array.of(1), data: Float32Array.of(10, 20) },
-    ]);
-    expect([...merged.rows]).toEqual([1, 4]);
-    expect([...merged.data]).toEqual([13, 24, 6, 8]);
   });
 });

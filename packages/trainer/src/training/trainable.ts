@@ -13,9 +13,9 @@ import {
   PrismrecError,
   type Random,
   type RowAdamState,
+  type RowContribution,
   type StoredTensor,
   scatterAddRows,
-  uniqueRows,
 } from "@prismrec/core";
 
 export interface OptimizerSettings {
@@ -38,13 +38,6 @@ export interface ItemGradient {
   /** Rows of the table, ascending, or undefined: all. */
   readonly rows?: Uint32Array;
   /** [rows, d] */
-  readonly data: Float32Array;
-}
-
-/** Sparse contributions to the item gradient, `ids` counted from 0 and repeating freely. */
-export interface RowContribution {
-  readonly ids: Uint32Array;
-  /** [ids.length, d] */
   readonly data: Float32Array;
 }
 
@@ -202,24 +195,4 @@ function everyRow(rows: number): Uint32Array {
 /** Adds sparse contributions to a gradient over the whole table, in place. */
 export function addRows(gradient: Matrix, contributions: readonly RowContribution[]): void {
   for (const { ids, data } of contributions) scatterAddRows(gradient, ids, data);
-}
-
-/** The sum of sparse contributions over the rows that any of them touches. */
-export function mergeRows(dim: number, contributions: readonly RowContribution[]): Required<ItemGradient> {
-  const total = contributions.reduce((sum, { ids }) => sum + ids.length, 0);
-  const ids = new Uint32Array(total);
-  let at = 0;
-  for (const contribution of contributions) {
-    ids.set(contribution.ids, at);
-    at += contribution.ids.length;
-  }
-  const { unique, inverse } = uniqueRows(ids);
-  const merged = { data: new Float32Array(unique.length * dim), rows: unique.length, cols: dim };
-  at = 0;
-  for (const contribution of contributions) {
-    const places = inverse.subarray(at, at + contribution.ids.length);
-    scatterAddRows(merged, places, contribution.data);
-    at += contribution.ids.length;
-  }
-  return { rows: unique, data: merged.data };
 }

@@ -213,57 +213,20 @@ export function splitAssignment(
 ): tf.Tensor3D {
   const { size, length, lengths, clusters, clusterCount, positionCount, positions } = batch;
   const count = assignment.shape[3];
-  const eachEvent = (visit: (prediction: number, b: number, t: number, m: number) => void): void => {
-    for (let i = 0; i < positions.length; i++) {
-      const b = Math.floor(i / positionCount);
-      const start = positions[i]!;
-      if (start < 0) continue;
-      for (let t = start; t < lengths[b]!; t++) {
-        const m = clusters[b * length + t]!;
-        if (m >= 0) visit(i, b, t, m);
-      }
+  // [B, P, T, M] 1 where an event is visible and in a cluster.
+  const memberships = new Float32Array(positions.length * length * clusterCount);
+  for (let i = 0; i < positions.length; i++) {
+    const b = Math.floor(i / positionCount);
+    if (positions[i]! < 0) continue;
+    for (let t = positions[i]!; t < lengths[b]!; t++) {
+      const m = clusters[b * length + t]!;
+      if (m >= 0) memberships[(i * length + t) * clusterCount + m] = 1;
     }
-  };
-  const op = tf.customGrad((...inputs) => {
-    const a = (inputs[0] as tf.Tensor).dataSync<"float32">();
-    const c = (inputs[1] as tf.Tensor).dataSync<"float32">();
-    const shares = new Float32Array(size * positionCount * count * length);
-    const total = (i: number, b: number, t: number, m: number): number => {
-      let sum = 1e-9;
-      for (let k = 0; k < count; k++) {
-        sum += a[(i * clusterCount + m) * count + k]! * c[(b * count + k) * length + t]! ** gamma;
-      }
-      return sum;
-    };
-    eachEvent((i, b, t, m) => {
-      const scale = 1 / total(i, b, t, m);
-      for (let k = 0; k < count; k++) {
-        const weight = a[(i * clusterCount + m) * count + k]! * c[(b * count + k) * length + t]! ** gamma;
-        shares[(i * count + k) * length + t] = weight * scale;
-      }
-    });
-    const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
-      const d = dy.dataSync<"float32">();
-      const da = new Float32Array(a.length);
-      const dc = new Float32Array(c.length);
-      eachEvent((i, b, t, m) => {
-        let inner = 0;
-        for (let k = 0; k < count; k++) {
-          const at = (i * count + k) * length + t;
-          inner += d[at]! * shares[at]!;
-        }
-        const scale = 1 / total(i, b, t, m);
-        for (let k = 0; k < count; k++) {
-          const toWeight = (d[(i * count + k) * length + t]! - inner) * scale;
-          const ia = (i * clusterCount + m) * count + k;
-          const ic = (b * count + k) * length + t;
-          da[ia] = da[ia]! + toWeight * c[ic]! ** gamma;
-          if (gamma !== 0) dc[ic] = dc[ic]! + toWeight * a[ia]! * gamma * c[ic]! ** (gamma - 1);
-        }
-      });
-      return [tf.tensor(da, assignment.shape, "float32"), tf.tensor(dc, routing.shape, "float32")];
-    };
-    return { value: tf.tensor(shares, [size, positionCount * count, length], "float32"), gradFunc };
-  });
-  return op(assignment, routing) as tf.Tensor3D;
+  }
+  const seen = tf.matMul(tf.tensor(memberships, [size, positionCount, length, clusterCount]), assignment);
+  // c^gamma for a positive c.
+  const power = gamma === 1 ? routing : tf.exp(tf.mul(tf.log(routing), gamma));
+  const weights = tf.mul(seen, tf.reshape(tf.transpose(power, [0, 2, 1]), [size, 1, length, count]));
+  const shares = tf.div(weights, tf.add(tf.sum(weights, -1, true), 1e-9));
+  return tf.reshape(tf.transpose(shares, [0, 1, 3, 2]), [size, positionCount * count, length]) as tf.Tensor3D;
 }

@@ -4,7 +4,7 @@ import { useTensorBackend } from "../../tensor/backend.js";
 import { tf } from "../../tensor/tfjs.js";
 import { gradientError, randomTensor } from "../../testing/gradient-check.js";
 import { splitAssignment } from "./alignment.js";
-import { dynamicRouting, routingCoefficients, squash } from "./dynamic-routing.js";
+import { dynamicRouting } from "./dynamic-routing.js";
 import { mergeHeads, splitHeads } from "./heads.js";
 import { linear, ParameterSet, type ParameterTensors } from "./parameters.js";
 import { gatherPositions, maskedLogSoftmax, prefixAttention } from "./prefix-attention.js";
@@ -123,59 +123,29 @@ describe("splitAssignment", () => {
 });
 
 describe("dynamic routing", () => {
-  const predictions = randomTensor([2, 3, 5, 4], "predictions") as tf.Tensor4D;
-  const none = new Float32Array(15);
+  const embedded = randomTensor([2, 5, 4], "events") as tf.Tensor3D;
+  const settings = { interests: 3, iterations: 1, initial: new Float32Array(15) };
 
-  it("shares every event out over the interests, not every interest over the events", () => {
-    const c = routingCoefficients(predictions.dataSync<"float32">(), none, batch, 3, 4, 3);
-    for (const [b, length] of [5, 3].entries()) {
-      for (let t = 0; t < 5; t++) {
-        const sum = [0, 1, 2].reduce((total, k) => total + c[(b * 3 + k) * 5 + t]!, 0);
-        expect(sum).toBeCloseTo(t < length ? 1 : 0, 6);
-      }
-    }
+  // With one round the coefficients come from the initial logits alone, so that the gradient is the whole one.
+  it.each([
+    ["one map per interest", [4, 12]],
+    ["one map for all", [4, 4]],
+    ["one map per interest and position", [6, 4, 12]],
+  ] as const)("has the gradient of central differences in events and maps: %s", (_, shape) => {
+    const error = gradientError(
+      (x, w) => dynamicRouting(x as tf.Tensor3D, w!, batch, settings).interests,
+      [embedded, randomTensor(shape, "maps")],
+    );
+    expect(error).toBeLessThan(TOLERANCE);
   });
 
-  it("runs as many rounds as it is told", () => {
-    const after = (rounds: number) =>
-      Array.from(routingCoefficients(predictions.dataSync<"float32">(), none, batch, 3, 4, rounds));
-    expect(
-      after(1)
-        .slice(0, 5)
-        .every((share) => Math.abs(share - 1 / 3) < 1e-6),
-    ).toBe(true);
-    const distinct = new Set([1, 2, 3, 4, 5].map((rounds) => after(rounds)[0]));
-    expect(distinct.size).toBe(5);
-  });
-
-  it("starts anew in every call and keeps users apart", () => {
-    const alone: SequenceBatch = { ...batch, size: 1, items: batch.items.slice(5), lengths: Uint32Array.of(3) };
-    const values = predictions.dataSync<"float32">();
-    const first = routingCoefficients(values, none, batch, 3, 4, 3);
-    expect(routingCoefficients(values, none, batch, 3, 4, 3)).toEqual(first);
-    expect(routingCoefficients(values.slice(60), none, alone, 3, 4, 3)).toEqual(first.slice(15));
-  });
-
-  it("squashes a length l to l^2 / (1 + l^2) and differentiates", () => {
-    const squashed = squash(tf.tensor([3, 4, 0, 0], [2, 2])).dataSync();
-    expect(Math.hypot(squashed[0]!, squashed[1]!)).toBeCloseTo(25 / 26, 5);
-    expect(Array.from(squashed.slice(2))).toEqual([0, 0]);
-    expect(gradientError((x) => squash(x), [randomTensor([3, 4], "squash")])).toBeLessThan(TOLERANCE);
-  });
-
-  it("lets gradient through the last sum alone", () => {
-    const coefficients = dynamicRouting(predictions, none, batch, 3).coefficients;
-    const { grads } = tf
-      .engine()
-      .gradients(() => tf.sum(dynamicRouting(predictions, none, batch, 3).interests) as tf.Scalar, [predictions]);
-    const fixed = tf
-      .engine()
-      .gradients(
-        () =>
-          tf.sum(squash(tf.squeeze(tf.matMul(tf.reshape(coefficients, [2, 3, 1, 5]), predictions), [2]))) as tf.Scalar,
-        [predictions],
-      );
-    expect(Array.from(grads[0]!.dataSync())).toEqual(Array.from(fixed.grads[0]!.dataSync()));
+  it("reads the map of each position", () => {
+    const maps = randomTensor([5, 4, 12], "maps");
+    const initial = randomTensor([3, 5], "initial").dataSync<"float32">();
+    const { interests, coefficients } = dynamicRouting(embedded, maps, batch, { interests: 3, iterations: 3, initial });
+    const moved = dynamicRouting(embedded, tf.reverse(maps, 0), batch, { interests: 3, iterations: 3, initial });
+    expect(coefficients.shape).toEqual([2, 3, 5]);
+    expect(Array.from(moved.interests.dataSync())).not.toEqual(Array.from(interests.dataSync()));
   });
 });
 

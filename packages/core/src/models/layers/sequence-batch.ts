@@ -1,3 +1,7 @@
+import { gatherRows } from "../../embedding-rows/embedding-rows.js";
+import type { Matrix } from "../../matrix/matrix.js";
+import { allocateValues } from "../../tensor/in-place.js";
+import { tf } from "../../tensor/tfjs.js";
 import type { History } from "../model.js";
 
 /**
@@ -53,12 +57,22 @@ export function packHistories(histories: readonly History[], maxLength: number, 
   return { size, length, items, lengths, clusters, clusterCount, positionCount: 1, positions };
 }
 
-/** Rows of an item table [N, dim] for every event of a batch: [B * T * dim], zero where padded. */
-export function gatherEmbedded(batch: SequenceBatch, table: Float32Array, dim: number): Float32Array {
-  const rows = new Float32Array(batch.items.length * dim);
-  for (let i = 0; i < batch.items.length; i++) {
-    const id = batch.items[i]!;
-    if (id > 0) rows.set(table.subarray((id - 1) * dim, id * dim), i * dim);
-  }
-  return rows;
+/** Rows of the item table that the events of a batch are: NO_ROW where padded. */
+export function eventRows(batch: SequenceBatch): Uint32Array {
+  // Padding is id 0, and 0 - 1 wraps around to NO_ROW.
+  return batch.items.map((id) => id - 1);
+}
+
+/** The rows of an item table for every event of a batch, [B, T, d], zero where padded. */
+export function gatherEmbedded(batch: SequenceBatch, table: Matrix): tf.Tensor3D {
+  const { size, length } = batch;
+  const { data } = gatherRows(table, eventRows(batch), allocateValues(size * length * table.cols));
+  return tf.tensor(data, [size, length, table.cols], "float32") as tf.Tensor3D;
+}
+
+/** [B * P * count] 1 for all interests of a position that is used. */
+export function everyInterest({ positions }: SequenceBatch, count: number): Uint8Array {
+  const present = new Uint8Array(positions.length * count);
+  for (let i = 0; i < positions.length; i++) if (positions[i]! >= 0) present.fill(1, i * count, (i + 1) * count);
+  return present;
 }

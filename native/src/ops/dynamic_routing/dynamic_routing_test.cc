@@ -1,0 +1,262 @@
+#include "ops/dynamic_routing/dynamic_routing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "test_harness.h"
+
+namespace prismrec::dynamic_routing {
+namespace {
+
+struct Shape {
+  size_t users, length, interests, dim;
+  size_t map_count;
+  bool shared = false;
+  bool integers = false;
+};
+
+// Owns what a Problem points at.
+struct Case {
+  std::vector<uint32_t> lengths;
+  std::vector<float> events, maps, initial, vector_gradient;
+  Problem problem;
+
+  explicit Case(const Shape& shape, unsigned seed = 3) {
+    std::mt19937 random(seed);
+    const auto uniform = [&] {
+      if (shape.integers) return static_cast<float>(static_cast<int>(random() % 5) - 2);
+      return static_cast<float>(random() >> 8) / (1 << 23) - 1.0f;
+    };
+    problem.users = shape.users;
+    problem.length = shape.length;
+    problem.interests = shape.interests;
+    problem.dim = shape.dim;
+    problem.map_count = shape.map_count;
+    problem.shared = shape.shared;
+    for (size_t b = 0; b < shape.users; ++b) {
+      // The second user has no event, the third all there is room for.
+      const size_t length = b == 1 ? 0 : b == 2 ? shape.length : random() % (shape.length + 1);
+      lengths.push_back(static_cast<uint32_t>(length));
+    }
+    const auto fill = [&](std::vector<float>* values, size_t count, float scale) {
+      values->resize(count);
+      for (float& value : *values) value = uniform() * scale;
+    };
+    const float scale =
+        shape.integers ? 1.0f : 2.0f / std::sqrt(static_cast<float>(shape.dim));
+    fill(&events, shape.users * shape.length * shape.dim, 1.0f);
+    fill(&maps, shape.map_count * problem.map_size(), scale);
+    fill(&initial, shape.interests * shape.length, 1.0f);
+    fill(&vector_gradient, shape.users * shape.interests * shape.dim, 1.0f);
+    for (size_t b = 0; b < shape.users; ++b) {
+      // Padding may hold anything.
+      for (size_t t = lengths[b]; t < shape.length; ++t) {
+        events[(b * shape.length + t) * shape.dim] = std::numeric_limits<float>::quiet_NaN();
+      }
+      // Some interests have no gradient, every fifth user's have all one.
+      for (size_t k = 0; k < shape.interests && b % 5 != 0; ++k) {
+        if ((b + k) % 3 == 0) continue;
+        float* row = &vector_gradient[(b * shape.interests + k) * shape.dim];
+        std::fill(row, row + shape.dim, 0.0f);
+      }
+    }
+    problem.lengths = lengths.data();
+    problem.events = events.data();
+    problem.maps = maps.data();
+  }
+};
+
+struct Answer {
+  std::vector<float> vectors, sums, coefficients, devents, dmaps;
+  Status status;
+
+  Answer(const Case& from, const char* variant, size_t iterations = 3,
+         const CancelFlag& cancel = CancelFlag()) {
+    const Problem& p = from.problem;
+    // Anything may lie where results go.
+    vectors.assign(p.users * p.interests * p.dim, 9.0f);
+    sums.assign(vectors.size(), 9.0f);
+    coefficients.assign(p.users * p.interests * p.length, 9.0f);
+    devents.assign(p.users * p.length * p.dim, 9.0f);
+    dmaps.assign(p.map_count * p.map_size(), 9.0f);
+    ForwardArgs forward;
+    forward.problem = p;
+    forward.iterations = iterations;
+    forward.initial = from.initial.data();
+    forward.vectors = vectors.data();
+    forward.sums = sums.data();
+    forward.coefficients = coefficients.data();
+    status = Forward(variant, forward, cancel);
+    if (status.ok()) status = Gradients(from, variant, *this, cancel);
+  }
+
+  // From the coefficients and sums of another answer.
+  Status Gradients(const Case& from, const char* variant, const Answer& at,
+                   const CancelFlag& cancel = CancelFlag()) {
+    BackwardArgs backward;
+    backward.problem = from.problem;
+    backward.coefficients = at.coefficients.data();
+    backward.sums = at.sums.data();
+    backward.vector_gradient = from.vector_gradient.data();
+    backward.event_gradient = devents.data();
+    backward.map_gradient = dmaps.data();
+    return Backward(variant, backward, cancel);
+  }
+};
+
+void ExpectClose(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
+  double largest = 1e-3;
+  for (float value : want) largest = std::max<double>(largest, std::fabs(value));
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], tolerance * largest);
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+const Shape kShapes[] = {
+    {1, 1, 1, 1, 1},       {3, 1, 2, 3, 1},          {4, 7, 3, 7, 7},
+    {5, 9, 4, 66, 1},      {40, 20, 4, 64, 20},      {17, 33, 5, 31, 40},
+    {6, 5, 3, 8, 1, true}, {9, 8, 4, 17, 11, true},   {150, 6, 2, 16, 6},
+    {300, 3, 2, 9, 1},     {3, 50, 1, 32, 1, false},
+};
+
+}  // namespace
+
+TEST(every_variant_agrees_with_the_definition) {
+  for (const Shape& shape : kShapes) {
+    const Case made(shape);
+    for (const size_t iterations : {1, 3}) {
+      const Answer want(made, "reference", iterations);
+      EXPECT_OK(want.status);
+      for (const char* variant : RunnableVariants()) {
+        test::SetContext(std::string(variant) + " B=" + std::to_string(shape.users) +
+                         " T=" + std::to_string(shape.length) + " d=" + std::to_string(shape.dim));
+        Answer got(made, variant, iterations);
+        EXPECT_OK(got.status);
+        // Each round feeds the rounding of the last one back through an exponential.
+        ExpectClose(got.vectors, want.vectors, 2e-5);
+        ExpectClose(got.sums, want.sums, 2e-5);
+        ExpectClose(got.coefficients, want.coefficients, 2e-5);
+        EXPECT_OK(got.Gradients(made, variant, want));
+        ExpectClose(got.devents, want.devents, 2e-6);
+        ExpectClose(got.dmaps, want.dmaps, 4e-6);
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(sums_of_whole_numbers_are_exact) {
+  // One interest takes every event whole, so that a sum is one of whole numbers.
+  const Case made({12, 9, 1, 24, 9, false, true});
+  const Answer want(made, "reference", 1);
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    EXPECT_TRUE(SameBits(Answer(made, variant, 1).sums, want.sums));
+  }
+  test::SetContext("");
+}
+
+TEST(shares_of_an_event_sum_to_one_and_padding_has_none) {
+  const Case made({9, 11, 4, 16, 1});
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    const Answer answer(made, variant);
+    for (size_t b = 0; b < 9; ++b) {
+      for (size_t t = 0; t < 11; ++t) {
+        double total = 0;
+        for (size_t k = 0; k < 4; ++k) total += answer.coefficients[(b * 4 + k) * 11 + t];
+        EXPECT_NEAR(total, t < made.lengths[b] ? 1 : 0, 1e-6);
+      }
+    }
+    for (size_t i = 0; i < 4 * 16; ++i) EXPECT_EQ(answer.vectors[4 * 16 + i], 0.0f);
+  }
+  test::SetContext("");
+}
+
+TEST(the_bits_do_not_depend_on_the_number_of_threads) {
+  const int before = ThreadPool::Global().threads();
+  // Of the last, all predictions do not fit at a time.
+  for (const Shape& shape :
+       {Shape{70, 20, 4, 32, 20}, Shape{200, 17, 3, 24, 1}, Shape{4100, 16, 4, 17, 16}}) {
+    const Case made(shape);
+    ThreadPool::Global().SetThreads(1);
+    const Answer one(made, nullptr);
+    EXPECT_OK(one.status);
+    for (const int threads : {2, 5}) {
+      ThreadPool::Global().SetThreads(threads);
+      const Answer many(made, nullptr);
+      EXPECT_TRUE(SameBits(many.vectors, one.vectors));
+      EXPECT_TRUE(SameBits(many.coefficients, one.coefficients));
+      EXPECT_TRUE(SameBits(many.devents, one.devents));
+      EXPECT_TRUE(SameBits(many.dmaps, one.dmaps));
+    }
+  }
+  ThreadPool::Global().SetThreads(before);
+}
+
+// One round from given logits holds the coefficients fixed, so that what backward computes is the
+// whole gradient.
+TEST(the_definitions_gradients_are_the_slopes_of_its_interests) {
+  for (const Shape& shape : {Shape{3, 4, 2, 3, 4}, Shape{3, 4, 2, 3, 1}, Shape{3, 4, 2, 3, 1, true}}) {
+    Case made(shape);
+    const Answer at(made, "reference", 1);
+    const auto value = [&] {
+      const Answer answer(made, "reference", 1);
+      double sum = 0;
+      for (size_t i = 0; i < answer.vectors.size(); ++i) {
+        sum += static_cast<double>(answer.vectors[i]) * made.vector_gradient[i];
+      }
+      return sum;
+    };
+    const auto slope = [&](float* x) {
+      const float kept = *x;
+      *x = kept + 1.0f / 128;
+      const double high = value();
+      *x = kept - 1.0f / 128;
+      const double low = value();
+      *x = kept;
+      return (high - low) * 64;
+    };
+    for (size_t i = 0; i < made.maps.size(); ++i) {
+      EXPECT_NEAR(at.dmaps[i], slope(&made.maps[i]), 2e-3);
+    }
+    for (size_t b = 0; b < shape.users; ++b) {
+      for (size_t i = 0; i < made.lengths[b] * shape.dim; ++i) {
+        const size_t event = b * shape.length * shape.dim + i;
+        EXPECT_NEAR(at.devents[event], slope(&made.events[event]), 2e-3);
+      }
+    }
+  }
+}
+
+TEST(bad_input_is_a_typed_error) {
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    Case long_user({4, 5, 2, 8, 5});
+    long_user.lengths[3] = 6;
+    EXPECT_TRUE(Answer(long_user, variant).status.code == StatusCode::kInvalidArgument);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      Case event({4, 5, 2, 8, 5}), gradient({4, 5, 2, 8, 5});
+      event.events[2 * 5 * 8] = bad;
+      EXPECT_TRUE(Answer(event, variant).status.code == StatusCode::kNonFinite);
+      gradient.vector_gradient[5] = bad;
+      EXPECT_TRUE(Answer(gradient, variant).status.code == StatusCode::kNonFinite);
+    }
+    const int32_t slot = 1;
+    const Case made({4, 5, 2, 8, 5});
+    EXPECT_TRUE(Answer(made, variant, 3, CancelFlag(&slot)).status.code == StatusCode::kCancelled);
+  }
+  test::SetContext("");
+  EXPECT_TRUE(Answer(Case({4, 5, 2, 8, 5}), "abacus").status.code ==
+              StatusCode::kDeviceUnavailable);
+}
+
+}  // namespace prismrec::dynamic_routing

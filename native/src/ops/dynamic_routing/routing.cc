@@ -1,0 +1,227 @@
+#include "ops/dynamic_routing/routing.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "gemm/gemm.h"
+#include "ops/dynamic_routing/layout.h"
+#include "runtime/workspace.h"
+
+namespace prismrec::dynamic_routing {
+namespace {
+
+// Predictions held at a time: 16 MiB, half of a usual third-level cache.
+constexpr size_t kPredictionFloats = size_t{1} << 22;
+// Users a thread takes at a time.
+constexpr size_t kUserGrain = 8;
+// Rows of a gradient's product: they and a map's part stay in the second-level cache.
+constexpr size_t kGradientRows = 128;
+
+// Kept from call to call: a training step would otherwise spend its time on fresh pages.
+thread_local Workspace prediction_memory;
+thread_local Workspace partial_memory;
+thread_local Workspace row_memory;
+
+// out [rows, map_cols] = events of the packed rows times their map
+void Predict(const Problem& problem, const Layout& layout, const Layout::Segment& segment,
+             float* out) {
+  const size_t dim = problem.dim;
+  const size_t rows = segment.end - segment.begin;
+  float* const packed = row_memory.Reserve<float>(rows * dim);
+  for (size_t i = 0; i < rows; ++i) {
+    std::memcpy(packed + i * dim, problem.events + layout.sources[segment.begin + i] * dim,
+                dim * sizeof(float));
+  }
+  GemmArgs gemm;
+  gemm.m = rows;
+  gemm.n = problem.map_cols();
+  gemm.k = dim;
+  gemm.a = packed;
+  gemm.lda = dim;
+  gemm.b = segment.map;
+  gemm.ldb = gemm.n;
+  gemm.c = out;
+  gemm.ldc = gemm.n;
+  SgemmSerial(gemm);
+}
+
+// One segment's share of the gradients: for every interest (or for all that share a prediction) the
+// rows whose interest has a gradient are gathered, then dx += du W' and dW += x' du.
+class SegmentGradient {
+ public:
+  SegmentGradient(const Kernels& kernels, const BackwardArgs& args, const Layout& layout,
+                  const std::vector<float>& dsums, const std::vector<uint8_t>& active)
+      : kernels_(kernels),
+        args_(args),
+        problem_(args.problem),
+        layout_(layout),
+        dsums_(dsums),
+        active_(active) {}
+
+  // dmap [d, map_cols], 0 on entry
+  void Run(const Layout::Segment& segment, float* dmap) {
+    float* const memory = row_memory.Reserve<float>(3 * kGradientRows * problem_.dim);
+    x_ = memory;
+    du_ = x_ + kGradientRows * problem_.dim;
+    dx_ = du_ + kGradientRows * problem_.dim;
+    for (size_t p = 0; p < problem_.predictions(); ++p) {
+      const size_t column = p * problem_.dim;
+      const size_t last = problem_.shared ? problem_.interests : p + 1;
+      for (size_t row = segment.begin; row < segment.end; ++row) {
+        if (Gather(layout_.sources[row], p, last) && sources_.size() == kGradientRows) {
+          Flush(segment.map + column, dmap + column);
+        }
+      }
+      Flush(segment.map + column, dmap + column);
+    }
+  }
+
+ private:
+  // Appends an event of interests [first, last) unless none of them has a gradient.
+  bool Gather(size_t source, size_t first, size_t last) {
+    const size_t dim = problem_.dim;
+    const size_t user = source / problem_.length;
+    const size_t t = source % problem_.length;
+    float* const du = du_ + sources_.size() * dim;
+    bool any = false;
+    for (size_t k = first; k < last; ++k) {
+      const size_t interest = user * problem_.interests + k;
+      if (active_[interest] == 0) continue;
+      if (!any) std::fill(du, du + dim, 0.0f);
+      any = true;
+      kernels_.axpy(args_.coefficients[interest * problem_.length + t], &dsums_[interest * dim], du,
+                    dim);
+    }
+    if (!any) return false;
+    std::memcpy(x_ + sources_.size() * dim, problem_.events + source * dim, dim * sizeof(float));
+    sources_.push_back(source);
+    return true;
+  }
+
+  void Flush(const float* map, float* dmap) {
+    if (sources_.empty()) return;
+    const size_t dim = problem_.dim;
+    GemmArgs gemm;
+    gemm.m = sources_.size();
+    gemm.n = dim;
+    gemm.k = dim;
+    gemm.a = du_;
+    gemm.lda = dim;
+    gemm.b = map;
+    gemm.ldb = problem_.map_cols();
+    gemm.trans_b = true;
+    gemm.c = dx_;
+    gemm.ldc = dim;
+    SgemmSerial(gemm);
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      kernels_.axpy(1.0f, dx_ + i * dim, args_.event_gradient + sources_[i] * dim, dim);
+    }
+    gemm.m = dim;
+    gemm.k = sources_.size();
+    gemm.a = x_;
+    gemm.trans_a = true;
+    gemm.b = du_;
+    gemm.ldb = dim;
+    gemm.trans_b = false;
+    gemm.beta = 1.0f;
+    gemm.c = dmap;
+    gemm.ldc = problem_.map_cols();
+    SgemmSerial(gemm);
+    sources_.clear();
+  }
+
+  const Kernels& kernels_;
+  const BackwardArgs& args_;
+  const Problem& problem_;
+  const Layout& layout_;
+  const std::vector<float>& dsums_;
+  const std::vector<uint8_t>& active_;
+  float *x_ = nullptr, *du_ = nullptr, *dx_ = nullptr;  // [kGradientRows, d]
+  std::vector<size_t> sources_;                         // of the rows gathered
+};
+
+}  // namespace
+
+Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool,
+               const CancelFlag& cancel) {
+  const Problem& problem = args.problem;
+  const size_t interest_size = problem.interests * problem.dim;
+  const size_t cols = problem.map_cols();
+  const size_t wave =
+      std::max<size_t>(1, kPredictionFloats / std::max<size_t>(1, problem.length * cols));
+  const size_t row_stride = (problem.length + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  for (size_t first = 0; first < problem.users; first += wave) {
+    const size_t users = std::min(wave, problem.users - first);
+    const Layout layout(problem, first, users);
+    float* const predictions = prediction_memory.Reserve<float>(layout.sources.size() * cols);
+    pool.ParallelFor(layout.segments.size(), cancel, [&](size_t s, int) {
+      const Layout::Segment& segment = layout.segments[s];
+      Predict(problem, layout, segment, predictions + segment.begin * cols);
+    });
+    std::vector<size_t> event_offsets(problem.length);
+    for (size_t t = 0; t < problem.length; ++t) event_offsets[t] = layout.position_rows[t] * cols;
+    pool.ParallelFor((users + kUserGrain - 1) / kUserGrain, cancel, [&](size_t chunk, int) {
+      float* const scratch = row_memory.Reserve<float>(2 * problem.interests * row_stride);
+      const size_t end = std::min(users, (chunk + 1) * kUserGrain);
+      for (size_t b = chunk * kUserGrain; b < end; ++b) {
+        const size_t user = first + b;
+        float* const coefficients = args.coefficients + user * problem.interests * problem.length;
+        std::fill(coefficients, coefficients + problem.interests * problem.length, 0.0f);
+        float* const sums = args.sums + user * interest_size;
+        float* const vectors = args.vectors + user * interest_size;
+        if (problem.lengths[user] == 0) {
+          std::fill(sums, sums + interest_size, 0.0f);
+          std::fill(vectors, vectors + interest_size, 0.0f);
+          continue;
+        }
+        kernels.route({problem.lengths[user], problem.interests, problem.dim, args.iterations,
+                       predictions + layout.user_rows[b] * cols, event_offsets.data(),
+                       problem.shared ? 0 : problem.dim, args.initial, problem.length, scratch,
+                       sums, vectors, coefficients});
+      }
+    });
+    if (cancel.Cancelled()) return Cancelled();
+  }
+  return Status::Ok();
+}
+
+Status Backward(const Kernels& kernels, const BackwardArgs& args, ThreadPool& pool,
+                const CancelFlag& cancel) {
+  const Problem& problem = args.problem;
+  const size_t dim = problem.dim;
+  const size_t interests = problem.users * problem.interests;
+  std::vector<float> dsums(interests * dim);
+  std::vector<uint8_t> active(interests);
+  for (size_t i = 0; i < interests; ++i) {
+    const float* const dvector = args.vector_gradient + i * dim;
+    if (std::all_of(dvector, dvector + dim, [](float g) { return g == 0.0f; })) continue;
+    active[i] = 1;
+    kernels.squash_gradient(args.sums + i * dim, dvector, &dsums[i * dim], dim);
+  }
+
+  const Layout layout(problem, 0, problem.users);
+  const size_t count = layout.segments.size();
+  const size_t map_size = problem.map_size();
+  // Segments of one map sum into parts of their own, which are then added in order.
+  const bool partial = problem.map_count == 1 && count > 1;
+  float* const parts = partial ? partial_memory.Reserve<float>(count * map_size) : nullptr;
+  std::fill(args.event_gradient, args.event_gradient + problem.users * problem.length * dim, 0.0f);
+  // The maps that no segment has, or the one that all of them have.
+  float* const covered = args.map_gradient + (partial ? 0 : count * map_size);
+  std::fill(covered, args.map_gradient + problem.map_count * map_size, 0.0f);
+  pool.ParallelFor(count, cancel, [&](size_t s, int) {
+    const Layout::Segment& segment = layout.segments[s];
+    float* const dmap =
+        partial ? parts + s * map_size : args.map_gradient + (segment.map - problem.maps);
+    std::fill(dmap, dmap + map_size, 0.0f);
+    SegmentGradient(kernels, args, layout, dsums, active).Run(segment, dmap);
+  });
+  if (cancel.Cancelled()) return Cancelled();
+  for (size_t s = 0; partial && s < count; ++s) {
+    kernels.axpy(1.0f, parts + s * map_size, args.map_gradient, map_size);
+  }
+  return Status::Ok();
+}
+
+}  // namespace prismrec::dynamic_routing

@@ -1,0 +1,134 @@
+import type { DynamicRoutingProblem } from "@prismrec/native";
+import { PrismrecError } from "../errors/errors.js";
+import { fromNativeError, native } from "../runtime/native.js";
+import { dynamicRoutingGradientReference, dynamicRoutingReference } from "./reference.js";
+import type {
+  DynamicRoutingGradientInput,
+  DynamicRoutingGradients,
+  DynamicRoutingInput,
+  DynamicRoutingOutput,
+  RoutingProblem,
+} from "./types.js";
+
+/**
+ * Behaviour-to-interest dynamic routing (Li et al. 2019, Cen et al. 2020) with its bilinear maps: each event predicts a
+ * vector for each interest; each of `iterations` rounds shares every event out over the interests (softmax over K, not
+ * over T), sums, squashes (Sabour, Frosst and Hinton 2017: length l becomes l^2 / (1 + l^2)), and adds the agreement to
+ * the logits. The logits belong to one example and start anew in each call.
+ *
+ * @param allocate where the output's arrays come from; what they hold does not matter
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT, NON_FINITE where an interest is not finite
+ */
+export function dynamicRoutingSync(input: DynamicRoutingInput, allocate = newArray): DynamicRoutingOutput {
+  checkProblem(input);
+  checkLength("initial", input.initial.length, input.interests * input.length);
+  checkCount("iterations", input.iterations);
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) {
+    const output = dynamicRoutingReference(input);
+    checkFinite("an interest", output.vectors);
+    return output;
+  }
+  try {
+    const { iterations, initial } = input;
+    const interests = input.users * input.interests;
+    const output = {
+      vectors: allocate(interests * input.dim),
+      sums: allocate(interests * input.dim),
+      coefficients: allocate(interests * input.length),
+    };
+    addon.dynamicRoutingSync({ ...nativeProblem(input), iterations, initial, ...output });
+    return output;
+  } catch (error) {
+    throw fromNativeError(error);
+  }
+}
+
+/**
+ * Gradients of the interests with respect to events and maps, through the last sum alone: the coefficients are held
+ * fixed. Interests without a gradient cost nothing.
+ *
+ * @param allocate as above
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT, NON_FINITE where the given gradient is not finite
+ */
+export function dynamicRoutingGradientSync(
+  input: DynamicRoutingGradientInput,
+  allocate = newArray,
+): DynamicRoutingGradients {
+  checkProblem(input);
+  const { coefficients, sums, vectorGradient } = input;
+  const interests = input.users * input.interests;
+  checkLength("coefficients", coefficients.length, interests * input.length);
+  checkLength("sums", sums.length, interests * input.dim);
+  checkLength("vectorGradient", vectorGradient.length, interests * input.dim);
+  const addon = input.variant === "typescript" ? undefined : native();
+  if (addon === undefined) {
+    checkFinite("a gradient", vectorGradient);
+    return dynamicRoutingGradientReference(input);
+  }
+  try {
+    const [eventGradient, mapGradient] = [allocate(input.events.length), allocate(input.maps.length)];
+    const given = { coefficients, sums, vectorGradient };
+    addon.dynamicRoutingGradSync({ ...nativeProblem(input), ...given, eventGradient, mapGradient });
+    return { events: eventGradient, maps: mapGradient };
+  } catch (error) {
+    throw fromNativeError(error);
+  }
+}
+
+function newArray(length: number): Float32Array {
+  return new Float32Array(length);
+}
+
+function nativeProblem(input: RoutingProblem): DynamicRoutingProblem {
+  const { users, length, interests, dim, lengths, events, maps, mapCount, shared, variant } = input;
+  return { users, length, interests, dim, lengths, events, maps, mapCount, shared, variant };
+}
+
+function checkProblem(problem: RoutingProblem): void {
+  const { users, length, interests, dim, lengths, mapCount } = problem;
+  checkCount("interests", interests);
+  checkCount("dim", dim);
+  checkCount("mapCount", mapCount);
+  if (mapCount !== 1 && mapCount < length) {
+    throw new PrismrecError("INVALID_ARGUMENT", "there must be one map or one for each position", {
+      expected: `1, or at least ${length}`,
+      received: String(mapCount),
+    });
+  }
+  checkLength("lengths", lengths.length, users);
+  checkLength("events", problem.events.length, users * length * dim);
+  checkLength("maps", problem.maps.length, mapCount * dim * (problem.shared ? dim : interests * dim));
+  for (let b = 0; b < users; b++) {
+    if (lengths[b]! <= length) continue;
+    throw new PrismrecError("INVALID_ARGUMENT", `lengths[${b}] exceeds the batch's length`, {
+      expected: `at most ${length}`,
+      received: String(lengths[b]),
+    });
+  }
+}
+
+function checkCount(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return;
+  throw new PrismrecError("INVALID_ARGUMENT", `${name} must be a positive whole number`, {
+    expected: ">= 1",
+    received: String(value),
+  });
+}
+
+function checkLength(name: string, received: number, expected: number): void {
+  if (received === expected) return;
+  throw new PrismrecError("SHAPE_MISMATCH", `${name} has the wrong length`, {
+    expected: String(expected),
+    received: String(received),
+  });
+}
+
+function checkFinite(what: string, values: Float32Array): void {
+  if (values.every(Number.isFinite)) return;
+  throw new PrismrecError("NON_FINITE", `dynamic routing meets ${what} that is not finite`, {
+    expected: "finite values whose products fit float32",
+    received: "infinity or NaN",
+    hint: "A diverging learning rate is the usual cause; look at the step before.",
+  });
+}

@@ -1,0 +1,21 @@
+import { PrismrecBackend } from "./prismrec-backend.js";
+import { tf } from "./tfjs.js";
+
+/**
+ * The values of a float32 tensor where they lie, to be read only, and only as long as the tensor lives: unlike
+ * `dataSync` this makes no copy on the prismrec backend.
+ */
+export function valuesInPlace(tensor: tf.Tensor): Float32Array {
+  const backend = tf.backend();
+  const values = backend instanceof PrismrecBackend ? backend.data.get(tensor.dataId).values : undefined;
+  return values instanceof Float32Array ? values : tensor.dataSync<"float32">();
+}
+
+/**
+ * An array for the values of one new tensor, every one of which is to be written. On the prismrec backend it comes from
+ * memory of former tensors and goes back with its own, so nothing else may hold on to it.
+ */
+export function allocateValues(length: number): Float32Array {
+  const backend = tf.backend();
+  return backend instanceof PrismrecBackend ? backend.allocate(length) : new Float32Array(length);
+}

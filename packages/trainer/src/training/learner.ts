@@ -1,0 +1,76 @@
+import { type CrowdSet, createNetwork, type InterestNetwork, type Matrix, PrismrecError } from "@prismrec/core";
+import { isSequenceTraining, type TrainConfig } from "../config.js";
+import { BestInterestObjective } from "../objectives/best-interest.js";
+import { NextItemsObjective } from "../objectives/next-items.js";
+import type { Objective } from "./objective.js";
+import { RunSeeds } from "./seeds.js";
+import type { TrainingSequences } from "./sequences.js";
+import { StepBuffers } from "./step-buffers.js";
+import { Trainable } from "./trainable.js";
+
+export interface LearnerInput {
+  readonly sequences: TrainingSequences;
+  /** [N, d] where the item vectors start; changed in place. */
+  readonly items: Matrix;
+  /** [N] where the item bias starts, read where the network has one; changed in place. */
+  readonly bias?: Float32Array;
+  /** Synthesized users with their clusters; absent: no crowd contrast. */
+  readonly crowd?: CrowdSet;
+}
+
+export interface LearnerStep {
+  readonly loss: number;
+  /** The terms of the loss. */
+  readonly parts: Readonly<Record<string, number>>;
+  /** Of all gradients together, before clipping. */
+  readonly gradientNorm: number;
+}
+
+/** A network, what training changes of it, and the objective by which: `step` is one whole training step. */
+export class Learner {
+  readonly network: InterestNetwork;
+  readonly trainable: Trainable;
+  readonly objective: Objective;
+  readonly #buffers = new StepBuffers();
+
+  constructor(
+    private readonly config: TrainConfig,
+    { sequences, items, bias, crowd }: LearnerInput,
+  ) {
+    const seeds = new RunSeeds(config.seed);
+    this.network = createNetwork(config.network);
+    this.trainable = new Trainable(this.network, items, this.network.hasItemBias ? bias : undefined, seeds.initial());
+    this.objective = isSequenceTraining(config)
+      ? new NextItemsObjective(config, this.network, this.trainable, sequences, crowd, seeds)
+      : new BestInterestObjective(config, this.network, this.trainable, sequences, seeds);
+  }
+
+  /** Fixes the batches of an epoch, counted from 1. */
+  beginEpoch(epoch: number): { readonly steps: number } {
+    return this.objective.beginEpoch(epoch);
+  }
+
+  /**
+   * Draws a batch of the epoch begun, finds loss and gradients, and updates the weights.
+   *
+   * @param index in the epoch, from 0
+   * @param step of the run, from 0
+   * @throws PrismrecError NON_FINITE for a loss, TRAINING_DIVERGED for a gradient that is not finite; no weight has
+   *   changed then
+   */
+  step(index: number, step: number): LearnerStep {
+    try {
+      const { loss, parts, gradients } = this.objective.step(index, step, this.#buffers);
+      if (!Number.isFinite(loss)) {
+        throw new PrismrecError("NON_FINITE", `a loss of ${loss}`, {
+          expected: "a finite loss",
+          received: String(loss),
+          hint: "Lower optimizer.learningRate.",
+        });
+      }
+      return { loss, parts, gradientNorm: this.trainable.update(gradients, this.config.optimizer) };
+    } finally {
+      this.#buffers.release();
+    }
+  }
+}
