@@ -53,9 +53,10 @@ function percent(value: number): string {
 }
 
 function faster(op: string, name: string, least: number, peer: Peer, named: string): Bar {
+  const wanted = least < 1 ? `${percent(least)} of the speed of` : `${least}x`;
   return {
     op,
-    what: `${name}: at least ${least}x ${named}`,
+    what: `${name}: at least ${wanted} ${named}`,
     judge(rows) {
       const reached = ratio(rows, op, name, peer);
       return reached === undefined ? undefined : { met: reached >= least, reached: times(reached) };

@@ -5,6 +5,8 @@ import { configurations } from "./lib/configurations.js";
 import { integers, normalizeRows, normals } from "./lib/random-arrays.js";
 
 const TEMPERATURE = 0.1;
+/** Rows that the fp64 oracle does in a moment. */
+const ORACLE_MOST = 1024;
 const ROWS_PER_LABEL = 4;
 const LABELS_PER_GROUP = 4;
 /** float32 sums in another order; the exponentials magnify by 1 / temperature. */
@@ -73,6 +75,9 @@ const bench: Bench = {
           last = contrastiveLossSync(input);
         },
         result: () => gradients(last),
+        ...(size(parameters, "n") <= ORACLE_MOST
+          ? { oracle: () => gradients(contrastiveLossSync({ ...input, variant: "reference" })) }
+          : {}),
       };
     },
   },

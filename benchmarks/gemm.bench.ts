@@ -1,10 +1,13 @@
 import { native } from "@prismrec/core";
+import type { SgemmArgs } from "@prismrec/native";
 import { closeArrays } from "./lib/agreement.js";
-import { type Bench, type BenchCase, size } from "./lib/bench.js";
+import { type Arrays, type Bench, type BenchCase, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { normals } from "./lib/random-arrays.js";
 
 const TOLERANCE = 1e-5;
+/** Multiplications that the fp64 oracle does in a moment. */
+const ORACLE_MOST = 512 ** 3;
 
 function square(n: number, quick = false): BenchCase {
   return { variant: "nn", shape: `${n}x${n}x${n}`, parameters: { m: n, n, k: n, transposeB: false }, quick };
@@ -53,6 +56,7 @@ const bench: Bench = {
         variant: binding.runtimeInfo().simd,
         run: () => binding.sgemmSync(args),
         result: () => ({ c }),
+        ...(m * n * k <= ORACLE_MOST ? { oracle: () => oracle(args) } : {}),
       };
     },
   },
@@ -67,3 +71,9 @@ const bench: Bench = {
   }),
 };
 export default bench;
+
+function oracle(args: SgemmArgs): Arrays {
+  const c = new Float32Array(args.m * args.n);
+  native()!.sgemmSync({ ...args, c, variant: "reference" });
+  return { c };
+}

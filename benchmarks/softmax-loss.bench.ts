@@ -66,15 +66,10 @@ const bench: Bench = {
         run() {
           last = softmaxLossSync(input);
         },
-        result() {
-          const { loss, gradients } = last!;
-          return {
-            loss: Float64Array.of(loss),
-            interests: gradients.interests,
-            items: gradients.items,
-            bias: gradients.itemBias,
-          };
-        },
+        result: () => lossArrays(last!),
+        ...(size(parameters, "candidates") > 0
+          ? { oracle: () => lossArrays(softmaxLossSync({ ...input, variant: "reference" })) }
+          : {}),
       };
     },
   },
@@ -125,4 +120,13 @@ function lossInput(parameters: Parameters, inputs: Arrays): SoftmaxLossInput {
     targetLogQ: floats("targetLogQ"),
   };
   return { ...input, sampled };
+}
+
+function lossArrays({ loss, gradients }: SoftmaxLoss): Arrays {
+  return {
+    loss: Float64Array.of(loss),
+    interests: gradients.interests,
+    items: gradients.items,
+    bias: gradients.itemBias,
+  };
 }

@@ -54,6 +54,7 @@ const bench: Bench = {
   nodePeers: [
     {
       impl: "tfjs-cpu",
+      threads: 1,
       modules: ["@tensorflow/tfjs-backend-cpu"],
       implementation: onBackend(async () => {
         await useTensorBackend("cpu");
@@ -62,6 +63,7 @@ const bench: Bench = {
     },
     {
       impl: "tfjs-wasm",
+      threads: 1,
       modules: ["@tensorflow/tfjs-backend-wasm"],
       implementation: onBackend(async () => {
         // Of the peers' own folder, with its own tfjs: the backend registers itself there.

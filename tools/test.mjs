@@ -1,11 +1,14 @@
 // The whole test suite: sets up what is missing, runs every runner, and ends with one line "N passed, N failed".
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { arm } from "./arm.mjs";
 import { bootstrap } from "./bootstrap.mjs";
+import { nativeTests } from "./lib/native-tests.mjs";
 import { run, since } from "./lib/run.mjs";
+import { sanitize } from "./sanitize.mjs";
 
-/** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
+/** @typedef {import("./lib/native-tests.mjs").Counts} Counts */
 
 /**
  * A check that either holds or does not counts as one test.
@@ -18,32 +21,6 @@ const check = (command, args) => async () => {
   if (code !== 0) process.stderr.write(output);
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 };
-
-/** C++ tests: every executable prints its own "N passed, N failed". @returns {Promise<Counts>} */
-async function nativeTests() {
-  const build = "native/build/test";
-  for (const args of [
-    ["-S", "native", "-B", build, "-DPRISMREC_TESTS=ON", "-DCMAKE_BUILD_TYPE=Release"],
-    ["--build", build, "--parallel", String(availableParallelism())],
-  ]) {
-    const { code, output } = await run("cmake", args);
-    if (code !== 0) {
-      process.stderr.write(output);
-      return { passed: 0, failed: 1, skipped: 0 };
-    }
-  }
-  const { code, output } = await run("ctest", ["--test-dir", build, "--verbose"]);
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const [, passed, failed] of output.matchAll(/(\d+) passed, (\d+) failed/g)) {
-    counts.passed += Number(passed);
-    counts.failed += Number(failed);
-  }
-  if (code !== 0 || counts.passed === 0) {
-    process.stderr.write(output);
-    counts.failed = Math.max(counts.failed, 1);
-  }
-  return counts;
-}
 
 /** TypeScript tests of every workspace. @returns {Promise<Counts>} */
 async function vitest() {
@@ -80,7 +57,9 @@ const runners = [
   ["types of the tools and native tests", check("npx", ["tsc", "-p", "tools"])],
   ["reference documents", check("node", ["tools/generate-docs.mjs", "--check"])],
   ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
-  ["native", nativeTests],
+  ["native", () => nativeTests("test")],
+  ["native under sanitizers", sanitize],
+  ["native on ARM, emulated", arm],
   ["typescript", vitest],
 ];
 

@@ -70,6 +70,7 @@ export interface PythonPeer {
 
 export interface NodePeer {
   readonly impl: string;
+  readonly threads: number;
   /** Modules of benchmarks/.peers/node_modules or of this repository that must be there. */
   readonly modules: readonly string[];
   readonly implementation: Implementation;

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Configuration } from "./bench.js";
+import { type Configuration, caseName } from "./bench.js";
 import { benchmarksRoot } from "./paths.js";
 
 const FILE = join(benchmarksRoot, "peers", "best.json");
@@ -10,6 +10,8 @@ export interface BestConfiguration {
   readonly configuration: Configuration;
   readonly reason: string;
 }
+
+type Named = Parameters<typeof caseName>[0];
 
 interface Found {
   readonly machine: string;
@@ -35,11 +37,19 @@ export class BestConfigurations {
     }
   }
 
-  /** The best one that can run here, found on this kind of machine or else on another; undefined: none is known. */
-  get(simd: string, op: string, name: string, impl: string): BestConfiguration | undefined {
+  /**
+   * The best one for a case, found on this kind of machine or else on another; for a case that was never tuned the one of
+   * its operation that was, the same variant before others. Undefined: none is known.
+   */
+  get(simd: string, op: string, { variant, shape }: Named, impl: string): BestConfiguration | undefined {
     for (const kind of [simd, ...Object.keys(this.#all)]) {
-      const best = this.#all[kind]?.best[op]?.[name]?.[impl];
-      if (best !== undefined) return best;
+      const cases = Object.entries(this.#all[kind]?.best[op] ?? {}).filter(([, peers]) => peers[impl] !== undefined);
+      const [, peers] =
+        cases.find(([name]) => name === caseName({ variant, shape })) ??
+        cases.find(([name]) => name.startsWith(`${variant} `)) ??
+        cases[0] ??
+        [];
+      if (peers !== undefined) return peers[impl];
     }
     return undefined;
   }

@@ -6,8 +6,8 @@ import type { Configuration, NodePeer, PythonPeer } from "./bench.js";
 import { Contestant } from "./contestant.js";
 import { benchmarksRoot } from "./paths.js";
 
-/** Where `npm run bench:peers` puts them; PRISMREC_PEERS names a virtual environment to use instead. */
-export const PEERS_FOLDER = join(benchmarksRoot, ".peers");
+/** Where `npm run bench:peers` puts them, or the folder of that form that PRISMREC_PEERS names. */
+export const PEERS_FOLDER = process.env.PRISMREC_PEERS ?? join(benchmarksRoot, ".peers");
 const OPENMP_BLAS = join(PEERS_FOLDER, "openblas-openmp");
 
 /** Raising both thresholds keeps freed memory in the process instead of faulting it in anew in every call. */
@@ -48,7 +48,7 @@ export class Peers {
   /** The peer's configurations that can run here. */
   installed(peer: PythonPeer): readonly Configuration[] {
     return peer.configurations.filter((configuration) => {
-      if (configuration.blas === "openmp" && openmpBlas() === undefined) return false;
+      if (configuration.blas === "openmp" && !existsSync(join(OPENMP_BLAS, "libopenblas.so.0"))) return false;
       const versions = this.versions(configuration.python);
       return versions !== undefined && peer.modules.every((module) => versions[module] !== undefined);
     });
@@ -90,12 +90,7 @@ function nodeModuleVersion(module: string): string | undefined {
 
 function pythonPath(python: Configuration["python"]): string {
   if (python === "debian") return "/usr/bin/python3";
-  return join(process.env.PRISMREC_PEERS ?? join(PEERS_FOLDER, "venv"), "bin", "python");
-}
-
-function openmpBlas(): string | undefined {
-  const folder = process.env.PRISMREC_OPENMP_BLAS ?? OPENMP_BLAS;
-  return existsSync(join(folder, "libopenblas.so.0")) ? folder : undefined;
+  return join(PEERS_FOLDER, "venv", "bin", "python");
 }
 
 function peerEnvironment({ threads, allocator, blas }: Configuration): NodeJS.ProcessEnv {
@@ -110,6 +105,6 @@ function peerEnvironment({ threads, allocator, blas }: Configuration): NodeJS.Pr
   delete environment.OPENBLAS_CORETYPE;
   delete environment.OPENBLAS_L2_SIZE;
   if (allocator === "tuned") environment.GLIBC_TUNABLES = TUNED_MALLOC;
-  if (blas === "openmp") environment.LD_LIBRARY_PATH = openmpBlas();
+  if (blas === "openmp") environment.LD_LIBRARY_PATH = OPENMP_BLAS;
   return environment;
 }

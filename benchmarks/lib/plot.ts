@@ -59,7 +59,8 @@ function panel(points: readonly PlotPoint[], y: string, label: string, colours: 
       Plot.dot(points, { x: "n", y, fill: "impl", r: 2.5 }),
     ],
   });
-  return String(svg.outerHTML);
+  // Its style sheet says height: auto, which would take a nested SVG out of its place.
+  return String(svg.outerHTML).replace(/<style>[\s\S]*?<\/style>/, "");
 }
 
 function place(svg: string, x: number, y: number): string {

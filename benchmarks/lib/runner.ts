@@ -2,7 +2,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type Arrays, type Bench, type BenchCase, type Configuration, caseName, type Verdict } from "./bench.js";
+import type { Arrays, Bench, BenchCase, Configuration, Verdict } from "./bench.js";
 import type { BestConfigurations } from "./best.js";
 import { CORES, describeConfiguration } from "./configurations.js";
 import { Contestant } from "./contestant.js";
@@ -16,6 +16,9 @@ import { type Block, countedBlocks, isClean, quantile, summarize } from "./stati
 export const LONG_SECONDS = 2;
 const LONG_ROUNDS = 2;
 const ROUNDS = 7;
+/** For calls of more than half a second. */
+const FEWER_ROUNDS = 5;
+const HALF_SECOND = 0.5;
 export const QUICK_ROUNDS = 3;
 const BLOCK_SECONDS = 0.15;
 const MOST_CALLS = 300;
@@ -101,26 +104,26 @@ export async function measureCase(
 
 function entrants(bench: Bench, modulePath: string, benchCase: BenchCase, context: RunnerContext): Entrant[] {
   const { machine, peers, best, say } = context;
-  const inNode = (impl: string, versions: string): Entrant => ({
+  const inNode = (impl: string, threads: number, versions: string): Entrant => ({
     impl,
-    threads: CORES,
+    threads,
     outer: 1,
     options: {},
     configuration: "",
     versions,
     start: () => nodeContestant(modulePath, impl),
   });
-  const all = [inNode(OURS, `node ${process.versions.node}`)];
+  const all = [inNode(OURS, CORES, `node ${process.versions.node}`)];
   for (const peer of bench.nodePeers ?? []) {
     if (peer.supports?.(benchCase.parameters) === false) continue;
     const versions = nodePeerVersions(peer);
-    if (versions !== undefined) all.push(inNode(peer.impl, versions));
+    if (versions !== undefined) all.push(inNode(peer.impl, peer.threads, versions));
   }
   for (const peer of bench.peers) {
     if (peer.supports?.(benchCase.parameters) === false) continue;
     const [usual, ...others] = peers.installed(peer);
     if (usual === undefined) continue;
-    const known = best.get(machine.simd, bench.op, caseName(benchCase), peer.impl)?.configuration;
+    const known = best.get(machine.simd, bench.op, benchCase, peer.impl)?.configuration;
     const key = JSON.stringify(known);
     const configuration = [usual, ...others].find((one) => JSON.stringify(one) === key) ?? usual;
     all.push({
@@ -163,10 +166,9 @@ async function enter(
   const contestant = entrant.start();
   try {
     const prepared = await contestant.prepare({ parameters, inputs, outer, options });
-    const first = await contestant.run(1);
+    const { answer: first, block } = await timed(contestant, 1);
     const cold = first.seconds[0]!;
     const long = cold > LONG_SECONDS;
-    const blocks: Block[] = long ? [{ seconds: first.seconds, foreignCores: 0 }] : [];
     const warm = long ? cold : quantile((await contestant.run(Math.min(3, callsFor(cold)))).seconds, 0.5);
     return {
       ...entrant,
@@ -175,9 +177,9 @@ async function enter(
       residentBefore: prepared.residentBefore,
       variant: prepared.variant,
       hasOracle: prepared.hasOracle ?? false,
-      blocks,
+      blocks: long ? [block] : [],
       calls: callsFor(warm),
-      roundsLeft: long ? LONG_ROUNDS : quick ? QUICK_ROUNDS : ROUNDS,
+      roundsLeft: long ? LONG_ROUNDS : quick ? QUICK_ROUNDS : warm > HALF_SECOND ? FEWER_ROUNDS : ROUNDS,
       repeatsLeft: long || quick ? 0 : MOST_REPEATS,
     };
   } catch (error) {
@@ -197,7 +199,7 @@ async function alternate(running: readonly Running[]): Promise<void> {
     for (const one of running) {
       if (one.roundsLeft === 0) continue;
       await pause(PAUSE_MS);
-      const block = await timedBlock(one.contestant, one.calls);
+      const { block } = await timed(one.contestant, one.calls);
       one.blocks.push(block);
       if (!isClean(block) && one.repeatsLeft > 0) one.repeatsLeft--;
       else one.roundsLeft--;
@@ -205,12 +207,13 @@ async function alternate(running: readonly Running[]): Promise<void> {
   }
 }
 
-async function timedBlock(contestant: Contestant, calls: number): Promise<Block> {
+async function timed(contestant: Contestant, calls: number): Promise<{ answer: RunAnswer; block: Block }> {
   const busy = busySeconds();
   const start = performance.now();
-  const { seconds, cpuSeconds } = await contestant.run(calls);
+  const answer = await contestant.run(calls);
   const elapsed = (performance.now() - start) / 1000;
-  return { seconds, foreignCores: Math.max(0, (busySeconds() - busy - cpuSeconds) / elapsed) };
+  const foreignCores = Math.max(0, (busySeconds() - busy - answer.cpuSeconds) / elapsed);
+  return { answer, block: { seconds: answer.seconds, foreignCores } };
 }
 
 /** Peers against ours, ours against the oracle where the case has one, else against the peers. */

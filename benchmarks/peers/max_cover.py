@@ -73,6 +73,7 @@ def scipy_decrements(case: Case) -> Contestant:
 
 
 def submodlib_lazy(case: Case) -> Contestant:
+    """Compared by value: among equal gains it takes whichever set its hash table gives first."""
     from submodlib.functions.setCover import SetCoverFunction
 
     indptr, indices = case.array("indptr"), case.array("indices")
@@ -82,7 +83,6 @@ def submodlib_lazy(case: Case) -> Contestant:
 
     def run():
         picks = function.maximize(budget=case.parameters["budget"], optimizer="LazyGreedy", show_progress=False)
-        last["selected"] = array.array("I", (int(pick) for pick, _ in picks))
         last["value"] = float(sum(gain for _, gain in picks))
 
     return Contestant(run, lambda: last)

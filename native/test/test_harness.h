@@ -17,6 +17,10 @@ void Fail(const char* file, int line, const std::string& message);
 // The first failures of a test are printed with its context, e.g. "n=17 variant=avx2"; empty: none.
 void SetContext(std::string context);
 
+// PRISMREC_TEST_REDUCED is set: under a sanitizer or an emulator, where a test leaves out its largest
+// shapes.
+bool Reduced();
+
 template <class T>
 std::string Show(const T& value) {
   std::ostringstream out;

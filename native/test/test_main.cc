@@ -1,5 +1,7 @@
 // Runs the registered tests, or those whose name contains the first argument.
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -31,6 +33,8 @@ int Add(const char* name, void (*body)()) {
   return 0;
 }
 
+bool Reduced() { return std::getenv("PRISMREC_TEST_REDUCED") != nullptr; }
+
 void SetContext(std::string text) { context = std::move(text); }
 
 void Fail(const char* file, int line, const std::string& message) {
@@ -50,13 +54,15 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strstr(test.name, argv[1]) == nullptr) continue;
     prismrec::test::failures = 0;
     prismrec::test::SetContext("");
+    const auto start = std::chrono::steady_clock::now();
     try {
       test.body();
     } catch (const std::exception& error) {
       prismrec::test::Fail(test.name, 0, error.what());
     }
     const bool ok = prismrec::test::failures == 0;
-    std::printf("%s %s\n", ok ? "ok  " : "FAIL", test.name);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    std::printf("%s %s (%.2f s)\n", ok ? "ok  " : "FAIL", test.name, seconds.count());
     if (ok) {
       ++passed;
     } else {

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <string>
+
 #include "runtime/dispatch.h"
 #include "ops/contrastive_loss/contrastive_loss.h"
 #include "ops/contrastive_loss/sweep.h"
@@ -21,13 +24,24 @@ constexpr Variant<Fn> kVariants[] = {
 #endif
 };
 
+Status CheckLogQ(const Args& args) {
+  const size_t candidates = args.positives.rows + args.negatives.rows;
+  for (size_t j = 0; args.log_q != nullptr && j < candidates; ++j) {
+    if (std::isfinite(args.log_q[j])) continue;
+    return NonFinite("logQ[" + std::to_string(j) + "] is not finite", "a finite logarithm",
+                     std::to_string(args.log_q[j]));
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 std::vector<const char*> RunnableVariants() { return prismrec::RunnableVariants(kVariants); }
 
 Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel) {
   const Variant<Fn>* selected = nullptr;
-  const Status status = SelectVariant(kVariants, variant, &selected);
+  Status status = SelectVariant(kVariants, variant, &selected);
+  if (status.ok()) status = CheckLogQ(args);
   if (!status.ok()) return status;
   return selected->fn(args, outputs, ThreadPool::Global(), cancel);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <tuple>
 #include <unordered_map>
@@ -36,7 +37,9 @@ void Append(const Spans& spans, const Args& args, const MatrixView<const float>&
     float largest = 0;
     for (size_t k = 0; k < side->dim; ++k) largest = std::max(largest, std::fabs(h[k]));
     float length = 0;
-    if (largest > 0) {
+    if (largest < std::numeric_limits<float>::min()) {
+      std::fill(h, h + side->dim, 0.0f);  // too short for a direction
+    } else {
       spans.scale(1.0f / largest, h, side->dim);
       const float scaled = std::sqrt(spans.dot(h, h, side->dim));
       spans.scale(1.0f / scaled, h, side->dim);

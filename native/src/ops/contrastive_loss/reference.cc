@@ -22,8 +22,15 @@ struct Side {
   void Append(const MatrixView<const float>& rows) {
     for (size_t i = 0; i < rows.rows; ++i) {
       double squares = 0;
-      for (size_t k = 0; k < dim; ++k) squares += double{rows.row(i)[k]} * rows.row(i)[k];
-      const double norm = cosine ? std::sqrt(squares) : 1.0;
+      float largest = 0;
+      for (size_t k = 0; k < dim; ++k) {
+        squares += double{rows.row(i)[k]} * rows.row(i)[k];
+        largest = std::max(largest, std::fabs(rows.row(i)[k]));
+      }
+      // Nothing but subnormal numbers is too short for a direction.
+      const double norm = !cosine                                        ? 1.0
+                          : largest < std::numeric_limits<float>::min() ? 0.0
+                                                                        : std::sqrt(squares);
       length.push_back(norm);
       for (size_t k = 0; k < dim; ++k) h.push_back(norm == 0 ? 0.0 : rows.row(i)[k] / norm);
     }
@@ -166,9 +173,17 @@ Status Supervised(const Args& args, Outputs* out, const CancelFlag& cancel) {
   return Status::Ok();
 }
 
+bool AllFinite(const MatrixView<const float>& m) {
+  return m.data == nullptr ||
+         std::all_of(m.data, m.data + m.size(), [](float x) { return std::isfinite(x); });
+}
+
 }  // namespace
 
 Status Reference(const Args& args, Outputs* outputs, ThreadPool&, const CancelFlag& cancel) {
+  if (!AllFinite(args.rows) || !AllFinite(args.positives) || !AllFinite(args.negatives)) {
+    return NonFinite("the input is not finite", "finite input");
+  }
   const Status status = args.kind == Kind::kInfoNce ? InfoNce(args, outputs, cancel)
                                                     : Supervised(args, outputs, cancel);
   if (!status.ok() || std::isfinite(outputs->loss)) return status;

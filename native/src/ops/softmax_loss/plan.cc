@@ -81,6 +81,14 @@ Status CheckArgs(const Args& args) {
                            "below " + std::to_string(args.items.rows),
                            std::to_string(args.candidates[s]));
   }
+  const auto finite = [](const float* values, size_t count) {
+    return values == nullptr ||
+           std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
+  };
+  if (!finite(args.log_q, args.candidate_count) || !finite(args.target_log_q, args.targets.nnz())) {
+    return NonFinite("logQ or targetLogQ hold a value that is not finite", "finite logarithms",
+                     "NaN or infinity");
+  }
   for (size_t r = 0; r < args.rows(); ++r) {
     if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
     size_t p = r * args.interests_per_row;

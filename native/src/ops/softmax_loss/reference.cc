@@ -71,9 +71,26 @@ std::map<uint32_t, size_t> Slots(const Args& args) {
   return slots;
 }
 
+// All items, and the interests that are read.
+bool AllFinite(const Args& args) {
+  const auto finite = [](const float* values, size_t count) {
+    return std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
+  };
+  if (!finite(args.items.data, args.items.size())) return false;
+  if (args.item_bias != nullptr && !finite(args.item_bias, args.items.rows)) return false;
+  for (size_t p = 0; p < args.interests.rows; ++p) {
+    const size_t r = p / args.interests_per_row;
+    const double offset = At(args.offsets, p);
+    if (offset == kNegativeInfinity || args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
+    if (!std::isfinite(offset) || !finite(args.interests.row(p), args.dim())) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Status Reference(const Args& args, Outputs* out, ThreadPool&, const CancelFlag& cancel) {
+  if (!AllFinite(args)) return NonFinite("the input is not finite", "finite input");
   const size_t dim = args.dim();
   const size_t per_row = args.interests_per_row;
   const bool max = args.readout == Readout::kMax;
