@@ -10,7 +10,7 @@ import { BestConfigurations } from "./lib/best.js";
 import { toCsv } from "./lib/csv.js";
 import { describeMachine } from "./lib/machine.js";
 import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
-import { Peers } from "./lib/peers.js";
+import { nodePeerVersions, Peers } from "./lib/peers.js";
 import { RESULTS, writeReport } from "./lib/report.js";
 import { InputFiles, measureCase, type RunnerContext } from "./lib/runner.js";
 import { terminalTable } from "./lib/table.js";
@@ -115,7 +115,10 @@ async function runCases(bench: Bench, module: URL, options: Options, folder: str
     say,
   };
   say(`${bench.title}: ${context.machine.machine}`);
-  const missing = bench.peers.filter((peer) => context.peers.installed(peer).length === 0).map(({ impl }) => impl);
+  const missing = [
+    ...bench.peers.filter((peer) => context.peers.installed(peer).length === 0),
+    ...(bench.nodePeers ?? []).filter((peer) => nodePeerVersions(peer) === undefined),
+  ].map(({ impl }) => impl);
   if (missing.length > 0) say(`not installed, so left out: ${missing.join(", ")} (npm run bench:peers)`);
   if (!options.tune && !context.best.isKnown(context.machine.simd)) {
     say("the peers' best configurations were not found on this kind of machine: --tune does that");
@@ -128,11 +131,18 @@ async function runCases(bench: Bench, module: URL, options: Options, folder: str
       await tuneCase(bench, benchCase, files, context);
       continue;
     }
-    const measured = await measureCase(bench, fileURLToPath(module), benchCase, files, context);
-    rows.push(...measured);
-    report(measured, options.json);
+    try {
+      const measured = await measureCase(bench, fileURLToPath(module), benchCase, files, context);
+      rows.push(...measured);
+      report(measured, options.json);
+    } catch (error) {
+      // The other cases are worth having.
+      say(`  failed: ${error instanceof Error ? error.message : error}`);
+      process.exitCode = 1;
+    }
   }
   return rows;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const code = await main(process.argv.slice(2));
+process.exitCode ||= code;

@@ -66,7 +66,7 @@ function section(bench: Bench | Probe, rows: readonly Measurement[], plots: read
     "",
     `\`${bench.op}\`: ${bench.method}.`,
     "",
-    "| case | prismrec | fastest peers | ratio | extra memory | checked by |",
+    "| case | prismrec | peers | ratio | extra memory, ours / best peer | checked by |",
     "|---|---|---|---|---|---|",
     ...lines,
     "",

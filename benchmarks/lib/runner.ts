@@ -124,8 +124,8 @@ function entrants(bench: Bench, modulePath: string, benchCase: BenchCase, contex
     const [usual, ...others] = peers.installed(peer);
     if (usual === undefined) continue;
     const known = best.get(machine.simd, bench.op, benchCase, peer.impl)?.configuration;
-    const key = JSON.stringify(known);
-    const configuration = [usual, ...others].find((one) => JSON.stringify(one) === key) ?? usual;
+    const described = known === undefined ? "" : describeConfiguration(known);
+    const configuration = [usual, ...others].find((one) => describeConfiguration(one) === described) ?? usual;
     all.push({
       impl: peer.impl,
       threads: configuration.threads * configuration.outer,

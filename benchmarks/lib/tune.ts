@@ -59,7 +59,7 @@ export async function tuneCase(
 async function fewCalls(contestant: Contestant, leader: number): Promise<number> {
   let seconds = (await contestant.run(1)).seconds[0]!;
   if (seconds > LONG_SECONDS && seconds > 2 * leader) return seconds;
-  for (let round = 0; round < QUICK_ROUNDS; round++) {
+  for (let round = 0; round < (seconds > LONG_SECONDS ? 1 : QUICK_ROUNDS); round++) {
     await pause(PAUSE_MS);
     seconds = Math.min(seconds, quantile((await contestant.run(callsFor(seconds))).seconds, 0.5));
   }
