@@ -84,7 +84,9 @@ function installDebian() {
     const archive = readdirSync(folder).find((name) => name.endsWith(".deb"));
     if (archive === undefined || !run("dpkg", ["-x", archive, "."], folder)) return;
     const libraries = readdirSync(join(folder, "usr", "lib"));
-    cpSync(join(folder, "usr", "lib", libraries[0] ?? "", "openblas-openmp"), join(peers, "openblas-openmp"), {
+    const target = join(peers, "openblas-openmp");
+    rmSync(target, { recursive: true, force: true });
+    cpSync(join(folder, "usr", "lib", libraries[0] ?? "", "openblas-openmp"), target, {
       recursive: true,
       verbatimSymlinks: true,
     });

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Configuration, caseName } from "./bench.js";
 import { benchmarksRoot } from "./paths.js";
@@ -23,18 +23,16 @@ interface Found {
 /** What `--tune` has found, by instruction set: a machine with other vectors may prefer other builds. */
 export class BestConfigurations {
   readonly #all: Record<string, Found>;
+  readonly #file: string;
 
-  private constructor(all: Record<string, Found>) {
+  private constructor(all: Record<string, Found>, file: string) {
     this.#all = all;
+    this.#file = file;
   }
 
-  static read(): BestConfigurations {
-    try {
-      return new BestConfigurations(JSON.parse(readFileSync(FILE, "utf8")) as Record<string, Found>);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return new BestConfigurations({});
-      throw error;
-    }
+  static read(file = FILE): BestConfigurations {
+    const all = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Record<string, Found>) : {};
+    return new BestConfigurations(all, file);
   }
 
   /**
@@ -66,6 +64,6 @@ export class BestConfigurations {
       date: new Date().toISOString().slice(0, 10),
       best: { ...found, [op]: { ...found[op], [name]: cases } },
     };
-    writeFileSync(FILE, `${JSON.stringify(this.#all, null, 1)}\n`);
+    writeFileSync(this.#file, `${JSON.stringify(this.#all, null, 1)}\n`);
   }
 }
