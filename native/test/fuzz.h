@@ -5,6 +5,7 @@
 #define PRISMREC_TEST_FUZZ_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -14,10 +15,12 @@
 #include <iterator>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/cpu_features.h"
 #include "runtime/status.h"
+#include "runtime/thread_pool.h"
 #include "test_harness.h"
 
 namespace prismrec::test {
@@ -168,10 +171,29 @@ inline void ExpectClose(const std::vector<float>& got, const std::vector<float>&
 }
 
 template <class T>
+bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+template <class T>
 void ExpectSameBits(const std::vector<T>& got, const std::vector<T>& want) {
-  EXPECT_TRUE(got.size() == want.size() &&
-              (got.empty() ||
-               std::memcmp(got.data(), want.data(), got.size() * sizeof(T)) == 0));
+  EXPECT_TRUE(SameBits(got, want));
+}
+
+// Calls body() on four threads at once, as Node's worker threads do; whether it held on each.
+template <class Body>
+bool HoldsOnFourThreads(Body body) {
+  std::atomic<int> held{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      const OpScope scope;
+      if (body()) ++held;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return held == 4;
 }
 
 // At most twice the error of the plain loop in the same precision; `unit`, the rounding of the largest result, counts for

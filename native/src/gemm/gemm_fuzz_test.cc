@@ -121,5 +121,21 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(20, [](Random& random) {
+    Product made(random, 150 + random.Size(150), 150 + random.Size(150), 60 + random.Size(300),
+                 Values::kPlain);
+    const gemm::Kernel& kernel = *Select(gemm::kVariants, nullptr)->fn;
+    const std::vector<float> want = made.Solve(kernel, true);
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] {
+      std::vector<float> got = made.c;
+      GemmArgs args = made.args;
+      args.c = got.data();
+      Sgemm(args, kernel, ThreadPool::Global(), CancelFlag());
+      return test::SameBits(got, want);
+    }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec

@@ -171,5 +171,19 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(50, [](Random& random) {
+    const Case made(random, false);
+    const Answer want(made.args, nullptr);
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] {
+      const Answer got(made.args, nullptr);
+      return test::SameBits(got.row_losses, want.row_losses) &&
+             test::SameBits(got.rows, want.rows) &&
+             test::SameBits(got.positives, want.positives) &&
+             test::SameBits(got.negatives, want.negatives);
+    }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::contrastive_loss

@@ -136,5 +136,24 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(10, [](Random& random) {
+    const size_t rows = 500, cols = 30 + random.Size(70), count = 3000;
+    const std::vector<float> table = random.Fill(rows * cols, Values::kPlain);
+    const std::vector<float> added = random.Fill(count * cols, Values::kPlain);
+    std::vector<uint32_t> ids(count);
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(random.Below(rows));
+    const auto solve = [&] {
+      std::vector<float> out = table;
+      ScatterAddRows(out.data(), rows, ids.data(), added.data(), count, cols);
+      std::vector<float> gathered(count * cols);
+      GatherRows(out.data(), ids.data(), gathered.data(), count, cols);
+      return gathered;
+    };
+    const std::vector<float> want = solve();
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] { return test::SameBits(solve(), want); }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::embedding_rows

@@ -124,5 +124,72 @@ TEST(the_default_has_the_same_bits_on_any_number_of_threads) {
   pool.SetThreads(before);
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(20, [](Random& random) {
+    const Case made(random);
+    const auto solve = [&] {
+      std::vector<float> out(made.cols * made.cols);
+      CsrMatrix counts;
+      const bool ok =
+          Gram({made.View(), made.Weights(), 2.0, out.data()}, CancelFlag()).ok() &&
+          CholeskyInverse({made.cols, out.data()}, *Select(gemm::kVariants, nullptr)->fn,
+                          CancelFlag())
+              .ok() &&
+          Cooccurrence({made.View(), made.Weights()}, CancelFlag(), &counts).ok();
+      if (ok) out.insert(out.end(), counts.values.begin(), counts.values.end());
+      return out;
+    };
+    const std::vector<float> want = solve();
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] { return test::SameBits(solve(), want); }));
+  });
+}
+
+// The inverse through a Cholesky factor by the textbook's loops.
+template <class Real>
+std::vector<Real> Naive(const std::vector<float>& a, size_t n) {
+  std::vector<Real> l(a.begin(), a.end()), inverse(n * n);
+  for (size_t j = 0; j < n; ++j) {
+    for (size_t i = j; i < n; ++i) {
+      Real sum = l[i * n + j];
+      for (size_t k = 0; k < j; ++k) sum -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i == j ? std::sqrt(sum) : sum / l[j * n + j];
+    }
+  }
+  for (size_t c = 0; c < n; ++c) {
+    std::vector<Real> x(n);
+    for (size_t i = 0; i < n; ++i) {
+      x[i] = i == c ? Real{1} : Real{0};
+      for (size_t k = 0; k < i; ++k) x[i] -= l[i * n + k] * x[k];
+      x[i] /= l[i * n + i];
+    }
+    for (size_t i = n; i-- > 0;) {
+      for (size_t k = i + 1; k < n; ++k) x[i] -= l[k * n + i] * x[k];
+      x[i] /= l[i * n + i];
+      inverse[i * n + c] = x[i];
+    }
+  }
+  return inverse;
+}
+
+TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
+  test::Fuzz(5, [](Random& random) {
+    const size_t n = 120 + random.Size(130), rows = 3 * n;
+    std::vector<uint32_t> indptr, indices;
+    random.Sparse(rows, n, 0.2f, &indptr, &indices);
+    std::vector<float> a(n * n);
+    EXPECT_OK(Gram({{indptr.data(), indices.data(), nullptr, rows, n}, nullptr, 5.0, a.data()},
+                   CancelFlag()));
+    const std::vector<float> naive = Naive<float>(a, n);
+    const std::vector<double> exact = Naive<double>(a, n);
+    for (const auto& variant : gemm::kVariants) {
+      if (!Supported(variant.simd)) continue;
+      random.Context(variant.name);
+      std::vector<float> inverse = a;
+      EXPECT_OK(CholeskyInverse({n, inverse.data()}, *variant.fn, CancelFlag()));
+      test::ExpectAsAccurate(inverse, naive, exact);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::item_statistics

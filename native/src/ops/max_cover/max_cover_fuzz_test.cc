@@ -89,5 +89,18 @@ TEST(the_default_picks_the_same_on_every_instruction_set) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_picks) {
+  test::Fuzz(50, [](Random& random) {
+    const Case made(random, false);
+    Outputs want;
+    EXPECT_OK(Run(nullptr, made.args, &want, CancelFlag()));
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] {
+      Outputs got;
+      return Run(nullptr, made.args, &got, CancelFlag()).ok() && got.selected == want.selected &&
+             got.gains == want.gains && got.upper_bound == want.upper_bound;
+    }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::max_cover

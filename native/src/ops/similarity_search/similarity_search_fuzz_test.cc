@@ -183,5 +183,17 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(50, [](Random& random) {
+    const Case made(random, false);
+    const Answer want(made, nullptr, made.k);
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] {
+      const Answer got(made, nullptr, made.k);
+      return test::SameBits(got.ids, want.ids) && test::SameBits(got.scores, want.scores) &&
+             test::SameBits(got.interests, want.interests);
+    }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::similarity_search

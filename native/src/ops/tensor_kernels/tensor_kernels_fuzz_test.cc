@@ -226,5 +226,20 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
   });
 }
 
+TEST(callers_on_four_threads_at_once_get_the_same_bits) {
+  test::Fuzz(10, [](Random& random) {
+    const size_t rows = 1500, cols = 30 + random.Size(70);
+    const std::vector<float> x = random.Fill(rows * cols, Values::kPlain);
+    const auto solve = [&] {
+      std::vector<float> out(x.size() + cols);
+      Softmax(ActiveTable(), x.data(), out.data(), rows, cols, false);
+      Reduce(ActiveTable(), ReduceOp::kSum, x.data(), out.data() + x.size(), 1, rows, cols, 1.0f);
+      return out;
+    };
+    const std::vector<float> want = solve();
+    EXPECT_TRUE(test::HoldsOnFourThreads([&] { return test::SameBits(solve(), want); }));
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::tensor
