@@ -1,5 +1,6 @@
-// A = L L', M = L^-1, A^-1 = M' M, all in place of A's lower triangle and by blocks: diagonal
-// blocks in double precision, everything else by the matrix product.
+// A = L L', M = L^-1, A^-1 = M' M, all in place of A's lower triangle. Each step splits its matrix
+// in halves down to leaves, so that nearly all of the work is large matrix products; the leaves on
+// the diagonal are factored and inverted in double precision.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -12,8 +13,16 @@
 namespace prismrec::item_statistics {
 namespace {
 
-constexpr size_t kBlock = 128;
+constexpr size_t kLeaf = 64;
+// A square of this order on the diagonal is updated whole, its upper triangle in vain.
+constexpr size_t kSquare = 256;
 
+// Where a matrix of order n > kLeaf is split.
+size_t Half(size_t n) { return (n / 2 + kLeaf - 1) / kLeaf * kLeaf; }
+
+// In what follows a range [o, o + n) stands for the triangle on A's diagonal there, and a block
+// (r, m, c, k) for the m rows from r and the k columns from c. Above the leaves on the diagonal A
+// holds leftovers, which nothing reads.
 class Inverter {
  public:
   Inverter(const CholeskyInverseArgs& args, const gemm::Kernel& kernel, const CancelFlag& cancel)
@@ -21,169 +30,199 @@ class Inverter {
         a_(args.a),
         kernel_(kernel),
         cancel_(cancel),
-        panel_(std::max<size_t>(1, n_) * kBlock),
-        inverse_(kBlock * kBlock),
+        panel_(n_ * kLeaf),
+        inverses_(n_ * kLeaf),
         least_pivot_(n_) {
     for (size_t i = 0; i < n_; ++i) least_pivot_[i] = 4.0 * FLT_EPSILON * std::fabs(*At(i, i));
   }
 
   Status Run() {
-    for (size_t j = 0; j < n_; j += kBlock) {
-      if (Status status = FactorColumn(j); !status.ok()) return status;
-      if (cancel_.Cancelled()) return Cancelled();
-    }
-    for (size_t j = (n_ - 1) / kBlock * kBlock;; j -= kBlock) {
-      InvertColumn(j);
-      if (cancel_.Cancelled()) return Cancelled();
-      if (j == 0) break;
-    }
-    for (size_t i = 0; i < n_; i += kBlock) {
-      SquareRow(i);
-      if (cancel_.Cancelled()) return Cancelled();
-    }
-    Mirror();
-    return Status::Ok();
+    Factor(0, n_);
+    if (!Stopped()) Invert(0, n_);
+    if (!Stopped()) Square(0, n_);
+    if (!Stopped()) Mirror();
+    return cancel_.Cancelled() ? Cancelled() : status_;
   }
 
  private:
   float* At(size_t i, size_t j) { return a_ + i * n_ + j; }
-  size_t Size(size_t from) const { return std::min(kBlock, n_ - from); }
+  float* InverseAt(size_t o) { return inverses_.data() + o * kLeaf; }
+  bool Stopped() const { return !status_.ok() || cancel_.Cancelled(); }
 
   void Multiply(const GemmArgs& args) { Sgemm(args, kernel_, ThreadPool::Global(), cancel_); }
 
-  // Block column j of L, from the finished ones to its left; its diagonal block is left inverted.
-  Status FactorColumn(size_t j) {
-    const size_t size = Size(j), rest = n_ - j;
-    if (j > 0) {
-      // The upper part of the diagonal block is written too, and never read.
-      Multiply({false, true, rest, size, j, -1.0f, At(j, 0), n_, At(j, 0), n_, 1.0f, At(j, j), n_});
-      if (cancel_.Cancelled()) return Cancelled();
-    }
-    if (Status status = FactorDiagonal(j, size); !status.ok()) return status;
-    const size_t below = rest - size;
-    if (below == 0) return Status::Ok();
-    // L_ij = A_ij L_jj'^-1
-    Copy(At(j + size, j), n_, below, size, panel_.data(), size);
-    Multiply({false, true, below, size, size, 1.0f, panel_.data(), size, inverse_.data(), size,
-              0.0f, At(j + size, j), n_});
-    return Status::Ok();
+  // L
+  void Factor(size_t o, size_t n) {
+    if (Stopped()) return;
+    if (n <= kLeaf) return FactorLeaf(o, n);
+    const size_t half = Half(n), rest = n - half;
+    Factor(o, half);
+    SolveRight(o + half, rest, o, half);
+    AddSquare(o + half, rest, false, At(o + half, o), half, -1.0f);
+    Factor(o + half, rest);
   }
 
-  // L_jj in double precision; stores its inverse, which is all that is needed of it later.
-  Status FactorDiagonal(size_t j, size_t size) {
-    std::vector<double> l(size * size), m(size * size);
-    for (size_t r = 0; r < size; ++r) {
-      for (size_t c = 0; c <= r; ++c) {
-        double entry = *At(j + r, j + c);
-        for (size_t k = 0; k < c; ++k) entry -= l[r * size + k] * l[c * size + k];
-        if (r != c) {
-          l[r * size + c] = entry / l[c * size + c];
-        } else if (entry > 0.0 && std::isfinite(entry) && entry > least_pivot_[j + r]) {
-          l[r * size + r] = std::sqrt(entry);
-        } else {
-          return NonFinite("the matrix is not positive definite in single precision",
-                           "a positive pivot in every row",
-                           std::to_string(entry) + " in row " + std::to_string(j + r),
-                           "Add more to the diagonal (a larger ridge penalty).");
-        }
+  // Leaves L's inverse in inverses_, which is all that is needed of it later.
+  void FactorLeaf(size_t o, size_t n) {
+    double u[kLeaf * kLeaf];  // L', so that the inner loops run over adjacent values
+    double m[kLeaf * kLeaf] = {};
+    for (size_t r = 0; r < n; ++r) {
+      for (size_t c = 0; c <= r; ++c) u[c * kLeaf + r] = *At(o + r, o + c);
+    }
+    for (size_t k = 0; k < n; ++k) {
+      double* const row = u + k * kLeaf;
+      const double pivot = row[k];
+      if (!(pivot > least_pivot_[o + k] && std::isfinite(pivot))) {
+        status_ = NonFinite("the matrix is not positive definite in single precision",
+                            "a positive pivot in every row",
+                            std::to_string(pivot) + " in row " + std::to_string(o + k),
+                            "Add more to the diagonal (a larger ridge penalty).");
+        return;
+      }
+      row[k] = std::sqrt(pivot);
+      for (size_t c = k + 1; c < n; ++c) row[c] /= row[k];
+      for (size_t r = k + 1; r < n; ++r) {
+        const double factor = row[r];
+        double* const to = u + r * kLeaf;
+        for (size_t c = r; c < n; ++c) to[c] -= factor * row[c];
       }
     }
-    for (size_t r = 0; r < size; ++r) {
-      m[r * size + r] = 1.0 / l[r * size + r];
-      for (size_t c = 0; c < r; ++c) {
-        double sum = 0.0;
-        for (size_t k = c; k < r; ++k) sum += l[r * size + k] * m[k * size + c];
-        m[r * size + c] = -sum / l[r * size + r];
+    for (size_t r = 0; r < n; ++r) {
+      double* const to = m + r * kLeaf;
+      for (size_t k = 0; k < r; ++k) {
+        const double factor = u[k * kLeaf + r];
+        for (size_t c = 0; c <= k; ++c) to[c] -= factor * m[k * kLeaf + c];
       }
+      to[r] = 1.0;
+      for (size_t c = 0; c <= r; ++c) to[c] /= u[r * kLeaf + r];
     }
-    for (size_t r = 0; r < size; ++r) {
-      for (size_t c = 0; c < size; ++c) {
-        inverse_[r * size + c] = static_cast<float>(m[r * size + c]);
-        if (c <= r) *At(j + r, j + c) = inverse_[r * size + c];
-      }
-    }
-    return Status::Ok();
+    for (size_t i = 0; i < n * kLeaf; ++i) InverseAt(o)[i] = static_cast<float>(m[i]);
   }
 
-  // Block column j of M = L^-1 below the diagonal: -M_below L_column M_jj, M_below being finished.
-  void InvertColumn(size_t j) {
-    const size_t size = Size(j), first = j + size, below = n_ - first;
-    if (below == 0) return;
-    // panel = -L_column M_jj
-    std::vector<float>& diagonal = inverse_;
-    for (size_t r = 0; r < size; ++r) {
-      for (size_t c = 0; c < size; ++c) diagonal[r * size + c] = c <= r ? *At(j + r, j + c) : 0.0f;
-    }
-    Multiply({false, false, below, size, size, -1.0f, At(first, j), n_, diagonal.data(), size, 0.0f,
-              panel_.data(), size});
-    if (cancel_.Cancelled()) return;
-    // Row block i of the result: M_i,first..i times the panel's rows up to i. The blocks above M's
-    // diagonal hold A's old entries, so the diagonal block is taken by itself.
-    const size_t blocks = (below + kBlock - 1) / kBlock;
-    ThreadPool::Global().ParallelFor(blocks, cancel_, [&](size_t chunk, int) {
-      // The longest first.
-      const size_t i = first + (blocks - 1 - chunk) * kBlock;
-      const size_t rows = Size(i);
-      float* const out = At(i, j);
-      for (size_t r = 0; r < rows; ++r) {
-        float* const to = out + r * n_;
-        std::fill(to, to + size, 0.0f);
-        for (size_t k = 0; k <= r; ++k) {
-          const float factor = *At(i + r, i + k);
-          const float* const from = panel_.data() + (i - first + k) * size;
-          for (size_t c = 0; c < size; ++c) to[c] += factor * from[c];
-        }
-      }
-      if (i > first) {
-        SgemmSerial({false, false, rows, size, i - first, 1.0f, At(i, first), n_, panel_.data(),
-                     size, 1.0f, out, n_},
-                    kernel_);
-      }
-    });
+  // Block (r, m, o, n) times L'^-1 of [o, o + n).
+  void SolveRight(size_t r, size_t m, size_t o, size_t n) {
+    if (Stopped()) return;
+    if (n <= kLeaf) return MultiplyLeafRight(r, m, o, n, true);
+    const size_t half = Half(n), rest = n - half;
+    SolveRight(r, m, o, half);
+    Multiply({false, true, m, rest, half, -1.0f, At(r, o), n_, At(o + half, o), n_, 1.0f,
+              At(r, o + half), n_});
+    SolveRight(r, m, o + half, rest);
   }
 
-  // Block row i of M' M up to the diagonal; rows from i on of M are still as they were.
-  void SquareRow(size_t i) {
-    const size_t size = Size(i), below = n_ - i - size;
-    std::vector<float>& diagonal = inverse_;
-    for (size_t r = 0; r < size; ++r) {
-      for (size_t c = 0; c < size; ++c) diagonal[r * size + c] = c <= r ? *At(i + r, i + c) : 0.0f;
+  // M: -M22 L21 M11 below the halves' own.
+  void Invert(size_t o, size_t n) {
+    if (n <= kLeaf || Stopped()) return;
+    const size_t half = Half(n), rest = n - half;
+    Invert(o, half);
+    MultiplyRight(o + half, rest, o, half);
+    Invert(o + half, rest);
+    MultiplyLeft(o + half, rest, o, half, -1.0f);
+  }
+
+  // Block (r, m, o, n) times M of [o, o + n).
+  void MultiplyRight(size_t r, size_t m, size_t o, size_t n) {
+    if (Stopped()) return;
+    if (n <= kLeaf) return MultiplyLeafRight(r, m, o, n, false);
+    const size_t half = Half(n), rest = n - half;
+    MultiplyRight(r, m, o, half);
+    Multiply({false, false, m, half, rest, 1.0f, At(r, o + half), n_, At(o + half, o), n_, 1.0f,
+              At(r, o), n_});
+    MultiplyRight(r, m, o + half, rest);
+  }
+
+  // alpha M of [o, o + n) times block (o, n, c, k).
+  void MultiplyLeft(size_t o, size_t n, size_t c, size_t k, float alpha) {
+    if (Stopped()) return;
+    if (n <= kLeaf) return MultiplyLeafLeft(o, n, c, k, false, alpha);
+    const size_t half = Half(n), rest = n - half;
+    MultiplyLeft(o + half, rest, c, k, alpha);
+    Multiply({false, false, rest, k, half, alpha, At(o + half, o), n_, At(o, c), n_, 1.0f,
+              At(o + half, c), n_});
+    MultiplyLeft(o, half, c, k, alpha);
+  }
+
+  // M' M
+  void Square(size_t o, size_t n) {
+    if (Stopped()) return;
+    if (n <= kLeaf) {
+      Multiply({true, false, n, n, n, 1.0f, InverseAt(o), kLeaf, InverseAt(o), kLeaf, 0.0f,
+                At(o, o), n_});
+      return;
     }
-    // M_ii' times the whole block row, the diagonal block without what lies above its diagonal.
-    const size_t width = i + size;
-    std::vector<float> row(size * width);
-    Copy(At(i, 0), n_, size, i, row.data(), width);
-    Copy(diagonal.data(), size, size, size, row.data() + i, width);
-    Multiply({true, false, size, width, size, 1.0f, diagonal.data(), size, row.data(), width, 0.0f,
-              At(i, 0), n_});
-    if (below > 0) {
-      Multiply({true, false, size, width, below, 1.0f, At(i + size, i), n_, At(i + size, 0), n_,
-                1.0f, At(i, 0), n_});
-    }
+    const size_t half = Half(n), rest = n - half;
+    Square(o, half);
+    AddSquare(o, half, true, At(o + half, o), rest, 1.0f);
+    MultiplyLeftTransposed(o + half, rest, o, half);
+    Square(o + half, rest);
+  }
+
+  // M' of [o, o + n) times block (o, n, c, k).
+  void MultiplyLeftTransposed(size_t o, size_t n, size_t c, size_t k) {
+    if (Stopped()) return;
+    if (n <= kLeaf) return MultiplyLeafLeft(o, n, c, k, true, 1.0f);
+    const size_t half = Half(n), rest = n - half;
+    MultiplyLeftTransposed(o, half, c, k);
+    Multiply({true, false, half, k, rest, 1.0f, At(o + half, o), n_, At(o + half, c), n_, 1.0f,
+              At(o, c), n_});
+    MultiplyLeftTransposed(o + half, rest, c, k);
+  }
+
+  // Adds alpha P P' to the triangle [o, o + n) for P [n, k], or alpha P' P for P [k, n].
+  void AddSquare(size_t o, size_t n, bool transposed, const float* p, size_t k, float alpha) {
+    if (Stopped()) return;
+    const auto add = [&](size_t row, size_t rows, size_t col, size_t cols) {
+      const size_t stride = transposed ? 1 : n_;
+      Multiply({transposed, !transposed, rows, cols, k, alpha, p + row * stride, n_,
+                p + col * stride, n_, 1.0f, At(o + row, o + col), n_});
+    };
+    if (n <= kSquare) return add(0, n, 0, n);
+    const size_t half = Half(n), rest = n - half;
+    AddSquare(o, half, transposed, p, k, alpha);
+    add(half, rest, 0, half);
+    AddSquare(o + half, rest, transposed, p + half * (transposed ? 1 : n_), k, alpha);
+  }
+
+  // Block (r, m, o, n) times the leaf's inverse or its transpose.
+  void MultiplyLeafRight(size_t r, size_t m, size_t o, size_t n, bool transposed) {
+    Copy(At(r, o), m, n);
+    Multiply({false, transposed, m, n, n, 1.0f, panel_.data(), n, InverseAt(o), kLeaf, 0.0f,
+              At(r, o), n_});
+  }
+
+  // alpha times the leaf's inverse, or its transpose, times block (o, n, c, k).
+  void MultiplyLeafLeft(size_t o, size_t n, size_t c, size_t k, bool transposed, float alpha) {
+    Copy(At(o, c), n, k);
+    Multiply({transposed, false, n, k, n, alpha, InverseAt(o), kLeaf, panel_.data(), k, 0.0f,
+              At(o, c), n_});
+  }
+
+  // A block into panel_.
+  void Copy(const float* from, size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; ++r) std::copy_n(from + r * n_, cols, panel_.data() + r * cols);
   }
 
   void Mirror() {
-    for (size_t i = 0; i < n_; i += kBlock) {
-      for (size_t j = 0; j <= i; j += kBlock) {
-        for (size_t r = i; r < i + Size(i); ++r) {
-          for (size_t c = j; c < std::min(j + kBlock, r); ++c) *At(c, r) = *At(r, c);
+    const size_t blocks = (n_ + kLeaf - 1) / kLeaf;
+    ThreadPool::Global().ParallelFor(blocks, cancel_, [&](size_t chunk, int) {
+      const size_t i = (blocks - 1 - chunk) * kLeaf;  // the longest first
+      const size_t end = std::min(n_, i + kLeaf);
+      for (size_t j = 0; j <= i; j += kLeaf) {
+        for (size_t c = j; c < std::min(j + kLeaf, end); ++c) {
+          for (size_t r = std::max(i, c + 1); r < end; ++r) *At(c, r) = *At(r, c);
         }
       }
-    }
-  }
-
-  static void Copy(const float* from, size_t from_ld, size_t rows, size_t cols, float* to,
-                   size_t to_ld) {
-    for (size_t r = 0; r < rows; ++r) std::copy_n(from + r * from_ld, cols, to + r * to_ld);
+    });
   }
 
   const size_t n_;
   float* const a_;
   const gemm::Kernel& kernel_;
   const CancelFlag& cancel_;
-  std::vector<float> panel_;         // [n, kBlock]
-  std::vector<float> inverse_;       // the current diagonal block's inverse
+  std::vector<float> panel_;         // a block with one side of at most kLeaf
+  std::vector<float> inverses_;      // [n, kLeaf]: the inverse of each leaf of L
   std::vector<double> least_pivot_;  // what rounding may leave of a pivot that is 0 in truth
+  Status status_;
 };
 
 }  // namespace
