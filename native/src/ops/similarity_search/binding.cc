@@ -93,18 +93,18 @@ struct Search {
                                 "1 to " + std::to_string(similarity_search::kMaxInterests),
                                 std::to_string(args.interests_per_query)));
     }
-    if (args.k < 1 || args.k > index->items().rows) {
-      from.Fail(InvalidArgument("k is out of range", "1 to " + std::to_string(index->items().rows),
+    if (args.k < 1 || args.k > index->rows()) {
+      from.Fail(InvalidArgument("k is out of range", "1 to " + std::to_string(index->rows()),
                                 std::to_string(args.k)));
     }
     args.queries =
-        from.Matrix<float>("queries", queries * args.interests_per_query, index->items().cols);
+        from.Matrix<float>("queries", queries * args.interests_per_query, index->cols());
     args.offsets = from.OptionalArray<float>("offsets", queries * args.interests_per_query).data;
     args.readout =
         IsSecond(from, "readout", "max", "log-sum-exp") ? Readout::kLogSumExp : Readout::kMax;
     if (from.Has("excludeIndptr")) {
       args.exclude =
-          from.Csr("excludeIndptr", "excludeIndices", nullptr, queries, index->items().rows);
+          from.Csr("excludeIndptr", "excludeIndices", nullptr, queries, index->rows());
     }
     variant = from.VariantName();
     outputs.ids = (ids = from.Allocate<uint32_t>(queries * args.k)).data;

@@ -5,7 +5,7 @@
 namespace prismrec::similarity_search {
 namespace {
 
-template <const TileKernel& kKernel>
+template <const PanelKernel& kKernel>
 Status SweepWith(const Query& query, const Outputs& outputs, ThreadPool& pool,
                  const CancelFlag& cancel) {
   return Sweep(kKernel, query, outputs, pool, cancel);
@@ -13,12 +13,12 @@ Status SweepWith(const Query& query, const Outputs& outputs, ThreadPool& pool,
 
 constexpr Variant<Fn> kVariants[] = {
     {"reference", Simd::kScalar, Reference},
-    {"scalar", Simd::kScalar, SweepWith<kScalarTile>},
+    {"scalar", Simd::kScalar, SweepWith<kScalarPanel>},
 #if defined(PRISMREC_ARCH_X86)
-    {"avx2", Simd::kAvx2, SweepWith<kAvx2Tile>},
-    {"avx512", Simd::kAvx512, SweepWith<kAvx512Tile>},
+    {"avx2", Simd::kAvx2, SweepWith<kAvx2Panel>},
+    {"avx512", Simd::kAvx512, SweepWith<kAvx512Panel>},
 #elif defined(PRISMREC_ARCH_ARM64)
-    {"neon", Simd::kNeon, SweepWith<kNeonTile>},
+    {"neon", Simd::kNeon, SweepWith<kNeonPanel>},
 #endif
 };
 

@@ -11,7 +11,7 @@ namespace {
 constexpr double kMaxScore = 3e38;
 
 Status CheckShapes(const Args& args) {
-  const MatrixView<const float> items = args.index->items();
+  const Index& items = *args.index;
   if (args.interests_per_query < 1 || args.interests_per_query > kMaxInterests) {
     return InvalidArgument("interestsPerQuery must be a positive whole number",
                            "1 to " + std::to_string(kMaxInterests),
@@ -22,23 +22,43 @@ Status CheckShapes(const Args& args) {
                          "a multiple of " + std::to_string(args.interests_per_query) + " rows",
                          std::to_string(args.queries.rows) + " rows");
   }
-  if (args.queries.cols != items.cols) {
+  if (args.queries.cols != items.cols()) {
     return ShapeMismatch("queries and items must share one dimension",
-                         std::to_string(items.cols) + " columns",
+                         std::to_string(items.cols()) + " columns",
                          std::to_string(args.queries.cols) + " columns");
   }
-  if (args.k < 1 || args.k > items.rows) {
+  if (args.k < 1 || args.k > items.rows()) {
     return InvalidArgument("k must be a whole number of items of the index",
-                           "1 to " + std::to_string(items.rows), std::to_string(args.k));
+                           "1 to " + std::to_string(items.rows()), std::to_string(args.k));
   }
   if (args.exclude.indptr == nullptr) return Status::Ok();
-  if (args.exclude.rows != args.query_count() || args.exclude.cols != items.rows) {
+  if (args.exclude.rows != args.query_count() || args.exclude.cols != items.rows()) {
     return ShapeMismatch("exclude must have a row for each query and a column for each item",
-                         std::to_string(args.query_count()) + " x " + std::to_string(items.rows),
+                         std::to_string(args.query_count()) + " x " + std::to_string(items.rows()),
                          std::to_string(args.exclude.rows) + " x " +
                              std::to_string(args.exclude.cols));
   }
   return CheckCsr(args.exclude);
+}
+
+// Which positions hold an item that the filter allows.
+void FillAllowed(const Index& index, const uint32_t* filter, ThreadPool& pool,
+                 const CancelFlag& cancel, std::vector<uint32_t>* allowed) {
+  allowed->assign(index.panels(), ~0u);
+  if (index.rows() % kPanelItems != 0) allowed->back() = (1u << (index.rows() % kPanelItems)) - 1;
+  if (filter == nullptr) return;
+  constexpr size_t kPanelsPerChunk = 1024;
+  pool.ParallelFor((allowed->size() + kPanelsPerChunk - 1) / kPanelsPerChunk, cancel, [&](size_t chunk, int) {
+    const size_t end = std::min(allowed->size(), (chunk + 1) * kPanelsPerChunk);
+    for (size_t p = chunk * kPanelsPerChunk; p < end; ++p) {
+      const uint32_t* ids = index.ids() + p * kPanelItems;
+      uint32_t lanes = 0;
+      for (size_t i = 0; i < std::min(kPanelItems, index.rows() - p * kPanelItems); ++i) {
+        lanes |= (filter[ids[i] / 32] >> (ids[i] % 32) & 1) << i;
+      }
+      (*allowed)[p] = lanes;
+    }
+  });
 }
 
 }  // namespace
@@ -88,11 +108,12 @@ Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Que
       float* copy = query->rows.data() + packed * d;
       if (args.index->metric() == Metric::kDot) {
         std::copy_n(row, d, copy);
-        largest_norm = std::max(largest_norm, norm);
+        query->norms.push_back(norm);
       } else {
         for (size_t x = 0; x < d; ++x) copy[x] = norm > 0 ? static_cast<float>(row[x] / norm) : 0.0f;
-        largest_norm = 1.0;
+        query->norms.push_back(kUnitNorm);
       }
+      largest_norm = std::max(largest_norm, query->norms.back());
     }
   }
   const double bound = largest_norm * args.index->largest_norm() + largest_offset +
@@ -104,6 +125,7 @@ Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Que
                      std::to_string(bound), "Scale the vectors down.");
   }
 
+  FillAllowed(*args.index, args.filter, pool, cancel, &query->allowed);
   query->first_exclude.assign(count + 1, 0);
   if (args.exclude.indptr == nullptr) return Status::Ok();
   std::copy_n(args.exclude.indptr, count + 1, query->first_exclude.begin());

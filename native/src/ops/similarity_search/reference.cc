@@ -8,27 +8,29 @@ namespace prismrec::similarity_search {
 
 Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
                  const CancelFlag& cancel) {
-  const MatrixView<const float> items = query.index->items();
-  const float* bias = query.index->bias();
+  const Index& index = *query.index;
+  const size_t d = index.cols();
   pool.ParallelFor(query.query_count, cancel, [&](size_t q, int) {
     const size_t first = query.first_row[q];
     const size_t count = query.first_row[q + 1] - first;
     std::vector<uint32_t> order;
-    std::vector<float> scores(items.rows);
-    std::vector<uint16_t> winners(items.rows);
+    std::vector<float> scores(index.rows());
+    std::vector<uint16_t> winners(index.rows());
     std::vector<double> terms(count);
-    for (size_t i = 0; i < items.rows && count > 0; ++i) {
-      if (std::binary_search(query.exclude.begin() + query.first_exclude[q],
+    for (size_t at = 0; at < index.rows() && count > 0; ++at) {
+      const uint32_t i = index.ids()[at];
+      const size_t lane = at % kPanelItems;
+      if ((query.allowed[at / kPanelItems] >> lane & 1) == 0 ||
+          std::binary_search(query.exclude.begin() + query.first_exclude[q],
                              query.exclude.begin() + query.first_exclude[q + 1], i)) {
         continue;
       }
-      order.push_back(static_cast<uint32_t>(i));
+      order.push_back(i);
+      const float* item = index.panel(at / kPanelItems) + lane;
       for (size_t j = 0; j < count; ++j) {
-        const float* row = query.rows.data() + (first + j) * items.cols;
+        const float* row = query.rows.data() + (first + j) * d;
         terms[j] = query.offsets[first + j];
-        for (size_t x = 0; x < items.cols; ++x) {
-          terms[j] += static_cast<double>(row[x]) * items.row(i)[x];
-        }
+        for (size_t x = 0; x < d; ++x) terms[j] += static_cast<double>(row[x]) * item[x * kPanelItems];
       }
       const size_t top = std::max_element(terms.begin(), terms.end()) - terms.begin();
       double score = terms[top];
@@ -37,7 +39,7 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
         for (const double term : terms) sum += std::exp(term - terms[top]);
         score += std::log(sum);
       }
-      scores[i] = static_cast<float>(score + (bias == nullptr ? 0.0 : bias[i]));
+      scores[i] = static_cast<float>(score + (index.bias() == nullptr ? 0.0 : index.bias()[at]));
       winners[i] = query.interests[first + top];
     }
     std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
@@ -52,6 +54,7 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
       outputs.interests[at] = valid ? winners[order[n]] : 0;
     }
   });
+  if (outputs.touched != nullptr) *outputs.touched = {query.query_count * index.rows()};
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 

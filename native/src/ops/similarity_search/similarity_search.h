@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "ops/similarity_search/cpu/panel.h"
 #include "runtime/cancel.h"
 #include "runtime/status.h"
 #include "runtime/tensor_view.h"
@@ -21,35 +22,63 @@ enum class Readout { kMax, kLogSumExp };
 // Fills the unused tail of a list.
 inline constexpr uint32_t kNoItem = std::numeric_limits<uint32_t>::max();
 inline constexpr size_t kMaxInterests = 65535;
+// At least the length of a row scaled to 1.
+inline constexpr double kUnitNorm = 1.000001;
 
-// The items, copied and checked once. Immutable, so that any number of searches may read it at once.
+// The items, copied and checked once, in an order of their own: longest first. A place in that order
+// is a position, a row of the caller's matrix an id. They lie in panels, [panels][d][kPanelItems], so
+// that a vector holds one dimension of neighbours. Immutable, so that any number of searches may
+// read it at once.
 class Index {
  public:
   // items: [N >= 1, d >= 1], finite. bias: [N], finite, nullable. Under kCosine the copy has rows of
   // length 1 (a zero row stays zero). NON_FINITE names the first bad number.
   static Status Build(MatrixView<const float> items, const float* bias, Metric metric,
                       ThreadPool& pool, const CancelFlag& cancel, std::unique_ptr<Index>* index);
+  ~Index();
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
 
-  MatrixView<const float> items() const { return {items_.get(), rows_, cols_}; }
-  // [N], nullable.
-  const float* bias() const { return bias_.get(); }
+  size_t rows() const { return rows_; }
+  size_t cols() const { return cols_; }
+  size_t panels() const { return (rows_ + kPanelItems - 1) / kPanelItems; }
   Metric metric() const { return metric_; }
-  // The length of the longest row and the largest magnitude of a bias.
-  double largest_norm() const { return largest_norm_; }
+  // At least the length of the longest row, and the largest magnitude of a bias.
+  double largest_norm() const { return norms_[0]; }
   double largest_bias() const { return largest_bias_; }
-  // Of the copies.
-  size_t bytes() const { return (rows_ * cols_ + (bias_ ? rows_ : 0)) * sizeof(float); }
+  // All that the index holds.
+  size_t bytes() const { return bytes_; }
+
+  // [N] the id of each position.
+  const uint32_t* ids() const { return ids_; }
+  // [panels] at least the length of a panel's longest row; never rising.
+  const float* norms() const { return norms_; }
+  // [panels, d, kPanelItems], 0 beyond N.
+  const float* items() const { return items_; }
+  const float* panel(size_t p) const { return items_ + p * cols_ * kPanelItems; }
+  // [panels * kPanelItems] by position, 0 beyond N; nullable.
+  const float* bias() const { return bias_; }
+  // [panels] a panel's largest bias; nullable.
+  const float* bias_tops() const { return bias_tops_; }
 
  private:
   Index() = default;
+  // Where the arrays lie in `memory_`; returns its size.
+  size_t Place(bool biased);
+  void Pack(MatrixView<const float> items, const float* bias, size_t panel);
 
-  std::unique_ptr<float[]> items_;
-  std::unique_ptr<float[]> bias_;
   size_t rows_ = 0;
   size_t cols_ = 0;
   Metric metric_ = Metric::kDot;
-  double largest_norm_ = 0;
   double largest_bias_ = 0;
+  // One piece of memory that the arrays below lie in.
+  char* memory_ = nullptr;
+  size_t bytes_ = 0;
+  uint32_t* ids_ = nullptr;
+  float* norms_ = nullptr;
+  float* items_ = nullptr;
+  float* bias_ = nullptr;
+  float* bias_tops_ = nullptr;
 };
 
 struct Args {
@@ -62,10 +91,17 @@ struct Args {
   const float* offsets = nullptr;
   // Q x N rows that a query must not return, in any order, repeats allowed; indptr nullable.
   CsrView exclude;
+  // [ceil(N / 32)] bit i % 32 of word i / 32: whether item i may be returned at all. Nullable.
+  const uint32_t* filter = nullptr;
   size_t k = 0;  // 1 to N
   Readout readout = Readout::kMax;
 
   size_t query_count() const { return queries.rows / interests_per_query; }
+};
+
+// How much of the work of Q x N pairs of a query and an item was done; the rest was ruled out unread.
+struct Touched {
+  uint64_t scored = 0;  // inner products computed in single precision
 };
 
 // All caller-owned.
@@ -74,6 +110,7 @@ struct Outputs {
   float* scores = nullptr;        // [Q * k], -infinity in the tail
   uint16_t* interests = nullptr;  // [Q * k] the interest with the largest term, the first of equal ones
   uint32_t* counts = nullptr;     // [Q] valid entries of each list
+  Touched* touched = nullptr;     // nullable
 };
 
 // Args that have passed CheckArgs, with what the variants share: the present interests of all queries,
@@ -86,11 +123,14 @@ struct Query {
   // Query q owns the rows [first_row[q], first_row[q + 1]).
   std::vector<size_t> first_row;
   std::vector<float> rows;          // [rows, d]
+  std::vector<double> norms;        // [rows] lengths
   std::vector<float> offsets;       // [rows], 0 without offsets
   std::vector<uint16_t> interests;  // [rows] which interest of its query a row is
   // Query q leaves out exclude[first_exclude[q] .. first_exclude[q + 1]), ascending.
   std::vector<size_t> first_exclude;
   std::vector<uint32_t> exclude;
+  // [panels] which positions of a panel hold an item that the filter allows.
+  std::vector<uint32_t> allowed;
 };
 
 // Shapes, finiteness and the exclusions' range; NON_FINITE also where a score could overflow.

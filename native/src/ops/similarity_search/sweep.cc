@@ -4,18 +4,26 @@
 #include <cmath>
 #include <cstring>
 
-#include "gemm/gemm.h"
+#include "gemm/pack.h"
 
 namespace prismrec::similarity_search {
 namespace {
 
-// A tile of inner products stays in the second-level cache: 256 KiB.
-constexpr size_t kTileFloats = 65536;
-constexpr size_t kTileItems = 512;
-constexpr size_t kBlockRows = 128;
+// The packed rows of a block stay in the second-level cache while the items pass; a block is a whole
+// number of row panels of every instruction set where each query has one row.
+constexpr size_t kBlockRows = 252;
+constexpr size_t kBlockFloats = size_t{1} << 16;
+// Between two looks at the cancel flag and at what can be left out.
+constexpr size_t kGroupPanels = 32;
+constexpr size_t kGroupTiles = 8192;
 // Enough chunks to keep many threads busy; a constant, so that no result depends on their number.
 constexpr size_t kWantedChunks = 64;
-constexpr size_t kMinRangeItems = 4096;
+constexpr size_t kMinRangePanels = 64;
+// With few queries the items are divided as well, in rounds: the first is short and finds thresholds,
+// each of the others ends where this many times as many items have been seen.
+constexpr size_t kFirstRoundPanels = 128;
+constexpr size_t kGrowth = 4;
+constexpr size_t kSelectionSlack = 64;
 
 // One candidate. `key` orders: score descending, then id ascending, is key descending.
 struct Hit {
@@ -43,36 +51,43 @@ float ScoreOf(uint64_t key) {
 
 uint32_t IdOf(uint64_t key) { return ~static_cast<uint32_t>(key); }
 
-// The best k of a stream of candidates in ascending order of ids. Those not above the threshold have
-// k better ones: an equal score loses, since its id is larger.
+// The best k of a stream of candidates.
 class Selection {
  public:
-  float threshold() const { return threshold_; }
+  Selection() = default;
+  // Goes on from what `other` knows, for candidates of its own.
+  explicit Selection(uint64_t floor) : floor_(floor) {}
+
+  // Candidates whose key is not above it have k better ones; 0 at first, below all keys.
+  uint64_t floor() const { return floor_; }
+  float threshold() const {
+    return floor_ == 0 ? -std::numeric_limits<float>::infinity() : ScoreOf(floor_);
+  }
   std::vector<Hit>& hits() { return hits_; }
 
   void Add(float score, uint32_t id, uint32_t interest) {
-    hits_.push_back({KeyOf(score, id), interest});
+    const uint64_t key = KeyOf(score, id);
+    if (key > floor_) hits_.push_back({key, interest});
   }
 
-  // Called between tiles: keeps memory at O(k) and raises the threshold.
-  void Prune(size_t k) {
-    if (hits_.size() < 2 * k + kTileItems) return;
+  // Keeps memory at O(k) and raises the floor, if it is time. Returns whether it has risen.
+  bool Prune(size_t k) {
+    if (hits_.size() < 2 * k + kSelectionSlack) return false;
     Cut(k);
-    threshold_ = ScoreOf(std::min_element(hits_.begin(), hits_.end(), [](const Hit& a, const Hit& b) {
-                           return a.key < b.key;
-                         })->key);
+    return true;
   }
 
   void Cut(size_t k) {
-    if (hits_.size() <= k) return;
-    std::nth_element(hits_.begin(), hits_.begin() + static_cast<std::ptrdiff_t>(k) - 1, hits_.end(),
-                     Before);
+    if (hits_.size() < k) return;
+    const auto last = hits_.begin() + static_cast<std::ptrdiff_t>(k) - 1;
+    std::nth_element(hits_.begin(), last, hits_.end(), Before);
     hits_.resize(k);
+    floor_ = hits_.back().key;
   }
 
  private:
   std::vector<Hit> hits_;
-  float threshold_ = -std::numeric_limits<float>::infinity();
+  uint64_t floor_ = 0;
 };
 
 // Queries [begin, end) whose packed rows go through the matrix product together.
@@ -81,25 +96,19 @@ struct Block {
   size_t end;
 };
 
-std::vector<Block> MakeBlocks(const Query& query) {
+std::vector<Block> MakeBlocks(const Query& query, size_t row_panel) {
+  const size_t fitting = std::max<size_t>(1, kBlockFloats / query.index->cols() / row_panel) * row_panel;
+  const size_t limit = std::min(kBlockRows, fitting);
   std::vector<Block> blocks;
   size_t begin = 0;
   while (begin < query.query_count) {
     size_t end = begin + 1;
-    while (end < query.query_count && query.first_row[end + 1] - query.first_row[begin] <= kBlockRows) {
-      ++end;
-    }
+    while (end < query.query_count && query.first_row[end + 1] - query.first_row[begin] <= limit) ++end;
     blocks.push_back({begin, end});
     begin = end;
   }
   return blocks;
 }
-
-struct Workspace {
-  std::vector<float> terms;
-  std::vector<float> scores;
-  std::vector<uint32_t> positions;
-};
 
 uint32_t WinnerOf(const Query& query, size_t first, size_t count, const float* terms, size_t stride) {
   size_t top = 0;
@@ -120,71 +129,199 @@ float LogSlack(size_t count) {
   return static_cast<float>(log_count * 1.00001 + 1e-5 + 2.5e-7 * static_cast<double>(count));
 }
 
-// The lists of one block over the items [item_begin, item_end), unordered.
-void SweepRange(const TileKernel& kernel, const Query& query, const Block& block, size_t item_begin,
-                size_t item_end, Workspace* space, std::vector<Selection>* selections,
-                const CancelFlag& cancel) {
-  const MatrixView<const float> items = query.index->items();
-  const size_t first = query.first_row[block.begin];
-  const size_t rows = query.first_row[block.end] - first;
-  selections->assign(block.end - block.begin, Selection());
-  if (rows == 0) return;
-  const size_t tile_items =
-      std::min(kTileItems, std::max<size_t>(16, kTileFloats / rows));
-  space->terms.resize(rows * tile_items);
-  space->scores.resize(tile_items);
-  space->positions.resize(tile_items);
+// A product + bias below it cannot be part of a score that reaches `threshold`: rounded down by more
+// than the roundings of a score can add up to.
+float LimitOf(float threshold, float offset, double slack, double largest_bias) {
+  constexpr double kUnit = 1.0 / (1 << 24);
+  const double size = std::fabs(threshold) + std::fabs(offset) + slack + largest_bias;
+  return std::nextafter(static_cast<float>(threshold - offset - slack - 8 * kUnit * size),
+                        -std::numeric_limits<float>::infinity());
+}
 
-  for (size_t begin = item_begin; begin < item_end; begin += tile_items) {
-    if (cancel.Cancelled()) return;
-    const size_t count = std::min(tile_items, item_end - begin);
-    GemmArgs product;
-    product.trans_b = true;
-    product.m = rows;
-    product.n = count;
-    product.k = items.cols;
-    product.a = query.rows.data() + first * items.cols;
-    product.lda = items.cols;
-    product.b = items.row(begin);
-    product.ldb = items.cols;
-    product.c = space->terms.data();
-    product.ldc = tile_items;
-    SgemmSerial(product);
-
+// One block of queries against ranges of panels.
+class BlockSweep {
+ public:
+  BlockSweep(const PanelKernel& kernel, const Query& query, const Block& block, const CancelFlag& cancel)
+      : kernel_(kernel),
+        query_(query),
+        index_(*query.index),
+        block_(block),
+        cancel_(cancel),
+        first_(query.first_row[block.begin]),
+        row_count_(query.first_row[block.end] - first_) {
+    const size_t mr = kernel.gemm->mr;
+    const size_t d = index_.cols();
+    row_panels_ = (row_count_ + mr - 1) / mr;
+    rows_.resize(gemm::PackedFloats(row_count_, mr, d));
+    gemm::PackRows(*kernel.gemm, query.rows.data() + first_ * d, d, row_count_, d, rows_.data());
+    limits_.assign(row_panels_ * mr, std::numeric_limits<float>::infinity());
+    active_.resize(row_panels_);
+    hits_.resize(row_count_);
+    query_of_.reserve(row_count_);
     for (size_t q = block.begin; q < block.end; ++q) {
-      const size_t own = query.first_row[q];
-      const size_t interests = query.first_row[q + 1] - own;
-      if (interests == 0) continue;
-      Selection& selection = (*selections)[q - block.begin];
-      Tile tile;
-      tile.terms = space->terms.data() + (own - first) * tile_items;
-      tile.stride = tile_items;
-      tile.interests = interests;
-      tile.offsets = query.offsets.data() + own;
-      tile.bias = query.index->bias() == nullptr ? nullptr : query.index->bias() + begin;
-      tile.count = count;
-      tile.log_sum_exp = query.readout == Readout::kLogSumExp;
-      tile.log_slack = LogSlack(interests);
-      tile.threshold = selection.threshold();
-      kernel.reduce(tile, space->scores.data());
+      const size_t own = query.first_row[q + 1] - query.first_row[q];
+      query_of_.insert(query_of_.end(), own, static_cast<uint32_t>(q));
+      most_rows_ = std::max(most_rows_, own);
+    }
+    if (query.readout == Readout::kLogSumExp) products_.resize(most_rows_ * kPanelItems);
+    group_panels_ = std::clamp<size_t>(kGroupTiles / std::max<size_t>(1, row_count_), 1, kGroupPanels);
+  }
 
-      const auto excluded_end = query.exclude.begin() + query.first_exclude[q + 1];
-      auto excluded = std::lower_bound(query.exclude.begin() + query.first_exclude[q], excluded_end, begin);
-      for (; excluded != excluded_end && *excluded < begin + count; ++excluded) {
-        space->scores[*excluded - begin] = -std::numeric_limits<float>::infinity();
+  // Adds what panels [begin, end) hold to `selections`, one for each query of the block.
+  void Run(size_t begin, size_t end, std::vector<Selection>* selections) {
+    selections_ = selections;
+    for (size_t q = block_.begin; q < block_.end; ++q) SetLimits(q);
+    for (size_t group = begin; group < end && row_count_ > 0; group += group_panels_) {
+      if (cancel_.Cancelled()) return;
+      const size_t group_end = std::min(end, group + group_panels_);
+      if (!Activate(group, group_end)) {
+        if (index_.bias() == nullptr) return;  // what follows is no longer
+        continue;
       }
-      const size_t found = kernel.collect(space->scores.data(), count, selection.threshold(),
-                                          space->positions.data());
-      for (size_t n = 0; n < found; ++n) {
-        const uint32_t at = space->positions[n];
-        selection.Add(space->scores[at], static_cast<uint32_t>(begin) + at,
-                      WinnerOf(query, own, interests, tile.terms + at, tile_items));
+      Scan scan;
+      scan.d = index_.cols();
+      scan.items = index_.items();
+      scan.bias = index_.bias();
+      scan.allowed = query_.allowed.data();
+      scan.rows = rows_.data();
+      scan.limits = limits_.data();
+      scan.active = active_.data();
+      scan.active_count = active_count_;
+      for (size_t p = group; p < group_end; ++p) {
+        const size_t found = kernel_.scan(scan, p, group_end, &p, hits_.data());
+        Consume(p, found);
       }
-      selection.Prune(query.k);
     }
   }
-  for (Selection& selection : *selections) selection.Cut(query.k);
-}
+
+  uint64_t scored() const { return scored_; }
+
+ private:
+  bool Sums(size_t q) const {
+    return query_.readout == Readout::kLogSumExp && query_.first_row[q + 1] - query_.first_row[q] > 1;
+  }
+
+  void SetLimits(size_t q) {
+    const float threshold = (*selections_)[q - block_.begin].threshold();
+    const size_t end = query_.first_row[q + 1];
+    const double slack = Sums(q) ? LogSlack(end - query_.first_row[q]) : 0.0;
+    for (size_t r = query_.first_row[q]; r < end; ++r) {
+      limits_[r - first_] = LimitOf(threshold, query_.offsets[r], slack, index_.largest_bias());
+    }
+  }
+
+  // Finds the row panels with a row that an item of panels [begin, end) could reach the limit of, by
+  // |<h, e>| <= |h| |e|. Returns whether there are any.
+  bool Activate(size_t begin, size_t end) {
+    const size_t mr = kernel_.gemm->mr;
+    const double rounding = 1 + static_cast<double>(index_.cols() + 8) / (1 << 23);
+    const double norm = index_.norms()[begin] * rounding;
+    double bias = 0;
+    if (index_.bias_tops() != nullptr) {
+      bias = *std::max_element(index_.bias_tops() + begin, index_.bias_tops() + end);
+    }
+    active_count_ = 0;
+    size_t active_rows = 0;
+    for (size_t panel = 0; panel < row_panels_; ++panel) {
+      const size_t last = std::min(row_count_, (panel + 1) * mr);
+      for (size_t r = panel * mr; r < last; ++r) {
+        if (query_.norms[first_ + r] * norm + bias + std::numeric_limits<float>::min() < limits_[r]) continue;
+        active_[active_count_++] = static_cast<uint32_t>(panel);
+        active_rows += last - panel * mr;
+        break;
+      }
+    }
+    size_t items = 0;
+    for (size_t p = begin; p < end && active_count_ > 0; ++p) {
+      items += static_cast<size_t>(__builtin_popcount(query_.allowed[p]));
+    }
+    scored_ += active_rows * items;
+    return active_count_ > 0;
+  }
+
+  void Consume(size_t panel, size_t found) {
+    if (found > 1 && most_rows_ > 1) {
+      std::sort(hits_.begin(), hits_.begin() + static_cast<std::ptrdiff_t>(found),
+                [](const PanelHit& a, const PanelHit& b) { return a.row < b.row; });
+    }
+    for (size_t from = 0, to; from < found; from = to) {
+      const size_t q = query_of_[hits_[from].row];
+      uint32_t items = 0;
+      for (to = from; to < found && query_of_[hits_[to].row] == q; ++to) items |= hits_[to].items;
+      Selection& selection = (*selections_)[q - block_.begin];
+      const float* bias = index_.bias() == nullptr ? nullptr : index_.bias() + panel * kPanelItems;
+      if (Sums(q)) {
+        AddSums(q, panel, items, bias, &selection);
+      } else {
+        AddMaxima(q, panel, items, bias, from, to, &selection);
+      }
+      if (selection.Prune(query_.k)) SetLimits(q);
+    }
+  }
+
+  bool Excluded(size_t q, uint32_t id) const {
+    return std::binary_search(query_.exclude.begin() + static_cast<std::ptrdiff_t>(query_.first_exclude[q]),
+                              query_.exclude.begin() + static_cast<std::ptrdiff_t>(query_.first_exclude[q + 1]), id);
+  }
+
+  // A row that misses its limit is not the largest term of an item that gets onto the list.
+  void AddMaxima(size_t q, size_t panel, uint32_t items, const float* bias, size_t from, size_t to,
+                 Selection* selection) {
+    for (; items != 0; items &= items - 1) {
+      const size_t i = static_cast<size_t>(__builtin_ctz(items));
+      float best = -std::numeric_limits<float>::infinity();
+      uint32_t interest = 0;
+      for (size_t h = from; h < to; ++h) {
+        if ((hits_[h].items >> i & 1) == 0) continue;
+        const float term = hits_[h].products[i] + query_.offsets[first_ + hits_[h].row];
+        if (term > best) {
+          best = term;
+          interest = query_.interests[first_ + hits_[h].row];
+        }
+      }
+      Add(q, panel, i, bias == nullptr ? best : best + bias[i], interest, selection);
+    }
+  }
+
+  void AddSums(size_t q, size_t panel, uint32_t items, const float* bias, Selection* selection) {
+    const size_t own = query_.first_row[q];
+    const size_t count = query_.first_row[q + 1] - own;
+    const size_t d = index_.cols();
+    float scores[kPanelItems];
+    kernel_.products(d, index_.panel(panel), items, query_.rows.data() + own * d, count, products_.data());
+    kernel_.log_sum_exp(products_.data(), query_.offsets.data() + own, count, scores);
+    for (; items != 0; items &= items - 1) {
+      const size_t i = static_cast<size_t>(__builtin_ctz(items));
+      Add(q, panel, i, bias == nullptr ? scores[i] : scores[i] + bias[i],
+          WinnerOf(query_, own, count, products_.data() + i, kPanelItems), selection);
+    }
+  }
+
+  void Add(size_t q, size_t panel, size_t i, float score, uint32_t interest, Selection* selection) {
+    const uint32_t id = index_.ids()[panel * kPanelItems + i];
+    if (score >= selection->threshold() && !Excluded(q, id)) selection->Add(score, id, interest);
+  }
+
+  const PanelKernel& kernel_;
+  const Query& query_;
+  const Index& index_;
+  const Block block_;
+  const CancelFlag& cancel_;
+  const size_t first_;
+  const size_t row_count_;
+  size_t row_panels_ = 0;
+  size_t most_rows_ = 0;
+  size_t group_panels_ = 0;
+  std::vector<float> rows_;
+  std::vector<float> limits_;
+  std::vector<uint32_t> active_;
+  size_t active_count_ = 0;
+  std::vector<PanelHit> hits_;
+  std::vector<uint32_t> query_of_;
+  std::vector<float> products_;
+  std::vector<Selection>* selections_ = nullptr;
+  uint64_t scored_ = 0;
+};
 
 // The list of query q from its candidates, at most k of them, in any order.
 void WriteList(std::vector<Hit>& hits, size_t q, size_t k, const Outputs& outputs) {
@@ -201,46 +338,52 @@ void WriteList(std::vector<Hit>& hits, size_t q, size_t k, const Outputs& output
 
 }  // namespace
 
-Status Sweep(const TileKernel& kernel, const Query& query, const Outputs& outputs, ThreadPool& pool,
+Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outputs, ThreadPool& pool,
              const CancelFlag& cancel) {
-  const size_t item_count = query.index->items().rows;
-  const std::vector<Block> blocks = MakeBlocks(query);
-  if (blocks.empty()) return Status::Ok();
-  // Few queries: the items are divided as well.
-  const size_t wanted = (kWantedChunks + blocks.size() - 1) / blocks.size();
-  const size_t ranges =
-      std::max<size_t>(1, std::min(wanted, item_count / std::max(kMinRangeItems, 4 * query.k)));
-  const size_t range_items = (item_count + ranges - 1) / ranges;
+  const size_t panels = query.index->panels();
+  const std::vector<Block> blocks = MakeBlocks(query, kernel.gemm->mr);
+  std::vector<std::vector<Selection>> lists(blocks.size());
+  for (size_t b = 0; b < blocks.size(); ++b) lists[b].resize(blocks[b].end - blocks[b].begin);
+  const size_t wanted = blocks.empty() ? 1 : (kWantedChunks + blocks.size() - 1) / blocks.size();
+  uint64_t scored = 0;
 
-  std::vector<std::vector<Selection>> selections(blocks.size() * ranges);
-  std::vector<Workspace> spaces(static_cast<size_t>(pool.threads()));
-  pool.ParallelFor(selections.size(), cancel, [&](size_t chunk, int worker) {
-    const Block& block = blocks[chunk / ranges];
-    const size_t begin = std::min(item_count, (chunk % ranges) * range_items);
-    const size_t end = std::min(item_count, begin + range_items);
-    std::vector<Selection>& own = selections[chunk];
-    SweepRange(kernel, query, block, begin, end, &spaces[static_cast<size_t>(worker)], &own, cancel);
-    if (ranges > 1 || cancel.Cancelled()) return;
-    for (size_t q = block.begin; q < block.end; ++q) {
-      WriteList(own[q - block.begin].hits(), q, query.k, outputs);
-    }
-    own = {};
-  });
-  if (cancel.Cancelled()) return Cancelled();
-  if (ranges == 1) return Status::Ok();
-
-  pool.ParallelFor(blocks.size(), cancel, [&](size_t b, int) {
-    for (size_t q = blocks[b].begin; q < blocks[b].end; ++q) {
-      Selection& merged = selections[b * ranges][q - blocks[b].begin];
-      for (size_t r = 1; r < ranges; ++r) {
-        const std::vector<Hit>& more = selections[b * ranges + r][q - blocks[b].begin].hits();
-        merged.hits().insert(merged.hits().end(), more.begin(), more.end());
+  size_t begin = 0;
+  while (begin < panels && !blocks.empty()) {
+    const size_t first = std::max(kFirstRoundPanels, 4 * query.k / kPanelItems);
+    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, kGrowth * begin));
+    const size_t ranges =
+        begin == 0 ? 1 : std::clamp<size_t>((end - begin) / kMinRangePanels, 1, wanted);
+    const size_t step = (end - begin + ranges - 1) / ranges;
+    // Ranges of one block know what the rounds before have found, not what the others find.
+    std::vector<std::vector<Selection>> found(blocks.size() * ranges);
+    std::vector<uint64_t> touched(found.size(), 0);
+    pool.ParallelFor(found.size(), cancel, [&](size_t chunk, int) {
+      const size_t b = chunk / ranges;
+      const size_t from = begin + chunk % ranges * step;
+      for (const Selection& list : lists[b]) found[chunk].emplace_back(list.floor());
+      BlockSweep sweep(kernel, query, blocks[b], cancel);
+      sweep.Run(std::min(from, end), std::min(from + step, end), &found[chunk]);
+      touched[chunk] = sweep.scored();
+    });
+    if (cancel.Cancelled()) return Cancelled();
+    for (const uint64_t count : touched) scored += count;
+    const bool last = end == panels;
+    pool.ParallelFor(blocks.size(), cancel, [&](size_t b, int) {
+      for (size_t q = blocks[b].begin; q < blocks[b].end; ++q) {
+        Selection& list = lists[b][q - blocks[b].begin];
+        for (size_t r = 0; r < ranges; ++r) {
+          std::vector<Hit>& more = found[b * ranges + r][q - blocks[b].begin].hits();
+          list.hits().insert(list.hits().end(), more.begin(), more.end());
+        }
+        list.Cut(query.k);
+        if (last) WriteList(list.hits(), q, query.k, outputs);
       }
-      merged.Cut(query.k);
-      WriteList(merged.hits(), q, query.k, outputs);
-    }
-  });
-  return cancel.Cancelled() ? Cancelled() : Status::Ok();
+    });
+    begin = end;
+  }
+  if (cancel.Cancelled()) return Cancelled();
+  if (outputs.touched != nullptr) *outputs.touched = {scored};
+  return Status::Ok();
 }
 
 }  // namespace prismrec::similarity_search

@@ -1,13 +1,13 @@
-// The algorithm around the tiles, the same for every instruction set.
+// The algorithm around the panels, the same for every instruction set.
 #ifndef PRISMREC_OPS_SIMILARITY_SEARCH_SWEEP_H_
 #define PRISMREC_OPS_SIMILARITY_SEARCH_SWEEP_H_
 
-#include "ops/similarity_search/cpu/tile.h"
+#include "ops/similarity_search/cpu/panel.h"
 #include "ops/similarity_search/similarity_search.h"
 
 namespace prismrec::similarity_search {
 
-Status Sweep(const TileKernel& kernel, const Query& query, const Outputs& outputs, ThreadPool& pool,
+Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outputs, ThreadPool& pool,
              const CancelFlag& cancel);
 
 }  // namespace prismrec::similarity_search

@@ -3,6 +3,6 @@
 
 namespace prismrec::similarity_search {
 
-const TileKernel kAvx512Tile = PRISMREC_SIMD_NS::similarity_search::kTile;
+const PanelKernel kAvx512Panel = PRISMREC_SIMD_NS::similarity_search::kPanel;
 
 }  // namespace prismrec::similarity_search

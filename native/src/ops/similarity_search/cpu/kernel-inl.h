@@ -1,67 +1,130 @@
-// The tile kernel, once, on the abstract vector of simd/vec-inl.h; nothing here may call an inline
+// The panel kernels, once, on the abstract vector of simd/vec-inl.h; nothing here may call an inline
 // function shared with other translation units.
-#include "ops/similarity_search/cpu/tile.h"
-#include "simd/vec-inl.h"
+#include "gemm/cpu/tile-inl.h"
+#include "ops/similarity_search/cpu/panel.h"
 
 namespace prismrec::PRISMREC_SIMD_NS::similarity_search {
 
-using prismrec::similarity_search::Tile;
+using prismrec::similarity_search::kPanelItems;
+using prismrec::similarity_search::PanelHit;
+using prismrec::similarity_search::PanelKernel;
+using tile::kCols;
+using tile::kRows;
+using tile::kVecs;
 
-inline Vec LoadUpTo(const float* p, size_t n) { return n < kLanes ? LoadN(p, n) : Load(p); }
-
-inline void StoreUpTo(float* p, Vec v, size_t n) {
-  if (n < kLanes) {
-    StoreN(p, v, n);
-  } else {
-    Store(p, v);
+// Adds the items [from, from + kCols) of a panel that reach a limit to the hits of this row panel,
+// [first, count). Returns the new count.
+inline size_t Collect(Vec (&sum)[kRows][kVecs], const Vec (&bias)[kVecs], const float* limits,
+                      uint32_t row, uint32_t allowed, size_t from, PanelHit* hits, size_t first,
+                      size_t count) {
+  for (int i = 0; i < kRows; ++i) {
+    uint32_t bits = 0;
+    for (int v = 0; v < kVecs && from + v * kLanes < kPanelItems; ++v) {
+      const Mask reached = GreaterEqual(Add(sum[i][v], bias[v]), Set(limits[i]));
+      bits |= MaskBits(reached) << (from + v * kLanes);
+    }
+    bits &= allowed;
+    if (bits == 0) continue;
+    size_t at = first;
+    while (at < count && hits[at].row != row + i) ++at;
+    if (at == count) {
+      hits[count].row = row + static_cast<uint32_t>(i);
+      hits[count++].items = 0;
+    }
+    hits[at].items |= bits;
+    for (int v = 0; v < kVecs && from + v * kLanes < kPanelItems; ++v) {
+      Store(hits[at].products + from + v * kLanes, sum[i][v]);
+    }
   }
+  return count;
 }
 
-inline void Reduce(const Tile& tile, float* scores) {
-  const Vec threshold = Set(tile.threshold);
-  const Vec slack = Set(tile.log_slack);
-  const bool sums = tile.log_sum_exp && tile.interests > 1;
-  for (size_t i = 0; i < tile.count; i += kLanes) {
-    const size_t n = tile.count - i;
-    const float* terms = tile.terms + i;
-    Vec best = Add(LoadUpTo(terms, n), Set(tile.offsets[0]));
-    for (size_t j = 1; j < tile.interests; ++j) {
-      best = Max(best, Add(LoadUpTo(terms + j * tile.stride, n), Set(tile.offsets[j])));
-    }
-    const Vec bias = tile.bias == nullptr ? Zero() : LoadUpTo(tile.bias + i, n);
-    Vec score = Add(best, bias);
-    if (sums) {
-      // Rounding is monotone, so that the bound holds for the rounded sum as well.
-      const Vec bound = Add(Add(best, slack), bias);
-      if (MaskBits(Greater(bound, threshold)) != 0) {
-        Vec sum = Zero();
-        for (size_t j = 0; j < tile.interests; ++j) {
-          const Vec term = Add(LoadUpTo(terms + j * tile.stride, n), Set(tile.offsets[j]));
-          sum = Add(sum, Exp(Sub(term, best)));
+inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t begin, size_t end,
+                         size_t* panel, PanelHit* hits) {
+  for (size_t p = begin; p < end; ++p) {
+    const uint32_t allowed = scan.allowed[p];
+    if (allowed == 0) continue;
+    const float* items = scan.items + p * scan.d * kPanelItems;
+    size_t count = 0;
+    for (size_t r = 0; r < scan.active_count; ++r) {
+      const size_t row = scan.active[r] * static_cast<size_t>(kRows);
+      const float* limits = scan.limits + row;
+      const size_t first = count;
+      for (size_t from = 0; from < kPanelItems; from += kCols) {
+        Vec sum[kRows][kVecs];
+        tile::Clear(sum);
+        tile::AccumulateStrided(scan.d, scan.rows + row * scan.d, 1, kRows, items + from, kPanelItems,
+                                sum);
+        Vec bias[kVecs];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) {
+          bias[v] = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + from + v * kLanes);
         }
-        score = Add(Add(best, Log(sum)), bias);
+        Mask reached = Greater(Zero(), Zero());
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) {
+          Vec top = Add(sum[i][0], bias[0]);
+#pragma GCC unroll 4
+          for (int v = 1; v < kVecs; ++v) top = Max(top, Add(sum[i][v], bias[v]));
+          reached = Or(reached, GreaterEqual(top, Set(limits[i])));
+        }
+        if (MaskBits(reached) != 0) {
+          count = Collect(sum, bias, limits, static_cast<uint32_t>(row), allowed, from, hits, first, count);
+        }
       }
     }
-    StoreUpTo(scores + i, score, n);
-  }
-}
-
-inline size_t Collect(const float* scores, size_t count, float threshold, uint32_t* positions) {
-  const Vec limit = Set(threshold);
-  size_t found = 0;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    uint32_t bits = MaskBits(Greater(Load(scores + i), limit));
-    for (; bits != 0; bits &= bits - 1) {
-      positions[found++] = static_cast<uint32_t>(i) + static_cast<uint32_t>(__builtin_ctz(bits));
+    if (count > 0) {
+      *panel = p;
+      return count;
     }
   }
-  for (; i < count; ++i) {
-    if (scores[i] > threshold) positions[found++] = static_cast<uint32_t>(i);
-  }
-  return found;
+  *panel = end;
+  return 0;
 }
 
-inline constexpr prismrec::similarity_search::TileKernel kTile = {Reduce, Collect};
+// Four rows at a time share what is loaded of the panel.
+template <int R>
+inline void ProductsOf(size_t d, const float* items, const float* rows, float* products) {
+  Vec sum[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) sum[r] = Zero();
+  for (size_t x = 0; x < d; ++x) {
+    const Vec item = Load(items + x * kPanelItems);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) sum[r] = Fma(Set(rows[r * d + x]), item, sum[r]);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) Store(products + r * kPanelItems, sum[r]);
+}
+
+inline void Products(size_t d, const float* panel, uint32_t items, const float* rows, size_t count,
+                     float* products) {
+  constexpr uint32_t kFirst = static_cast<uint32_t>((uint64_t{1} << kLanes) - 1);
+  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+    if ((items >> lane & kFirst) == 0) continue;
+    size_t r = 0;
+    for (; r + 4 <= count; r += 4) {
+      ProductsOf<4>(d, panel + lane, rows + r * d, products + r * kPanelItems + lane);
+    }
+    for (; r < count; ++r) {
+      ProductsOf<1>(d, panel + lane, rows + r * d, products + r * kPanelItems + lane);
+    }
+  }
+}
+
+inline void LogSumExp(const float* products, const float* offsets, size_t count, float* scores) {
+  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+    const auto term = [&](size_t j) {
+      return Add(Load(products + j * kPanelItems + lane), Set(offsets[j]));
+    };
+    Vec best = term(0);
+    for (size_t j = 1; j < count; ++j) best = Max(best, term(j));
+    Vec sum = Zero();
+    for (size_t j = 0; j < count; ++j) sum = Add(sum, Exp(Sub(term(j), best)));
+    Store(scores + lane, Add(best, Log(sum)));
+  }
+}
+
+inline constexpr PanelKernel kPanel = {tile::kKernel, ScanPanels, Products, LogSumExp};
 
 }  // namespace prismrec::PRISMREC_SIMD_NS::similarity_search

@@ -3,6 +3,6 @@
 
 namespace prismrec::similarity_search {
 
-const TileKernel kScalarTile = PRISMREC_SIMD_NS::similarity_search::kTile;
+const PanelKernel kScalarPanel = PRISMREC_SIMD_NS::similarity_search::kPanel;
 
 }  // namespace prismrec::similarity_search
