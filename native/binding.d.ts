@@ -25,6 +25,12 @@ export interface NativeBinding {
   // ops/similarity_search/similarity_search.h
   similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
   similarityIndexBuildSync(args: SimilarityIndexBuildArgs): SimilarityIndexHandle;
+  /** Maps a file that holds an index's image: no copy. */
+  similarityIndexOpen(args: SimilarityIndexOpenArgs & NativeAsync): Promise<SimilarityIndexHandle>;
+  similarityIndexOpenSync(args: SimilarityIndexOpenArgs): SimilarityIndexHandle;
+  similarityIndexInfo(index: SimilarityIndexHandle): SimilarityIndexInfo;
+  /** The whole index as it may be written to a file: its own memory, for reading only, kept while the array lives. */
+  similarityIndexImage(index: SimilarityIndexHandle): Uint8Array;
   /** Gives the index's memory back as soon as no search reads it; the handle must not be used again. */
   similarityIndexRelease(index: SimilarityIndexHandle): void;
   similaritySearch(args: SimilaritySearchArgs & NativeAsync): Promise<SimilaritySearchResult>;
@@ -316,6 +322,17 @@ export interface SimilarityIndexBuildArgs {
   readonly bias?: Float32Array;
 }
 
+export interface SimilarityIndexOpenArgs {
+  readonly path: string;
+}
+
+export interface SimilarityIndexInfo {
+  readonly rows: number;
+  readonly cols: number;
+  readonly metric: "dot" | "cosine";
+  readonly bytes: number;
+}
+
 export interface SimilaritySearchArgs {
   readonly index: SimilarityIndexHandle;
   /** [queryCount * interestsPerQuery * cols] */
@@ -329,6 +346,8 @@ export interface SimilaritySearchArgs {
   /** [queryCount + 1] */
   readonly excludeIndptr?: Uint32Array;
   readonly excludeIndices?: Uint32Array;
+  /** [ceil(rows / 32)] bit i % 32 of word i / 32: whether row i may be returned. */
+  readonly filter?: Uint32Array;
   readonly variant?: string;
 }
 
@@ -339,6 +358,9 @@ export interface SimilaritySearchResult {
   readonly interests: Uint16Array;
   /** [queryCount] */
   readonly counts: Uint32Array;
+  /** Pairs of a present interest and a row: of which at least an 8-bit copy was read, and which were scored. */
+  readonly read: number;
+  readonly scored: number;
 }
 
 export interface MaxCoverArgs {

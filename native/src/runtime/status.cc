@@ -18,6 +18,8 @@ const char* StatusCodeName(StatusCode code) {
       return "CANCELLED";
     case StatusCode::kDeviceUnavailable:
       return "DEVICE_UNAVAILABLE";
+    case StatusCode::kDataFormat:
+      return "DATA_FORMAT";
     case StatusCode::kInternal:
       return "INTERNAL";
   }

@@ -16,6 +16,7 @@ enum class StatusCode {
   kOutOfMemory,
   kCancelled,
   kDeviceUnavailable,
+  kDataFormat,
   kInternal,
 };
 

@@ -41,6 +41,14 @@ IndexHandle* Unwrap(Napi::Env env, const Napi::Value& value) {
                                      "something else"));
 }
 
+std::shared_ptr<const Index> OpenIndex(Napi::Env env, const Napi::Value& value) {
+  std::shared_ptr<const Index> index = Unwrap(env, value)->index;
+  if (!index) {
+    throw ToError(env, InvalidArgument("the index has been released", "an open index", "a released one"));
+  }
+  return index;
+}
+
 // Whether the field is the second of two names; anything but the two is an error.
 bool IsSecond(Args& from, const char* field, const char* first, const char* second) {
   const std::string value = from.String(field);
@@ -72,18 +80,27 @@ struct Build {
   void Resolve(Result& result) { result.Return(Wrap(result.env(), std::move(index))); }
 };
 
+struct Open {
+  std::string path;
+  std::unique_ptr<Index> index;
+
+  void Parse(Args& args) { path = args.String("path"); }
+  Status Execute(const CancelFlag&) { return Index::Open(path, &index); }
+  void Resolve(Result& result) { result.Return(Wrap(result.env(), std::move(index))); }
+};
+
 struct Search {
   std::shared_ptr<const Index> index;
   similarity_search::Args args;
   similarity_search::Outputs outputs;
+  similarity_search::Touched touched;
   std::string variant;
   Buffer<uint32_t> ids, counts;
   Buffer<float> scores;
   Buffer<uint16_t> interests;
 
   void Parse(Args& from) {
-    index = Unwrap(from.env(), from.Get("index"))->index;
-    if (!index) from.Fail(InvalidArgument("the index has been released", "an open index", "a released one"));
+    index = OpenIndex(from.env(), from.Get("index"));
     const size_t queries = from.Size("queryCount");
     args.index = index.get();
     args.interests_per_query = from.Size("interestsPerQuery");
@@ -106,7 +123,9 @@ struct Search {
       args.exclude =
           from.Csr("excludeIndptr", "excludeIndices", nullptr, queries, index->rows());
     }
+    args.filter = from.OptionalArray<uint32_t>("filter", (index->rows() + 31) / 32).data;
     variant = from.VariantName();
+    outputs.touched = &touched;
     outputs.ids = (ids = from.Allocate<uint32_t>(queries * args.k)).data;
     outputs.scores = (scores = from.Allocate<float>(queries * args.k)).data;
     outputs.interests = (interests = from.Allocate<uint16_t>(queries * args.k)).data;
@@ -122,8 +141,30 @@ struct Search {
     result.Set("scores", scores);
     result.Set("interests", interests);
     result.Set("counts", counts);
+    result.Set("read", static_cast<double>(touched.read));
+    result.Set("scored", static_cast<double>(touched.scored));
   }
 };
+
+Napi::Value Info(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<const Index> index = OpenIndex(info.Env(), info[0]);
+  Napi::Object about = Napi::Object::New(info.Env());
+  about.Set("rows", static_cast<double>(index->rows()));
+  about.Set("cols", static_cast<double>(index->cols()));
+  about.Set("metric", index->metric() == Metric::kDot ? "dot" : "cosine");
+  about.Set("bytes", static_cast<double>(index->bytes()));
+  return about;
+}
+
+// The index itself, not a copy; the array keeps it.
+Napi::Value Image(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<const Index> index = OpenIndex(info.Env(), info[0]);
+  auto* owner = new std::shared_ptr<const Index>(index);
+  const auto buffer = Napi::ArrayBuffer::New(
+      info.Env(), const_cast<char*>(index->image()), index->bytes(),
+      [](Napi::Env, void*, std::shared_ptr<const Index>* held) { delete held; }, owner);
+  return Napi::Uint8Array::New(info.Env(), index->bytes(), buffer, 0);
+}
 
 Napi::Value Release(const Napi::CallbackInfo& info) {
   IndexHandle* handle = Unwrap(info.Env(), info[0]);
@@ -137,6 +178,9 @@ Napi::Value Release(const Napi::CallbackInfo& info) {
 void RegisterSimilaritySearch(Napi::Env env, Napi::Object exports) {
   ExportOp<Build>(env, exports, "similarityIndexBuild");
   ExportOp<Search>(env, exports, "similaritySearch");
+  ExportOp<Open>(env, exports, "similarityIndexOpen");
+  ExportFunction(env, exports, "similarityIndexInfo", Info);
+  ExportFunction(env, exports, "similarityIndexImage", Image);
   ExportFunction(env, exports, "similarityIndexRelease", Release);
 }
 

@@ -1,7 +1,12 @@
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <new>
 #include <string>
@@ -45,15 +50,43 @@ void Sort(std::vector<uint64_t>* keys, ThreadPool& pool, const CancelFlag& cance
   }
 }
 
+uint64_t Fnv1a(const void* data, size_t size) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < size; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
+  return hash;
+}
+
+constexpr char kMagic[8] = {'P', 'R', 'I', 'S', 'M', 'I', 'D', 'X'};
+constexpr uint32_t kVersion = 1;
+
 }  // namespace
 
-size_t Index::Place(bool biased) {
+// The first bytes of an index, in memory and in a file. The arrays follow in the order and alignment of
+// Place, numbers as this machine writes them: another byte order reads as another version.
+struct Index::Header {
+  char magic[8];
+  uint32_t version;
+  uint32_t panel_items;
+  uint64_t rows;
+  uint64_t cols;
+  uint32_t metric;
+  uint32_t biased;
+  uint32_t coded;
+  uint32_t reserved;
+  double largest_bias;
+  uint64_t bytes;     // of the whole image
+  uint64_t checksum;  // of what is above
+};
+
+size_t Index::Place(bool biased, bool coded) {
   size_t size = 0;
+  const uintptr_t base = reinterpret_cast<uintptr_t>(memory_);
   const auto place = [&](auto** array, size_t count) {
-    *array = reinterpret_cast<std::remove_reference_t<decltype(*array)>>(memory_ + size);
+    *array = reinterpret_cast<std::remove_reference_t<decltype(*array)>>(base + size);
     size += (count * sizeof(**array) + kAlignment - 1) / kAlignment * kAlignment;
   };
   const size_t places = panels() * kPanelItems;
+  place(&header_, 1);
   place(&ids_, places);
   place(&norms_, panels());
   // A vector may reach beyond the last panel.
@@ -61,6 +94,11 @@ size_t Index::Place(bool biased) {
   if (biased) {
     place(&bias_, places + kPanelItems);
     place(&bias_tops_, panels());
+  }
+  if (coded) {
+    place(&scales_, places);
+    place(&errors_, panels());
+    place(&codes_, places * (cols_ + cols_ % 2));
   }
   return size;
 }
@@ -88,6 +126,27 @@ void Index::Pack(MatrixView<const float> items, const float* bias, size_t p) {
     top = std::max(top, bias[ids[i]]);
   }
   bias_tops_[p] = top;
+}
+
+void Index::Encode(size_t p) {
+  const float* panel = this->panel(p);
+  int8_t* codes = codes_ + p * kPanelItems * (cols_ + cols_ % 2);
+  double largest = 0;
+  for (size_t i = 0; i < std::min(kPanelItems, rows_ - p * kPanelItems); ++i) {
+    float top = 0;
+    for (size_t x = 0; x < cols_; ++x) top = std::max(top, std::fabs(panel[x * kPanelItems + i]));
+    const float scale = std::max(top / 127.0f, std::numeric_limits<float>::min());
+    double square = 0;
+    for (size_t x = 0; x < cols_; ++x) {
+      const double value = static_cast<double>(panel[x * kPanelItems + i]) / scale;
+      const double code = std::clamp(std::nearbyint(value), -127.0, 127.0);
+      codes[(x / 2 * kPanelItems + i) * 2 + x % 2] = static_cast<int8_t>(code);
+      square += (value - code) * (value - code);
+    }
+    scales_[p * kPanelItems + i] = scale;
+    largest = std::max(largest, std::sqrt(square));
+  }
+  errors_[p] = AtLeast(largest);
 }
 
 Status Index::Build(MatrixView<const float> items, const float* bias, Metric metric,
@@ -138,7 +197,8 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
     if (!std::isfinite(bias[r])) return NotFinite("bias", r, bias[r]);
     built->largest_bias_ = std::max(built->largest_bias_, std::fabs(static_cast<double>(bias[r])));
   }
-  const size_t bytes = built->Place(bias != nullptr);
+  const bool coded = items.size() >= kCodedFloats;
+  const size_t bytes = built->Place(bias != nullptr, coded);
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
@@ -146,7 +206,20 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
 #endif
   built->memory_ = static_cast<char*>(memory);
   built->bytes_ = bytes;
-  built->Place(bias != nullptr);
+  built->Place(bias != nullptr, coded);
+
+  Header& header = *built->header_;
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kVersion;
+  header.panel_items = kPanelItems;
+  header.rows = items.rows;
+  header.cols = items.cols;
+  header.metric = static_cast<uint32_t>(metric);
+  header.biased = bias != nullptr;
+  header.coded = coded;
+  header.largest_bias = built->largest_bias_;
+  header.bytes = bytes;
+  header.checksum = Fnv1a(&header, offsetof(Header, checksum));
 
   const size_t panels = built->panels();
   pool.ParallelFor((panels + kPanelsPerChunk - 1) / kPanelsPerChunk, cancel, [&](size_t chunk, int) {
@@ -158,10 +231,58 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
         built->ids_[i] = static_cast<uint32_t>(keys[i]);
       }
       built->Pack(items, bias, p);
+      if (coded) built->Encode(p);
     }
   });
   if (cancel.Cancelled()) return Cancelled();
   *index = std::move(built);
+  return Status::Ok();
+}
+
+Status Index::Open(const std::string& path, std::unique_ptr<Index>* index) {
+  const auto refuse = [&path](const char* expected, const std::string& received) {
+    return MakeStatus(StatusCode::kDataFormat, path + " is not an index that can be used", expected, received,
+                      "Build the index again and save it.");
+  };
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat about;
+  if (file < 0 || fstat(file, &about) != 0) {
+    const Status status = Internal("cannot open " + path + ": " + std::strerror(errno));
+    if (file >= 0) close(file);
+    return status;
+  }
+  const size_t size = S_ISREG(about.st_mode) ? static_cast<size_t>(about.st_size) : 0;
+  void* memory = size < sizeof(Header) ? MAP_FAILED : mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+  close(file);
+  if (size < sizeof(Header)) return refuse("a saved index", std::to_string(size) + " bytes");
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  std::unique_ptr<Index> opened(new Index());
+  opened->memory_ = static_cast<char*>(memory);
+  opened->bytes_ = size;
+
+  Header header;
+  std::memcpy(&header, memory, sizeof(header));
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) return refuse("a saved index", "another kind of file");
+  if (header.version != kVersion) {
+    return refuse("version 1 in this machine's byte order", "version " + std::to_string(header.version));
+  }
+  if (header.checksum != Fnv1a(&header, offsetof(Header, checksum)) || header.panel_items != kPanelItems ||
+      header.rows < 1 || header.rows >= kNoItem || header.cols < 1 ||
+      header.rows > size / sizeof(float) / header.cols) {
+    return refuse("an intact header", "a damaged one");
+  }
+  opened->rows_ = header.rows;
+  opened->cols_ = header.cols;
+  opened->metric_ = header.metric == 0 ? Metric::kDot : Metric::kCosine;
+  opened->largest_bias_ = header.largest_bias;
+  if (header.bytes != size || opened->Place(header.biased != 0, header.coded != 0) != size) {
+    return refuse((std::to_string(header.bytes) + " bytes").c_str(), std::to_string(size) + " bytes");
+  }
+  // What searches use to address memory.
+  for (size_t i = 0; i < header.rows; ++i) {
+    if (opened->ids_[i] >= header.rows) return refuse("ids below the number of items", "a damaged id");
+  }
+  *index = std::move(opened);
   return Status::Ok();
 }
 

@@ -54,7 +54,10 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
       outputs.interests[at] = valid ? winners[order[n]] : 0;
     }
   });
-  if (outputs.touched != nullptr) *outputs.touched = {query.query_count * index.rows()};
+  if (outputs.touched != nullptr) {
+    const uint64_t pairs = query.offsets.size() * index.rows();
+    *outputs.touched = {pairs, pairs};
+  }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "ops/similarity_search/cpu/panel.h"
@@ -24,6 +25,8 @@ inline constexpr uint32_t kNoItem = std::numeric_limits<uint32_t>::max();
 inline constexpr size_t kMaxInterests = 65535;
 // At least the length of a row scaled to 1.
 inline constexpr double kUnitNorm = 1.000001;
+// From this size on an index keeps an 8-bit copy of the items as well.
+inline constexpr size_t kCodedFloats = size_t{1} << 20;
 
 // The items, copied and checked once, in an order of their own: longest first. A place in that order
 // is a position, a row of the caller's matrix an id. They lie in panels, [panels][d][kPanelItems], so
@@ -35,6 +38,10 @@ class Index {
   // length 1 (a zero row stays zero). NON_FINITE names the first bad number.
   static Status Build(MatrixView<const float> items, const float* bias, Metric metric,
                       ThreadPool& pool, const CancelFlag& cancel, std::unique_ptr<Index>* index);
+  // Maps a file that holds the image of an index, for reading only: pages come in as searches need
+  // them. DATA_FORMAT for a file that is foreign, truncated or of another version. The vectors are not
+  // verified, which would read them all; the file must not be changed while it is in use.
+  static Status Open(const std::string& path, std::unique_ptr<Index>* index);
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
@@ -46,7 +53,8 @@ class Index {
   // At least the length of the longest row, and the largest magnitude of a bias.
   double largest_norm() const { return norms_[0]; }
   double largest_bias() const { return largest_bias_; }
-  // All that the index holds.
+  // All that the index holds, as it may be written to a file.
+  const char* image() const { return memory_; }
   size_t bytes() const { return bytes_; }
 
   // [N] the id of each position.
@@ -61,11 +69,23 @@ class Index {
   // [panels] a panel's largest bias; nullable.
   const float* bias_tops() const { return bias_tops_; }
 
+  // A copy in 8 bits, where it pays (N d >= kCodedFloats; else null): |item - scale * code| is at most
+  // scale * the panel's error.
+  // [panels, ceil(d / 2), kPanelItems, 2]
+  const int8_t* codes() const { return codes_; }
+  // [panels * kPanelItems]
+  const float* scales() const { return scales_; }
+  // [panels] the largest of a panel's items.
+  const float* errors() const { return errors_; }
+
  private:
   Index() = default;
-  // Where the arrays lie in `memory_`; returns its size.
-  size_t Place(bool biased);
+  struct Header;
+
+  // Where the header and the arrays lie in `memory_`; returns its size.
+  size_t Place(bool biased, bool coded);
   void Pack(MatrixView<const float> items, const float* bias, size_t panel);
+  void Encode(size_t panel);
 
   size_t rows_ = 0;
   size_t cols_ = 0;
@@ -74,11 +94,15 @@ class Index {
   // One piece of memory that the arrays below lie in.
   char* memory_ = nullptr;
   size_t bytes_ = 0;
+  Header* header_ = nullptr;
   uint32_t* ids_ = nullptr;
   float* norms_ = nullptr;
   float* items_ = nullptr;
   float* bias_ = nullptr;
   float* bias_tops_ = nullptr;
+  int8_t* codes_ = nullptr;
+  float* scales_ = nullptr;
+  float* errors_ = nullptr;
 };
 
 struct Args {
@@ -99,9 +123,10 @@ struct Args {
   size_t query_count() const { return queries.rows / interests_per_query; }
 };
 
-// How much of the work of Q x N pairs of a query and an item was done; the rest was ruled out unread.
+// Pairs of a present interest and an item. What was not read was ruled out by length or filter.
 struct Touched {
-  uint64_t scored = 0;  // inner products computed in single precision
+  uint64_t read = 0;    // at least their 8-bit copy
+  uint64_t scored = 0;  // with the inner product in single precision
 };
 
 // All caller-owned.

@@ -68,8 +68,9 @@ int main(int argc, char** argv) {
     std::sort(seconds.begin(), seconds.end());
     const double median = seconds[seconds.size() / 2];
     const double flops = 2.0 * static_cast<double>(c.queries * c.interests * c.items * c.dim);
-    std::printf("%-16s %9.1f queries/s  %7.1f GFLOP/s  %.3f ms (best %.3f)  scored %.4f\n", c.name,
+    const double pairs = static_cast<double>(c.queries * c.interests * c.items);
+    std::printf("%-16s %9.1f queries/s  %7.1f GFLOP/s  %.3f ms (best %.3f)  scored %.5f read %.4f\n", c.name,
                 static_cast<double>(c.queries) / median, flops / median / 1e9, 1e3 * median, 1e3 * seconds[0],
-                static_cast<double>(touched.scored) / static_cast<double>(c.queries * c.items));
+                static_cast<double>(touched.scored) / pairs, static_cast<double>(touched.read) / pairs);
   }
 }

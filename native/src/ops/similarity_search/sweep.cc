@@ -24,6 +24,10 @@ constexpr size_t kMinRangePanels = 64;
 constexpr size_t kFirstRoundPanels = 128;
 constexpr size_t kGrowth = 4;
 constexpr size_t kSelectionSlack = 64;
+// The 8-bit copy is read first where reading is what costs: few rows, and lists so short that few items
+// have to be scored as well.
+constexpr size_t kCodedRows = 8;
+constexpr size_t kCodedItemsPerPlace = 256;
 
 // One candidate. `key` orders: score descending, then id ascending, is key descending.
 struct Hit {
@@ -110,17 +114,18 @@ std::vector<Block> MakeBlocks(const Query& query, size_t row_panel) {
   return blocks;
 }
 
-uint32_t WinnerOf(const Query& query, size_t first, size_t count, const float* terms, size_t stride) {
+// The first of the rows with the largest term with one item.
+size_t Largest(const float* products, const float* offsets, size_t count) {
   size_t top = 0;
-  float best = terms[0] + query.offsets[first];
+  float best = products[0] + offsets[0];
   for (size_t j = 1; j < count; ++j) {
-    const float term = terms[j * stride] + query.offsets[first + j];
+    const float term = products[j * kPanelItems] + offsets[j];
     if (term > best) {
       best = term;
       top = j;
     }
   }
-  return query.interests[first + top];
+  return top;
 }
 
 // A bit above log(count), by more than the rounding of `count` exponentials, their sum and its log.
@@ -138,24 +143,70 @@ float LimitOf(float threshold, float offset, double slack, double largest_bias) 
                         -std::numeric_limits<float>::infinity());
 }
 
+bool UseCodes(const Query& query) {
+  const Index& index = *query.index;
+  if (index.codes() == nullptr || query.offsets.empty() || query.offsets.size() > kCodedRows) return false;
+  if (query.k > index.rows() / kCodedItemsPerPlace) return false;
+  // No bound may overflow.
+  const double longest = *std::max_element(query.norms.begin(), query.norms.end());
+  return longest * 127 * std::sqrt(static_cast<double>(index.cols())) < 1e38;
+}
+
+// One row in 16 bits, [2 * pairs], and what bounds its products from their codes:
+//   <h, e> = <h, e - s c> + s <h - step g, c> + s step <g, c>,
+// the first at most |h| error s, the second |h - step g| |c| s with |c| <= 127 sqrt(d).
+CodeRow EncodeRow(const float* row, double norm, size_t d, int16_t* codes) {
+  const size_t pairs = (d + 1) / 2;
+  const double largest = std::min(32767.0, std::floor(2147483647.0 / (127.0 * 2 * static_cast<double>(pairs))));
+  float top = 0;
+  for (size_t x = 0; x < d; ++x) top = std::max(top, std::fabs(row[x]));
+  const float step = std::max(static_cast<float>(top / largest), std::numeric_limits<float>::min());
+  double square = 0;
+  for (size_t x = 0; x < d; ++x) {
+    const double code = std::clamp(std::nearbyint(row[x] / static_cast<double>(step)), -largest, largest);
+    codes[x] = static_cast<int16_t>(code);
+    square += (row[x] - code * step) * (row[x] - code * step);
+  }
+  if (d % 2 == 1) codes[d] = 0;
+  // The score's own rounding and that of the bound, both relative to |h| |s c|.
+  const double rounding = static_cast<double>(d + 16) / (1 << 23);
+  const double code_norm = 127 * std::sqrt(static_cast<double>(d));
+  CodeRow bound;
+  bound.step = step;
+  bound.slope = static_cast<float>(norm * 1.001);
+  bound.base = static_cast<float>((std::sqrt(square) + norm * rounding) * code_norm * 1.001);
+  return bound;
+}
+
 // One block of queries against ranges of panels.
 class BlockSweep {
  public:
-  BlockSweep(const PanelKernel& kernel, const Query& query, const Block& block, const CancelFlag& cancel)
-      : kernel_(kernel),
+  BlockSweep(const PanelKernel& kernel, const Query& query, const Block& block, bool coded,
+             const CancelFlag& cancel)
+      : coded_(coded),
+        kernel_(kernel),
         query_(query),
         index_(*query.index),
         block_(block),
         cancel_(cancel),
         first_(query.first_row[block.begin]),
         row_count_(query.first_row[block.end] - first_) {
-    const size_t mr = kernel.gemm->mr;
     const size_t d = index_.cols();
-    row_panels_ = (row_count_ + mr - 1) / mr;
-    rows_.resize(gemm::PackedFloats(row_count_, mr, d));
-    gemm::PackRows(*kernel.gemm, query.rows.data() + first_ * d, d, row_count_, d, rows_.data());
-    limits_.assign(row_panels_ * mr, std::numeric_limits<float>::infinity());
-    active_.resize(row_panels_);
+    const float* rows = query.rows.data() + first_ * d;
+    step_ = coded ? 1 : kernel.gemm->mr;
+    const size_t units = (row_count_ + step_ - 1) / step_;
+    if (coded) {
+      const size_t padded = d + d % 2;
+      codes_.resize(row_count_ * padded);
+      for (size_t r = 0; r < row_count_; ++r) {
+        bounds_.push_back(EncodeRow(rows + r * d, query.norms[first_ + r], d, codes_.data() + r * padded));
+      }
+    } else {
+      rows_.resize(gemm::PackedFloats(row_count_, step_, d));
+      gemm::PackRows(*kernel.gemm, rows, d, row_count_, d, rows_.data());
+    }
+    limits_.assign(units * step_, std::numeric_limits<float>::infinity());
+    active_.resize(units);
     hits_.resize(row_count_);
     query_of_.reserve(row_count_);
     for (size_t q = block.begin; q < block.end; ++q) {
@@ -163,7 +214,7 @@ class BlockSweep {
       query_of_.insert(query_of_.end(), own, static_cast<uint32_t>(q));
       most_rows_ = std::max(most_rows_, own);
     }
-    if (query.readout == Readout::kLogSumExp) products_.resize(most_rows_ * kPanelItems);
+    if (coded || query.readout == Readout::kLogSumExp) products_.resize(most_rows_ * kPanelItems);
     group_panels_ = std::clamp<size_t>(kGroupTiles / std::max<size_t>(1, row_count_), 1, kGroupPanels);
   }
 
@@ -178,25 +229,45 @@ class BlockSweep {
         if (index_.bias() == nullptr) return;  // what follows is no longer
         continue;
       }
-      Scan scan;
-      scan.d = index_.cols();
-      scan.items = index_.items();
-      scan.bias = index_.bias();
-      scan.allowed = query_.allowed.data();
-      scan.rows = rows_.data();
-      scan.limits = limits_.data();
-      scan.active = active_.data();
-      scan.active_count = active_count_;
       for (size_t p = group; p < group_end; ++p) {
-        const size_t found = kernel_.scan(scan, p, group_end, &p, hits_.data());
+        const size_t found = coded_ ? ScanCodes(p, group_end, &p) : ScanItems(p, group_end, &p);
         Consume(p, found);
       }
     }
   }
 
-  uint64_t scored() const { return scored_; }
+  const Touched& touched() const { return touched_; }
 
  private:
+  size_t ScanItems(size_t begin, size_t end, size_t* panel) {
+    Scan scan;
+    scan.d = index_.cols();
+    scan.items = index_.items();
+    scan.bias = index_.bias();
+    scan.allowed = query_.allowed.data();
+    scan.rows = rows_.data();
+    scan.limits = limits_.data();
+    scan.active = active_.data();
+    scan.active_count = active_count_;
+    return kernel_.scan(scan, begin, end, panel, hits_.data());
+  }
+
+  size_t ScanCodes(size_t begin, size_t end, size_t* panel) {
+    CodeScan scan;
+    scan.pairs = (index_.cols() + 1) / 2;
+    scan.codes = index_.codes();
+    scan.scales = index_.scales();
+    scan.errors = index_.errors();
+    scan.bias = index_.bias();
+    scan.allowed = query_.allowed.data();
+    scan.rows = codes_.data();
+    scan.bounds = bounds_.data();
+    scan.limits = limits_.data();
+    scan.active = active_.data();
+    scan.active_count = active_count_;
+    return kernel_.scan_codes(scan, begin, end, panel, hits_.data());
+  }
+
   bool Sums(size_t q) const {
     return query_.readout == Readout::kLogSumExp && query_.first_row[q + 1] - query_.first_row[q] > 1;
   }
@@ -210,10 +281,9 @@ class BlockSweep {
     }
   }
 
-  // Finds the row panels with a row that an item of panels [begin, end) could reach the limit of, by
+  // Finds the row panels (of the 8-bit copy: the rows) with a row that an item of panels [begin, end) could reach the limit of, by
   // |<h, e>| <= |h| |e|. Returns whether there are any.
   bool Activate(size_t begin, size_t end) {
-    const size_t mr = kernel_.gemm->mr;
     const double rounding = 1 + static_cast<double>(index_.cols() + 8) / (1 << 23);
     const double norm = index_.norms()[begin] * rounding;
     double bias = 0;
@@ -222,12 +292,12 @@ class BlockSweep {
     }
     active_count_ = 0;
     size_t active_rows = 0;
-    for (size_t panel = 0; panel < row_panels_; ++panel) {
-      const size_t last = std::min(row_count_, (panel + 1) * mr);
-      for (size_t r = panel * mr; r < last; ++r) {
+    for (size_t unit = 0; unit < active_.size(); ++unit) {
+      const size_t last = std::min(row_count_, (unit + 1) * step_);
+      for (size_t r = unit * step_; r < last; ++r) {
         if (query_.norms[first_ + r] * norm + bias + std::numeric_limits<float>::min() < limits_[r]) continue;
-        active_[active_count_++] = static_cast<uint32_t>(panel);
-        active_rows += last - panel * mr;
+        active_[active_count_++] = static_cast<uint32_t>(unit);
+        active_rows += last - unit * step_;
         break;
       }
     }
@@ -235,7 +305,8 @@ class BlockSweep {
     for (size_t p = begin; p < end && active_count_ > 0; ++p) {
       items += static_cast<size_t>(__builtin_popcount(query_.allowed[p]));
     }
-    scored_ += active_rows * items;
+    touched_.read += active_rows * items;
+    if (!coded_) touched_.scored += active_rows * items;
     return active_count_ > 0;
   }
 
@@ -250,8 +321,8 @@ class BlockSweep {
       for (to = from; to < found && query_of_[hits_[to].row] == q; ++to) items |= hits_[to].items;
       Selection& selection = (*selections_)[q - block_.begin];
       const float* bias = index_.bias() == nullptr ? nullptr : index_.bias() + panel * kPanelItems;
-      if (Sums(q)) {
-        AddSums(q, panel, items, bias, &selection);
+      if (coded_ || Sums(q)) {
+        AddExact(q, panel, items, bias, &selection);
       } else {
         AddMaxima(q, panel, items, bias, from, to, &selection);
       }
@@ -283,17 +354,21 @@ class BlockSweep {
     }
   }
 
-  void AddSums(size_t q, size_t panel, uint32_t items, const float* bias, Selection* selection) {
+  // Computes all terms of the items.
+  void AddExact(size_t q, size_t panel, uint32_t items, const float* bias, Selection* selection) {
     const size_t own = query_.first_row[q];
     const size_t count = query_.first_row[q + 1] - own;
     const size_t d = index_.cols();
-    float scores[kPanelItems];
+    const float* offsets = query_.offsets.data() + own;
     kernel_.products(d, index_.panel(panel), items, query_.rows.data() + own * d, count, products_.data());
-    kernel_.log_sum_exp(products_.data(), query_.offsets.data() + own, count, scores);
+    float sums[kPanelItems];
+    if (Sums(q)) kernel_.log_sum_exp(products_.data(), offsets, count, sums);
+    if (coded_) touched_.scored += count * static_cast<size_t>(__builtin_popcount(items));
     for (; items != 0; items &= items - 1) {
       const size_t i = static_cast<size_t>(__builtin_ctz(items));
-      Add(q, panel, i, bias == nullptr ? scores[i] : scores[i] + bias[i],
-          WinnerOf(query_, own, count, products_.data() + i, kPanelItems), selection);
+      const size_t top = Largest(products_.data() + i, offsets, count);
+      const float score = Sums(q) ? sums[i] : products_[top * kPanelItems + i] + offsets[top];
+      Add(q, panel, i, bias == nullptr ? score : score + bias[i], query_.interests[own + top], selection);
     }
   }
 
@@ -302,6 +377,7 @@ class BlockSweep {
     if (score >= selection->threshold() && !Excluded(q, id)) selection->Add(score, id, interest);
   }
 
+  const bool coded_;
   const PanelKernel& kernel_;
   const Query& query_;
   const Index& index_;
@@ -309,10 +385,12 @@ class BlockSweep {
   const CancelFlag& cancel_;
   const size_t first_;
   const size_t row_count_;
-  size_t row_panels_ = 0;
+  size_t step_ = 1;  // rows that are scanned or left out together
   size_t most_rows_ = 0;
   size_t group_panels_ = 0;
   std::vector<float> rows_;
+  std::vector<int16_t> codes_;
+  std::vector<CodeRow> bounds_;
   std::vector<float> limits_;
   std::vector<uint32_t> active_;
   size_t active_count_ = 0;
@@ -320,7 +398,7 @@ class BlockSweep {
   std::vector<uint32_t> query_of_;
   std::vector<float> products_;
   std::vector<Selection>* selections_ = nullptr;
-  uint64_t scored_ = 0;
+  Touched touched_;
 };
 
 // The list of query q from its candidates, at most k of them, in any order.
@@ -345,8 +423,8 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
   std::vector<std::vector<Selection>> lists(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) lists[b].resize(blocks[b].end - blocks[b].begin);
   const size_t wanted = blocks.empty() ? 1 : (kWantedChunks + blocks.size() - 1) / blocks.size();
-  uint64_t scored = 0;
-
+  const bool codes = UseCodes(query);
+  Touched touched;
   size_t begin = 0;
   while (begin < panels && !blocks.empty()) {
     const size_t first = std::max(kFirstRoundPanels, 4 * query.k / kPanelItems);
@@ -356,17 +434,21 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
     const size_t step = (end - begin + ranges - 1) / ranges;
     // Ranges of one block know what the rounds before have found, not what the others find.
     std::vector<std::vector<Selection>> found(blocks.size() * ranges);
-    std::vector<uint64_t> touched(found.size(), 0);
+    std::vector<Touched> parts(found.size());
     pool.ParallelFor(found.size(), cancel, [&](size_t chunk, int) {
       const size_t b = chunk / ranges;
       const size_t from = begin + chunk % ranges * step;
       for (const Selection& list : lists[b]) found[chunk].emplace_back(list.floor());
-      BlockSweep sweep(kernel, query, blocks[b], cancel);
+      // Without a threshold every item would have to be scored after all.
+      BlockSweep sweep(kernel, query, blocks[b], codes && begin > 0, cancel);
       sweep.Run(std::min(from, end), std::min(from + step, end), &found[chunk]);
-      touched[chunk] = sweep.scored();
+      parts[chunk] = sweep.touched();
     });
     if (cancel.Cancelled()) return Cancelled();
-    for (const uint64_t count : touched) scored += count;
+    for (const Touched& part : parts) {
+      touched.read += part.read;
+      touched.scored += part.scored;
+    }
     const bool last = end == panels;
     pool.ParallelFor(blocks.size(), cancel, [&](size_t b, int) {
       for (size_t q = blocks[b].begin; q < blocks[b].end; ++q) {
@@ -382,7 +464,7 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
     begin = end;
   }
   if (cancel.Cancelled()) return Cancelled();
-  if (outputs.touched != nullptr) *outputs.touched = {scored};
+  if (outputs.touched != nullptr) *outputs.touched = touched;
   return Status::Ok();
 }
 

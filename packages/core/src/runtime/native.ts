@@ -47,6 +47,7 @@ const NATIVE_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   "NON_FINITE",
   "OUT_OF_MEMORY",
   "DEVICE_UNAVAILABLE",
+  "DATA_FORMAT",
   "INTERNAL",
 ]);
 

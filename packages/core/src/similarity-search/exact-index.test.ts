@@ -1,5 +1,8 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isPrismrecError } from "../errors/errors.js";
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 import { createRandom } from "../random/random.js";
@@ -159,6 +162,24 @@ describe.each(backings)("exact search by $name", ({ options }) => {
     expect(found.ids[3]).toBe(NO_ITEM);
   });
 
+  it("returns only what a filter allows, given as words or as bytes", async () => {
+    const items = wholeNumbers(11, 70, 4);
+    const query = { queries: wholeNumbers(12, 2, 4), k: 70 };
+    const words = new Uint32Array(3);
+    for (const item of [0, 7, 31, 32, 63, 69]) words[item >> 5]! |= 1 << (item & 31);
+    const bytes = new Uint8Array(words.buffer).slice(0, 9);
+    const found = await search(options, items, { ...query, filter: words });
+    expect([...found.counts]).toEqual([6, 6]);
+    expect([...found.row(1).ids].sort((a, b) => a - b)).toEqual([0, 7, 31, 32, 63, 69]);
+    expect((await search(options, items, { ...query, filter: bytes })).ids).toEqual(found.ids);
+    expect((await search(options, items, { ...query, filter: new Uint32Array(3) })).counts).toEqual(new Uint32Array(2));
+  });
+
+  it("says how many pairs of an interest and an item it read and scored", async () => {
+    const { touched } = await search(options, corners, { queries: matrix([[1, 0]]), k: 1 });
+    expect(touched).toEqual({ read: 5, scored: 5 });
+  });
+
   it("returns the whole index in order when k is its size", async () => {
     const items = wholeNumbers(1, 1500, 9);
     const found = await search(options, items, { queries: wholeNumbers(2, 2, 9), k: 1500 });
@@ -237,6 +258,8 @@ describe.each(backings)("exact search by $name", ({ options }) => {
       [{ ...query, interestsPerQuery: 2 }, "SHAPE_MISMATCH", "a multiple of 2 rows"],
       [{ ...query, interestsPerQuery: 0 }, "INVALID_ARGUMENT", "1 to 65535"],
       [{ ...query, offsets: new Float32Array(2) }, "SHAPE_MISMATCH", "1"],
+      [{ ...query, filter: new Uint32Array(2) }, "SHAPE_MISMATCH", "1"],
+      [{ ...query, filter: new Uint8Array(2) }, "SHAPE_MISMATCH", "1"],
       [{ ...query, exclude: csr([[5]], 5) }, "INVALID_ARGUMENT", "0 to 4"],
       [{ ...query, exclude: csr([[0], [0]], 5) }, "SHAPE_MISMATCH", "1 x 5"],
     ];
@@ -292,6 +315,40 @@ describe("an exact index", () => {
     const pending = index.search({ queries: wholeNumbers(6, 40, 16), k: 10 });
     index.dispose();
     expect((await pending).counts[0]).toBe(10);
+  });
+
+  describe.skipIf(native() === undefined)("in a file", () => {
+    let folder: string;
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), "prismrec-index-"));
+    });
+    afterAll(() => rm(folder, { recursive: true, force: true }));
+
+    it("answers as the one that was saved", async () => {
+      const path = join(folder, "items.index");
+      const query = { queries: wholeNumbers(13, 3, 12), k: 40 };
+      using index = await ExactIndex.build(wholeNumbers(14, 900, 12), { metric: "cosine" });
+      await index.save(path);
+      using opened = await ExactIndex.open(path);
+      expect([opened.size, opened.dim, opened.metric, opened.bytes]).toEqual([900, 12, "cosine", index.bytes]);
+      expect((await stat(path)).size).toBe(index.bytes);
+      const [found, expected] = [await opened.search(query), await index.search(query)];
+      expect(found.ids).toEqual(expected.ids);
+      expect(found.scores).toEqual(expected.scores);
+    });
+
+    it("is refused where it is missing, foreign or cut short", async () => {
+      const path = join(folder, "damaged.index");
+      using index = await ExactIndex.build(corners);
+      await index.save(path);
+      const bytes = await readFile(path);
+      expect(isPrismrecError(await failure(() => ExactIndex.open(join(folder, "none"))), "FILE_NOT_FOUND")).toBe(true);
+      for (const content of [bytes.subarray(0, -64), Buffer.alloc(0), Buffer.alloc(300, "some other file")]) {
+        await writeFile(path, content);
+        expect(isPrismrecError(await failure(() => ExactIndex.open(path)), "DATA_FORMAT")).toBe(true);
+      }
+      expect(isPrismrecError(await failure(() => index.save(join(path, "below"))), "IO")).toBe(true);
+    });
   });
 
   it.skipIf(native() === undefined)("gives its native memory back when it is disposed of", () => {

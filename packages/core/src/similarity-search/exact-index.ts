@@ -1,8 +1,11 @@
-import type { NativeBinding, SimilarityIndexHandle } from "@prismrec/native";
+import { access, constants } from "node:fs/promises";
+import type { NativeBinding, SimilarityIndexHandle, SimilaritySearchResult } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
 import { checkCsr, checkLength, checkMatrix } from "../matrix/check.js";
 import type { Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { writeFileAtomic } from "../runtime/atomic-file.js";
+import { fromFileError } from "../runtime/file-errors.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
@@ -28,8 +31,8 @@ type Backing =
   | { readonly kind: "typescript"; readonly items: ReferenceItems };
 
 /**
- * Exact top-k search over N vectors by inner product or cosine. Owns a copy of the vectors (N * d * 4 bytes, outside
- * the JavaScript heap where the addon is there): dispose it when done. Same input, same bits, whatever the number of
+ * Exact top-k search over N vectors by inner product or cosine. Owns a copy of the vectors (`bytes`: N * d * 4, with
+ * the 8-bit copy of a large index N * d * 5, outside the JavaScript heap where the addon is there): dispose it when done. Same input, same bits, whatever the number of
  * threads.
  */
 export class ExactIndex implements Disposable {
@@ -38,12 +41,17 @@ export class ExactIndex implements Disposable {
   /** d */
   readonly dim: number;
   readonly metric: SimilarityMetric;
+  /** Of the index's own copies; where it was opened from a file, the file's. */
+  readonly bytes: number;
   #backing: Backing | undefined;
 
-  private constructor(items: Matrix, metric: SimilarityMetric, backing: Backing) {
-    this.size = items.rows;
-    this.dim = items.cols;
+  private constructor(backing: Backing) {
+    const { rows, cols, metric, bytes } =
+      backing.kind === "native" ? backing.binding.similarityIndexInfo(backing.handle) : referenceInfo(backing.items);
+    this.size = rows;
+    this.dim = cols;
     this.metric = metric;
+    this.bytes = bytes;
     this.#backing = backing;
   }
 
@@ -57,12 +65,12 @@ export class ExactIndex implements Disposable {
     const binding = options.variant === "typescript" ? undefined : native();
     if (binding === undefined) {
       await yieldToEventLoop(options.signal);
-      return new ExactIndex(items, metric, { kind: "typescript", items: checkedItems(items, options.bias, metric) });
+      return new ExactIndex({ kind: "typescript", items: checkedItems(items, options.bias, metric) });
     }
     const handle = await runNative(options.signal, (cancel) =>
       binding.similarityIndexBuild({ ...buildArguments(items, options.bias, metric), ...cancelArgument(cancel) }),
     );
-    return new ExactIndex(items, metric, { kind: "native", binding, handle });
+    return new ExactIndex({ kind: "native", binding, handle });
   }
 
   /** `build` on the calling thread, for worker threads and small catalogs. */
@@ -70,10 +78,41 @@ export class ExactIndex implements Disposable {
     const metric = checkItems(items, options);
     const binding = options.variant === "typescript" ? undefined : native();
     if (binding === undefined) {
-      return new ExactIndex(items, metric, { kind: "typescript", items: checkedItems(items, options.bias, metric) });
+      return new ExactIndex({ kind: "typescript", items: checkedItems(items, options.bias, metric) });
     }
     const handle = translated(() => binding.similarityIndexBuildSync(buildArguments(items, options.bias, metric)));
-    return new ExactIndex(items, metric, { kind: "native", binding, handle });
+    return new ExactIndex({ kind: "native", binding, handle });
+  }
+
+  /**
+   * Opens what `save` has written, by mapping the file: nothing is copied, and several processes share the pages. The
+   * file must not be changed while the index is open. Its vectors are not verified, which would read them all.
+   *
+   * @throws PrismrecError FILE_NOT_FOUND, IO, DATA_FORMAT (foreign, truncated, another version), NATIVE_NOT_FOUND
+   */
+  static async open(path: string, run: RunOptions = {}): Promise<ExactIndex> {
+    const binding = native();
+    if (binding === undefined) throw needsAddon("opened");
+    try {
+      await access(path, constants.R_OK);
+    } catch (error) {
+      throw fromFileError(error, path, "read");
+    }
+    const handle = await runNative(run.signal, (cancel) =>
+      binding.similarityIndexOpen({ path, ...cancelArgument(cancel) }),
+    );
+    return new ExactIndex({ kind: "native", binding, handle });
+  }
+
+  /**
+   * Writes the index to a file for `open`, of `bytes` bytes: the old file or the new one, never a part.
+   *
+   * @throws PrismrecError DISK_FULL, IO, NATIVE_NOT_FOUND (the TypeScript reference has no file form), DISPOSED
+   */
+  async save(path: string): Promise<void> {
+    const backing = this.#use();
+    if (backing.kind === "typescript") throw needsAddon("saved");
+    await writeFileAtomic(path, backing.binding.similarityIndexImage(backing.handle));
   }
 
   /**
@@ -91,11 +130,11 @@ export class ExactIndex implements Disposable {
     }
     const lists = await runNative(run.signal, (cancel) =>
       backing.binding.similaritySearch({
-        ...searchArguments(backing.handle, query, rows),
+        ...searchArguments(backing.handle, this.size, query, rows),
         ...cancelArgument(cancel),
       }),
     );
-    return readable({ k: query.k, ...lists });
+    return readable(fromNative(query.k, lists));
   }
 
   /** `search` on the calling thread, for worker threads. */
@@ -103,8 +142,10 @@ export class ExactIndex implements Disposable {
     const backing = this.#use();
     const rows = checkQuery(this, query);
     if (backing.kind === "typescript") return readable(searchChecked(backing.items, query));
-    const lists = translated(() => backing.binding.similaritySearchSync(searchArguments(backing.handle, query, rows)));
-    return readable({ k: query.k, ...lists });
+    const lists = translated(() =>
+      backing.binding.similaritySearchSync(searchArguments(backing.handle, this.size, query, rows)),
+    );
+    return readable(fromNative(query.k, lists));
   }
 
   get disposed(): boolean {
@@ -152,12 +193,34 @@ function readable(lists: SimilarityLists): SimilarityResult {
   };
 }
 
+function fromNative(k: number, { read, scored, ...lists }: SimilaritySearchResult): SimilarityLists {
+  return { k, ...lists, touched: { read, scored } };
+}
+
+function referenceInfo({ items, bias, metric }: ReferenceItems) {
+  return { rows: items.rows, cols: items.cols, metric, bytes: items.data.byteLength + (bias?.byteLength ?? 0) };
+}
+
+function needsAddon(what: string): PrismrecError {
+  return new PrismrecError("NATIVE_NOT_FOUND", `an index can only be ${what} with the addon`, {
+    hint: "`npm run bootstrap` builds it; without it build the index from the items.",
+  });
+}
+
+/** Bits as the addon reads them: the same array, or a copy of bytes as whole words. */
+function filterWords(filter: Uint32Array | Uint8Array, size: number): Uint32Array {
+  if (filter instanceof Uint32Array) return filter;
+  const words = new Uint32Array(Math.ceil(size / 32));
+  for (let i = 0; i < filter.length; i++) words[i >> 2]! |= filter[i]! << ((i & 3) * 8);
+  return words;
+}
+
 function buildArguments(items: Matrix, bias: Float32Array | undefined, metric: SimilarityMetric) {
   return { items: items.data, rows: items.rows, cols: items.cols, metric, ...(bias === undefined ? {} : { bias }) };
 }
 
-function searchArguments(index: SimilarityIndexHandle, query: SimilarityQuery, rows: number) {
-  const { exclude, offsets, variant } = query;
+function searchArguments(index: SimilarityIndexHandle, size: number, query: SimilarityQuery, rows: number) {
+  const { exclude, filter, offsets, variant } = query;
   return {
     index,
     queries: query.queries.data,
@@ -167,6 +230,7 @@ function searchArguments(index: SimilarityIndexHandle, query: SimilarityQuery, r
     readout: query.readout ?? "max",
     ...(offsets === undefined ? {} : { offsets }),
     ...(exclude === undefined ? {} : { excludeIndptr: exclude.indptr, excludeIndices: exclude.indices }),
+    ...(filter === undefined ? {} : { filter: filterWords(filter, size) }),
     ...(variant === undefined ? {} : { variant }),
   };
 }
@@ -203,7 +267,7 @@ function checkItems(items: Matrix, options: ExactIndexOptions): SimilarityMetric
 }
 
 function checkQuery(index: ExactIndex, query: SimilarityQuery): number {
-  const { queries, k, interestsPerQuery = 1, readout = "max", offsets, exclude } = query;
+  const { queries, k, interestsPerQuery = 1, readout = "max", offsets, exclude, filter } = query;
   checkMatrix("queries", queries);
   if (queries.cols !== index.dim) {
     throw new PrismrecError("SHAPE_MISMATCH", "queries and items must share one dimension", {
@@ -236,6 +300,15 @@ function checkQuery(index: ExactIndex, query: SimilarityQuery): number {
     });
   }
   if (offsets !== undefined) checkLength("offsets", offsets.length, queries.rows);
+  if (filter !== undefined) {
+    if (!(filter instanceof Uint32Array || filter instanceof Uint8Array)) {
+      throw new PrismrecError("INVALID_ARGUMENT", "filter must be an array of bits", {
+        expected: "Uint32Array or Uint8Array",
+        received: typeof filter,
+      });
+    }
+    checkLength("filter", filter.length, Math.ceil(index.size / (filter.BYTES_PER_ELEMENT * 8)));
+  }
   const rows = queries.rows / interestsPerQuery;
   if (exclude !== undefined) checkCsr("exclude", exclude, rows, index.size);
   return rows;

@@ -24,7 +24,7 @@ export function referenceItems(
  */
 export function searchReference(index: ReferenceItems, query: SimilarityQuery): SimilarityLists {
   const { items, bias } = index;
-  const { k, offsets, exclude, interestsPerQuery: interestCount = 1, readout = "max" } = query;
+  const { k, offsets, exclude, filter, interestsPerQuery: interestCount = 1, readout = "max" } = query;
   const queries = index.metric === "cosine" ? unitRows(query.queries) : query.queries;
   const rows = queries.rows / interestCount;
   const lists = {
@@ -34,6 +34,7 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
     counts: new Uint32Array(rows),
     interests: new Uint16Array(rows * k),
   };
+  let pairs = 0;
   const scores = new Float32Array(items.rows);
   const winners = new Uint16Array(items.rows);
   for (let q = 0; q < rows; q++) {
@@ -42,13 +43,14 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
       if (offsets?.[q * interestCount + j] !== Number.NEGATIVE_INFINITY) present.push(j);
     }
     if (present.length === 0) continue;
+    pairs += present.length * items.rows;
     const hidden = new Set<number>();
     if (exclude !== undefined) {
       for (let e = exclude.indptr[q]!; e < exclude.indptr[q + 1]!; e++) hidden.add(exclude.indices[e]!);
     }
     const candidates: number[] = [];
     for (let i = 0; i < items.rows; i++) {
-      if (hidden.has(i)) continue;
+      if (hidden.has(i) || (filter !== undefined && !allows(filter, i))) continue;
       candidates.push(i);
       const terms = present.map((j) => {
         const row = q * interestCount + j;
@@ -75,7 +77,12 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
       lists.interests[q * k + n] = winners[item]!;
     }
   }
-  return lists;
+  return { ...lists, touched: { read: pairs, scored: pairs } };
+}
+
+function allows(filter: Uint32Array | Uint8Array, item: number): boolean {
+  const bits = filter.BYTES_PER_ELEMENT * 8;
+  return ((filter[Math.floor(item / bits)]! >>> (item % bits)) & 1) === 1;
 }
 
 function dot(a: Matrix, rowA: number, b: Matrix, rowB: number): number {

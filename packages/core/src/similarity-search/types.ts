@@ -30,8 +30,21 @@ export interface SimilarityQuery {
   readonly readout?: SearchReadout;
   /** Q x N rows of the index that a query must not return; unsorted and repeated entries are fine. */
   readonly exclude?: CsrMatrix;
+  /**
+   * Which items may be returned at all, for every query: item i is bit i % 32 of word i / 32, or bit i % 8 of byte
+   * i / 8. Length ceil(N / 32) or ceil(N / 8). Absent: all of them.
+   */
+  readonly filter?: Uint32Array | Uint8Array;
   /** A kernel of the addon by name ("reference", "scalar", "avx2", "avx512", "neon"); absent: the best there is. */
   readonly variant?: string;
+}
+
+/** How much a search had to touch. A pair is a present interest of a query and an item; in all N times the interests. */
+export interface SearchTouched {
+  /** Pairs of which at least an 8-bit copy was read; the others were ruled out by the item's length or the filter. */
+  readonly read: number;
+  /** Pairs whose inner product was computed from the vectors themselves. */
+  readonly scored: number;
 }
 
 /** One list per query: score descending, ties by ascending id. */
@@ -45,6 +58,7 @@ export interface SimilarityLists {
   readonly counts: Uint32Array;
   /** [Q * k] the interest with the largest term behind each hit (the first of equal ones). */
   readonly interests: Uint16Array;
+  readonly touched: SearchTouched;
 }
 
 /** Fills the unused tail of `SimilarityLists.ids`. */

@@ -82,6 +82,75 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
   return 0;
 }
 
+// sums [kPanelItems] = the products of a row with the codes of one panel.
+#if PRISMREC_SIMD_ID == 2 || PRISMREC_SIMD_ID == 3
+inline void CodeSums(size_t pairs, const int8_t* codes, const int16_t* row, float* sums) {
+  __m256i sum[4];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) sum[v] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+  for (size_t p = 0; p < pairs; ++p) {
+    int32_t pair;
+    std::memcpy(&pair, row + 2 * p, sizeof(pair));
+    const __m256i both = _mm256_set1_epi32(pair);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const __m128i bytes =
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + p * 2 * kPanelItems + v * 16));
+      sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), both));
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) _mm256_storeu_ps(sums + v * 8, _mm256_cvtepi32_ps(sum[v]));
+}
+#else
+inline void CodeSums(size_t pairs, const int8_t* codes, const int16_t* row, float* sums) {
+  int32_t sum[kPanelItems] = {};
+  for (size_t p = 0; p < pairs; ++p) {
+    for (size_t i = 0; i < kPanelItems; ++i) {
+      const int8_t* pair = codes + (p * kPanelItems + i) * 2;
+      sum[i] += pair[0] * row[2 * p] + pair[1] * row[2 * p + 1];
+    }
+  }
+  for (size_t i = 0; i < kPanelItems; ++i) sums[i] = static_cast<float>(sum[i]);
+}
+#endif
+
+inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
+                        size_t* panel, PanelHit* hits) {
+  for (size_t p = begin; p < end; ++p) {
+    if (scan.allowed[p] == 0) continue;
+    const int8_t* codes = scan.codes + p * scan.pairs * 2 * kPanelItems;
+    const float* scales = scan.scales + p * kPanelItems;
+    size_t count = 0;
+    for (size_t a = 0; a < scan.active_count; ++a) {
+      const uint32_t row = scan.active[a];
+      float sums[kPanelItems];
+      CodeSums(scan.pairs, codes, scan.rows + row * 2 * scan.pairs, sums);
+      const Vec step = Set(scan.bounds[row].step);
+      const Vec margin = Set(scan.bounds[row].slope * scan.errors[p] + scan.bounds[row].base);
+      const Vec limit = Set(scan.limits[row]);
+      uint32_t bits = 0;
+#pragma GCC unroll 32
+      for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+        const Vec bias = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + lane);
+        const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), bias);
+        bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
+      }
+      bits &= scan.allowed[p];
+      if (bits == 0) continue;
+      hits[count].row = row;
+      hits[count++].items = bits;
+    }
+    if (count > 0) {
+      *panel = p;
+      return count;
+    }
+  }
+  *panel = end;
+  return 0;
+}
+
 // Four rows at a time share what is loaded of the panel.
 template <int R>
 inline void ProductsOf(size_t d, const float* items, const float* rows, float* products) {
@@ -125,6 +194,6 @@ inline void LogSumExp(const float* products, const float* offsets, size_t count,
   }
 }
 
-inline constexpr PanelKernel kPanel = {tile::kKernel, ScanPanels, Products, LogSumExp};
+inline constexpr PanelKernel kPanel = {tile::kKernel, ScanPanels, ScanCodes, Products, LogSumExp};
 
 }  // namespace prismrec::PRISMREC_SIMD_NS::similarity_search

@@ -30,11 +30,32 @@ struct PanelHit {
   float products[kPanelItems];  // of these items; others are not set
 };
 
+// A scan of the 8-bit copy, row by row. What is asked is an upper bound of product + bias:
+// scale * (row.step * sum of codes + row.slope * error + row.base) + bias >= the row's limit.
+struct CodeRow {
+  float step, slope, base;
+};
+struct CodeScan {
+  size_t pairs;           // ceil(d / 2)
+  const int8_t* codes;    // [panels][pairs][kPanelItems][2]
+  const float* scales;    // [panels * kPanelItems]
+  const float* errors;    // [panels]
+  const float* bias;      // [panels * kPanelItems], nullable
+  const uint32_t* allowed;
+  const int16_t* rows;    // [rows][2 * pairs], such that no sum of code products leaves 32 bits
+  const CodeRow* bounds;  // [rows]
+  const float* limits;    // [rows]
+  const uint32_t* active;  // [active_count] the rows to scan
+  size_t active_count;
+};
+
 struct PanelKernel {
   const gemm::Kernel* gemm;
   // Scans panels from `begin` until one has hits, `*panel`, or to `end`. Returns the number of hits;
   // `hits` holds one for each row.
   size_t (*scan)(const Scan& scan, size_t begin, size_t end, size_t* panel, PanelHit* hits);
+  // The same by the 8-bit copy; leaves the hits' products alone.
+  size_t (*scan_codes)(const CodeScan& scan, size_t begin, size_t end, size_t* panel, PanelHit* hits);
   // products [count, kPanelItems]: inner products of `count` rows [count, d] with those items of a
   // panel that are asked for, and maybe others. The same bits as in a scan.
   void (*products)(size_t d, const float* panel, uint32_t items, const float* rows, size_t count,
