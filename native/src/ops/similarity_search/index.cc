@@ -131,21 +131,30 @@ void Index::Pack(MatrixView<const float> items, const float* bias, size_t p) {
 void Index::Encode(size_t p) {
   const float* panel = this->panel(p);
   int8_t* codes = codes_ + p * kPanelItems * (cols_ + cols_ % 2);
-  double largest = 0;
-  for (size_t i = 0; i < std::min(kPanelItems, rows_ - p * kPanelItems); ++i) {
-    float top = 0;
-    for (size_t x = 0; x < cols_; ++x) top = std::max(top, std::fabs(panel[x * kPanelItems + i]));
-    const float scale = std::max(top / 127.0f, std::numeric_limits<float>::min());
-    double square = 0;
-    for (size_t x = 0; x < cols_; ++x) {
-      const double value = static_cast<double>(panel[x * kPanelItems + i]) / scale;
-      const double code = std::clamp(std::nearbyint(value), -127.0, 127.0);
-      codes[(x / 2 * kPanelItems + i) * 2 + x % 2] = static_cast<int8_t>(code);
-      square += (value - code) * (value - code);
-    }
-    scales_[p * kPanelItems + i] = scale;
-    largest = std::max(largest, std::sqrt(square));
+  float* scales = scales_ + p * kPanelItems;
+  float tops[kPanelItems] = {};
+  for (size_t x = 0; x < cols_; ++x) {
+    for (size_t i = 0; i < kPanelItems; ++i) tops[i] = std::max(tops[i], std::fabs(panel[x * kPanelItems + i]));
   }
+  float inverses[kPanelItems];
+  for (size_t i = 0; i < kPanelItems; ++i) {
+    scales[i] = std::max(tops[i] / 127.0f, std::numeric_limits<float>::min());
+    inverses[i] = 1.0f / scales[i];
+  }
+  // Any codes will do, since what they leave is measured.
+  double squares[kPanelItems] = {};
+  for (size_t x = 0; x < cols_; ++x) {
+    for (size_t i = 0; i < kPanelItems; ++i) {
+      const float value = panel[x * kPanelItems + i];
+      const float scaled = std::clamp(value * inverses[i], -127.0f, 127.0f);
+      const int code = static_cast<int>(scaled + (scaled < 0 ? -0.5f : 0.5f));
+      codes[(x / 2 * kPanelItems + i) * 2 + x % 2] = static_cast<int8_t>(code);
+      const double left = value - code * static_cast<double>(scales[i]);
+      squares[i] += left * left;
+    }
+  }
+  double largest = 0;
+  for (size_t i = 0; i < kPanelItems; ++i) largest = std::max(largest, std::sqrt(squares[i]) / scales[i]);
   errors_[p] = AtLeast(largest);
 }
 

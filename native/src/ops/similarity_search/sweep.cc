@@ -23,6 +23,7 @@ constexpr size_t kMinRangePanels = 64;
 // each of the others ends where this many times as many items have been seen.
 constexpr size_t kFirstRoundPanels = 128;
 constexpr size_t kGrowth = 4;
+constexpr size_t kCodedGrowth = 8;
 constexpr size_t kSelectionSlack = 64;
 // The 8-bit copy is read first where reading is what costs: few rows, and lists so short that few items
 // have to be scored as well.
@@ -428,7 +429,7 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
   size_t begin = 0;
   while (begin < panels && !blocks.empty()) {
     const size_t first = std::max(kFirstRoundPanels, 4 * query.k / kPanelItems);
-    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, kGrowth * begin));
+    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, (codes ? kCodedGrowth : kGrowth) * begin));
     const size_t ranges =
         begin == 0 ? 1 : std::clamp<size_t>((end - begin) / kMinRangePanels, 1, wanted);
     const size_t step = (end - begin + ranges - 1) / ranges;

@@ -85,11 +85,14 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
 // sums [kPanelItems] = the products of a row with the codes of one panel.
 #if PRISMREC_SIMD_ID == 2 || PRISMREC_SIMD_ID == 3
 inline void CodeSums(size_t pairs, const int8_t* codes, const int16_t* row, float* sums) {
+  constexpr size_t kAhead = 4096;
   __m256i sum[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) sum[v] = _mm256_setzero_si256();
 #pragma GCC unroll 2
   for (size_t p = 0; p < pairs; ++p) {
+    // Well ahead, across pages, where the hardware's own prefetching stops.
+    __builtin_prefetch(codes + p * 2 * kPanelItems + kAhead);
     int32_t pair;
     std::memcpy(&pair, row + 2 * p, sizeof(pair));
     const __m256i both = _mm256_set1_epi32(pair);
