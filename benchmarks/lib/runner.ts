@@ -95,8 +95,8 @@ export async function measureCase(
       if (started !== undefined) running.push(started);
     }
     const verdicts = await judge(bench, benchCase, running, context);
-    await alternate(running);
-    return withRatios(running.map((one) => measurement(bench, benchCase, one, verdicts.get(one.impl), context)));
+    const done = await alternate(running, context);
+    return withRatios(done.map((one) => measurement(bench, benchCase, one, verdicts.get(one.impl), context)));
   } finally {
     await Promise.all(running.map(({ contestant }) => contestant.close()));
   }
@@ -194,17 +194,27 @@ export function callsFor(seconds: number): number {
   return Math.max(1, Math.min(MOST_CALLS, Math.round(BLOCK_SECONDS / seconds)));
 }
 
-async function alternate(running: readonly Running[]): Promise<void> {
+/** Blocks in turns; gives those who came through. */
+async function alternate(running: readonly Running[], { say }: RunnerContext): Promise<readonly Running[]> {
+  const lost = new Set<Running>();
   while (running.some(({ roundsLeft }) => roundsLeft > 0)) {
     for (const one of running) {
       if (one.roundsLeft === 0) continue;
       await pause(PAUSE_MS);
-      const { block } = await timed(one.contestant, one.calls);
-      one.blocks.push(block);
-      if (!isClean(block) && one.repeatsLeft > 0) one.repeatsLeft--;
-      else one.roundsLeft--;
+      try {
+        const { block } = await timed(one.contestant, one.calls);
+        one.blocks.push(block);
+        if (!isClean(block) && one.repeatsLeft > 0) one.repeatsLeft--;
+        else one.roundsLeft--;
+      } catch (error) {
+        if (one.impl === OURS) throw error;
+        say(`  ${one.impl} is left out: ${error instanceof Error ? error.message : error}`);
+        one.roundsLeft = 0;
+        lost.add(one);
+      }
     }
   }
+  return running.filter((one) => !lost.has(one));
 }
 
 async function timed(contestant: Contestant, calls: number): Promise<{ answer: RunAnswer; block: Block }> {
