@@ -217,7 +217,8 @@ async function alternate(running: readonly Running[], { say }: RunnerContext): P
   return running.filter((one) => !lost.has(one));
 }
 
-async function timed(contestant: Contestant, calls: number): Promise<{ answer: RunAnswer; block: Block }> {
+/** One block, and what others did meanwhile. */
+export async function timed(contestant: Contestant, calls: number): Promise<{ answer: RunAnswer; block: Block }> {
   const busy = busySeconds();
   const start = performance.now();
   const answer = await contestant.run(calls);

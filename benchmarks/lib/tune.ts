@@ -10,8 +10,9 @@ import {
   PAUSE_MS,
   QUICK_ROUNDS,
   type RunnerContext,
+  timed,
 } from "./runner.js";
-import { quantile } from "./statistics.js";
+import { isClean, quantile } from "./statistics.js";
 import { seconds as readable } from "./table.js";
 
 /**
@@ -55,13 +56,16 @@ export async function tuneCase(
   }
 }
 
-/** The quickest of a cold call and, unless that leaves it no chance, some warm ones. */
+/** The quickest of a cold call and, unless that leaves it no chance, some warm ones; disturbed ones are made again. */
 async function fewCalls(contestant: Contestant, leader: number): Promise<number> {
   let seconds = (await contestant.run(1)).seconds[0]!;
   if (seconds > LONG_SECONDS && seconds > 2 * leader) return seconds;
-  for (let round = 0; round < (seconds > LONG_SECONDS ? 1 : QUICK_ROUNDS); round++) {
+  const wanted = seconds > LONG_SECONDS ? 1 : QUICK_ROUNDS;
+  for (let clean = 0, round = 0; clean < wanted && round < 2 * wanted; round++) {
     await pause(PAUSE_MS);
-    seconds = Math.min(seconds, quantile((await contestant.run(callsFor(seconds))).seconds, 0.5));
+    const { block } = await timed(contestant, callsFor(seconds));
+    seconds = Math.min(seconds, quantile(block.seconds, 0.5));
+    if (isClean(block)) clean++;
   }
   return seconds;
 }
