@@ -37,30 +37,47 @@ uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
                                sorted.begin());
 }
 
-// Numbers the distinct targets and the rows of the item gradient; `by_item` are the candidates'
-// items and columns, ascending.
-void PlanSampled(const Args& args, const std::vector<std::pair<uint32_t, uint32_t>>& by_item,
-                 Plan* plan) {
+// Makes one column of each distinct candidate: its repeats have the same logit up to log_q, so that
+// they count as one with their weights together.
+void PlanColumns(const Args& args, Plan* plan) {
+  std::vector<std::pair<uint32_t, uint32_t>> drawn;
+  drawn.reserve(args.candidate_count);
+  for (size_t s = 0; s < args.candidate_count; ++s) {
+    drawn.emplace_back(args.candidates[s], static_cast<uint32_t>(s));
+  }
+  std::sort(drawn.begin(), drawn.end());
+  const auto log_weight = [&](size_t n) {
+    return args.log_q == nullptr ? 0.0 : -static_cast<double>(args.log_q[drawn[n].second]);
+  };
+  for (size_t first = 0, n = 0; n < drawn.size(); first = n) {
+    double top = log_weight(first);
+    for (n = first + 1; n < drawn.size() && drawn[n].first == drawn[first].first; ++n) {
+      top = std::max(top, log_weight(n));
+    }
+    double total = 0;
+    for (size_t i = first; i < n; ++i) total += std::exp(log_weight(i) - top);
+    plan->column_items.push_back(drawn[first].first);
+    plan->column_weights.push_back(static_cast<float>(top + std::log(total)));
+  }
+  plan->columns = plan->column_items.size();
+}
+
+// Numbers the distinct targets and the rows of the item gradient.
+void PlanSampled(Plan* plan) {
   for (const Target& target : plan->targets) plan->target_items.push_back(target.item);
   std::sort(plan->target_items.begin(), plan->target_items.end());
   plan->target_items.erase(std::unique(plan->target_items.begin(), plan->target_items.end()),
                            plan->target_items.end());
   for (Target& target : plan->targets) target.column = PlaceOf(plan->target_items, target.item);
 
-  std::vector<uint32_t> drawn;
-  for (const auto& [item, column] : by_item) {
-    if (drawn.empty() || drawn.back() != item) drawn.push_back(item);
-  }
-  std::set_union(drawn.begin(), drawn.end(), plan->target_items.begin(), plan->target_items.end(),
-                 std::back_inserter(plan->gradient_items));
-  plan->gradient_slots.resize(args.candidate_count);
-  uint32_t slot = 0;
-  for (const auto& [item, column] : by_item) {
-    while (plan->gradient_items[slot] != item) ++slot;
-    plan->gradient_slots[column] = slot;
-  }
-  for (const uint32_t item : plan->target_items) {
-    plan->gradient_slots.push_back(PlaceOf(plan->gradient_items, item));
+  std::set_union(plan->column_items.begin(), plan->column_items.end(), plan->target_items.begin(),
+                 plan->target_items.end(), std::back_inserter(plan->gradient_items));
+  for (const std::vector<uint32_t>* items : {&plan->column_items, &plan->target_items}) {
+    uint32_t slot = 0;
+    for (const uint32_t item : *items) {
+      while (plan->gradient_items[slot] != item) ++slot;
+      plan->gradient_slots.push_back(slot);
+    }
   }
 }
 
@@ -105,15 +122,9 @@ Status CheckArgs(const Args& args) {
 Plan MakePlan(const Args& args) {
   Plan made;
   Plan* const plan = &made;
-  // Sampled: the candidates by item, so that a row finds the columns it leaves out.
-  std::vector<std::pair<uint32_t, uint32_t>> by_item;
-  for (size_t s = 0; s < args.candidate_count; ++s) {
-    by_item.emplace_back(args.candidates[s], static_cast<uint32_t>(s));
-  }
-  std::sort(by_item.begin(), by_item.end());
-
   const bool sampled = args.candidates != nullptr;
-  plan->columns = sampled ? args.candidate_count : args.items.rows;
+  plan->columns = args.items.rows;
+  if (sampled) PlanColumns(args, plan);
   plan->row_pairs.push_back(0);
   plan->row_targets.push_back(0);
   plan->row_removed.push_back(0);
@@ -122,8 +133,10 @@ Plan MakePlan(const Args& args) {
       plan->removed.push_back(item);
       return;
     }
-    auto at = std::lower_bound(by_item.begin(), by_item.end(), std::make_pair(item, uint32_t{0}));
-    for (; at != by_item.end() && at->first == item; ++at) plan->removed.push_back(at->second);
+    const uint32_t column = PlaceOf(plan->column_items, item);
+    if (column < plan->columns && plan->column_items[column] == item) {
+      plan->removed.push_back(column);
+    }
   };
   std::vector<std::pair<uint32_t, uint32_t>> scratch;
   for (size_t r = 0; r < args.rows(); ++r) {
@@ -156,7 +169,7 @@ Plan MakePlan(const Args& args) {
     plan->most_pairs = std::max(plan->most_pairs, plan->pairs.size() - first_pair);
     plan->most_targets = std::max(plan->most_targets, plan->targets.size() - first_target);
   }
-  if (sampled) PlanSampled(args, by_item, plan);
+  if (sampled) PlanSampled(plan);
   return made;
 }
 

@@ -33,8 +33,12 @@ struct Plan {
   // removed[row_removed[i] .. row_removed[i + 1]): columns outside the row's softmax.
   std::vector<uint32_t> removed;
   std::vector<size_t> row_removed;
-  // Columns of the panel: N, or the number of candidates.
+  // Columns of the panel: N, or the number of distinct candidates.
   size_t columns = 0;
+  // Sampled only, [columns]: the candidates, each once, ascending, and what a column adds to its
+  // logits for them: log sum exp(-log_q) over the repeats.
+  std::vector<uint32_t> column_items;
+  std::vector<float> column_weights;
   // Sampled only: distinct targets of all rows, ascending; distinct targets and candidates,
   // ascending; and where each panel column, then each of target_items, lies in gradient_items.
   std::vector<uint32_t> target_items;

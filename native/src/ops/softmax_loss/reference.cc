@@ -76,8 +76,18 @@ bool AllFinite(const Args& args) {
   const auto finite = [](const float* values, size_t count) {
     return std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
   };
-  if (!finite(args.items.data, args.items.size())) return false;
-  if (args.item_bias != nullptr && !finite(args.item_bias, args.items.rows)) return false;
+  const auto finite_item = [&](uint32_t item) {
+    return finite(args.items.row(item), args.dim()) && std::isfinite(At(args.item_bias, item));
+  };
+  if (args.candidates == nullptr) {
+    for (uint32_t item = 0; item < args.items.rows; ++item) {
+      if (!finite_item(item)) return false;
+    }
+  } else if (!std::all_of(args.candidates, args.candidates + args.candidate_count, finite_item) ||
+             !std::all_of(args.targets.indices, args.targets.indices + args.targets.nnz(),
+                          finite_item)) {
+    return false;
+  }
   for (size_t p = 0; p < args.interests.rows; ++p) {
     const size_t r = p / args.interests_per_row;
     const double offset = At(args.offsets, p);

@@ -80,7 +80,8 @@ using Fn = Status (*)(const Args&, Outputs*, ThreadPool&, const CancelFlag&);
 // The variants that this machine runs, the reference first.
 std::vector<const char*> RunnableVariants();
 
-// `variant` nullable: the best this machine runs. Checks indices and presence; the binding
+// NON_FINITE where a value that the loss reads (sampled: of candidates and targets alone) is not
+// finite. `variant` nullable: the best this machine runs. Checks indices and presence; the binding
 // has checked lengths.
 Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel);
 

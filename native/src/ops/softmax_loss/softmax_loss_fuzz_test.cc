@@ -126,12 +126,15 @@ TEST(every_variant_answers_as_the_definition_does) {
     const Answer want(made.args, "reference");
     const double logit =
         test::Largest(made.items) * test::Largest(made.items) * made.args.dim() + 3;
-    const bool ties = want.status.ok() && HasNearTies(made.args, 1e-6 * logit);
+    // A sampled loss may leave the value that is not finite unread; how accurate it is, others show.
+    const bool readable = std::all_of(made.items.begin(), made.items.end(),
+                                      [](float x) { return std::isfinite(x); });
+    const bool ties = want.status.ok() && readable && HasNearTies(made.args, 1e-6 * logit);
     for (const char* variant : RunnableVariants()) {
       random.Context(variant);
       const Answer got(made.args, variant);
       test::ExpectSameCode(got.status, want.status);
-      if (!want.status.ok() || !got.status.ok()) continue;
+      if (!want.status.ok() || !got.status.ok() || !readable) continue;
       // The logits' own rounding is what the results can be accurate to.
       const double tolerance = 1e-6 * (4 + logit);
       EXPECT_EQ(got.outputs.counted_rows, want.outputs.counted_rows);

@@ -72,6 +72,7 @@ class Sweeper {
   const float* Item(uint32_t item) const { return args_.items.data + item * dim_; }
 
   void Pack();
+  bool ItemsFinite() const;
   void Shape();
   Buffers MakeBuffers() const;
   void Chunk(size_t chunk, const CancelFlag& cancel);
@@ -102,7 +103,7 @@ class Sweeper {
   float* interests_ = nullptr;           // [pairs, d], the present ones
   float* offsets_ = nullptr;             // [pairs]
   const float* columns_ = nullptr;       // [plan.columns, d]
-  const float* column_shift_ = nullptr;  // [plan.columns], bias, or sampled: bias minus log_q
+  const float* column_shift_ = nullptr;  // [plan.columns] bias; sampled: with the weight
 
   size_t tile_ = 0;
   size_t block_pairs_ = 0;
@@ -127,13 +128,26 @@ void Sweeper::Pack() {
   float* const packed = offsets_ + pairs;
   float* const shift = packed + candidates * dim_;
   for (size_t s = 0; s < plan_.columns; ++s) {
-    const uint32_t item = args_.candidates[s];
+    const uint32_t item = plan_.column_items[s];
     std::memcpy(packed + s * dim_, Item(item), dim_ * sizeof(float));
-    shift[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) -
-                (args_.log_q == nullptr ? 0.0f : args_.log_q[s]);
+    shift[s] =
+        (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) + plan_.column_weights[s];
   }
   columns_ = packed;
   column_shift_ = shift;
+}
+
+// Of a sampled loss what it reads alone, so that it does not cost as much as the catalog is large.
+bool Sweeper::ItemsFinite() const {
+  if (!spans_.all_finite(columns_, plan_.columns * dim_) ||
+      (column_shift_ != nullptr && !spans_.all_finite(column_shift_, plan_.columns))) {
+    return false;
+  }
+  return !sampled() ||
+         std::all_of(plan_.target_items.begin(), plan_.target_items.end(), [&](uint32_t item) {
+           return spans_.all_finite(Item(item), dim_) &&
+                  (args_.item_bias == nullptr || std::isfinite(args_.item_bias[item]));
+         });
 }
 
 void Sweeper::Shape() {
@@ -171,10 +185,7 @@ void Sweeper::Shape() {
 
 Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
   Pack();
-  // Of a sampled loss what it reads alone, so that it does not cost as much as the catalog is large;
-  // a target that is not finite shows in the loss.
-  if (!spans_.all_finite(columns_, plan_.columns * dim_) ||
-      (column_shift_ != nullptr && !spans_.all_finite(column_shift_, plan_.columns))) {
+  if (!ItemsFinite()) {
     return NonFinite(
         "items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
         "A diverging learning rate is the usual cause; look at the step before this one.");

@@ -1,6 +1,6 @@
 import { PrismrecError } from "../errors/errors.js";
 import type { Matrix } from "../matrix/matrix.js";
-import { native } from "../runtime/native.js";
+import { fromNativeError, native } from "../runtime/native.js";
 import {
   adamReference,
   gatherRowsReference,
@@ -81,12 +81,15 @@ export function mergeRows(parts: readonly RowContribution[], cols: number, out?:
  */
 export function gatherRows(table: Matrix, ids: RowIds, out?: Float32Array): Matrix {
   checkTable(table);
-  checkIds(ids, table.rows);
   const data = out ?? new Float32Array(ids.length * table.cols);
   checkLength("out", data.length, ids.length * table.cols);
   const addon = native();
-  if (addon === undefined) gatherRowsReference(table, ids, data);
-  else addon.embeddingGatherRows(table.data, unsigned(ids), data, table.cols);
+  if (addon === undefined) {
+    checkIds(ids, table.rows);
+    gatherRowsReference(table, ids, data);
+  } else {
+    natively(() => addon.embeddingGatherRows(table.data, unsigned(ids), data, table.cols));
+  }
   return { data, rows: ids.length, cols: table.cols };
 }
 
@@ -98,11 +101,14 @@ export function gatherRows(table: Matrix, ids: RowIds, out?: Float32Array): Matr
  */
 export function scatterAddRows(table: Matrix, ids: RowIds, rows: Float32Array): void {
   checkTable(table);
-  checkIds(ids, table.rows);
   checkLength("rows", rows.length, ids.length * table.cols);
   const addon = native();
-  if (addon === undefined) scatterAddRowsReference(table, ids, rows);
-  else addon.embeddingScatterAddRows(table.data, unsigned(ids), rows, table.cols);
+  if (addon === undefined) {
+    checkIds(ids, table.rows);
+    scatterAddRowsReference(table, ids, rows);
+  } else {
+    natively(() => addon.embeddingScatterAddRows(table.data, unsigned(ids), rows, table.cols));
+  }
 }
 
 /**
@@ -126,18 +132,20 @@ export function lazyAdam(
   checkTable(table);
   checkState(state, table.data.length);
   checkLength("state.steps", state.steps.length, table.rows);
-  checkIds(ids, table.rows, false);
-  checkAscending(ids);
   checkLength("gradients", gradients.length, ids.length * table.cols);
   const resolved = { ...resolveOptions(options), correction: options.correction ?? "global" };
   const addon = native();
   if (addon === undefined) {
+    checkIds(ids, table.rows, false);
+    checkAscending(ids);
     lazyAdamReference(table, state, ids, gradients, resolved);
     return;
   }
   const perRow = resolved.correction === "row";
   const { m, v, steps } = state;
-  addon.embeddingLazyAdam(table.data, m, v, steps, ids, gradients, table.cols, perRow, ...positional(resolved));
+  natively(() =>
+    addon.embeddingLazyAdam(table.data, m, v, steps, ids, gradients, table.cols, perRow, ...positional(resolved)),
+  );
 }
 
 /**
@@ -206,6 +214,15 @@ function positional(
 /** The same bytes; -1 becomes NO_ROW, any other negative id one beyond any table. */
 function unsigned(ids: RowIds): Uint32Array {
   return ids instanceof Uint32Array ? ids : new Uint32Array(ids.buffer, ids.byteOffset, ids.length);
+}
+
+/** The addon checks ids itself, before anything is written. */
+function natively(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    throw fromNativeError(error);
+  }
 }
 
 function checkTable(table: Matrix): void {

@@ -1,9 +1,13 @@
 import {
+  gatherRows,
   type InterestNetwork,
+  type Matrix,
   mergeRows,
   type RowContribution,
   type SequenceBatch,
   softmaxLossSync,
+  tf,
+  withScope,
 } from "@prismrec/core";
 import type { CutTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
@@ -57,11 +61,12 @@ export class BestInterestObjective implements Objective {
       embedded,
     } = differentiate(network, trainable.parameters, items, batch, undefined, buffers, (output) => {
       const count = output.vectors.shape[2];
+      const offsets = onlyBest(output.vectors, items, targets);
       return externalLoss([output.vectors], ([vectors]) => {
         const result = softmaxLossSync({
           interests: { data: vectors!, rows: users.length * count, cols: items.cols },
           interestsPerRow: count,
-          offsets: onlyBest(vectors!, count, items.data, items.cols, targets),
+          offsets,
           items,
           targets: {
             indptr: Uint32Array.from({ length: users.length + 1 }, (_, r) => r),
@@ -86,30 +91,20 @@ export class BestInterestObjective implements Objective {
  * Offsets [R * J] that leave each row the interest with the largest inner product with its target: the hard readout, in
  * which no gradient reaches the others.
  *
+ * @param vectors [R, 1, J, d]
  * @param targets [R] rows of the item table
  */
-export function onlyBest(
-  vectors: Float32Array,
-  count: number,
-  items: Float32Array,
-  dim: number,
-  targets: Uint32Array,
-): Float32Array {
-  const offsets = new Float32Array(targets.length * count).fill(Number.NEGATIVE_INFINITY);
-  for (let r = 0; r < targets.length; r++) {
-    const target = targets[r]! * dim;
-    let best = 0;
-    let highest = Number.NEGATIVE_INFINITY;
-    for (let j = 0; j < count; j++) {
-      const vector = (r * count + j) * dim;
-      let dot = 0;
-      for (let c = 0; c < dim; c++) dot += vectors[vector + c]! * items[target + c]!;
-      if (dot > highest) {
-        highest = dot;
-        best = j;
-      }
-    }
-    offsets[r * count + best] = 0;
+export function onlyBest(vectors: tf.Tensor4D, items: Matrix, targets: Uint32Array): Float32Array {
+  const [rows, , count, dim] = vectors.shape;
+  const scores = withScope(() => {
+    const wanted = tf.tensor(gatherRows(items, targets).data, [rows, dim, 1]);
+    return tf.matMul(tf.reshape(vectors, [rows, count, dim]), wanted).dataSync();
+  });
+  const offsets = new Float32Array(rows * count).fill(Number.NEGATIVE_INFINITY);
+  for (let r = 0; r < rows; r++) {
+    let best = r * count;
+    for (let j = best + 1; j < (r + 1) * count; j++) if (scores[j]! > scores[best]!) best = j;
+    offsets[best] = 0;
   }
   return offsets;
 }

@@ -72,7 +72,8 @@ export function differentiate(
   return withScope(() => {
     const tensors = parameters.tensors();
     const names = Object.keys(tensors);
-    const embedded = gatherEmbedded(batch, items);
+    const rows = eventRows(batch);
+    const embedded = gatherEmbedded(batch, items, rows);
     const { value, grads } = tf
       .engine()
       .gradients(
@@ -90,7 +91,7 @@ export function differentiate(
     return {
       loss: value.dataSync()[0]!,
       network: reached,
-      embedded: { ids: eventRows(batch), data: valuesOf(grads[0]!) },
+      embedded: { ids: rows, data: valuesOf(grads[0]!) },
     };
   });
 }

@@ -63,10 +63,13 @@ export function eventRows(batch: SequenceBatch): Uint32Array {
   return batch.items.map((id) => id - 1);
 }
 
-/** The rows of an item table for every event of a batch, [B, T, d], zero where padded. */
-export function gatherEmbedded(batch: SequenceBatch, table: Matrix): tf.Tensor3D {
+/**
+ * The rows of an item table for every event of a batch, [B, T, d], zero where padded.
+ * @param rows as `eventRows` gives them
+ */
+export function gatherEmbedded(batch: SequenceBatch, table: Matrix, rows = eventRows(batch)): tf.Tensor3D {
   const { size, length } = batch;
-  const { data } = gatherRows(table, eventRows(batch), allocateValues(size * length * table.cols));
+  const { data } = gatherRows(table, rows, allocateValues(size * length * table.cols));
   return tf.tensor(data, [size, length, table.cols], "float32") as tf.Tensor3D;
 }
 
