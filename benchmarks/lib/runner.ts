@@ -281,7 +281,11 @@ function measurement(
     medianSeconds: median,
     p20Seconds: p20,
     p80Seconds: p80,
-    peakExtraBytes: memoryOfPreparation ? one.first.peakRssBytes - one.residentBefore : one.first.peakExtraBytes,
+    // The kernel counts resident pages in batches, so that a call without memory of its own may come out below zero.
+    peakExtraBytes: Math.max(
+      0,
+      memoryOfPreparation ? one.first.peakRssBytes - one.residentBefore : one.first.peakExtraBytes,
+    ),
     peakRssBytes: one.first.peakRssBytes,
     ratioToBestPeer: null,
     agrees: verdict?.agrees ?? null,
