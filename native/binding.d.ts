@@ -278,9 +278,10 @@ export interface PpmiArgs extends SparseArgs {
 export interface TruncatedSvdArgs extends SparseArgs {
   readonly values?: Float32Array;
   readonly rank: number;
-  /** Columns of the subspace: rank <= width <= min(rows, cols). */
+  /** Columns of a block: at most min(rows, cols). */
   readonly width: number;
-  readonly iterations: number;
+  /** Blocks of the subspace: rank <= width * blocks. */
+  readonly blocks: number;
   /** [cols * width], random. */
   readonly start: Float32Array;
 }

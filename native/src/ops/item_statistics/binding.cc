@@ -1,5 +1,7 @@
 #include "runtime/binding.h"
 
+#include <algorithm>
+
 #include "ops/item_statistics/item_statistics.h"
 
 namespace prismrec {
@@ -69,13 +71,15 @@ struct SvdCall {
     call.matrix = ReadRows(args, "values");
     call.rank = args.Size("rank");
     call.width = args.Size("width");
-    call.iterations = args.Size("iterations");
-    const size_t least = call.matrix.rows < call.matrix.cols ? call.matrix.rows : call.matrix.cols;
-    if (call.rank < 1 || call.rank > call.width || call.width > least) {
+    call.blocks = args.Size("blocks");
+    const size_t least = std::min(call.matrix.rows, call.matrix.cols);
+    const size_t most = call.width == 0 ? 0 : std::min(least, call.width * call.blocks);
+    if (call.rank < 1 || call.rank > most || call.blocks > least || call.width > least) {
       args.Fail(InvalidArgument(
-          "the rank must lie within the subspace, and that within the matrix",
-          "1 <= rank <= width <= " + std::to_string(least),
-          "rank " + std::to_string(call.rank) + ", width " + std::to_string(call.width)));
+          "the rank must lie within the subspace and the matrix",
+          "1 <= rank <= min(width * blocks, " + std::to_string(least) + ")",
+          "rank " + std::to_string(call.rank) + ", width " + std::to_string(call.width) +
+              ", blocks " + std::to_string(call.blocks)));
     }
     call.start = args.Matrix<float>("start", call.matrix.cols, call.width).data;
     u = args.Allocate<float>(call.matrix.rows * call.rank);

@@ -45,13 +45,14 @@ struct PpmiArgs {
 };
 Status Ppmi(const PpmiArgs& args, const CancelFlag& cancel, CsrMatrix* out);
 
-// The leading left singular vectors and singular values of A by randomised subspace iteration.
+// The leading left singular vectors and singular values of A by randomised block
+// Krylov iteration: the best of the space that A S, (A A') A S, ... span, one block of columns each.
 struct SvdArgs {
   CsrView matrix;                // A [rows, cols]
   size_t rank = 0;               // singular values wanted, <= width
-  size_t width = 0;              // columns of the subspace, <= min(rows, cols)
-  size_t iterations = 0;         // each multiplies by A and A' once
-  const float* start = nullptr;  // [cols, width], random
+  size_t width = 0;              // columns of a block
+  size_t blocks = 0;             // width * blocks >= rank; all but the first multiply by A A'
+  const float* start = nullptr;  // S [cols, width], random
   float* u = nullptr;  // [rows, rank]; the entry of largest magnitude in a column is positive
   float* singular_values = nullptr;  // [rank], falling
 };

@@ -124,13 +124,13 @@ struct Svd {
 };
 
 Svd Decompose(const CsrMatrix& matrix, size_t rows, size_t cols, size_t rank, size_t width,
-              size_t iterations = 8) {
+              size_t blocks) {
   std::mt19937 random(9);
   std::normal_distribution<float> normal;
   std::vector<float> start(cols * width);
   for (float& x : start) x = normal(random);
   Svd svd = {std::vector<float>(rows * rank), std::vector<float>(rank)};
-  EXPECT_OK(TruncatedSvd({View(matrix, rows, cols), rank, width, iterations, start.data(),
+  EXPECT_OK(TruncatedSvd({View(matrix, rows, cols), rank, width, blocks, start.data(),
                           svd.u.data(), svd.values.data()},
                          CancelFlag()));
   return svd;
@@ -141,7 +141,7 @@ TEST(singular_values_of_a_diagonal_are_its_entries_and_its_vectors_the_axes) {
   std::vector<float> dense(n * n);
   for (size_t i = 0; i < n; ++i)
     dense[i * n + i] = static_cast<float>(n - i) * (i % 2 == 0 ? 1.0f : -1.0f);
-  const Svd svd = Decompose(Sparse(dense, n, n), n, n, 5, 21, 30);
+  const Svd svd = Decompose(Sparse(dense, n, n), n, n, 5, 7, 8);
   for (size_t c = 0; c < 5; ++c) {
     EXPECT_NEAR(svd.values[c], n - c, 1e-3);
     EXPECT_NEAR(svd.u[c * 5 + c], 1.0, 1e-3);
@@ -159,7 +159,7 @@ TEST(a_matrix_of_low_rank_is_found_exactly_and_the_rest_is_zero) {
   for (size_t i = 0; i < rows; ++i) {
     for (size_t j = 0; j < cols; ++j) dense[i * cols + j] = 3.0f * p(i) * q(j) + 2.0f * r(i) * s(j);
   }
-  const Svd svd = Decompose(Sparse(dense, rows, cols), rows, cols, 4, 12);
+  const Svd svd = Decompose(Sparse(dense, rows, cols), rows, cols, 4, 5, 6);
   EXPECT_NEAR(svd.values[0], 3.0, 1e-5);
   EXPECT_NEAR(svd.values[1], 2.0, 1e-5);
   EXPECT_NEAR(svd.values[2], 0.0, 1e-5);
@@ -180,7 +180,7 @@ TEST(left_vectors_are_orthonormal_and_satisfy_the_eigenvalue_equation) {
     const bool together = (i / cols) % 8 == (i % cols) % 8;
     if (random() % 10 < (together ? 6u : 1u)) dense[i] = 1.0f;
   }
-  const Svd svd = Decompose(Sparse(dense, rows, cols), rows, cols, rank, rank + 16, 20);
+  const Svd svd = Decompose(Sparse(dense, rows, cols), rows, cols, rank, 16, 5);
   for (size_t a = 0; a < rank; ++a) {
     for (size_t b = 0; b < rank; ++b) {
       double dot = 0.0;
@@ -215,7 +215,7 @@ TEST(the_number_of_threads_changes_no_bit_of_a_decomposition) {
   for (int threads : {1, 3}) {
     pool.SetThreads(threads);
     EXPECT_OK(Cooccurrence({data.View(), data.weights.data()}, CancelFlag(), &counts));
-    Svd svd = Decompose(counts, 700, 700, 6, 22);
+    Svd svd = Decompose(counts, 700, 700, 6, 16, 9);
     svd.u.insert(svd.u.end(), svd.values.begin(), svd.values.end());
     if (first.empty()) first = svd.u;
     EXPECT_TRUE(svd.u == first);

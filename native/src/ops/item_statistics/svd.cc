@@ -1,6 +1,7 @@
-// Randomised subspace iteration (Halko, Martinsson and Tropp 2011): panels in single precision,
-// their Gram matrices and everything of the subspace's own size in double.
+// Randomised block Krylov iteration (Musco and Musco 2015): panels in single precision, their Gram
+// matrices and everything of the subspace's own size in double.
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <numeric>
 
@@ -13,11 +14,14 @@ namespace {
 
 // Rows of a panel that one chunk takes. Sums over chunks are added in their order.
 constexpr size_t kRowsPerChunk = 256;
-// A direction whose length falls below this share of its column's is rounding error of what was
+// A direction whose squared length falls below this share of its column's is rounding error of what was
 // taken from it, not a direction.
-constexpr double kVanished = 1e-12;
+constexpr double kVanished = 1e-10;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
+
+// Columns that are multiplied at a time: as many as stay in registers.
+constexpr size_t kLanes = 16;
 
 // out [rows, width] = A * in [cols, width]
 void Multiply(const CsrView& a, const float* in, size_t width, const CancelFlag& cancel,
@@ -25,12 +29,19 @@ void Multiply(const CsrView& a, const float* in, size_t width, const CancelFlag&
   ThreadPool::Global().ParallelFor(ChunksOf(a.rows), cancel, [&](size_t chunk, int) {
     const size_t end = std::min(a.rows, (chunk + 1) * kRowsPerChunk);
     for (size_t r = chunk * kRowsPerChunk; r < end; ++r) {
-      float* const to = out + r * width;
-      std::fill(to, to + width, 0.0f);
-      for (size_t e = a.indptr[r]; e < a.indptr[r + 1]; ++e) {
-        const float value = a.values == nullptr ? 1.0f : a.values[e];
-        const float* const from = in + a.indices[e] * width;
-        for (size_t c = 0; c < width; ++c) to[c] += value * from[c];
+      for (size_t c = 0; c < width; c += kLanes) {
+        const size_t lanes = std::min(kLanes, width - c);
+        float sum[kLanes] = {};
+        for (size_t e = a.indptr[r]; e < a.indptr[r + 1]; ++e) {
+          const float value = a.values == nullptr ? 1.0f : a.values[e];
+          const float* const from = in + a.indices[e] * width + c;
+          if (lanes == kLanes) {
+            for (size_t l = 0; l < kLanes; ++l) sum[l] += value * from[l];
+          } else {
+            for (size_t l = 0; l < lanes; ++l) sum[l] += value * from[l];
+          }
+        }
+        std::copy_n(sum, lanes, out + r * width + c);
       }
     }
   });
@@ -75,16 +86,25 @@ void MultiplyRight(std::vector<float>& panel, size_t rows, size_t width, const d
   panel.swap(product);
 }
 
+// Q' panel [count, width] for the first `count` columns of Q [rows, dimension].
+void Project(const std::vector<float>& basis, size_t rows, size_t dimension, size_t count,
+             const std::vector<float>& panel, size_t width, const CancelFlag& cancel, float* out) {
+  Sgemm({true, false, count, width, rows, 1.0f, basis.data(), dimension, panel.data(), width, 0.0f,
+         out, width},
+        ThreadPool::Global(), cancel);
+}
+
 // Makes the columns of a panel orthonormal: panel * L'^-1 for panel' panel = L L'. A column that
-// depends on those before it becomes 0. Twice: the first round leaves what single precision lost.
-void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width,
+// depends on those before it becomes 0, `squared` being the squared lengths that its columns had
+// before anything was taken from them. Twice: the first round leaves what single precision lost.
+void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width, const double* squared,
                     const CancelFlag& cancel) {
   for (int round = 0; round < 2; ++round) {
     std::vector<double> l = GramOf(panel.data(), rows, width, cancel);
     std::vector<double> inverse(width * width);  // L'^-1, upper triangular
     for (size_t j = 0; j < width; ++j) {
       double pivot = l[j * width + j];
-      const double length = pivot;
+      const double length = round == 0 ? squared[j] : pivot;
       for (size_t k = 0; k < j; ++k) pivot -= l[j * width + k] * l[j * width + k];
       const bool alive = pivot > kVanished * length && pivot > 1e-200;
       const double diagonal = alive ? std::sqrt(pivot) : 0.0;
@@ -106,40 +126,96 @@ void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width,
   }
 }
 
-// Eigenvectors (columns) and eigenvalues of a symmetric matrix by cyclic Jacobi rotations.
-std::vector<double> SymmetricEigen(std::vector<double>& a, size_t n, std::vector<double>* vectors) {
-  vectors->assign(n * n, 0.0);
-  for (size_t i = 0; i < n; ++i) (*vectors)[i * n + i] = 1.0;
-  const auto rotate = [](double& x, double& y, double c, double s) {
-    const double old = x;
-    x = c * old - s * y;
-    y = s * old + c * y;
-  };
-  for (int sweep = 0; sweep < 60; ++sweep) {
-    double off = 0.0, diagonal = 0.0;
-    for (size_t i = 0; i < n; ++i) {
-      diagonal += a[i * n + i] * a[i * n + i];
-      for (size_t j = i + 1; j < n; ++j) off += a[i * n + j] * a[i * n + j];
+// Eigenvalues of a symmetric matrix [n, n], which is lost, and its eigenvectors as the rows of
+// `vectors`: Householder's tridiagonal form, then implicit QL (Golub and Van Loan, 8.3).
+std::vector<double> SymmetricEigen(std::vector<double>& a, size_t n, const CancelFlag& cancel,
+                                   std::vector<double>* vectors) {
+  std::vector<double> d(n), e(n), product(n);
+  std::vector<double> reflections(n * n);  // row k: the vector of step k, times sqrt(2) / its length
+  for (size_t k = 0; k + 2 < n && !cancel.Cancelled(); ++k) {
+    double* const v = reflections.data() + k * n;
+    double length = 0.0;
+    for (size_t i = k + 1; i < n; ++i) {
+      v[i] = a[k * n + i];
+      length += v[i] * v[i];
     }
-    if (off <= 1e-26 * diagonal) break;
-    for (size_t p = 0; p < n; ++p) {
-      for (size_t q = p + 1; q < n; ++q) {
-        const double apq = a[p * n + q];
-        if (apq == 0.0) continue;
-        const double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-        const double t =
-            (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
-        const double c = 1.0 / std::sqrt(t * t + 1.0);
-        const double s = t * c;
-        for (size_t k = 0; k < n; ++k) rotate(a[k * n + p], a[k * n + q], c, s);
-        for (size_t k = 0; k < n; ++k) rotate(a[p * n + k], a[q * n + k], c, s);
-        for (size_t k = 0; k < n; ++k) rotate((*vectors)[k * n + p], (*vectors)[k * n + q], c, s);
+    const double tail = length - v[k + 1] * v[k + 1];
+    if (tail == 0.0) {
+      std::fill(v, v + n, 0.0);
+      continue;
+    }
+    v[k + 1] += std::copysign(std::sqrt(length), v[k + 1]);
+    const double scale = std::sqrt(2.0 / (tail + v[k + 1] * v[k + 1]));
+    for (size_t i = k + 1; i < n; ++i) v[i] *= scale;
+    // A - v w' - w v' with w = A v - v (v' A v) / 2
+    double inner = 0.0;
+    for (size_t i = k; i < n; ++i) {
+      double sum = 0.0;
+      for (size_t j = k + 1; j < n; ++j) sum += a[i * n + j] * v[j];
+      product[i] = sum;
+      inner += v[i] * sum;
+    }
+    for (size_t i = k; i < n; ++i) product[i] -= 0.5 * inner * v[i];
+    for (size_t i = k; i < n; ++i) {
+      for (size_t j = k; j < n; ++j) a[i * n + j] -= v[i] * product[j] + product[i] * v[j];
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    d[i] = a[i * n + i];
+    if (i + 1 < n) e[i] = a[i * n + i + 1];
+  }
+  vectors->assign(n * n, 0.0);
+  double* const z = vectors->data();
+  for (size_t i = 0; i < n; ++i) z[i * n + i] = 1.0;
+  for (size_t k = n; k-- > 0 && !cancel.Cancelled();) {
+    const double* const v = reflections.data() + k * n;
+    for (size_t i = k + 1; i < n; ++i) {
+      double sum = 0.0;
+      for (size_t j = k + 1; j < n; ++j) sum += z[i * n + j] * v[j];
+      for (size_t j = k + 1; j < n; ++j) z[i * n + j] -= sum * v[j];
+    }
+  }
+  for (size_t l = 0; l < n && !cancel.Cancelled(); ++l) {
+    for (int round = 0; round < 60; ++round) {
+      size_t m = l;
+      while (m + 1 < n &&
+             std::fabs(e[m]) > DBL_EPSILON * (std::fabs(d[m]) + std::fabs(d[m + 1]))) {
+        ++m;
+      }
+      if (m == l) break;
+      double g = (d[l + 1] - d[l]) / (2.0 * e[l]);
+      g = d[m] - d[l] + e[l] / (g + std::copysign(std::hypot(g, 1.0), g));
+      double s = 1.0, c = 1.0, p = 0.0;
+      size_t i = m;
+      while (i-- > l) {
+        const double f = s * e[i], b = c * e[i];
+        const double r = std::hypot(f, g);
+        e[i + 1] = r;
+        if (r == 0.0) break;
+        s = f / r;
+        c = g / r;
+        g = d[i + 1] - p;
+        const double t = (d[i] - g) * s + 2.0 * c * b;
+        p = s * t;
+        d[i + 1] = g + p;
+        g = c * t - b;
+        double* const low = z + i * n;
+        for (size_t k = 0; k < n; ++k) {
+          const double x = low[k], y = low[n + k];
+          low[n + k] = s * x + c * y;
+          low[k] = c * x - s * y;
+        }
+      }
+      e[m] = 0.0;
+      if (i + 1 > l) {
+        d[i + 1] -= p;  // split early at i + 1
+      } else {
+        d[l] -= p;
+        e[l] = g;
       }
     }
   }
-  std::vector<double> values(n);
-  for (size_t i = 0; i < n; ++i) values[i] = a[i * n + i];
-  return values;
+  return d;
 }
 
 }  // namespace
@@ -153,44 +229,65 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
                        std::to_string(a.values[e]) + " at entry " + std::to_string(e));
     }
   }
-  const size_t width = args.width;
+  const size_t width = args.width, dimension = width * args.blocks;
   const CsrMatrix transposed_matrix = Transpose(a);
   const CsrView transposed = View(transposed_matrix, a.cols, a.rows);
-  std::vector<float> right(args.start, args.start + a.cols * width);
-  std::vector<float> left(a.rows * width);
-  Multiply(a, right.data(), width, cancel, left.data());
-  for (size_t i = 0; i < args.iterations && !cancel.Cancelled(); ++i) {
-    Orthonormalise(left, a.rows, width, cancel);
+  std::vector<float> left(a.rows * width), right(a.cols * width);
+  std::vector<float> basis(a.rows * dimension);  // Q, columns orthonormal or 0
+  std::vector<float> image(dimension * width);
+  std::vector<double> projected(dimension * dimension);  // Q' A A' Q
+  Multiply(a, args.start, width, cancel, left.data());
+  for (size_t done = 0; done < dimension && !cancel.Cancelled(); done += width) {
+    std::vector<double> squared(width);
+    for (size_t i = 0; i < left.size(); ++i) {
+      squared[i % width] += static_cast<double>(left[i]) * left[i];
+    }
+    // What earlier columns hold is taken away, twice for orthogonality to machine precision.
+    for (int round = 0; round < 2 && done > 0; ++round) {
+      Project(basis, a.rows, dimension, done, left, width, cancel, image.data());
+      Sgemm({false, false, a.rows, width, done, -1.0f, basis.data(), dimension, image.data(),
+             width, 1.0f, left.data(), width},
+            ThreadPool::Global(), cancel);
+    }
+    Orthonormalise(left, a.rows, width, squared.data(), cancel);
+    for (size_t r = 0; r < a.rows; ++r) {
+      std::copy_n(left.data() + r * width, width, basis.data() + r * dimension + done);
+    }
     Multiply(transposed, left.data(), width, cancel, right.data());
-    Orthonormalise(right, a.cols, width, cancel);
     Multiply(a, right.data(), width, cancel, left.data());
+    Project(basis, a.rows, dimension, done + width, left, width, cancel, image.data());
+    for (size_t i = 0; i < done + width; ++i) {
+      for (size_t c = 0; c < width; ++c) {
+        const double entry = image[i * width + c];
+        projected[i * dimension + done + c] = projected[(done + c) * dimension + i] = entry;
+      }
+    }
   }
-  Orthonormalise(left, a.rows, width, cancel);
-  Multiply(transposed, left.data(), width, cancel, right.data());
   if (cancel.Cancelled()) return Cancelled();
-  // right' right = V diag(s^2) V'; the left singular vectors of A are left V.
-  std::vector<double> gram = GramOf(right.data(), a.cols, width, cancel);
+  // Q' A A' Q = V' diag(s^2) V; the left singular vectors of A are Q V'.
   std::vector<double> vectors;
-  const std::vector<double> values = SymmetricEigen(gram, width, &vectors);
-  std::vector<size_t> order(width);
+  const std::vector<double> values = SymmetricEigen(projected, dimension, cancel, &vectors);
+  std::vector<size_t> order(dimension);
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t x, size_t y) { return values[x] > values[y]; });
-  std::vector<double> leading(width * args.rank);
+  std::vector<double> leading(dimension * args.rank);
   for (size_t c = 0; c < args.rank; ++c) {
     args.singular_values[c] = static_cast<float>(std::sqrt(std::max(0.0, values[order[c]])));
-    for (size_t k = 0; k < width; ++k) leading[k * args.rank + c] = vectors[k * width + order[c]];
+    for (size_t k = 0; k < dimension; ++k) {
+      leading[k * args.rank + c] = vectors[order[c] * dimension + k];
+    }
   }
-  MultiplyRight(left, a.rows, width, leading.data(), args.rank, cancel);
+  MultiplyRight(basis, a.rows, dimension, leading.data(), args.rank, cancel);
   if (cancel.Cancelled()) return Cancelled();
   for (size_t c = 0; c < args.rank; ++c) {
     float largest = 0.0f;
     for (size_t r = 0; r < a.rows; ++r) {
-      const float entry = left[r * args.rank + c];
+      const float entry = basis[r * args.rank + c];
       if (std::fabs(entry) > std::fabs(largest)) largest = entry;
     }
     const float sign = largest < 0.0f ? -1.0f : 1.0f;
-    for (size_t r = 0; r < a.rows; ++r) args.u[r * args.rank + c] = sign * left[r * args.rank + c];
+    for (size_t r = 0; r < a.rows; ++r) args.u[r * args.rank + c] = sign * basis[r * args.rank + c];
   }
   return Status::Ok();
 }

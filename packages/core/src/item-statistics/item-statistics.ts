@@ -10,9 +10,9 @@ import { cooccurrenceRow, transpose } from "./counts.js";
 import { cooccurrenceReference, ppmiReference, truncatedSvdReference } from "./reference.js";
 import type { CooccurrenceOptions, GramOptions, PpmiOptions, SvdOptions, TruncatedSvd } from "./types.js";
 
-/** Columns of the subspace beyond the wanted rank (Halko, Martinsson and Tropp 2011): they carry the error. */
-const OVERSAMPLING = 16;
-const ITERATIONS = 8;
+const BLOCK_WIDTH = 16;
+/** Blocks beyond twice the rank: the depth that separates values close to each other. */
+const DEPTH = 8;
 
 /** Largest order that `choleskyInverse` takes: 4 bytes for each of its n * n entries are 4 GiB then. */
 export const CHOLESKY_MAX_ORDER = 32_768;
@@ -51,8 +51,8 @@ export function ppmi(counts: CsrMatrix, options: PpmiOptions = {}): CsrMatrix {
 }
 
 /**
- * The `rank` leading left singular vectors and singular values of a sparse matrix, by randomised subspace iteration
- * (Halko, Martinsson and Tropp 2011). The same seed gives the same bits on the same machine.
+ * The `rank` leading left singular vectors and singular values of a sparse matrix, by randomised block Krylov iteration
+ * (Musco and Musco 2015). The same seed gives the same bits on the same machine.
  *
  * @throws PrismrecError INVALID_ARGUMENT for a rank that is not within the matrix, SHAPE_MISMATCH, NON_FINITE
  */
@@ -65,14 +65,15 @@ export function truncatedSvd(matrix: CsrMatrix, rank: number, options: SvdOption
       received: String(rank),
     });
   }
-  const width = Math.min(least, rank + OVERSAMPLING);
+  const width = Math.min(least, BLOCK_WIDTH);
+  const wanted = options.blocks ?? Math.ceil((2 * rank) / width) + DEPTH;
+  const blocks = Math.min(Math.max(wanted, Math.ceil(rank / width)), Math.ceil(least / width));
   const random = createRandom(options.seed, "truncated-svd");
   const start = Float32Array.from({ length: matrix.cols * width }, () => random.normal());
-  const iterations = options.iterations ?? ITERATIONS;
   const binding = native();
-  if (binding === undefined) return truncatedSvdReference(matrix, rank, start, width, iterations);
+  if (binding === undefined) return truncatedSvdReference(matrix, rank, start, width, blocks);
   const { u, singularValues } = natively(() =>
-    binding.truncatedSvdSync({ ...structure(matrix), ...valuesOf(matrix), rank, width, iterations, start }),
+    binding.truncatedSvdSync({ ...structure(matrix), ...valuesOf(matrix), rank, width, blocks, start }),
   );
   return { u: { data: u, rows: matrix.rows, cols: rank }, singularValues };
 }

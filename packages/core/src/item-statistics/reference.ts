@@ -40,28 +40,34 @@ export function ppmiReference(counts: CsrMatrix, options: PpmiOptions = {}): Csr
 }
 
 /**
- * Randomised subspace iteration (Halko, Martinsson and Tropp 2011) in double precision.
+ * Randomised block Krylov iteration (Musco and Musco 2015) in double precision.
  *
- * @param start [cols, width], random
+ * @param start [cols, blockWidth], random
  */
 export function truncatedSvdReference(
   matrix: CsrMatrix,
   rank: number,
   start: Float32Array,
-  width: number,
-  iterations: number,
+  blockWidth: number,
+  blocks: number,
 ): TruncatedSvd {
   const { rows, cols } = matrix;
-  let right = Float64Array.from(start);
-  let left = multiply(matrix, right, width);
-  for (let i = 0; i < iterations; i++) {
-    orthonormalise(left, rows, width);
-    right = multiplyTransposed(matrix, left, width);
-    orthonormalise(right, cols, width);
-    left = multiply(matrix, right, width);
+  const width = blockWidth * blocks;
+  const left = new Float64Array(rows * width);
+  let block = multiply(matrix, Float64Array.from(start), blockWidth);
+  for (let from = 0; from < width; from += blockWidth) {
+    for (let i = 0; i < rows; i++) {
+      left.set(block.subarray(i * blockWidth, (i + 1) * blockWidth), i * width + from);
+    }
+    orthonormalise(left, rows, width, from, from + blockWidth);
+    for (let i = 0; i < rows; i++) {
+      block.set(left.subarray(i * width + from, i * width + from + blockWidth), i * blockWidth);
+    }
+    if (from + blockWidth < width) {
+      block = multiply(matrix, multiplyTransposed(matrix, block, blockWidth), blockWidth);
+    }
   }
-  orthonormalise(left, rows, width);
-  right = multiplyTransposed(matrix, left, width);
+  const right = multiplyTransposed(matrix, left, width);
   // right' right = V diag(s^2) V'; the left singular vectors are left V.
   const gram = new Float64Array(width * width);
   for (let i = 0; i < cols; i++) {
@@ -140,9 +146,13 @@ function multiplyTransposed(matrix: CsrMatrix, left: Float64Array, width: number
   return result;
 }
 
-/** Gram-Schmidt over the columns, twice for orthogonality to machine precision. */
-function orthonormalise(matrix: Float64Array, rows: number, width: number): void {
-  for (let c = 0; c < width; c++) {
+/**
+ * Gram-Schmidt over the columns from `from` to `to` against all before, twice for orthogonality to machine precision. A
+ * column that depends on those before it becomes 0.
+ */
+function orthonormalise(matrix: Float64Array, rows: number, width: number, from: number, to: number): void {
+  for (let c = from; c < to; c++) {
+    const length = squaredLength(matrix, rows, width, c);
     for (let pass = 0; pass < 2; pass++) {
       const products = new Float64Array(c);
       for (let i = 0; i < rows; i++) {
@@ -155,11 +165,16 @@ function orthonormalise(matrix: Float64Array, rows: number, width: number): void
         matrix[i * width + c] = value;
       }
     }
-    let squared = 0;
-    for (let i = 0; i < rows; i++) squared += matrix[i * width + c]! ** 2;
-    const scale = squared > 1e-280 ? 1 / Math.sqrt(squared) : 0;
+    const squared = squaredLength(matrix, rows, width, c);
+    const scale = squared > 1e-20 * length && squared > 1e-280 ? 1 / Math.sqrt(squared) : 0;
     for (let i = 0; i < rows; i++) matrix[i * width + c]! *= scale;
   }
+}
+
+function squaredLength(matrix: Float64Array, rows: number, width: number, column: number): number {
+  let squared = 0;
+  for (let i = 0; i < rows; i++) squared += matrix[i * width + column]! ** 2;
+  return squared;
 }
 
 /** Eigen-decomposition of a small symmetric matrix by cyclic Jacobi rotations; column c of `vectors` belongs to value c. */

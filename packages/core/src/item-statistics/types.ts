@@ -17,8 +17,8 @@ export interface GramOptions {
 
 export interface SvdOptions {
   readonly seed: number;
-  /** Rounds of subspace iteration (default 8); each multiplies twice. */
-  readonly iterations?: number;
+  /** Blocks of 16 columns of the Krylov space (default 2 rank / 16 + 8): more for values that lie close together. */
+  readonly blocks?: number;
 }
 
 /** Leading singular triplets, largest first; each left vector's largest entry is positive. */
