@@ -12,6 +12,8 @@ export interface NativeBinding {
   // ops/item_statistics/item_statistics.h
   cooccurrence(args: CooccurrenceArgs & NativeAsync): Promise<SparseResult>;
   cooccurrenceSync(args: CooccurrenceArgs): SparseResult;
+  itemNeighbours(args: ItemNeighboursArgs & NativeAsync): Promise<SparseResult>;
+  itemNeighboursSync(args: ItemNeighboursArgs): SparseResult;
   gram(args: GramArgs & NativeAsync): Promise<GramResult>;
   gramSync(args: GramArgs): GramResult;
   ppmi(args: PpmiArgs & NativeAsync): Promise<SparseResult>;
@@ -258,6 +260,12 @@ export interface SparseResult {
 export interface CooccurrenceArgs extends SparseArgs {
   /** [rows], what each pair of a row counts. */
   readonly weights?: Float32Array;
+}
+
+export interface ItemNeighboursArgs extends SparseArgs {
+  /** [cols] */
+  readonly squaredNorms: Float32Array;
+  readonly neighbours: number;
 }
 
 export interface GramArgs extends CooccurrenceArgs {

@@ -1,6 +1,8 @@
 #include "runtime/binding.h"
 
 #include <algorithm>
+#include <cfloat>
+#include <string>
 
 #include "ops/item_statistics/item_statistics.h"
 
@@ -28,6 +30,28 @@ struct CooccurrenceCall {
     call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
   }
   Status Execute(const CancelFlag& cancel) { return Cooccurrence(call, cancel, &made); }
+  void Resolve(Result& result) { SetCsr(result, made); }
+};
+
+struct ItemNeighboursCall {
+  item_statistics::ItemNeighboursArgs call;
+  CsrMatrix made;
+
+  void Parse(Args& args) {
+    call.rows = ReadRows(args, nullptr);
+    const ArrayView<const float> norms = args.Array<float>("squaredNorms", call.rows.cols);
+    call.squared_norms = norms.data;
+    for (size_t i = 0; i < norms.size; ++i) {
+      if (norms.data[i] >= 0.0f && norms.data[i] <= FLT_MAX) continue;
+      args.Fail(NonFinite("a squared norm is not a finite number from 0", "finite values >= 0",
+                          std::to_string(norms.data[i]) + " at entry " + std::to_string(i)));
+    }
+    call.neighbours = args.Size("neighbours");
+    if (call.neighbours == 0) {
+      args.Fail(InvalidArgument("\"neighbours\" must be positive", "at least 1", "0"));
+    }
+  }
+  Status Execute(const CancelFlag& cancel) { return ItemNeighbours(call, cancel, &made); }
   void Resolve(Result& result) { SetCsr(result, made); }
 };
 
@@ -111,6 +135,7 @@ struct CholeskyInverseCall {
 
 void RegisterItemStatistics(Napi::Env env, Napi::Object exports) {
   ExportOp<CooccurrenceCall>(env, exports, "cooccurrence");
+  ExportOp<ItemNeighboursCall>(env, exports, "itemNeighbours");
   ExportOp<GramCall>(env, exports, "gram");
   ExportOp<PpmiCall>(env, exports, "ppmi");
   ExportOp<SvdCall>(env, exports, "truncatedSvd");

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "ops/item_statistics/item_statistics.h"
 #include "ops/item_statistics/transpose.h"
@@ -14,6 +15,10 @@ namespace {
 // Rows of a result that belong to one chunk of work: few enough that an uneven spread of counts
 // over the items (popular ones come first) is evened out.
 constexpr size_t kRowsPerChunk = 32;
+
+// What a loop on one thread goes through before it looks at the cancel flag.
+constexpr size_t kRowsPerPoll = 256;
+constexpr size_t kEntriesPerPoll = 1 << 20;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
 
@@ -28,7 +33,7 @@ struct Part {
   }
 };
 
-Status Join(std::vector<Part>& parts, CsrMatrix* out) {
+Status Join(std::vector<Part>& parts, const CancelFlag& cancel, CsrMatrix* out) {
   size_t nnz = 0;
   for (const Part& part : parts) nnz += part.indices.size();
   if (nnz > std::numeric_limits<uint32_t>::max()) {
@@ -41,6 +46,7 @@ Status Join(std::vector<Part>& parts, CsrMatrix* out) {
   out->indices.reserve(nnz);
   out->values.reserve(nnz);
   for (Part& part : parts) {
+    if (cancel.Cancelled()) return Cancelled();
     for (uint32_t length : part.lengths) out->indptr.push_back(out->indptr.back() + length);
     out->indices.insert(out->indices.end(), part.indices.begin(), part.indices.end());
     out->values.insert(out->values.end(), part.values.begin(), part.values.end());
@@ -67,7 +73,7 @@ void AddRow(const CsrView& x, const CsrView& users_of, const float* weights, siz
 
 }  // namespace
 
-CsrMatrix Transpose(const CsrView& matrix) {
+CsrMatrix Transpose(const CsrView& matrix, const CancelFlag& cancel) {
   CsrMatrix out;
   const size_t nnz = matrix.nnz();
   out.indptr.assign(matrix.cols + 1, 0);
@@ -77,6 +83,7 @@ CsrMatrix Transpose(const CsrView& matrix) {
   for (size_t c = 0; c < matrix.cols; ++c) out.indptr[c + 1] += out.indptr[c];
   std::vector<uint32_t> next(out.indptr.begin(), out.indptr.end() - 1);
   for (size_t r = 0; r < matrix.rows; ++r) {
+    if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return out;
     for (size_t i = matrix.indptr[r]; i < matrix.indptr[r + 1]; ++i) {
       const uint32_t to = next[matrix.indices[i]]++;
       out.indices[to] = static_cast<uint32_t>(r);
@@ -86,10 +93,15 @@ CsrMatrix Transpose(const CsrView& matrix) {
   return out;
 }
 
-Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
-  const CsrView& x = args.rows;
+namespace {
+
+// Row by row of X' diag(w) X: push(part, item, touched, row) adds to the result, `touched` being
+// the columns whose entry in `row` counts, ascending.
+template <class Push>
+Status ForEachCountRow(const CsrView& x, const float* weights, const CancelFlag& cancel,
+                       CsrMatrix* out, Push push) {
   if (Status status = CheckCsr(x); !status.ok()) return status;
-  const CsrMatrix transposed = Transpose(x);
+  const CsrMatrix transposed = Transpose(x, cancel);
   const CsrView users_of = View(transposed, x.cols, x.rows);
   ThreadPool& pool = ThreadPool::Global();
   struct Scratch {
@@ -105,38 +117,66 @@ Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrM
     seen.resize(x.cols);
     Part& part = parts[chunk];
     const size_t end = std::min(x.cols, (chunk + 1) * kRowsPerChunk);
-    for (size_t item = chunk * kRowsPerChunk; item < end; ++item) {
+    for (size_t item = chunk * kRowsPerChunk; item < end && !cancel.Cancelled(); ++item) {
       touched.clear();
-      AddRow(x, users_of, args.weights, item, row.data(), [&](uint32_t other) {
+      AddRow(x, users_of, weights, item, row.data(), [&](uint32_t other) {
         if (seen[other] == 0) {
           seen[other] = 1;
           touched.push_back(other);
         }
       });
       std::sort(touched.begin(), touched.end());
+      const size_t before = part.indices.size();
+      push(part, item, touched, row.data());
+      part.lengths.push_back(static_cast<uint32_t>(part.indices.size() - before));
       for (uint32_t other : touched) {
-        part.Push(other, row[other]);
         row[other] = 0.0;
         seen[other] = 0;
       }
-      part.lengths.push_back(static_cast<uint32_t>(touched.size()));
     }
   });
   if (cancel.Cancelled()) return Cancelled();
-  return Join(parts, out);
+  return Join(parts, cancel, out);
+}
+
+}  // namespace
+
+Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
+  return ForEachCountRow(
+      args.rows, args.weights, cancel, out,
+      [](Part& part, size_t, const std::vector<uint32_t>& touched, const double* row) {
+        for (uint32_t other : touched) part.Push(other, row[other]);
+      });
+}
+
+Status ItemNeighbours(const ItemNeighboursArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
+  return ForEachCountRow(
+      args.rows, nullptr, cancel, out,
+      [&args](Part& part, size_t item, const std::vector<uint32_t>& touched, const double* row) {
+        const double norm = args.squared_norms[item];
+        std::vector<std::pair<double, uint32_t>> scored;  // of minus the similarity
+        scored.reserve(touched.size());
+        for (uint32_t other : touched) {
+          if (other == item) continue;
+          scored.push_back({-row[other] / std::sqrt(norm * args.squared_norms[other]), other});
+        }
+        const size_t kept = std::min(args.neighbours, scored.size());
+        std::partial_sort(scored.begin(), scored.begin() + kept, scored.end());
+        for (size_t i = 0; i < kept; ++i) part.Push(scored[i].second, -scored[i].first);
+      });
 }
 
 Status Gram(const GramArgs& args, const CancelFlag& cancel) {
   const CsrView& x = args.rows;
   if (Status status = CheckCsr(x); !status.ok()) return status;
-  const CsrMatrix transposed = Transpose(x);
+  const CsrMatrix transposed = Transpose(x, cancel);
   const CsrView users_of = View(transposed, x.cols, x.rows);
   ThreadPool& pool = ThreadPool::Global();
   std::vector<std::vector<double>> scratch(pool.threads());
   pool.ParallelFor(ChunksOf(x.cols), cancel, [&](size_t chunk, int worker) {
     std::vector<double>& row = scratch[worker];
     const size_t end = std::min(x.cols, (chunk + 1) * kRowsPerChunk);
-    for (size_t item = chunk * kRowsPerChunk; item < end; ++item) {
+    for (size_t item = chunk * kRowsPerChunk; item < end && !cancel.Cancelled(); ++item) {
       row.assign(x.cols, 0.0);
       AddRow(x, users_of, args.weights, item, row.data(), [](uint32_t) {});
       row[item] += args.ridge;
@@ -155,6 +195,7 @@ Status Ppmi(const PpmiArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
     return counts.values == nullptr ? 1.0 : static_cast<double>(counts.values[e]);
   };
   for (size_t e = 0; e < counts.nnz(); ++e) {
+    if (e % kEntriesPerPoll == 0 && cancel.Cancelled()) return Cancelled();
     if (!(value(e) >= 0.0 && std::isfinite(value(e)))) {
       return NonFinite("a count is not a finite number from 0", "counts >= 0",
                        std::to_string(value(e)) + " at entry " + std::to_string(e));
@@ -190,7 +231,7 @@ Status Ppmi(const PpmiArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
     }
   });
   if (cancel.Cancelled()) return Cancelled();
-  return Join(parts, out);
+  return Join(parts, cancel, out);
 }
 
 }  // namespace prismrec::item_statistics

@@ -14,7 +14,7 @@
 
 namespace prismrec::item_statistics {
 
-// A sparse matrix that an operation made; within a row the indices ascend.
+// A sparse matrix that an operation made; within a row the indices ascend unless said otherwise.
 struct CsrMatrix {
   std::vector<uint32_t> indptr;   // [rows + 1]
   std::vector<uint32_t> indices;  // [nnz]
@@ -36,6 +36,16 @@ struct GramArgs {
   float* out = nullptr;  // [cols, cols], overwritten
 };
 Status Gram(const GramArgs& args, const CancelFlag& cancel);
+
+// For each column of X its `neighbours` nearest other ones by c_ij / sqrt(n_i n_j), c the counts of
+// Cooccurrence without weights; best first, equal ones by index. Columns without a common row are
+// left out.
+struct ItemNeighboursArgs {
+  CsrView rows;                           // X [rows, cols]
+  const float* squared_norms = nullptr;  // n [cols], > 0 for every column with an entry
+  size_t neighbours = 0;                  // >= 1
+};
+Status ItemNeighbours(const ItemNeighboursArgs& args, const CancelFlag& cancel, CsrMatrix* out);
 
 // max(0, log(p(i, j) / (p(i) q(j)))) of the off-diagonal counts, q the context distribution with
 // counts to the power `smoothing`; entries that are 0 are left out, the diagonal with them.

@@ -1,6 +1,6 @@
-// Times of the item statistics: item_statistics_bench inverse|sparse [threads] [interactions]. The
-// file holds, as 32-bit words, rows, cols and nnz, then indptr [rows + 1] and indices [nnz]; without
-// one the interactions are synthetic.
+// Times of the item statistics: item_statistics_bench inverse [threads] [n], or
+// item_statistics_bench sparse [threads] [interactions]. The file holds, as 32-bit words, rows, cols
+// and nnz, then indptr [rows + 1] and indices [nnz]; without one the interactions are synthetic.
 #include "ops/item_statistics/item_statistics.h"
 
 #include <algorithm>
@@ -108,8 +108,8 @@ void Sparse(const char* path) {
   std::printf("svd rank %zu: %.3f s\n", rank, seconds);
 }
 
-void Inverses() {
-  for (size_t n : {500, 1000, 2000, 5000, 10000}) {
+void Inverses(const std::vector<size_t>& orders) {
+  for (size_t n : orders) {
     std::vector<float> a(n * n);
     const double seconds = Median(
         n < 5000 ? 5 : 1,
@@ -137,7 +137,11 @@ void Inverses() {
 int main(int argc, char** argv) {
   if (argc > 2) ThreadPool::Global().SetThreads(std::atoi(argv[2]));
   if (argc > 1 && std::strcmp(argv[1], "inverse") == 0) {
-    Inverses();
+    if (argc > 3) {
+      Inverses({static_cast<size_t>(std::atoi(argv[3]))});
+    } else {
+      Inverses({500, 1000, 2000, 5000, 10000});
+    }
   } else {
     Sparse(argc > 3 ? argv[3] : nullptr);
   }

@@ -1,9 +1,11 @@
 #include "ops/item_statistics/item_statistics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/item_statistics/transpose.h"
@@ -76,6 +78,33 @@ TEST(cooccurrence_and_gram_agree_with_the_definition) {
       EXPECT_OK(Cooccurrence({data.View(), weights}, CancelFlag(), &sparse));
       for (size_t i = 0; i < items; ++i) expected[i * items + i] -= 2.5;
       ExpectClose(Dense(sparse, items, items).data(), expected.data(), expected.size(), 1e-6);
+    }
+  }
+}
+
+TEST(neighbours_are_the_best_of_each_row_and_ties_go_to_the_lower_index) {
+  const size_t items = 70;
+  const Data data(400, items, 6);
+  const std::vector<double> gram = reference::Gram({data.View(), nullptr, 0.0, nullptr});
+  std::vector<float> norms(items);
+  for (size_t i = 0; i < items; ++i) norms[i] = static_cast<float>(gram[i * items + i]);
+  for (size_t k : {1, 5, 100}) {
+    CsrMatrix out;
+    EXPECT_OK(ItemNeighbours({data.View(), norms.data(), k}, CancelFlag(), &out));
+    for (size_t i = 0; i < items; ++i) {
+      std::vector<std::pair<double, size_t>> expected;
+      for (size_t j = 0; j < items; ++j) {
+        if (j == i || gram[i * items + j] == 0.0) continue;
+        expected.push_back(
+            {-gram[i * items + j] / std::sqrt(static_cast<double>(norms[i]) * norms[j]), j});
+      }
+      std::sort(expected.begin(), expected.end());
+      const size_t kept = std::min(k, expected.size());
+      EXPECT_EQ(out.indptr[i + 1] - out.indptr[i], kept);
+      for (size_t e = out.indptr[i]; e < out.indptr[i + 1]; ++e) {
+        EXPECT_EQ(out.indices[e], expected[e - out.indptr[i]].second);
+        EXPECT_EQ(out.values[e], static_cast<float>(-expected[e - out.indptr[i]].first));
+      }
     }
   }
 }

@@ -18,6 +18,9 @@ constexpr size_t kRowsPerChunk = 256;
 // taken from it, not a direction.
 constexpr double kVanished = 1e-10;
 
+// Entries that a loop on one thread goes through before it looks at the cancel flag.
+constexpr size_t kEntriesPerPoll = 1 << 20;
+
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
 
 // Columns that are multiplied at a time: as many as stay in registers.
@@ -224,13 +227,14 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   const CsrView& a = args.matrix;
   if (Status status = CheckCsr(a); !status.ok()) return status;
   for (size_t e = 0; a.values != nullptr && e < a.nnz(); ++e) {
+    if (e % kEntriesPerPoll == 0 && cancel.Cancelled()) return Cancelled();
     if (!std::isfinite(a.values[e])) {
       return NonFinite("the matrix holds a value that is not finite", "finite values",
                        std::to_string(a.values[e]) + " at entry " + std::to_string(e));
     }
   }
   const size_t width = args.width, dimension = width * args.blocks;
-  const CsrMatrix transposed_matrix = Transpose(a);
+  const CsrMatrix transposed_matrix = Transpose(a, cancel);
   const CsrView transposed = View(transposed_matrix, a.cols, a.rows);
   std::vector<float> left(a.rows * width), right(a.cols * width);
   std::vector<float> basis(a.rows * dimension);  // Q, columns orthonormal or 0

@@ -5,8 +5,8 @@
 
 namespace prismrec::item_statistics {
 
-// The transpose of a sparse matrix; without values where it has none.
-CsrMatrix Transpose(const CsrView& matrix);
+// The transpose of a sparse matrix; without values where it has none. Cancelled: unfinished.
+CsrMatrix Transpose(const CsrView& matrix, const CancelFlag& cancel);
 
 inline CsrView View(const CsrMatrix& matrix, size_t rows, size_t cols) {
   return {matrix.indptr.data(), matrix.indices.data(),

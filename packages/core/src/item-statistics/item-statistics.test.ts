@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import type { CsrMatrix } from "../matrix/matrix.js";
 import { createRandom } from "../random/random.js";
-import { choleskyInverse, cooccurrence, gramMatrix, ppmi, truncatedSvd } from "./item-statistics.js";
+import { choleskyInverse, cooccurrence, gramMatrix, itemNeighbours, ppmi, truncatedSvd } from "./item-statistics.js";
 
 const nativeModule = vi.hoisted(() => ({ off: false }));
 vi.mock("../runtime/native.js", async (original) => {
@@ -62,6 +62,50 @@ describe("cooccurrence", () => {
 
   it("refuses an item outside of the matrix", () => {
     expect(() => cooccurrence(matrixOf([[3]], 3))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+});
+
+describe("itemNeighbours", () => {
+  it("keeps the most similar columns, equal ones by index, by hand", async () => {
+    const rows = matrixOf(
+      [
+        [0, 1, 2],
+        [0, 1],
+        [2, 3],
+      ],
+      4,
+    );
+    const nearest = await itemNeighbours(rows, { neighbours: 1, squaredNorms: Float32Array.of(2, 2, 2, 1) });
+    expect([...nearest.indptr]).toEqual([0, 1, 2, 3, 4]);
+    expect([...nearest.indices]).toEqual([1, 0, 3, 2]);
+    expect(nearest.values![0]).toBe(1);
+    expect(nearest.values![2]).toBeCloseTo(Math.SQRT1_2, 6);
+  });
+
+  it("gives the same natively and in TypeScript, for any rows", async () => {
+    const squaredNorms = Float32Array.from({ length: 12 }, (_, i) => 1 + (i % 5));
+    await fc.assert(
+      fc.asyncProperty(lists, fc.integer({ min: 1, max: 13 }), async (users, neighbours) => {
+        const rows = matrixOf(users, 12);
+        const made = await itemNeighbours(rows, { neighbours, squaredNorms });
+        expect(made).toEqual(await withoutAddon(() => itemNeighbours(rows, { neighbours, squaredNorms })));
+      }),
+    );
+  });
+
+  it("refuses norms that are none, no neighbours, and an aborted signal", async () => {
+    const rows = matrixOf([[0]], 1);
+    const squaredNorms = Float32Array.of(1);
+    await expect(itemNeighbours(rows, { neighbours: 0, squaredNorms })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    await expect(
+      itemNeighbours(rows, { neighbours: 1, squaredNorms: Float32Array.of(Number.NaN) }),
+    ).rejects.toMatchObject({ code: "NON_FINITE" });
+    const reason = new Error("enough");
+    await expect(
+      itemNeighbours(rows, { neighbours: 1, squaredNorms }, { signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason);
   });
 });
 

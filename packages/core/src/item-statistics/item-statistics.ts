@@ -7,8 +7,15 @@ import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { choleskyInverseReference } from "./cholesky.js";
 import { cooccurrenceRow, transpose } from "./counts.js";
-import { cooccurrenceReference, ppmiReference, truncatedSvdReference } from "./reference.js";
-import type { CooccurrenceOptions, GramOptions, PpmiOptions, SvdOptions, TruncatedSvd } from "./types.js";
+import { cooccurrenceReference, itemNeighboursReference, ppmiReference, truncatedSvdReference } from "./reference.js";
+import type {
+  CooccurrenceOptions,
+  GramOptions,
+  ItemNeighboursOptions,
+  PpmiOptions,
+  SvdOptions,
+  TruncatedSvd,
+} from "./types.js";
 
 const BLOCK_WIDTH = 16;
 /** Blocks beyond twice the rank: the depth that separates values close to each other. */
@@ -30,6 +37,33 @@ export function cooccurrence(rows: CsrMatrix, options: CooccurrenceOptions = {})
   const weights = options.pairWeight === "inverse-length" ? inverseLengths(rows) : undefined;
   const made = natively(() =>
     binding.cooccurrenceSync({ ...structure(rows), ...(weights === undefined ? {} : { weights }) }),
+  );
+  return { ...made, rows: rows.cols, cols: rows.cols };
+}
+
+/**
+ * The nearest other columns of each column by c(i, j) / sqrt(n(i) n(j)), where c counts the rows that hold both and n are
+ * the squared norms: [cols, cols], each row best first, equal ones by index.
+ *
+ * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT, NON_FINITE, OUT_OF_MEMORY. An aborted signal rejects with its
+ *   reason.
+ */
+export async function itemNeighbours(
+  rows: CsrMatrix,
+  options: ItemNeighboursOptions,
+  run: RunOptions = {},
+): Promise<CsrMatrix> {
+  checkCsr("rows", rows, rows.rows, rows.cols);
+  const binding = native();
+  if (binding === undefined) return itemNeighboursReference(rows, options, run.signal);
+  const { neighbours, squaredNorms } = options;
+  const made = await runNative(run.signal, (cancel) =>
+    binding.itemNeighbours({
+      ...structure(rows),
+      neighbours,
+      squaredNorms,
+      ...(cancel === undefined ? {} : { cancel }),
+    }),
   );
   return { ...made, rows: rows.cols, cols: rows.cols };
 }

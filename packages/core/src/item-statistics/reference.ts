@@ -1,5 +1,7 @@
 import type { CsrMatrix } from "../matrix/matrix.js";
-import type { CooccurrenceOptions, PpmiOptions, TruncatedSvd } from "./types.js";
+import { yieldToEventLoop } from "../runtime/abort.js";
+import { cooccurrenceRow, transpose } from "./counts.js";
+import type { CooccurrenceOptions, ItemNeighboursOptions, PpmiOptions, TruncatedSvd } from "./types.js";
 
 /** X' W X with W the weight of each row; rows ascending, the diagonal included. */
 export function cooccurrenceReference(rows: CsrMatrix, options: CooccurrenceOptions = {}): CsrMatrix {
@@ -17,6 +19,42 @@ export function cooccurrenceReference(rows: CsrMatrix, options: CooccurrenceOpti
     }
   }
   return fromMaps(columns, rows.cols);
+}
+
+/** The largest c(i, j) / sqrt(n(i) n(j)) of each row, best first, equal ones by index. */
+export async function itemNeighboursReference(
+  rows: CsrMatrix,
+  { neighbours, squaredNorms }: ItemNeighboursOptions,
+  signal?: AbortSignal,
+): Promise<CsrMatrix> {
+  const columns = transpose(rows);
+  const counts = new Float64Array(rows.cols);
+  const touched = new Uint32Array(rows.cols);
+  const indptr = new Uint32Array(rows.cols + 1);
+  const indices: number[] = [];
+  const values: number[] = [];
+  for (let item = 0; item < rows.cols; item++) {
+    if (item % 256 === 0) await yieldToEventLoop(signal);
+    const row = cooccurrenceRow(rows, columns, item, counts, touched);
+    const scored = Array.from(row, (other) => ({
+      other,
+      similarity: counts[other]! / Math.sqrt(squaredNorms[item]! * squaredNorms[other]!),
+    })).filter(({ other }) => other !== item);
+    scored.sort((a, b) => b.similarity - a.similarity || a.other - b.other);
+    for (const { other, similarity } of scored.slice(0, neighbours)) {
+      indices.push(other);
+      values.push(similarity);
+    }
+    indptr[item + 1] = indices.length;
+    for (const other of row) counts[other] = 0;
+  }
+  return {
+    indptr,
+    indices: Uint32Array.from(indices),
+    values: Float32Array.from(values),
+    rows: rows.cols,
+    cols: rows.cols,
+  };
 }
 
 /**

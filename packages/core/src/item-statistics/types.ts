@@ -5,6 +5,13 @@ export interface CooccurrenceOptions {
   readonly pairWeight?: "one" | "inverse-length";
 }
 
+export interface ItemNeighboursOptions {
+  /** How many neighbours each column keeps, >= 1. */
+  readonly neighbours: number;
+  /** [cols], positive for every column with an entry: by its root a similarity is divided. */
+  readonly squaredNorms: Float32Array;
+}
+
 export interface PpmiOptions {
   /** Exponent on the context counts (Levy, Goldberg and Dagan 2015); default .75. */
   readonly contextSmoothing?: number;

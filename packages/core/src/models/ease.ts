@@ -71,7 +71,7 @@ export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: 
       : await ridgeInverse(users);
   const diagonal = Float32Array.from({ length: n }, (_, i) => data[i * n + i]!);
   for (let i = 0; i < n; i++) {
-    if (i % 256 === 0) await yieldToEventLoop(signal);
+    if (i % 16 === 0) await yieldToEventLoop(signal);
     for (let j = 0; j < n; j++) data[i * n + j] = i === j ? 0 : -data[i * n + j]! / diagonal[j]!;
   }
   return new Ease({ data, rows: n, cols: n });
@@ -88,7 +88,7 @@ async function itemInverse(
   const usersOfItem = transpose(users);
   const mx = new Float64Array(rows * cols);
   for (let u = 0; u < rows; u++) {
-    if (u % 64 === 0) await yieldToEventLoop(signal);
+    if (u % 8 === 0) await yieldToEventLoop(signal);
     for (let v = 0; v < rows; v++) {
       const weight = m[u * rows + v]!;
       for (let at = users.indptr[v]!; at < users.indptr[v + 1]!; at++) mx[u * cols + users.indices[at]!]! += weight;
@@ -97,7 +97,7 @@ async function itemInverse(
   const inverse = new Float32Array(cols * cols);
   const row = new Float64Array(cols);
   for (let i = 0; i < cols; i++) {
-    if (i % 64 === 0) await yieldToEventLoop(signal);
+    if (i % 16 === 0) await yieldToEventLoop(signal);
     row.fill(0);
     for (let at = usersOfItem.indptr[i]!; at < usersOfItem.indptr[i + 1]!; at++) {
       const start = usersOfItem.indices[at]! * cols;

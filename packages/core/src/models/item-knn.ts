@@ -1,13 +1,12 @@
 import { trainingMatrix } from "../dataset/training-matrix.js";
 import type { Dataset } from "../dataset/types.js";
 import { PrismrecError } from "../errors/errors.js";
-import { cooccurrenceRow, transpose } from "../item-statistics/counts.js";
+import { transpose } from "../item-statistics/counts.js";
+import { itemNeighbours } from "../item-statistics/item-statistics.js";
 import type { CsrMatrix } from "../matrix/matrix.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import type { History, Model, Ranking, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
-import { TopK } from "./top-k.js";
 
 /**
  * Item-based nearest neighbours (Sarwar et al., 2001; Deshpande and Karypis, 2004) on binary data: every item keeps its
@@ -46,35 +45,9 @@ export async function fitItemKnn(dataset: Dataset, options: ItemKnnOptions = {})
     });
   }
   const users = trainingMatrix(dataset);
-  const usersOfItem = transpose(users);
-  const n = users.cols;
-  const { popularity } = dataset.catalog;
-  const counts = new Float64Array(n);
-  const touched = new Uint32Array(n);
-  const indptr = new Uint32Array(n + 1);
-  const indices: number[] = [];
-  const values: number[] = [];
-  const nearest = new Uint32Array(Math.min(neighbours, n));
-  const similarities = new Float32Array(nearest.length);
-  for (let item = 0; item < n; item++) {
-    if (item % 256 === 0) await yieldToEventLoop(signal);
-    const row = cooccurrenceRow(users, usersOfItem, item, counts, touched);
-    const top = new TopK(nearest.length);
-    // Ascending ids, so that of equal similarities the more popular item stays.
-    for (const other of row.slice().sort()) {
-      if (other === item) continue;
-      top.offer(other + 1, counts[other]! / Math.sqrt(popularity[item + 1]! * popularity[other + 1]!));
-    }
-    const kept = top.drain(nearest, similarities);
-    for (let i = 0; i < kept; i++) {
-      indices.push(nearest[i]! - 1);
-      values.push(similarities[i]!);
-    }
-    indptr[item + 1] = indices.length;
-    for (const other of row) counts[other] = 0;
-    onProgress?.({ stage: "item-knn", done: item + 1, total: n, unit: "items" });
-  }
-  return new ItemKnn(
-    transpose({ indptr, indices: Uint32Array.from(indices), values: Float32Array.from(values), rows: n, cols: n }),
-  );
+  const squaredNorms = Float32Array.from(dataset.catalog.popularity.subarray(1));
+  const run = signal === undefined ? {} : { signal };
+  const nearest = await itemNeighbours(users, { neighbours, squaredNorms }, run);
+  onProgress?.({ stage: "item-knn", done: users.cols, total: users.cols, unit: "items" });
+  return new ItemKnn(transpose(nearest));
 }
