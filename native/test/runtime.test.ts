@@ -49,6 +49,12 @@ describe("arguments", () => {
     ["a text for a flag", { ...good, transposeA: "yes" }, "INVALID_ARGUMENT", '"transposeA"'],
     ["an unknown variant", { ...good, variant: "mmx" }, "DEVICE_UNAVAILABLE", "variant"],
     ["an empty cancel flag", { ...good, cancel: new Int32Array(0) }, "SHAPE_MISMATCH", '"cancel"'],
+    [
+      "a result beyond any memory",
+      { m: 60_000, n: 60_000, k: 0, a: new Float32Array(0), b: new Float32Array(0) },
+      "OUT_OF_MEMORY",
+      "memory",
+    ],
     ["an output that is an input", { ...good, c: good.a }, "INVALID_ARGUMENT", '"c"'],
   ])("%s is refused by both twins with the same typed error", async (_name, args, code, part) => {
     const asynchronous = await failure(() => Reflect.apply(binding.sgemm, undefined, [args]));
@@ -148,6 +154,27 @@ describe("several environments", () => {
     expect(stdout).toBe("3 3 3 6");
   });
 
+  test("a worker may be terminated from outside with calls under way", async () => {
+    const code = `(async () => {
+      const { parentPort } = await import("node:worker_threads");
+      const binding = (await import(${JSON.stringify(index)})).loadBinding();
+      const n = 1200, ones = () => new Float32Array(n * n).fill(1);
+      const definite = () => Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? n : 1));
+      for (let i = 0; i < 3; i++) {
+        binding.sgemm({ m: n, n, k: n, a: ones(), b: ones(), variant: "scalar" });
+        binding.choleskyInverse({ n, a: definite(), variant: "scalar" });
+      }
+      parentPort.postMessage("started");
+      setInterval(() => {}, 1000);
+    })()`;
+    for (let i = 0; i < 3; i++) {
+      const worker = new Worker(code, { eval: true });
+      await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+      expect(await worker.terminate()).toBe(1);
+    }
+    expect((await binding.sgemm(square(3))).c).toEqual(new Float32Array(9).fill(3));
+  });
+
   test("the process may exit with calls under way", async () => {
     const code = `const binding = (await import(process.argv[1])).loadBinding();
       const n = 1500, ones = () => new Float32Array(n * n).fill(1);
@@ -175,6 +202,37 @@ test("memory does not grow with the number of calls", async () => {
   expect((await round()) - before).toBeLessThan(24 << 20);
 });
 
+test("a hundred thousand small calls leave no arrays and no memory behind", async () => {
+  const { stdout } = await inProcess(
+    `import v8 from "node:v8";
+     import vm from "node:vm";
+     v8.setFlagsFromString("--expose-gc");
+     const gc = vm.runInNewContext("gc");
+     const binding = (await import(process.argv[1])).loadBinding();
+     const args = { m: 8, n: 8, k: 8, a: new Float32Array(64), b: new Float32Array(64) };
+     const round = async () => {
+       for (let i = 0; i < 10_000; i++) {
+         binding.sgemmSync(args);
+         await binding.sgemm(args);
+       }
+       gc();
+       await new Promise(setImmediate);
+       const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
+       return { rss, heapUsed, arrayBuffers };
+     };
+     await round();
+     const before = await round();
+     for (let i = 0; i < 2; i++) await round();
+     process.stdout.write(JSON.stringify({ before, after: await round() }));`,
+    {},
+  );
+  const { before, after } = JSON.parse(stdout);
+  // 60,000 calls lie between: one reference or one array of 256 bytes that each left would show.
+  expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(1 << 20);
+  expect(after.heapUsed - before.heapUsed).toBeLessThan(2 << 20);
+  expect(after.rss - before.rss).toBeLessThan(16 << 20);
+});
+
 describe("the environment's wishes", () => {
   const info = "process.stdout.write(JSON.stringify((await import(process.argv[1])).loadBinding().runtimeInfo()))";
 
@@ -196,6 +254,13 @@ describe("the environment's wishes", () => {
   test("PRISMREC_THREADS sets the budget", async () => {
     const { stdout } = await inProcess(info, { PRISMREC_THREADS: "3" });
     expect(JSON.parse(stdout)).toMatchObject({ threads: 3 });
+  });
+
+  test.runIf(process.platform === "linux")("processors that the process may not run on do not count", async () => {
+    const { stdout } = await run("taskset", ["-c", "0", process.execPath, "--input-type=module", "-e", info, index], {
+      env: { ...process.env, PRISMREC_THREADS: "" },
+    });
+    expect(JSON.parse(stdout)).toMatchObject({ hardwareThreads: 1, threads: 1 });
   });
 
   test("a path without an addon is named, with the platform and the remedy", async () => {

@@ -1,5 +1,6 @@
 #include "runtime/binding.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
@@ -10,12 +11,15 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "runtime/memory.h"
 #include "runtime/thread_pool.h"
 
 namespace prismrec {
 namespace {
 
 constexpr double kMaxSafeInteger = 9007199254740991.0;
+constexpr size_t kLargeBytes = size_t{64} << 20;
+constexpr size_t kMostBytes = size_t{1} << 32;
 
 std::string TypeName(const Napi::Value& value) {
   if (value.IsTypedArray()) {
@@ -259,13 +263,16 @@ void* Args::NewTypedArray(napi_typedarray_type type, size_t element, size_t leng
   void* data = nullptr;
   napi_value buffer = nullptr;
   napi_value array = nullptr;
-  // Beyond V8's own limit (2^33 bytes at most) it would end the process instead of failing.
-  const bool fits = length <= (size_t{1} << 32) / element;
-  if (!fits || napi_create_arraybuffer(env_, length * element, &data, &buffer) != napi_ok ||
+  const size_t bytes = length > SIZE_MAX / element ? SIZE_MAX : length * element;
+  // The system hands memory out unseen and ends the process when it runs short, so large requests
+  // are compared with what is there. Beyond V8's own limit (2^33 bytes at most) V8 would do so.
+  const size_t most = bytes < kLargeBytes ? bytes : std::min(kMostBytes, AvailableMemory());
+  if (bytes > most || napi_create_arraybuffer(env_, bytes, &data, &buffer) != napi_ok ||
       napi_create_typedarray(env_, type, length, buffer, 0, &array) != napi_ok) {
-    Fail(
-        OutOfMemory("the result does not fit into memory", "",
-                    std::to_string(length) + " elements of " + std::to_string(element) + " bytes"));
+    Fail(OutOfMemory("the result does not fit into memory",
+                     "at most " + std::to_string(most >> 20) + " MiB",
+                     std::to_string(length) + " elements of " + std::to_string(element) + " bytes",
+                     "Make the problem smaller, or free memory or raise the container's limit."));
   }
   *slot = Hold(array);
   return data;

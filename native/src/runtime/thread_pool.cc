@@ -13,6 +13,12 @@
 #include <system_error>
 #include <thread>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include "runtime/memory.h"
+
 namespace prismrec {
 namespace {
 
@@ -39,23 +45,19 @@ double QuotaOf(const std::string& folder) {
 
 // The tightest quota of this process's control group and of those above it.
 double CgroupQuota() {
-  double quota = std::min(QuotaOf("/sys/fs/cgroup"), QuotaOf("/sys/fs/cgroup/cpu"));
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    // hierarchy-id:controllers:path
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v1_cpu = ("," + controllers + ",").find(",cpu,") != std::string::npos;
-    if (!controllers.empty() && !v1_cpu) continue;
-    std::string path = line.substr(second + 1);
-    while (path.size() > 1) {
-      quota = std::min(quota, QuotaOf("/sys/fs/cgroup" + std::string(v1_cpu ? "/cpu" : "") + path));
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
-  }
+  double quota = INFINITY;
+  ForEachControlGroup(
+      "cpu", [&](const std::string& folder) { quota = std::min(quota, QuotaOf(folder)); });
   return quota;
+}
+
+// The processors that the scheduler may put this process on.
+int AllowedProcessors() {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
 }
 
 int DefaultThreads() {
@@ -70,7 +72,7 @@ int DefaultThreads() {
 
 int HardwareThreads() {
   static const int threads = [] {
-    const int hardware = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    const int hardware = std::max(1, AllowedProcessors());
     const double quota = std::ceil(CgroupQuota());
     const int granted = quota < hardware ? std::max(1, static_cast<int>(quota)) : hardware;
     return std::min(granted, ThreadPool::kMaxThreads);

@@ -1,0 +1,58 @@
+#include "runtime/memory.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "test_harness.h"
+
+namespace prismrec {
+namespace {
+
+class Folder {
+ public:
+  Folder() { path_ = mkdtemp(name_); }
+  ~Folder() {
+    for (const char* file : {"memory.max", "memory.current", "memory.stat", "memory.limit_in_bytes",
+                             "memory.usage_in_bytes"}) {
+      std::remove((path_ + "/" + file).c_str());
+    }
+    std::remove(path_.c_str());
+  }
+  void Write(const char* file, const char* content) const {
+    std::ofstream(path_ + "/" + file) << content;
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  char name_[32] = "/tmp/prismrec-memory-XXXXXX";
+  std::string path_;
+};
+
+TEST(a_control_group_leaves_its_limit_less_what_is_used_and_not_cache) {
+  const Folder folder;
+  EXPECT_EQ(GroupHeadroom(folder.path()), SIZE_MAX);
+  folder.Write("memory.max", "max\n");
+  folder.Write("memory.current", "700\n");
+  EXPECT_EQ(GroupHeadroom(folder.path()), SIZE_MAX);
+  folder.Write("memory.max", "1000\n");
+  EXPECT_EQ(GroupHeadroom(folder.path()), size_t{300});
+  folder.Write("memory.stat", "anon 600\ninactive_file 50\n");
+  EXPECT_EQ(GroupHeadroom(folder.path()), size_t{350});
+  folder.Write("memory.max", "500\n");
+  EXPECT_EQ(GroupHeadroom(folder.path()), size_t{0});
+}
+
+TEST(the_first_version_of_control_groups_is_read_too) {
+  const Folder folder;
+  folder.Write("memory.limit_in_bytes", "1000\n");
+  folder.Write("memory.usage_in_bytes", "600\n");
+  folder.Write("memory.stat", "inactive_file 1\ntotal_inactive_file 100\n");
+  EXPECT_EQ(GroupHeadroom(folder.path()), size_t{500});
+}
+
+TEST(some_memory_is_left_on_this_machine) { EXPECT_GT(AvailableMemory(), size_t{1} << 20); }
+
+}  // namespace
+}  // namespace prismrec
