@@ -9,6 +9,7 @@ export const BENCHES: Readonly<Record<string, URL>> = {
   "item-statistics": benchModule("item-statistics"),
   "embedding-rows": benchModule("embedding-rows"),
   "tensor-kernels": benchModule("tensor-kernels"),
+  runtime: benchModule("runtime"),
 };
 
 function benchModule(name: string): URL {
