@@ -126,7 +126,12 @@ class EnvState {
 
   // On JavaScript's thread. Without an environment the calls were dropped by Close.
   static void Settle(napi_env env, napi_value, void* context, void* data) {
-    if (env != nullptr) static_cast<EnvState*>(context)->Finish(static_cast<Pending*>(data));
+    if (env == nullptr) return;
+    try {
+      static_cast<EnvState*>(context)->Finish(static_cast<Pending*>(data));
+    } catch (const Napi::Error&) {
+      // A worker that is being terminated runs no JavaScript any more, and nobody waits for it.
+    }
   }
 
   void Finish(Pending* raw) {
