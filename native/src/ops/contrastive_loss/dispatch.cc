@@ -8,19 +8,19 @@
 namespace prismrec::contrastive_loss {
 namespace {
 
-template <const Spans& kSpans>
+template <const Spans& kSpans, const gemm::Kernel& kGemm>
 Status SweepWith(const Args& args, Outputs* outputs, ThreadPool& pool, const CancelFlag& cancel) {
-  return RunSpans(kSpans, args, outputs, pool, cancel);
+  return RunKernel({kSpans, kGemm}, args, outputs, pool, cancel);
 }
 
 constexpr Variant<Fn> kVariants[] = {
     {"reference", Simd::kScalar, Reference},
-    {"scalar", Simd::kScalar, SweepWith<kScalarSpans>},
+    {"scalar", Simd::kScalar, SweepWith<kScalarSpans, gemm::kScalarKernel>},
 #if defined(PRISMREC_ARCH_X86)
-    {"avx2", Simd::kAvx2, SweepWith<kAvx2Spans>},
-    {"avx512", Simd::kAvx512, SweepWith<kAvx512Spans>},
+    {"avx2", Simd::kAvx2, SweepWith<kAvx2Spans, gemm::kAvx2Kernel>},
+    {"avx512", Simd::kAvx512, SweepWith<kAvx512Spans, gemm::kAvx512Kernel>},
 #elif defined(PRISMREC_ARCH_ARM64)
-    {"neon", Simd::kNeon, SweepWith<kNeonSpans>},
+    {"neon", Simd::kNeon, SweepWith<kNeonSpans, gemm::kNeonKernel>},
 #endif
 };
 

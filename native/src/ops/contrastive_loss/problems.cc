@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
-#include <tuple>
 #include <unordered_map>
 
 #include "ops/contrastive_loss/sweep.h"
@@ -13,26 +11,40 @@
 namespace prismrec::contrastive_loss {
 namespace {
 
-constexpr size_t kRowsAtOnce = 512;
+constexpr size_t kRowsAtOnce = 1024;
+
+template <class Fn>
+void EachRow(size_t rows, ThreadPool& pool, const CancelFlag& cancel, Fn&& fn) {
+  pool.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
+    for (size_t i = part * kRowsAtOnce; i < std::min(rows, (part + 1) * kRowsAtOnce); ++i) fn(i);
+  });
+}
+
+// Kept from call to call: a training step would otherwise spend its time on fresh pages.
+thread_local Workspace row_memory;
+thread_local Workspace column_memory;
+thread_local Workspace gradient_memory;
 
 // Rows in the order of the sweep, of unit length for cosine.
 struct Side {
   size_t dim = 0;
-  std::vector<float> h;       // [rows, dim]
+  float* h;                   // [rows + kRowSlack, dim]
   std::vector<float> length;  // [rows], cosine only
+
+  Side(const Args& args, size_t rows, Workspace* memory)
+      : dim(args.dim()), h(memory->Reserve<float>((rows + kRowSlack) * args.dim())) {
+    std::fill_n(h + rows * dim, kRowSlack * dim, 0.0f);
+    if (args.similarity == Similarity::kCosine) length.resize(rows);
+  }
 };
 
-// Appends the rows of `from` to `side`, in `order` where there is one.
-void Append(const Spans& spans, const Args& args, const MatrixView<const float>& from,
-            const uint32_t* order, Side* side) {
-  const size_t first = side->h.size() / args.dim();
-  side->dim = args.dim();
-  side->h.resize((first + from.rows) * side->dim);
-  if (args.similarity == Similarity::kCosine) side->length.resize(first + from.rows);
-  for (size_t i = 0; i < from.rows; ++i) {
-    float* h = &side->h[(first + i) * side->dim];
+// Writes the rows of `from`, in `order` where there is one, to those of `side` from `first` on.
+void Fill(const Spans& spans, const MatrixView<const float>& from, const uint32_t* order,
+          size_t first, Side* side, ThreadPool& pool, const CancelFlag& cancel) {
+  const auto fill = [&](size_t i) {
+    float* h = side->h + (first + i) * side->dim;
     std::memcpy(h, from.row(order == nullptr ? i : order[i]), side->dim * sizeof(float));
-    if (args.similarity == Similarity::kDot) continue;
+    if (side->length.empty()) return;
     // Scaled first, so that neither tiny nor huge rows lose their length to the square.
     float largest = 0;
     for (size_t k = 0; k < side->dim; ++k) largest = std::max(largest, std::fabs(h[k]));
@@ -46,7 +58,8 @@ void Append(const Spans& spans, const Args& args, const MatrixView<const float>&
       length = scaled * largest;
     }
     side->length[first + i] = length;
-  }
+  };
+  EachRow(from.rows, pool, cancel, fill);
 }
 
 // Turns gradients with respect to rows [first, first + count) of `side` into those of the rows as
@@ -55,19 +68,17 @@ void WriteGradient(const Spans& spans, const Side& side, size_t first, size_t co
                    const float* gradient, const uint32_t* order, float* out, ThreadPool& pool,
                    const CancelFlag& cancel) {
   const size_t dim = side.dim;
-  pool.ParallelFor((count + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
-    for (size_t i = part * kRowsAtOnce; i < std::min(count, (part + 1) * kRowsAtOnce); ++i) {
-      const float* h = &side.h[(first + i) * dim];
-      float* to = out + (order == nullptr ? i : order[i]) * dim;
-      if (to != gradient + i * dim) std::memcpy(to, gradient + i * dim, dim * sizeof(float));
-      if (side.length.empty()) continue;
-      const float length = side.length[first + i];
-      if (length > 0) {
-        spans.axpy(-spans.dot(h, to, dim), h, to, dim);
-        spans.scale(1.0f / length, to, dim);
-      } else {
-        std::fill(to, to + dim, 0.0f);
-      }
+  EachRow(count, pool, cancel, [&](size_t i) {
+    const float* h = side.h + (first + i) * dim;
+    float* to = out + (order == nullptr ? i : order[i]) * dim;
+    if (to != gradient + i * dim) std::memcpy(to, gradient + i * dim, dim * sizeof(float));
+    if (side.length.empty()) return;
+    const float length = side.length[first + i];
+    if (length > 0) {
+      spans.axpy(-spans.dot(h, to, dim), h, to, dim);
+      spans.scale(1.0f / length, to, dim);
+    } else {
+      std::fill(to, to + dim, 0.0f);
     }
   });
 }
@@ -101,85 +112,84 @@ Status Finish(const Args& args, const std::vector<double>& losses, size_t counte
                    "are the usual causes.");
 }
 
-// Rows by id: the places of each.
-using Places = std::unordered_map<uint32_t, std::vector<uint32_t>>;
-
-Places PlacesOf(const uint32_t* ids, size_t count) {
-  Places places;
-  for (size_t i = 0; i < count; ++i) places[ids[i]].push_back(static_cast<uint32_t>(i));
-  return places;
-}
-
-void FalseNegatives(const Args& args, bool with_negatives, Problem* problem) {
-  if (args.positive_ids == nullptr) return;
-  const size_t n = args.n();
-  const Places batch = PlacesOf(args.positive_ids, n);
-  Places explicit_places;
-  if (with_negatives && args.negative_ids != nullptr)
-    explicit_places = PlacesOf(args.negative_ids, args.negatives.rows);
-  problem->row_removed.push_back(0);
-  for (size_t i = 0; i < n; ++i) {
-    const uint32_t id = args.positive_ids[i];
-    for (const uint32_t j : batch.at(id)) {
-      if (j != i) problem->removed.push_back(j);
+// What ids are compared by inside a tile: floats that are equal where the ids are.
+class Identities {
+ public:
+  std::vector<float> Of(const uint32_t* ids, size_t count) {
+    std::vector<float> identities(count);
+    for (size_t i = 0; i < count; ++i) {
+      identities[i] =
+          seen_.try_emplace(ids[i], static_cast<float>(seen_.size())).first->second;
     }
-    if (const auto at = explicit_places.find(id); at != explicit_places.end()) {
-      for (const uint32_t j : at->second) problem->removed.push_back(static_cast<uint32_t>(n) + j);
-    }
-    problem->row_removed.push_back(problem->removed.size());
+    return identities;
   }
-}
 
-Problem PairProblem(const Args& args, const Side& rows, const Side& columns, size_t column_count,
-                    bool forward) {
-  Problem problem;
-  problem.rows = rows.h.data();
-  problem.columns = columns.h.data();
+ private:
+  // Exact up to 2^24 different ids, of which no batch comes near.
+  std::unordered_map<uint32_t, float> seen_;
+};
+
+PairProblem Pairs(const Args& args, const Side& rows, const Side& columns, size_t column_count) {
+  PairProblem problem;
+  problem.rows = rows.h;
+  problem.columns = columns.h;
   problem.row_count = args.n();
   problem.column_count = column_count;
   problem.dim = args.dim();
   problem.inverse_temperature = 1.0f / args.temperature;
-  problem.blocks = {{{0, args.n()}, {0, column_count}}};
-  problem.positives.resize(args.n());
-  for (size_t i = 0; i < args.n(); ++i) problem.positives[i] = {i, i + 1};
   problem.weight = Weight(args, args.n()) * (args.symmetric ? 0.5f : 1.0f);
-  FalseNegatives(args, forward, &problem);
   return problem;
 }
 
-Status InfoNce(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool,
+Status InfoNce(const Kernel& kernel, const Args& args, Outputs* out, ThreadPool& pool,
                const CancelFlag& cancel) {
   const size_t n = args.n();
   const size_t m = args.negatives.data == nullptr ? 0 : args.negatives.rows;
-  Side queries;
-  Side columns;
-  Append(spans, args, args.rows, nullptr, &queries);
-  Append(spans, args, args.positives, nullptr, &columns);
-  if (m > 0) Append(spans, args, args.negatives, nullptr, &columns);
-  std::vector<float> column_gradient;
+  Side queries(args, n, &row_memory);
+  Side columns(args, n + m, &column_memory);
+  Fill(kernel.spans, args.rows, nullptr, 0, &queries, pool, cancel);
+  Fill(kernel.spans, args.positives, nullptr, 0, &columns, pool, cancel);
+  if (m > 0) Fill(kernel.spans, args.negatives, nullptr, n, &columns, pool, cancel);
+  float* const d_queries = out->row_gradient;
+  // Without negatives the output itself can take the sums.
+  float* d_columns = out->positive_gradient;
   if (out->gradients()) {
-    std::fill(out->row_gradient, out->row_gradient + n * args.dim(), 0.0f);
-    column_gradient.resize((n + m) * args.dim());
+    if (m > 0) d_columns = gradient_memory.Reserve<float>((n + m) * args.dim());
+    std::fill_n(d_queries, n * args.dim(), 0.0f);
+    std::fill_n(d_columns, (n + m) * args.dim(), 0.0f);
   }
-  float* const d_columns = out->gradients() ? column_gradient.data() : nullptr;
 
-  std::vector<double> losses(n);
-  Problem forward = PairProblem(args, queries, columns, n + m, true);
+  std::vector<float> ids;
+  if (args.positive_ids != nullptr) {
+    Identities identities;
+    ids = identities.Of(args.positive_ids, n);
+    if (m > 0 && args.negative_ids != nullptr) {
+      const std::vector<float> others = identities.Of(args.negative_ids, m);
+      ids.insert(ids.end(), others.begin(), others.end());
+    }
+    ids.resize(n + m, -1.0f);  // nobody's
+  }
   std::vector<float> shift;
   if (args.log_q != nullptr) {
     for (size_t j = 0; j < n + m; ++j) shift.push_back(-args.log_q[j]);
-    forward.shift = shift.data();
   }
-  Status status = Sweep(spans, forward, losses.data(), out->row_gradient, d_columns, pool, cancel);
+
+  std::vector<double> losses(n);
+  PairProblem forward = Pairs(args, queries, columns, n + m);
+  if (!shift.empty()) forward.shift = shift.data();
+  if (!ids.empty()) forward.row_ids = forward.column_ids = ids.data();
+  Status status = SweepPairs(kernel, forward, losses.data(), d_queries, d_columns, pool, cancel);
   if (status.ok() && args.symmetric) {
-    const Problem backward = PairProblem(args, columns, queries, n, false);
-    status = Sweep(spans, backward, losses.data(), d_columns, out->row_gradient, pool, cancel);
+    PairProblem backward = Pairs(args, columns, queries, n);
+    if (!ids.empty()) backward.row_ids = backward.column_ids = ids.data();
+    status = SweepPairs(kernel, backward, losses.data(), d_columns, d_queries, pool, cancel);
     for (double& loss : losses) loss *= 0.5;
   }
   if (!status.ok()) return status;
   status = Finish(args, losses, n, out);
   if (!status.ok() || !out->gradients()) return status;
-  WriteGradient(spans, queries, 0, n, out->row_gradient, nullptr, out->row_gradient, pool, cancel);
+  const Spans& spans = kernel.spans;
+  WriteGradient(spans, queries, 0, n, d_queries, nullptr, out->row_gradient, pool, cancel);
   WriteGradient(spans, columns, 0, n, d_columns, nullptr, out->positive_gradient, pool, cancel);
   if (m > 0) {
     WriteGradient(spans, columns, n, m, d_columns + n * args.dim(), nullptr, out->negative_gradient,
@@ -188,95 +198,95 @@ Status InfoNce(const Spans& spans, const Args& args, Outputs* out, ThreadPool& p
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
-// Batch scope: the other rows of a row's item are no candidates, unless they are its positives.
-void Duplicates(const Args& args, const std::vector<uint32_t>& order, Problem* problem) {
-  if (args.scope != Scope::kBatch || args.item_ids == nullptr) return;
-  std::vector<uint32_t> ids(order.size());
-  for (size_t i = 0; i < order.size(); ++i) ids[i] = args.item_ids[order[i]];
-  const Places places = PlacesOf(ids.data(), ids.size());
-  problem->row_removed.push_back(0);
-  for (size_t i = 0; i < order.size(); ++i) {
-    const Range& positives = problem->positives[i];
-    for (const uint32_t j : places.at(ids[i])) {
-      if (j != i && (j < positives.begin || j >= positives.end)) problem->removed.push_back(j);
-    }
-    problem->row_removed.push_back(problem->removed.size());
-  }
-}
+// By group, then label: groups are blocks, and positives are runs.
+struct Order {
+  std::vector<uint32_t> rows;
+  std::vector<Range> groups, labels;  // runs of `rows`; `labels` are parts of groups
 
-Status Supervised(const Spans& spans, const Args& args, Outputs* out, ThreadPool& pool,
+  explicit Order(const Args& args) {
+    struct Row {
+      uint64_t key;
+      uint32_t row;
+      bool operator<(const Row& other) const {
+        return key < other.key || (key == other.key && row < other.row);
+      }
+    };
+    std::vector<Row> sorted(args.n());
+    for (size_t i = 0; i < args.n(); ++i) {
+      sorted[i] = {uint64_t{static_cast<uint32_t>(args.groups[i])} << 32 |
+                       static_cast<uint32_t>(args.labels[i]),
+                   static_cast<uint32_t>(i)};
+    }
+    std::sort(sorted.begin(), sorted.end());
+    rows.reserve(sorted.size());
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      const uint64_t before = i == 0 ? ~sorted[0].key : sorted[i - 1].key;
+      if (sorted[i].key >> 32 != before >> 32) groups.push_back({i, i});
+      if (sorted[i].key != before) labels.push_back({i, i});
+      groups.back().end = labels.back().end = i + 1;
+      rows.push_back(sorted[i].row);
+    }
+  }
+};
+
+Status Supervised(const Kernel& kernel, const Args& args, Outputs* out, ThreadPool& pool,
                   const CancelFlag& cancel) {
   const size_t n = args.n();
-  // By group, then label: groups are blocks, and positives are runs.
-  std::vector<uint32_t> order(n);
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    return std::tie(args.groups[a], args.labels[a], a) <
-           std::tie(args.groups[b], args.labels[b], b);
-  });
-  Side side;
-  Append(spans, args, args.rows, order.data(), &side);
+  const Order order(args);
+  Side side(args, n, &row_memory);
+  Fill(kernel.spans, args.rows, order.rows.data(), 0, &side, pool, cancel);
 
-  Problem problem;
-  problem.rows = side.h.data();
-  problem.columns = side.h.data();
+  RowProblem problem;
+  problem.rows = side.h;
   problem.row_count = n;
-  problem.column_count = n;
   problem.dim = args.dim();
   problem.inverse_temperature = 1.0f / args.temperature;
-  problem.without_self = true;
   problem.positives.resize(n);
-  const auto end_of_run = [&](size_t begin, bool labels) {
-    const auto same = [&](uint32_t a, uint32_t b) {
-      return args.groups[a] == args.groups[b] && (!labels || args.labels[a] == args.labels[b]);
-    };
-    size_t end = begin;
-    while (end < n && same(order[begin], order[end])) ++end;
-    return end;
-  };
-  for (size_t begin = 0, end; begin < n; begin = end) {
-    end = end_of_run(begin, true);
-    if (args.labels[order[begin]] == -1) continue;
-    std::fill(problem.positives.begin() + static_cast<std::ptrdiff_t>(begin),
-              problem.positives.begin() + static_cast<std::ptrdiff_t>(end), Range{begin, end});
+  size_t counted = 0;
+  for (const Range& run : order.labels) {
+    if (args.labels[order.rows[run.begin]] == -1) continue;
+    std::fill_n(problem.positives.begin() + static_cast<std::ptrdiff_t>(run.begin), run.size(),
+                run);
+    if (run.size() > 1) counted += run.size();
   }
+  problem.weight = Weight(args, counted);
+  problem.blocks = order.groups;
+  std::vector<float> ids;
   if (args.scope == Scope::kBatch) {
-    problem.blocks = {{{0, n}, {0, n}}};
-  } else {
-    for (size_t begin = 0, end; begin < n; begin = end) {
-      end = end_of_run(begin, false);
-      problem.blocks.push_back({{begin, end}, {begin, end}});
+    problem.blocks = {{0, n}};
+    if (args.item_ids != nullptr) {
+      const std::vector<float> given = Identities().Of(args.item_ids, n);
+      for (const uint32_t row : order.rows) ids.push_back(given[row]);
+      problem.ids = ids.data();
     }
   }
-  Duplicates(args, order, &problem);
-  size_t counted = 0;
-  for (size_t i = 0; i < n; ++i) counted += problem.PositiveCount(i) > 0;
-  problem.weight = Weight(args, counted);
 
   std::vector<double> sorted_losses(n);
-  std::vector<float> gradient(out->gradients() ? n * args.dim() : 0);
-  float* const d_rows = out->gradients() ? gradient.data() : nullptr;
-  Status status = Sweep(spans, problem, sorted_losses.data(), d_rows, d_rows, pool, cancel);
+  float* const gradient =
+      out->gradients() ? gradient_memory.Reserve<float>(n * args.dim()) : nullptr;
+  Status status = SweepRows(kernel, problem, sorted_losses.data(), gradient, pool, cancel);
   if (!status.ok()) return status;
   std::vector<double> losses(n);
-  for (size_t i = 0; i < n; ++i) losses[order[i]] = sorted_losses[i];
+  for (size_t i = 0; i < n; ++i) losses[order.rows[i]] = sorted_losses[i];
   status = Finish(args, losses, counted, out);
   if (!status.ok() || !out->gradients()) return status;
-  WriteGradient(spans, side, 0, n, d_rows, order.data(), out->row_gradient, pool, cancel);
+  WriteGradient(kernel.spans, side, 0, n, gradient, order.rows.data(), out->row_gradient,
+                pool, cancel);
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
 }  // namespace
 
-Status RunSpans(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
-                const CancelFlag& cancel) {
+Status RunKernel(const Kernel& kernel, const Args& args, Outputs* outputs, ThreadPool& pool,
+                 const CancelFlag& cancel) {
   const bool pairs = args.kind == Kind::kInfoNce;
+  const Spans& spans = kernel.spans;
   Status status = CheckFinite(spans, pairs ? "queries" : "rows", args.rows);
   if (status.ok() && pairs) status = CheckFinite(spans, "positives", args.positives);
   if (status.ok() && pairs) status = CheckFinite(spans, "negatives", args.negatives);
   if (!status.ok()) return status;
-  return pairs ? InfoNce(spans, args, outputs, pool, cancel)
-               : Supervised(spans, args, outputs, pool, cancel);
+  return pairs ? InfoNce(kernel, args, outputs, pool, cancel)
+               : Supervised(kernel, args, outputs, pool, cancel);
 }
 
 }  // namespace prismrec::contrastive_loss

@@ -1,4 +1,4 @@
-// The inner loops over one row of logits that differ by instruction set; the sweep around them is
+// The inner loops over one row of logits that differ by instruction set; the sweeps around them are
 // common.
 #ifndef PRISMREC_OPS_CONTRASTIVE_LOSS_CPU_SPANS_H_
 #define PRISMREC_OPS_CONTRASTIVE_LOSS_CPU_SPANS_H_
@@ -12,7 +12,15 @@ struct Spans {
   float (*shift_max)(float* x, const float* bias, float offset, size_t n);
   // x[i] = exp(x[i] - top); returns the sum.
   double (*exp_sum)(float* x, float top, size_t n);
+  // The same, and column_sum[i] += x[i].
+  double (*exp_sum_columns)(float* x, float top, float* column_sum, size_t n);
   double (*sum)(const float* x, size_t n);
+  // x[i] = -infinity where ids[i] == id.
+  void (*remove_equal)(float* x, const float* ids, float id, size_t n);
+  // x[i] *= a + b[i]
+  void (*scale_pairs)(float* x, float a, const float* b, size_t n);
+  // x[i] = a * exp(x[i] - top) + b[i] * exp(x[i] - tops[i])
+  void (*exp_pairs)(float* x, float a, float top, const float* b, const float* tops, size_t n);
   // x[i] += a
   void (*add_constant)(float a, float* x, size_t n);
   // y[i] += a * x[i]
