@@ -58,6 +58,12 @@ const bench: Bench = {
           last = index.searchSync(query);
         },
         result: () => ({ ids: last!.ids, scores: last!.scores }),
+        remark() {
+          const { read, scored } = last!.touched;
+          const ofAll = (count: number): string =>
+            `${((100 * count) / (index.size * query.queries.rows)).toFixed(1)} %`;
+          return `read ${ofAll(read)} of the items, scored ${ofAll(scored)}`;
+        },
         oracle() {
           const few = Math.min(ORACLE_QUERIES, size(parameters, "queries"));
           const { ids, scores } = index.searchSync({ ...queriesOf(parameters, inputs, few), variant: "reference" });

@@ -38,6 +38,8 @@ export interface Prepared {
   result(): Arrays;
   /** The same from the fp64 oracle; where given, ours is judged by it. */
   oracle?(): Arrays | Promise<Arrays>;
+  /** What the last call says of itself, for the row's note. */
+  remark?(): string;
   /** Which kernels ran. */
   readonly variant?: string;
 }

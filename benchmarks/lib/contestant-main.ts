@@ -38,7 +38,7 @@ async function answer(command: Exclude<Command, { command: "quit" }>): Promise<o
   if (prepared === undefined) throw new Error("not prepared");
   if (command.command === "run") return run(prepared, command.calls);
   const arrays = command.command === "oracle" ? await prepared.oracle?.() : prepared.result();
-  return { arrays: storeArrays(command.folder, arrays ?? {}) };
+  return { arrays: storeArrays(command.folder, arrays ?? {}), remark: prepared.remark?.() };
 }
 
 async function run(contestant: Prepared, calls: number): Promise<object> {

@@ -41,6 +41,7 @@ export interface RunAnswer {
 }
 
 export interface ResultAnswer {
+  readonly remark?: string;
   readonly arrays: Readonly<Record<string, StoredArray>>;
 }
 

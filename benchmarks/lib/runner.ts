@@ -56,6 +56,7 @@ interface Running extends Entrant {
   readonly variant: string | undefined;
   readonly hasOracle: boolean;
   readonly blocks: Block[];
+  remark: string;
   calls: number;
   roundsLeft: number;
   repeatsLeft: number;
@@ -178,6 +179,7 @@ async function enter(
       variant: prepared.variant,
       hasOracle: prepared.hasOracle ?? false,
       blocks: long ? [block] : [],
+      remark: "",
       calls: callsFor(warm),
       roundsLeft: long ? LONG_ROUNDS : quick ? QUICK_ROUNDS : warm > HALF_SECOND ? FEWER_ROUNDS : ROUNDS,
       repeatsLeft: long || quick ? 0 : MOST_REPEATS,
@@ -239,7 +241,9 @@ async function judge(
   if (ours === undefined) return verdicts;
   const read = async (one: Running, what: "result" | "oracle"): Promise<Arrays> => {
     const place = join(folder, "results", one.impl, what);
-    const arrays = loadArrays((await one.contestant[what](place)).arrays);
+    const answer = await one.contestant[what](place);
+    one.remark = answer.remark ?? one.remark;
+    const arrays = loadArrays(answer.arrays);
     rmSync(place, { recursive: true, force: true });
     return arrays;
   };
@@ -299,6 +303,6 @@ function measurement(
     ),
     configuration: one.variant ?? one.configuration,
     versions: one.versions,
-    note: note ?? "",
+    note: [note ?? "", one.remark].filter((text) => text !== "").join("; "),
   };
 }
