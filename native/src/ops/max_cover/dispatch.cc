@@ -7,9 +7,21 @@
 namespace prismrec::max_cover {
 namespace {
 
-constexpr Variant<Fn> kVariants[] = {
-    {"reference", Simd::kScalar, Reference},
-    {"scalar", Simd::kScalar, Greedy},
+struct Implementation {
+  Fn solve;
+  CountCommon count_common;
+};
+
+constexpr Variant<Implementation> kVariants[] = {
+    {"reference", Simd::kScalar, {Reference, nullptr}},
+    {"scalar", Simd::kScalar, {Greedy, scalar::max_cover::CountCommon}},
+#ifdef PRISMREC_ARCH_X86
+    {"avx2", Simd::kAvx2, {Greedy, avx2::max_cover::CountCommon}},
+    {"avx512", Simd::kAvx512, {Greedy, avx512::max_cover::CountCommon}},
+#endif
+#ifdef PRISMREC_ARCH_ARM64
+    {"neon", Simd::kNeon, {Greedy, neon::max_cover::CountCommon}},
+#endif
 };
 
 }  // namespace
@@ -17,17 +29,20 @@ constexpr Variant<Fn> kVariants[] = {
 std::vector<const char*> RunnableVariants() { return prismrec::RunnableVariants(kVariants); }
 
 Status Run(const char* variant, const Args& args, Outputs* outputs, const CancelFlag& cancel) {
-  const Variant<Fn>* chosen = nullptr;
+  const Variant<Implementation>* chosen = nullptr;
   Status status = SelectVariant(kVariants, variant, &chosen);
   Problem problem;
-  if (status.ok()) status = Prepare(args, &problem);
+  if (status.ok()) status = Prepare(args, cancel, &problem);
+  if (!status.ok()) return status;
+  const auto [solve, count_common] = chosen->fn;
+  problem.count_common = count_common;
   Selection best;
-  if (status.ok()) status = chosen->fn(problem, false, cancel, &best);
+  status = solve(problem, false, cancel, &best);
   int64_t bound = std::min(problem.attainable, best.bound);
   outputs->by_ratio = false;
   if (status.ok() && args.costs != nullptr) {
     Selection other;
-    status = chosen->fn(problem, true, cancel, &other);
+    status = solve(problem, true, cancel, &other);
     bound = std::min(bound, other.bound);
     outputs->by_ratio = other.value > best.value;
     if (outputs->by_ratio) best = std::move(other);

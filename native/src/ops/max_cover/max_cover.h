@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "ops/max_cover/cpu/bitset.h"
 #include "runtime/cancel.h"
 #include "runtime/status.h"
 #include "runtime/tensor_view.h"
@@ -18,8 +20,8 @@ inline constexpr double kUnitsPerWeight = 65536.0;
 inline constexpr double kMaxTotalUnits = 9007199254740992.0;
 inline constexpr uint32_t kMaxRepeats = 65535;
 
-// kExact and kLazy make the same picks: the one keeps every gain up to date through an inverted index,
-// the other recomputes a gain when its set comes to the top. kStochastic takes the best of a sample.
+// kExact and kLazy make the same picks: both recompute a gain when its set comes to the top, and kExact
+// turns to an inverted index once that has cost more. kStochastic takes the best of a sample.
 enum class Solver { kExact, kLazy, kStochastic };
 
 struct Args {
@@ -60,15 +62,19 @@ struct Outputs {
 // Args with what all variants share.
 struct Problem {
   const Args* args = nullptr;
-  // [E] weights in units.
-  std::vector<int64_t> units;
+  // The units of every element that weighs anything, or 0 where they differ: then `units` has them,
+  // [E]. A float holds them exactly.
+  int64_t unit = 0;
+  std::vector<float> units;
   int64_t attainable = 0;
   // The least gain that is still selected, in units.
   int64_t least_gain = 1;
   // min(max_sets, S).
   size_t limit = 0;
-  // Whether every prefix of a selection is asked for its bound, or 0, 1, 2, 4, ... and the last.
+  // Whether every prefix of a selection is asked for its bound, or the empty one and the whole.
   bool every_prefix = false;
+  // The variant's; null in the reference.
+  CountCommon count_common = nullptr;
 
   double CostOf(uint32_t set) const { return args->costs == nullptr ? 1.0 : args->costs[set]; }
   bool Affordable(uint32_t set, double spent) const {
@@ -77,37 +83,16 @@ struct Problem {
   double WorthOf(int64_t gain, uint32_t set, bool by_ratio) const {
     return by_ratio ? static_cast<double>(gain) / CostOf(set) : static_cast<double>(gain);
   }
-  bool AsksBound(size_t picks) const { return every_prefix || (picks & (picks - 1)) == 0; }
-};
-
-// Checks every argument.
-Status Prepare(const Args& args, Problem* problem);
-
-// The most, in units, that sets of the whole budget could add to a cover where set s would add gains[s],
-// if they did not overlap and one of them could be bought in part. The optimum is worth at most the
-// cover's value plus this (Nemhauser, Wolsey and Fisher, 1978).
-int64_t Purchasable(const Problem& problem, const std::vector<int64_t>& gains);
-
-// The elements' remaining counts, and the gains that follow from them.
-class Cover {
- public:
-  explicit Cover(const Problem& problem);
-
-  int64_t GainOf(uint32_t set) const;
-  // Covers a set's elements once more; calls exhausted(element) for those that count no further.
-  template <class Exhausted>
-  void Add(uint32_t set, Exhausted exhausted) {
-    const CsrView& sets = problem_.args->sets;
-    for (size_t e = sets.indptr[set]; e < sets.indptr[set + 1]; ++e) {
-      const uint32_t element = sets.indices[e];
-      if (left_[element] > 0 && --left_[element] == 0) exhausted(element);
-    }
+  bool AsksBound(size_t picks) const { return every_prefix || picks == 0; }
+  // 0 where an element weighs nothing.
+  int64_t UnitsOf(uint32_t element) const {
+    if (unit == 0) return static_cast<int64_t>(units[element]);
+    return args->weights == nullptr || args->weights[element] * kUnitsPerWeight >= 0.5 ? unit : 0;
   }
-
- private:
-  const Problem& problem_;
-  std::vector<uint16_t> left_;
 };
+
+// Checks every argument, in one parallel pass over the sets.
+Status Prepare(const Args& args, const CancelFlag& cancel, Problem* problem);
 
 // One greedy run by gain or by gain per cost.
 struct Selection {
@@ -123,24 +108,27 @@ class Sampler {
  public:
   explicit Sampler(const Problem& problem);
 
-  // The best set of the next sample; -1 where none is left. `gain_of(set)` is its gain now.
-  template <class GainOf>
-  int64_t Next(double spent, bool by_ratio, GainOf gain_of) {
+  // The best set of the next sample; -1 where none is left. `gains_of(sets)` gives what each of a
+  // vector of sets would add now, as a vector.
+  template <class GainsOf>
+  int64_t Next(double spent, bool by_ratio, GainsOf gains_of) {
     int64_t best = -1;
     double best_worth = 0;
     while (best < 0 && !pool_.empty()) {
       const size_t size = sample_ < pool_.size() ? sample_ : pool_.size();
-      dead_.assign(size, 0);
       for (size_t t = 0; t < size; ++t) {
         const size_t other =
             t + static_cast<size_t>(Uniform() * static_cast<double>(pool_.size() - t));
-        const uint32_t set = pool_[other];
-        pool_[other] = pool_[t];
-        pool_[t] = set;
-        const int64_t gain = gain_of(set);
-        dead_[t] = gain < problem_.least_gain || !problem_.Affordable(set, spent) ? 1 : 0;
+        std::swap(pool_[t], pool_[other]);
+      }
+      drawn_.assign(pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(size));
+      const auto& gains = gains_of(drawn_);
+      dead_.assign(size, 0);
+      for (size_t t = 0; t < size; ++t) {
+        const uint32_t set = drawn_[t];
+        dead_[t] = gains[t] < problem_.least_gain || !problem_.Affordable(set, spent) ? 1 : 0;
         if (dead_[t] != 0) continue;
-        const double worth = problem_.WorthOf(gain, set, by_ratio);
+        const double worth = problem_.WorthOf(gains[t], set, by_ratio);
         if (best < 0 || worth > best_worth || (worth == best_worth && set < best)) {
           best = set;
           best_worth = worth;
@@ -163,6 +151,7 @@ class Sampler {
   const Problem& problem_;
   size_t sample_ = 1;
   std::vector<uint32_t> pool_;
+  std::vector<uint32_t> drawn_;
   std::vector<uint8_t> dead_;
   uint32_t state_;
 };

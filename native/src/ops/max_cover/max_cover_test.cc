@@ -1,10 +1,12 @@
 #include "ops/max_cover/max_cover.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
 
+#include "runtime/thread_pool.h"
 #include "test_harness.h"
 
 namespace prismrec::max_cover {
@@ -190,6 +192,79 @@ TEST(a_large_instance_agrees_beyond_the_limit_of_bounds_at_every_prefix) {
   }
 }
 
+// Sets of `mean` elements on average, the lower elements the more popular.
+Instance Skewed(uint32_t seed, size_t sets, size_t elements, size_t mean, bool descending = false) {
+  std::mt19937 generator(seed);
+  std::vector<std::vector<uint32_t>> members(sets);
+  std::vector<uint8_t> in(elements);
+  for (auto& set : members) {
+    std::fill(in.begin(), in.end(), uint8_t{0});
+    const size_t wanted = generator() % (2 * mean);
+    for (size_t n = 0; n < wanted; ++n) in[generator() % (1 + generator() % elements)] = 1;
+    for (uint32_t e = 0; e < elements; ++e) {
+      if (in[e] != 0) set.push_back(e);
+    }
+    if (descending) std::reverse(set.begin(), set.end());
+  }
+  return Make(members, elements);
+}
+
+TEST(every_structure_picks_what_naive_greedy_picks) {
+  // Sparse sets, dense ones as bits, a selection so long that the inverted index takes over; equal,
+  // whole and broken weights, some zero; once and repeatedly; ascending and not.
+  for (uint32_t seed = 0; seed < 24; ++seed) {
+    const bool dense = seed % 2 == 0;
+    Instance instance = Skewed(seed, dense ? 150 : 700, dense ? 200 : 900, dense ? 60 : 12,
+                               seed % 5 == 0);
+    if (seed % 3 > 0) {
+      for (size_t e = 0; e < instance.elements; ++e) {
+        const float weight = static_cast<float>((e * 7919 + seed) % 4);
+        instance.weights.push_back(seed % 3 == 1 ? weight : std::sqrt(weight));
+      }
+    }
+    if (seed % 4 == 3) instance.weights.assign(instance.elements, 0.3f);
+    Args args = instance.ToArgs();
+    args.repeats = seed % 4 == 2 ? 3 : 1;
+    const Outputs naive = Solve(args, "reference");
+    EXPECT_EQ(naive.value, naive.attainable);
+    for (const char* variant : RunnableVariants()) {
+      for (const Solver solver : {Solver::kExact, Solver::kLazy}) {
+        test::SetContext(std::string(variant) + " seed=" + std::to_string(seed));
+        args.solver = solver;
+        ExpectSame(Solve(args, variant), naive);
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(picks_and_bound_do_not_depend_on_the_threads) {
+  ThreadPool& pool = ThreadPool::Global();
+  const int before = pool.threads();
+  Instance instance = Skewed(1, 6000, 3000, 20);
+  for (const bool weighted : {false, true}) {
+    if (weighted) {
+      for (size_t e = 0; e < instance.elements; ++e) {
+        instance.weights.push_back(std::log1p(static_cast<float>(e % 97)));
+      }
+    }
+    for (const Solver solver : {Solver::kExact, Solver::kLazy, Solver::kStochastic}) {
+      Args args = instance.ToArgs();
+      args.solver = solver;
+      args.repeats = weighted ? 2 : 1;
+      pool.SetThreads(1);
+      const Outputs one = Solve(args, nullptr);
+      for (const int threads : {2, 3, 8}) {
+        pool.SetThreads(threads);
+        test::SetContext("threads=" + std::to_string(threads));
+        ExpectSame(Solve(args, nullptr), one);
+      }
+    }
+  }
+  test::SetContext("");
+  pool.SetThreads(before);
+}
+
 TEST(gains_are_exact_sums_of_rounded_weights) {
   // 0.1 rounds to 6554 / 65536; a million of them add up without error.
   Instance instance;
@@ -219,6 +294,14 @@ TEST(bad_arguments_are_typed_errors) {
   args.min_gain = NAN;
   EXPECT_TRUE(code(args) == StatusCode::kInvalidArgument);
   EXPECT_TRUE(code(Make({{0, 1, 0}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(code(Make({{0, 1}, {1, 1}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(code(Make({{2, 0}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
+  EXPECT_TRUE(code(Make({{1, 0}, {0, 1}}, 2).ToArgs()) == StatusCode::kOk);
+  Instance broken = good;
+  broken.indptr = {0, 5, 4};
+  EXPECT_TRUE(code(broken.ToArgs()) == StatusCode::kInvalidArgument);
+  broken.indptr = {1, 2, 4};
+  EXPECT_TRUE(code(broken.ToArgs()) == StatusCode::kInvalidArgument);
   EXPECT_TRUE(code(Make({{2}}, 2).ToArgs()) == StatusCode::kInvalidArgument);
   Instance bad = good;
   bad.weights = {1, NAN, 1};

@@ -1,31 +1,38 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
-#include <limits>
 #include <string>
+#include <utility>
 
 #include "ops/max_cover/max_cover.h"
+#include "runtime/thread_pool.h"
 
 namespace prismrec::max_cover {
 namespace {
 
-// Beyond this many element visits, bounds are asked at 0, 1, 2, 4, ... picks only.
-constexpr double kEveryPrefixWork = 16777216.0;
+// Beyond this many element visits, bounds are asked before the first pick and after the last only.
+constexpr double kEveryPrefixWork = 1048576.0;
+// Cancellation is polled after this many sets.
+constexpr size_t kPollEvery = 1024;
 
 Status CheckNumbers(const char* name, const float* values, size_t count, bool positive) {
+  const auto at = [&](size_t i) { return std::string(name) + "[" + std::to_string(i) + "]"; };
   for (size_t i = 0; values != nullptr && i < count; ++i) {
-    const std::string at = std::string(name) + "[" + std::to_string(i) + "]";
     if (!std::isfinite(values[i])) {
-      return NonFinite(at + " is not finite", "finite numbers", std::to_string(values[i]));
+      return NonFinite(at(i) + " is not finite", "finite numbers", std::to_string(values[i]));
     }
     if (positive ? !(values[i] > 0) : !(values[i] >= 0)) {
-      return InvalidArgument(at + " is out of range", positive ? "> 0" : ">= 0",
+      return InvalidArgument(at(i) + " is out of range", positive ? "> 0" : ">= 0",
                              std::to_string(values[i]));
     }
   }
   return Status::Ok();
 }
 
-Status CheckDistinct(const CsrView& sets) {
+// What is wrong with sets of which something is: one entry after another.
+Status Complain(const CsrView& sets) {
+  const Status status = CheckCsr(sets);
+  if (!status.ok()) return status;
   std::vector<uint32_t> seen_in(sets.cols, 0);
   for (size_t s = 0; s < sets.rows; ++s) {
     for (size_t e = sets.indptr[s]; e < sets.indptr[s + 1]; ++e) {
@@ -36,6 +43,108 @@ Status CheckDistinct(const CsrView& sets) {
       }
       seen = static_cast<uint32_t>(s + 1);
     }
+  }
+  return Internal("the sets changed while they were read");
+}
+
+// Whether entries [from, to) are distinct columns: at once where they ascend, else by marks in
+// `marked`, one bit per column, all clear before and after.
+bool DistinctColumns(const CsrView& sets, size_t from, size_t to, std::vector<uint64_t>* marked) {
+  const uint32_t* row = sets.indices;
+  if (from == to) return true;
+  bool ascend = true;
+  for (size_t e = from + 1; e < to; ++e) ascend &= row[e - 1] < row[e];
+  if (ascend) return row[to - 1] < sets.cols;
+  marked->resize(sets.cols / 64 + 1, 0);
+  bool distinct = true;
+  size_t e = from;
+  for (; e < to && distinct; ++e) {
+    if (row[e] >= sets.cols) return false;
+    uint64_t& word = (*marked)[row[e] / 64];
+    const uint64_t bit = uint64_t{1} << row[e] % 64;
+    distinct = (word & bit) == 0;
+    word |= bit;
+  }
+  while (e-- > from) (*marked)[row[e] / 64] = 0;
+  return distinct;
+}
+
+// [E] in how many sets an element is, or, where T is a byte, whether it is in any. One pass checks
+// and counts, each part of the sets for itself.
+template <class T>
+Status CountDegrees(const CsrView& sets, const CancelFlag& cancel, std::vector<T>* degree) {
+  ThreadPool& pool = ThreadPool::Global();
+  const size_t nnz = sets.nnz();
+  // A part's counts take E values: not more of them than there are entries.
+  const size_t parts =
+      std::clamp<size_t>(nnz / (sets.cols + 1), 1, static_cast<size_t>(pool.threads()));
+  std::vector<std::vector<T>> counts(parts);
+  std::atomic<bool> wrong{sets.indptr[0] != 0};
+  pool.ParallelFor(parts, cancel, [&](size_t part, int) {
+    std::vector<T>& count = counts[part];
+    count.assign(sets.cols, 0);
+    std::vector<uint64_t> marked;
+    const size_t last = sets.rows * (part + 1) / parts;
+    for (size_t s = sets.rows * part / parts; s < last; ++s) {
+      if (s % kPollEvery == 0 && (cancel.Cancelled() || wrong.load(std::memory_order_relaxed))) {
+        return;
+      }
+      const size_t from = sets.indptr[s], to = sets.indptr[s + 1];
+      if (from > to || to > nnz || !DistinctColumns(sets, from, to, &marked)) {
+        wrong.store(true, std::memory_order_relaxed);
+        return;
+      }
+      for (size_t e = from; e < to; ++e) {
+        T& value = count[sets.indices[e]];
+        if constexpr (sizeof(T) == 1) {
+          value = 1;
+        } else {
+          ++value;
+        }
+      }
+    }
+  });
+  if (cancel.Cancelled()) return Cancelled();
+  if (wrong) return Complain(sets);
+  *degree = std::move(counts[0]);
+  for (size_t part = 1; part < parts; ++part) {
+    for (size_t i = 0; i < sets.cols; ++i) {
+      if constexpr (sizeof(T) == 1) {
+        (*degree)[i] |= counts[part][i];
+      } else {
+        (*degree)[i] += counts[part][i];
+      }
+    }
+  }
+  return Status::Ok();
+}
+
+// Rounds the weights and adds up what can be covered.
+template <class T>
+Status Weigh(const std::vector<T>& degree, Problem* problem) {
+  const Args& args = *problem->args;
+  double total = 0, low = HUGE_VAL, high = 0;
+  problem->units.resize(args.weights == nullptr ? 0 : degree.size());
+  for (size_t i = 0; i < degree.size(); ++i) {
+    // An element of no set may weigh anything; it is never counted.
+    if (degree[i] == 0) continue;
+    double units = kUnitsPerWeight;
+    if (args.weights != nullptr) units = std::floor(args.weights[i] * kUnitsPerWeight + 0.5);
+    total += units * std::min<double>(args.repeats, degree[i]);
+    if (total > kMaxTotalUnits) {
+      return InvalidArgument("the weights are too large for exact gains",
+                             "all sets together worth at most 2^37", std::to_string(total),
+                             "Divide the weights by a constant.");
+    }
+    if (args.weights != nullptr) problem->units[i] = static_cast<float>(units);
+    if (units > 0) low = std::min(low, units);
+    high = std::max(high, units);
+  }
+  problem->attainable = static_cast<int64_t>(total);
+  if (total == 0) high = low = kUnitsPerWeight;
+  if (low == high) {
+    problem->unit = static_cast<int64_t>(high);
+    problem->units = {};
   }
   return Status::Ok();
 }
@@ -65,90 +174,28 @@ Status CheckScalars(const Args& args) {
 
 }  // namespace
 
-Status Prepare(const Args& args, Problem* problem) {
+Status Prepare(const Args& args, const CancelFlag& cancel, Problem* problem) {
   const CsrView& sets = args.sets;
+  problem->args = &args;
   Status status = CheckScalars(args);
-  if (status.ok()) status = CheckCsr(sets);
   if (status.ok()) status = CheckNumbers("weights", args.weights, sets.cols, false);
   if (status.ok()) status = CheckNumbers("costs", args.costs, sets.rows, true);
-  if (status.ok()) status = CheckDistinct(sets);
   if (!status.ok()) return status;
-
-  std::vector<uint32_t> degree(sets.cols, 0);
-  for (size_t e = 0; e < sets.nnz(); ++e) ++degree[sets.indices[e]];
-  problem->args = &args;
-  problem->units.assign(sets.cols, static_cast<int64_t>(kUnitsPerWeight));
-  double total = 0;
-  for (size_t i = 0; i < sets.cols; ++i) {
-    double units = kUnitsPerWeight;
-    if (args.weights != nullptr) units = std::floor(args.weights[i] * kUnitsPerWeight + 0.5);
-    total += units * std::min(args.repeats, degree[i]);
-    if (total > kMaxTotalUnits) {
-      return InvalidArgument("the weights are too large for exact gains",
-                             "all sets together worth at most 2^37", std::to_string(total),
-                             "Divide the weights by a constant.");
-    }
-    // An element of no set may weigh more than an integer holds; it is never counted.
-    problem->units[i] = degree[i] == 0 ? 0 : static_cast<int64_t>(units);
+  if (args.repeats == 1) {
+    std::vector<uint8_t> degree;
+    status = CountDegrees(sets, cancel, &degree);
+    if (status.ok()) status = Weigh(degree, problem);
+  } else {
+    std::vector<uint32_t> degree;
+    status = CountDegrees(sets, cancel, &degree);
+    if (status.ok()) status = Weigh(degree, problem);
   }
-  problem->attainable = static_cast<int64_t>(total);
   problem->least_gain =
       std::max<int64_t>(1, static_cast<int64_t>(std::ceil(args.min_gain * kUnitsPerWeight)));
   problem->limit = std::min(args.max_sets, sets.rows);
   problem->every_prefix =
       static_cast<double>(sets.nnz()) * static_cast<double>(problem->limit) <= kEveryPrefixWork;
-  return Status::Ok();
-}
-
-int64_t Purchasable(const Problem& problem, const std::vector<int64_t>& gains) {
-  const Args& args = *problem.args;
-  std::vector<uint32_t> affordable;
-  std::vector<int64_t> top;
-  for (uint32_t s = 0; s < gains.size(); ++s) {
-    if (gains[s] <= 0 || !problem.Affordable(s, 0)) continue;
-    affordable.push_back(s);
-    top.push_back(gains[s]);
-  }
-  const size_t count = std::min(args.max_sets, top.size());
-  if (count < top.size()) {
-    std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(count), top.end(),
-                     std::greater<int64_t>());
-  }
-  int64_t most = 0;
-  for (size_t n = 0; n < count; ++n) most += top[n];
-  if (args.costs == nullptr || std::isinf(args.max_cost)) return most;
-
-  std::sort(affordable.begin(), affordable.end(), [&](uint32_t a, uint32_t b) {
-    const double worth_a = problem.WorthOf(gains[a], a, true);
-    const double worth_b = problem.WorthOf(gains[b], b, true);
-    return worth_a > worth_b || (worth_a == worth_b && a < b);
-  });
-  double left = args.max_cost;
-  int64_t sum = 0;
-  for (const uint32_t s : affordable) {
-    const double cost = args.costs[s];
-    if (cost > left) {
-      sum += static_cast<int64_t>(std::ceil(static_cast<double>(gains[s]) * (left / cost)));
-      break;
-    }
-    left -= cost;
-    sum += gains[s];
-  }
-  return std::min(most, sum);
-}
-
-Cover::Cover(const Problem& problem)
-    : problem_(problem),
-      left_(problem.args->sets.cols, static_cast<uint16_t>(problem.args->repeats)) {}
-
-int64_t Cover::GainOf(uint32_t set) const {
-  const CsrView& sets = problem_.args->sets;
-  int64_t gain = 0;
-  for (size_t e = sets.indptr[set]; e < sets.indptr[set + 1]; ++e) {
-    const uint32_t element = sets.indices[e];
-    if (left_[element] > 0) gain += problem_.units[element];
-  }
-  return gain;
+  return status;
 }
 
 // Of S sets of which `picks` can be afforded, each pick looks at (S / picks) ln(1 / loss): O(S) in all.

@@ -78,9 +78,10 @@ function randomProblem(seed: number, maxSets: number, maxElements: number): Requ
   };
 }
 
-const variants = ["typescript", ...(native() === undefined ? [] : ["reference", "scalar"])];
+const variants = native() === undefined ? ["typescript"] : ["typescript", "reference", "scalar", undefined];
 
-describe.each(variants)("max cover (%s)", (variant) => {
+describe.each(variants)("max cover (%s)", (name) => {
+  const variant = name === undefined ? {} : { variant: name };
   // Weights 1..5; set 0 = {0, 1}, 1 = {4}, 2 = {2, 3}, 3 = {3, 4}.
   const small = {
     ...problem([[0, 1], [4], [2, 3], [3, 4]], 5),
@@ -88,14 +89,14 @@ describe.each(variants)("max cover (%s)", (variant) => {
   };
 
   it("picks the set that adds most weight, step by step", async () => {
-    const found = await maxCover(small, { maxSets: 3, variant });
+    const found = await maxCover(small, { maxSets: 3, ...variant });
     expect([...found.selected]).toEqual([3, 0, 2]);
     expect([...found.gains]).toEqual([9, 3, 3]);
     expect(found).toMatchObject({ value: 15, attainable: 15, coverage: 1, upperBound: 15, cost: 3, rule: "gain" });
   });
 
   it("lets an element count as often as `repeats` says", async () => {
-    const found = await maxCover(small, { repeats: 2, variant });
+    const found = await maxCover(small, { repeats: 2, ...variant });
     // After {3, 4} every set still has its full gain: {2, 3} adds 7, {4} adds 5, {0, 1} adds 3.
     expect([...found.selected]).toEqual([3, 2, 1, 0]);
     expect([...found.gains]).toEqual([9, 7, 5, 3]);
@@ -103,14 +104,14 @@ describe.each(variants)("max cover (%s)", (variant) => {
   });
 
   it("gives ties to the lowest set", async () => {
-    const found = await maxCover(problem([[1], [0], [1], [0, 1]], 2), { maxSets: 1, variant });
+    const found = await maxCover(problem([[1], [0], [1], [0, 1]], 2), { maxSets: 1, ...variant });
     expect([...found.selected]).toEqual([3]);
-    const tied = await maxCover(problem([[], [1], [0], [1]], 2), { variant });
+    const tied = await maxCover(problem([[], [1], [0], [1]], 2), { ...variant });
     expect([...tied.selected]).toEqual([1, 2]);
   });
 
   it("stops when no set adds `minGain`", async () => {
-    const found = await maxCover(small, { minGain: 3.5, variant });
+    const found = await maxCover(small, { minGain: 3.5, ...variant });
     expect([...found.selected]).toEqual([3]);
     expect(found.upperBound).toBe(15);
   });
@@ -125,7 +126,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
         ],
         6,
       ),
-      { maxSets: 2, variant },
+      { maxSets: 2, ...variant },
     );
     expect(found).toMatchObject({ value: 4, attainable: 6, upperBound: 4 });
   });
@@ -133,7 +134,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
   it("takes the better of the two greedies under a cost budget", async () => {
     // Ratio greedy buys set 1 (2 for 1) and can no longer pay for set 0 (9 for 10); gain greedy buys set 0.
     const large = { ...problem([[0], [1]], 2), weights: Float32Array.of(9, 2), costs: Float32Array.of(10, 1) };
-    const gain = await maxCover(large, { maxCost: 10, variant });
+    const gain = await maxCover(large, { maxCost: 10, ...variant });
     expect([...gain.selected]).toEqual([0]);
     expect(gain).toMatchObject({ value: 9, cost: 10, rule: "gain" });
     // Gain greedy buys set 0 (5 for 4) and has nothing left; ratio greedy buys sets 1 and 2 (4 for 2 each).
@@ -142,25 +143,25 @@ describe.each(variants)("max cover (%s)", (variant) => {
       weights: Float32Array.of(5, 4, 4),
       costs: Float32Array.of(4, 2, 2),
     };
-    const ratio = await maxCover(cheap, { maxCost: 4, variant });
+    const ratio = await maxCover(cheap, { maxCost: 4, ...variant });
     expect([...ratio.selected]).toEqual([1, 2]);
     expect(ratio).toMatchObject({ value: 8, cost: 4, rule: "ratio", upperBound: 8 });
   });
 
   it("keeps both budgets at once", async () => {
     const both = { ...problem([[0], [1], [2]], 3), costs: Float32Array.of(1, 1, 1) };
-    expect((await maxCover(both, { maxSets: 1, maxCost: 3, variant })).selected).toHaveLength(1);
-    expect((await maxCover(both, { maxSets: 3, maxCost: 2, variant })).selected).toHaveLength(2);
-    expect((await maxCover(both, { maxSets: 3, maxCost: 0.5, variant })).selected).toHaveLength(0);
+    expect((await maxCover(both, { maxSets: 1, maxCost: 3, ...variant })).selected).toHaveLength(1);
+    expect((await maxCover(both, { maxSets: 3, maxCost: 2, ...variant })).selected).toHaveLength(2);
+    expect((await maxCover(both, { maxSets: 3, maxCost: 0.5, ...variant })).selected).toHaveLength(0);
   });
 
   it("selects nothing where nothing can be gained", async () => {
     for (const empty of [problem([], 0), problem([[], []], 3), { ...problem([[0]], 1), weights: Float32Array.of(0) }]) {
-      const found = await maxCover(empty, { variant });
+      const found = await maxCover(empty, { ...variant });
       expect(found.selected).toHaveLength(0);
       expect(found).toMatchObject({ value: 0, attainable: 0, coverage: 1, upperBound: 0 });
     }
-    expect((await maxCover(small, { maxSets: 0, variant })).selected).toHaveLength(0);
+    expect((await maxCover(small, { maxSets: 0, ...variant })).selected).toHaveLength(0);
   });
 
   it("picks what the textbook's greedy picks, on 200 random problems, lazily too", () => {
@@ -168,10 +169,10 @@ describe.each(variants)("max cover (%s)", (variant) => {
       const { costs: _, ...random } = randomProblem(seed, 14, 20);
       const [maxSets, repeats] = [1 + (seed % 9), 1 + (seed % 3)];
       const naive = naiveGreedy(random, maxSets, repeats);
-      const found = maxCoverSync(random, { maxSets, repeats, variant });
+      const found = maxCoverSync(random, { maxSets, repeats, ...variant });
       expect([...found.selected]).toEqual(naive);
       expect(found.value).toBe(coverValue(random, naive, repeats));
-      const lazy = maxCoverSync(random, { maxSets, repeats, variant, solver: "lazy" });
+      const lazy = maxCoverSync(random, { maxSets, repeats, ...variant, solver: "lazy" });
       expect([...lazy.selected]).toEqual(naive);
       expect([...lazy.gains]).toEqual([...found.gains]);
     }
@@ -183,7 +184,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
       const options = { maxSets: 1 + (seed % 4), repeats: 1 + (seed % 2) };
       const optimum = bruteForce(random, options);
       for (const solver of ["exact", "lazy", "stochastic"] as const) {
-        const found = maxCoverSync(random, { ...options, solver, variant });
+        const found = maxCoverSync(random, { ...options, solver, ...variant });
         expect(found.upperBound).toBeGreaterThanOrEqual(optimum);
         if (solver !== "stochastic") expect(found.value).toBeGreaterThanOrEqual((1 - 1 / Math.E) * optimum);
       }
@@ -196,7 +197,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
       const options = { maxCost: 3 + (seed % 17), repeats: 1 + (seed % 2) };
       const optimum = bruteForce(random, options);
       for (const solver of ["exact", "lazy"] as const) {
-        const found = maxCoverSync(random, { ...options, solver, variant });
+        const found = maxCoverSync(random, { ...options, solver, ...variant });
         expect(found.cost).toBeLessThanOrEqual(options.maxCost);
         expect(found.value).toBeGreaterThanOrEqual(0.5 * (1 - 1 / Math.E) * optimum);
         expect(found.upperBound).toBeGreaterThanOrEqual(optimum);
@@ -208,7 +209,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
     fc.assert(
       fc.property(fc.integer(), fc.integer({ min: 1, max: 4 }), (seed, repeats) => {
         const { costs: _, ...random } = randomProblem(seed, 30, 40);
-        const found = maxCoverSync(random, { repeats, variant });
+        const found = maxCoverSync(random, { repeats, ...variant });
         for (let n = 1; n < found.gains.length; n++) expect(found.gains[n]!).toBeLessThanOrEqual(found.gains[n - 1]!);
         expect(found.value).toBe(coverValue(random, found.selected, repeats));
         expect(found.value).toBe(found.gains.reduce((sum, gain) => sum + gain, 0));
@@ -221,7 +222,7 @@ describe.each(variants)("max cover (%s)", (variant) => {
 
   it("samples by seed: the same seed the same selection, within the budget and of distinct sets", () => {
     const random = randomProblem(77, 400, 300);
-    const options = { maxSets: 25, solver: "stochastic", variant } as const;
+    const options = { maxSets: 25, solver: "stochastic", ...variant } as const;
     const [first, again] = [
       maxCoverSync(random, { ...options, seed: 5 }),
       maxCoverSync(random, { ...options, seed: 5 }),
@@ -240,7 +241,13 @@ describe.each(variants)("max cover (%s)", (variant) => {
       [{ ...small, weights: Float32Array.of(1, 2, 1e30, 4, 5) }, {}, "INVALID_ARGUMENT"],
       [{ ...small, costs: Float32Array.of(1, 1, 0, 1) }, {}, "INVALID_ARGUMENT"],
       [problem([[0, 1, 0]], 2), {}, "INVALID_ARGUMENT"],
+      [problem([[1, 0, 1]], 2), {}, "INVALID_ARGUMENT"],
       [problem([[2]], 2), {}, "INVALID_ARGUMENT"],
+      [problem([[2, 0]], 2), {}, "INVALID_ARGUMENT"],
+      [{ sets: { ...small.sets, indptr: Uint32Array.of(0, 2, 3, 1, 7) } }, {}, "INVALID_ARGUMENT"],
+      [{ sets: { ...small.sets, indptr: Uint32Array.of(1, 2, 3, 5, 7) } }, {}, "INVALID_ARGUMENT"],
+      [{ sets: { ...small.sets, indptr: Uint32Array.of(0, 2, 3, 5, 6) } }, {}, "SHAPE_MISMATCH"],
+      [{ sets: { ...small.sets, rows: 3 } }, {}, "SHAPE_MISMATCH"],
       [small, { maxSets: -1 }, "INVALID_ARGUMENT"],
       [small, { maxCost: 3 }, "INVALID_ARGUMENT"],
       [small, { repeats: 0 }, "INVALID_ARGUMENT"],
@@ -248,13 +255,13 @@ describe.each(variants)("max cover (%s)", (variant) => {
       [small, { sampleLoss: 1 }, "INVALID_ARGUMENT"],
     ];
     for (const [bad, options, code] of wrong) {
-      await expect(maxCover(bad, { ...options, variant })).rejects.toMatchObject({ name: "PrismrecError", code });
+      await expect(maxCover(bad, { ...options, ...variant })).rejects.toMatchObject({ name: "PrismrecError", code });
     }
   });
 
   it("rejects with the signal's own reason", async () => {
     const reason = new Error("enough");
-    await expect(maxCover(small, { variant }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(maxCover(small, { ...variant }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });
 

@@ -33,7 +33,7 @@ export async function maxCover(
   const binding = options.variant === "typescript" ? undefined : native();
   if (binding === undefined) {
     await yieldToEventLoop(run.signal);
-    return solution(maxCoverReference(input));
+    return solution(standIn(input));
   }
   return solution(
     await runNative(run.signal, (cancel) =>
@@ -46,7 +46,7 @@ export async function maxCover(
 export function maxCoverSync(problem: MaxCoverProblem, options: MaxCoverOptions = {}): MaxCoverSolution {
   const input = checkedInput(problem, options);
   const binding = options.variant === "typescript" ? undefined : native();
-  if (binding === undefined) return solution(maxCoverReference(input));
+  if (binding === undefined) return solution(standIn(input));
   try {
     return solution(binding.maxCoverSync(nativeArguments(input, options)));
   } catch (error) {
@@ -72,10 +72,11 @@ function nativeArguments(input: CoverInput, { variant }: MaxCoverOptions) {
   };
 }
 
+/** Checks what takes no time and fills in the defaults; the addon checks every entry itself, in parallel. */
 function checkedInput({ sets, weights, costs }: MaxCoverProblem, options: MaxCoverOptions): CoverInput {
-  checkCsr("sets", sets, sets.rows, sets.cols);
   const { maxSets = sets.rows, maxCost = Number.POSITIVE_INFINITY, repeats = 1, minGain = 0 } = options;
   const { solver = "exact", sampleLoss = 0.1, seed = 0 } = options;
+  checkLength("sets.indptr", sets.indptr.length, sets.rows + 1);
   checkInteger("maxSets", maxSets, 0, 0xffffffff);
   checkInteger("repeats", repeats, 1, MAX_REPEATS);
   checkInteger("seed", seed, 0, 0xffffffff);
@@ -85,16 +86,18 @@ function checkedInput({ sets, weights, costs }: MaxCoverProblem, options: MaxCov
   if (solver !== "exact" && solver !== "lazy" && solver !== "stochastic") {
     throw invalid("unknown solver", '"exact", "lazy" or "stochastic"', solver);
   }
-  if (weights !== undefined) {
-    checkLength("weights", weights.length, sets.cols);
-    checkNumbers("weights", weights, (weight) => weight >= 0, ">= 0");
-  }
-  if (costs !== undefined) {
-    checkLength("costs", costs.length, sets.rows);
-    checkNumbers("costs", costs, (cost) => cost > 0, "> 0");
-  } else if (maxCost !== Number.POSITIVE_INFINITY) {
-    throw invalid("maxCost needs a cost for each set", "costs", "none");
-  }
+  if (weights !== undefined) checkLength("weights", weights.length, sets.cols);
+  if (costs !== undefined) checkLength("costs", costs.length, sets.rows);
+  else if (maxCost !== Number.POSITIVE_INFINITY) throw invalid("maxCost needs a cost for each set", "costs", "none");
+  return { sets, weights, costs, maxSets, maxCost, repeats, minGain, solver, sampleLoss, seed };
+}
+
+/** The stand-in for the addon, with the addon's checks. */
+function standIn(input: CoverInput): CoverOutput {
+  const { sets, weights, costs, repeats } = input;
+  checkCsr("sets", sets, sets.rows, sets.cols);
+  if (weights !== undefined) checkNumbers("weights", weights, (weight) => weight >= 0, ">= 0");
+  if (costs !== undefined) checkNumbers("costs", costs, (cost) => cost > 0, "> 0");
   checkDistinct(sets.indptr, sets.indices, sets.cols);
   const total = attainableUnits(sets, weightUnits(weights, sets.cols), repeats) / WEIGHT_UNIT;
   if (total > MAX_TOTAL) {
@@ -104,7 +107,7 @@ function checkedInput({ sets, weights, costs }: MaxCoverProblem, options: MaxCov
       hint: "Divide the weights by a constant.",
     });
   }
-  return { sets, weights, costs, maxSets, maxCost, repeats, minGain, solver, sampleLoss, seed };
+  return maxCoverReference(input);
 }
 
 function checkDistinct(indptr: Uint32Array, indices: Uint32Array, elements: number): void {

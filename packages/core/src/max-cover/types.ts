@@ -11,9 +11,10 @@ export interface MaxCoverProblem {
 }
 
 /**
- * - "exact": the greedy algorithm with every gain kept up to date through an inverted index, O(nnz) work in all
- *   besides the heap. (1 - 1/e) of the optimum under `maxSets`.
- * - "lazy": the same picks with gains recomputed only when a set reaches the top (Minoux, 1978): less memory.
+ * - "exact": the greedy algorithm, (1 - 1/e) of the optimum under `maxSets`. Gains are recomputed only when a set
+ *   reaches the top (Minoux, 1978), and kept up to date through an inverted index once that has cost more than the
+ *   index does: O(nnz) in all.
+ * - "lazy": the same picks, always without the index: less memory.
  * - "stochastic": each pick is the best of a random sample of sets ("Lazier than lazy greedy", Mirzasoleiman et al.,
  *   2015): (1 - 1/e - sampleLoss) in expectation, for tens of millions of sets.
  */
@@ -34,7 +35,7 @@ export interface MaxCoverOptions {
   readonly sampleLoss?: number;
   /** "stochastic" only: 32-bit seed (default 0). */
   readonly seed?: number;
-  /** "reference" (naive greedy) or "scalar" of the addon, or "typescript"; absent: the best there is. */
+  /** "reference" (naive greedy), "scalar", "avx2", "avx512" or "neon" of the addon, or "typescript"; absent: the best there is. */
   readonly variant?: string;
 }
 
@@ -50,8 +51,9 @@ export interface MaxCoverSolution {
   /** value / attainable, 0..1 (1 where nothing can be gained). */
   readonly coverage: number;
   /**
-   * No selection within the budget is worth more: the smallest, over prefixes of the selection, of the prefix's value
-   * plus the largest gains that the budget could still buy (fractionally under `maxCost`).
+   * No selection within the budget is worth more: the smallest, over prefixes of the selection (all of them for a small
+   * problem, else the empty one and the whole), of the prefix's value plus the largest gains that the budget could
+   * still buy (fractionally under `maxCost`).
    */
   readonly upperBound: number;
   /** Cost of the selection (its size where there are no costs). */

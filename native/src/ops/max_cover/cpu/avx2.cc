@@ -1,0 +1,2 @@
+#define PRISMREC_SIMD_NS avx2
+#include "ops/max_cover/cpu/kernel-inl.h"
