@@ -68,10 +68,13 @@ TEST(rows_are_gathered_and_added_bit_for_bit) {
     std::vector<float> table = random.Fill(rows * cols, random.Kind());
     random.Spoil(&table);
     std::vector<uint32_t> ids(count + 1);
-    for (uint32_t& id : ids) id = static_cast<uint32_t>(random.Below(rows));
+    for (uint32_t& id : ids) {
+      id = random.OneIn(9) ? kNoRow : static_cast<uint32_t>(random.Below(rows));
+    }
     std::vector<float> out(count * cols + 1), want(count * cols + 1);
     GatherRows(table.data(), ids.data(), out.data(), count, cols);
     for (size_t i = 0; i < count; ++i) {
+      if (ids[i] == kNoRow) continue;
       std::copy_n(table.data() + ids[i] * cols, cols, want.data() + i * cols);
     }
     test::ExpectSameBits(out, want);
@@ -79,13 +82,19 @@ TEST(rows_are_gathered_and_added_bit_for_bit) {
     const std::vector<float> added = random.Fill(count * cols + 1, random.Kind());
     ScatterAddRows(sums.data(), rows, ids.data(), added.data(), count, cols);
     for (size_t i = 0; i < count * cols; ++i) {
-      expected[ids[i / cols] * cols + i % cols] += added[i];
+      if (ids[i / cols] != kNoRow) expected[ids[i / cols] * cols + i % cols] += added[i];
     }
     test::ExpectSameBits(sums, expected);
     std::vector<int32_t> inverse(count + 1);
     const std::vector<uint32_t> unique = UniqueRows(ids.data(), count, inverse.data());
     for (size_t i = 1; i < unique.size(); ++i) EXPECT_LT(unique[i - 1], unique[i]);
-    for (size_t i = 0; i < count; ++i) EXPECT_EQ(unique[static_cast<size_t>(inverse[i])], ids[i]);
+    for (size_t i = 0; i < count; ++i) {
+      if (ids[i] == kNoRow) {
+        EXPECT_EQ(inverse[i], -1);
+      } else {
+        EXPECT_EQ(unique[static_cast<size_t>(inverse[i])], ids[i]);
+      }
+    }
   });
 }
 
