@@ -41,7 +41,7 @@ class PairSweep {
         chunks_((problem.column_count + tile_ - 1) / tile_),
         spread_(Spread(problem.dim)) {
     const size_t columns = p_.column_count;
-    const size_t affordable = std::max(kPanelFloats, columns * p_.dim) / columns;
+    const size_t affordable = std::max(kPanelFloats, columns * p_.dim / 4 * 3) / columns;
     const size_t step = std::min({kMostPanelRows, affordable, p_.row_count});
     panel_rows_ = (std::max<size_t>(step, 1) + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
   }
@@ -52,6 +52,7 @@ class PairSweep {
   Range Chunk(size_t chunk) const {
     return {chunk * tile_, std::min((chunk + 1) * tile_, p_.column_count)};
   }
+  size_t PackedChunk() const { return gemm::PackedFloats(tile_, gemm_.nr, p_.dim); }
   float* Exponentials(size_t chunk) const { return panel_ + chunk * panel_rows_ * tile_; }
 
   void Exponentiate(const Range& rows, size_t chunk) const;
@@ -66,6 +67,7 @@ class PairSweep {
   float* const column_gradient_;
   const size_t tile_, chunks_, spread_;
   size_t panel_rows_;
+  float* packed_;  // [chunks] packed columns
   // Of the panel under way.
   float* panel_;     // [chunks][panel rows][tile]
   float* products_;  // [panel rows][chunks][d] exponentials times columns
@@ -80,13 +82,15 @@ Status PairSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   const size_t panel = chunks_ * panel_rows_ * tile_;
   const size_t products = gradients ? panel_rows_ * chunks_ * p_.dim : 0;
   const size_t cells = panel_rows_ * chunks_;
-  const size_t floats = panel + products + cells + 2 * panel_rows_;
+  const size_t packed = chunks_ * PackedChunk();
+  const size_t floats = panel + products + cells + 2 * panel_rows_ + packed;
   sums_ = shared_memory.Reserve<double>(cells + (floats + 1) / 2);
   panel_ = reinterpret_cast<float*>(sums_ + cells);
   products_ = panel_ + panel;
   tops_ = products_ + products;
   positive_ = tops_ + cells;
   scale_ = positive_ + panel_rows_;
+  packed_ = scale_ + panel_rows_;
 
   Range before;
   for (size_t begin = 0;; begin += panel_rows_) {
@@ -111,9 +115,10 @@ Status PairSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
 void PairSweep::Exponentiate(const Range& rows, size_t chunk) const {
   const Range columns = Chunk(chunk);
   const float* const from = p_.columns + columns.begin * p_.dim;
-  float* const packed = scratch_memory.Reserve<float>(tile_ * std::max(p_.dim, spread_) +
-                                                      gemm::kPackSlack);
-  gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, packed);
+  float* const packed = packed_ + chunk * PackedChunk();
+  if (rows.begin == 0) {
+    gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, packed);
+  }
   const float* const shift = p_.shift == nullptr ? nullptr : p_.shift + columns.begin;
   for (size_t first = rows.begin; first < rows.end; first += gemm_.mr) {
     float* const strip = Exponentials(chunk) + (first - rows.begin) * tile_;
@@ -140,7 +145,7 @@ void PairSweep::Exponentiate(const Range& rows, size_t chunk) const {
     }
   }
   if (row_gradient_ == nullptr) return;
-  float* const spread = packed;
+  float* const spread = scratch_memory.Reserve<float>(tile_ * spread_);
   for (size_t j = 0; j < columns.size(); ++j) {
     std::memcpy(spread + j * spread_, from + j * p_.dim, p_.dim * sizeof(float));
   }
