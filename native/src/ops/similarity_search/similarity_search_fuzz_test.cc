@@ -15,7 +15,7 @@ using test::Values;
 // Owns what Args points at.
 struct Case {
   std::vector<float> items, bias, queries, offsets;
-  std::vector<uint32_t> exclude_indptr, exclude_indices;
+  std::vector<uint32_t> exclude_indptr, exclude_indices, filter;
   size_t count, query_count, interests, dim, k;
   Values kind;
   Metric metric;
@@ -54,6 +54,13 @@ struct Case {
         exclude_indptr.push_back(static_cast<uint32_t>(exclude_indices.size()));
       }
     }
+    if (random.OneIn(3)) {
+      const size_t one_in = random.Pick<size_t>({1, 2, 30});
+      filter.resize((count + 31) / 32);
+      for (size_t i = 0; i < count; ++i) {
+        if (random.OneIn(one_in)) filter[i / 32] |= 1u << i % 32;
+      }
+    }
     if (spoiled) random.Spoil(random.Pick({&items, &bias, &queries, &offsets}));
     exclude_indices.push_back(0);  // beyond the end: an empty vector's data may be null
   }
@@ -80,14 +87,19 @@ struct Answer {
       args.exclude = {made.exclude_indptr.data(), made.exclude_indices.data(), nullptr,
                       made.query_count, made.count};
     }
+    if (!made.filter.empty()) args.filter = made.filter.data();
     args.k = k;
     args.readout = made.readout;
     ids.resize(made.query_count * k);
     scores.resize(ids.size());
     interests.resize(ids.size());
     counts.resize(made.query_count);
-    status = Run(variant, args, {ids.data(), scores.data(), interests.data(), counts.data()},
-                 ThreadPool::Global(), CancelFlag());
+    Outputs outputs;
+    outputs.ids = ids.data();
+    outputs.scores = scores.data();
+    outputs.interests = interests.data();
+    outputs.counts = counts.data();
+    status = Run(variant, args, outputs, ThreadPool::Global(), CancelFlag());
   }
 };
 
@@ -136,6 +148,39 @@ TEST(every_variant_answers_as_the_definition_does) {
   });
 }
 
+// Large enough for an index with an 8-bit copy, and few enough queries that it is used.
+TEST(an_index_with_an_8_bit_copy_gives_the_lists_of_the_definition) {
+  test::Fuzz(15, [](Random& random) {
+    Case made(random, false);
+    made.dim = 40 + random.Size(40);
+    made.count = kCodedFloats / made.dim + 1 + random.Size(40);
+    made.k = 1 + random.Below(50);
+    made.query_count = 1 + random.Below(2);
+    made.metric = Metric::kDot;
+    made.readout = Readout::kMax;
+    made.items = random.Fill(made.count * made.dim, Values::kWhole);
+    // Whole rows of very different lengths, many of them alike.
+    for (size_t i = 0; i < made.items.size(); ++i) {
+      const size_t row = i / made.dim;
+      made.items[i] *= row % 3 == 0 ? 64.0f : row % 3 == 1 ? 1.0f : 0.0f;
+    }
+    made.bias = random.Fill(made.count, Values::kWhole);
+    made.queries = random.Fill(made.query_count * made.interests * made.dim, Values::kWhole);
+    made.offsets.clear();
+    made.exclude_indptr.clear();
+    made.filter.clear();
+    const Answer want(made, "reference", made.k);
+    EXPECT_OK(want.status);
+    for (const char* variant : RunnableVariants()) {
+      random.Context(variant);
+      const Answer got(made, variant, made.k);
+      test::ExpectSameBits(got.ids, want.ids);
+      test::ExpectSameBits(got.scores, want.scores);
+      test::ExpectSameBits(got.interests, want.interests);
+    }
+  });
+}
+
 TEST(the_default_is_the_variant_of_the_active_instruction_set) {
   const char* const variant = test::DefaultVariant("similarity_search");
   test::Fuzz(20, [&](Random& random) {
@@ -160,6 +205,7 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
     made.bias.clear();
     made.offsets.clear();
     made.exclude_indptr.clear();
+    made.filter.clear();
     std::vector<float> naive(made.query_count * made.count);
     std::vector<double> exact(naive.size());
     for (size_t n = 0; n < naive.size(); ++n) {
