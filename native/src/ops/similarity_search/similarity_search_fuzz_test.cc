@@ -1,6 +1,9 @@
 #include "ops/similarity_search/similarity_search.h"
 
-#include <array>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -239,6 +242,33 @@ TEST(callers_on_four_threads_at_once_get_the_same_bits) {
              test::SameBits(got.interests, want.interests);
     }));
   });
+}
+
+// Bytes of an index's file are changed, or its end is missing: it is refused, or what is left addresses nothing outside of
+// it and gives lists of the right shape.
+TEST(a_damaged_file_is_refused_or_harmless) {
+  const std::string path = "similarity_search_fuzz_" + std::to_string(getpid()) + ".index";
+  test::Fuzz(200, [&](Random& random) {
+    const Case made(random, false);
+    std::unique_ptr<Index> index;
+    EXPECT_OK(Index::Build({made.items.data(), made.count, made.dim},
+                           made.bias.empty() ? nullptr : made.bias.data(), made.metric,
+                           ThreadPool::Global(), CancelFlag(), &index));
+    std::string image(index->image(), index->bytes());
+    if (random.OneIn(3)) image.resize(random.Below(image.size()));
+    for (size_t n = random.Below(3); n > 0 && !image.empty(); --n) {
+      const size_t head = std::min<size_t>(image.size(), 200);
+      image[random.Below(random.OneIn(2) ? head : image.size())] ^=
+          static_cast<char>(1u << random.Below(8));
+    }
+    std::ofstream(path, std::ios::binary) << image;
+    const Status status = Index::Open(path, &index);
+    EXPECT_TRUE(status.ok() || status.code == StatusCode::kDataFormat);
+    if (!status.ok()) return;
+    EXPECT_EQ(index->bytes(), image.size());
+    for (size_t i = 0; i < index->rows(); ++i) EXPECT_LT(index->ids()[i], index->rows());
+  });
+  std::remove(path.c_str());
 }
 
 }  // namespace
