@@ -20,8 +20,8 @@ namespace {
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 // Room for the panel, unless the rows themselves take more.
 constexpr size_t kPanelFloats = 1700000;
-// More rows bring no more reuse.
-constexpr size_t kMostPanelRows = 192;
+// More rows bring no more reuse and take more of the second-level cache.
+constexpr size_t kMostPanelRows = 96;
 constexpr size_t kRowsAtOnce = 16;
 
 thread_local Workspace shared_memory;
