@@ -18,7 +18,7 @@ struct Case {
   size_t iterations;
 
   Case(Random& random, bool spoiled) {
-    problem.users = random.Size(40);
+    problem.users = random.Size(12);
     problem.length = random.Size(20);
     problem.interests = 1 + random.Below(5);
     problem.dim = random.Size(70);
@@ -72,7 +72,7 @@ struct Answer {
 };
 
 TEST(every_variant_answers_as_the_definition_does) {
-  test::Fuzz(300, [](Random& random) {
+  test::Fuzz(250, [](Random& random) {
     const Case made(random, random.OneIn(6));
     const Answer want(made, "reference");
     for (const char* variant : RunnableVariants()) {
