@@ -50,12 +50,12 @@ function operations(binding: NativeBinding, quick: boolean): Record<string, () =
         return binding.choleskyInverse({ n, a, ...more });
       };
     },
-    "cooccurrence 100000x20000"() {
-      const rows = interactions(100_000, 20_000, 60);
+    "cooccurrence 100000x5000"() {
+      const rows = interactions(100_000, 5000, 60);
       return (more) => binding.cooccurrence({ ...rows, ...more });
     },
     async "truncatedSvd 20000x20000"() {
-      const counts = await binding.cooccurrence(interactions(100_000, 20_000, 40));
+      const counts = await binding.cooccurrence(interactions(20_000, 20_000, 30));
       const [n, width] = [20_000, 16];
       const start = normals(n * width, 3);
       return (more) =>
