@@ -104,7 +104,7 @@ void ExpectSame(const Outputs& a, const Outputs& b) {
 }
 
 TEST(every_variant_and_solver_picks_what_naive_greedy_picks_on_200_random_instances) {
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 200; seed += test::Reduced() ? 5 : 1) {
     const Instance instance = Random(seed, 30, 40);
     Args args = instance.ToArgs();
     args.repeats = 1 + seed % 3;
@@ -128,7 +128,7 @@ TEST(every_variant_and_solver_picks_what_naive_greedy_picks_on_200_random_instan
 }
 
 TEST(stochastic_picks_follow_the_seed_in_every_variant) {
-  for (uint32_t seed = 0; seed < 50; ++seed) {
+  for (uint32_t seed = 0; seed < 50; seed += test::Reduced() ? 5 : 1) {
     const Instance instance = Random(seed, 200, 150);
     Args args = instance.ToArgs();
     args.solver = Solver::kStochastic;
@@ -146,7 +146,7 @@ TEST(stochastic_picks_follow_the_seed_in_every_variant) {
 }
 
 TEST(greedy_reaches_its_share_of_the_optimum_and_the_bound_holds) {
-  for (uint32_t seed = 0; seed < 120; ++seed) {
+  for (uint32_t seed = 0; seed < 120; seed += test::Reduced() ? 5 : 1) {
     const Instance instance = Random(seed, 9, 14);
     Args args = instance.ToArgs();
     args.repeats = 1 + seed % 2;
@@ -212,7 +212,7 @@ Instance Skewed(uint32_t seed, size_t sets, size_t elements, size_t mean, bool d
 TEST(every_structure_picks_what_naive_greedy_picks) {
   // Sparse sets, dense ones as bits, a selection so long that the inverted index takes over; equal,
   // whole and broken weights, some zero; once and repeatedly; ascending and not.
-  for (uint32_t seed = 0; seed < 24; ++seed) {
+  for (uint32_t seed = 0; seed < 24; seed += test::Reduced() ? 5 : 1) {
     const bool dense = seed % 2 == 0;
     Instance instance = Skewed(seed, dense ? 150 : 700, dense ? 200 : 900, dense ? 60 : 12,
                                seed % 5 == 0);
