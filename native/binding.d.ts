@@ -426,9 +426,11 @@ export interface SoftmaxLossArgs {
   readonly maskIndptr?: Uint32Array | undefined;
   readonly maskIndices?: Uint32Array | undefined;
   readonly readout: "log-sum-exp" | "max";
-  /** [S], S >= 1; absent: the full catalog. */
+  /** [S], or [R * S] with candidatesPerRow, S >= 1; absent: the full catalog. */
   readonly candidates?: Uint32Array | undefined;
-  /** [S] */
+  /** Default false. */
+  readonly candidatesPerRow?: boolean | undefined;
+  /** As long as candidates. */
   readonly logQ?: Float32Array | undefined;
   /** [targetIndices.length] */
   readonly targetLogQ?: Float32Array | undefined;

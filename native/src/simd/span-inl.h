@@ -47,6 +47,18 @@ inline float ShiftMax(float* x, const float* bias, float offset, size_t n) {
   return top;
 }
 
+// The largest, -infinity for n = 0.
+inline float Maximum(const float* x, size_t n) {
+  Vec most = Set(kNegativeInfinity);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) most = Max(most, Load(x + i));
+  float top = ReduceMax(most);
+  for (; i < n; ++i) {
+    if (x[i] > top) top = x[i];
+  }
+  return top;
+}
+
 template <bool kColumns>
 inline double ExpSumImpl(float* x, float top, float* column_sum, size_t n) {
   const Vec shift = Set(top);

@@ -43,8 +43,8 @@ struct Kernel {
   // no whole number of vectors, up to kPackSlack floats beyond the end are overwritten.
   void (*pack_transposed)(const float* from, size_t ld, size_t rows, size_t k, float* to,
                           size_t width);
-  // All panels of `count` columns of a [k, count] matrix: as the above for panel i, from from + i to
-  // to + i * k, i a multiple of `width`, r standing for the columns.
+  // All panels of a [k, count] matrix's columns: to[i * k + p * width + r] = from[p * ld + i + r],
+  // i a multiple of `width`, 0 from column `count` on; the same slack.
   void (*pack_plain)(const float* from, size_t ld, size_t count, size_t k, float* to, size_t width);
 };
 

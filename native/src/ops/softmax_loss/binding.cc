@@ -39,6 +39,15 @@ struct SoftmaxLoss {
         from.Fail(InvalidArgument("candidates is empty", "at least 1", "0"));
       args.candidates = candidates.data;
       args.candidate_count = candidates.size;
+      args.candidates_per_row = from.Bool("candidatesPerRow", false);
+      if (args.candidates_per_row) {
+        if (rows == 0 || candidates.size % rows != 0) {
+          from.Fail(InvalidArgument("candidates does not hold as many for each row",
+                                    "a multiple of " + std::to_string(rows) + " rows",
+                                    std::to_string(candidates.size)));
+        }
+        args.candidate_count = candidates.size / rows;
+      }
       args.log_q = from.OptionalArray<float>("logQ", candidates.size).data;
       args.target_log_q = from.OptionalArray<float>("targetLogQ", args.targets.nnz()).data;
     }

@@ -63,7 +63,7 @@ void PlanColumns(const Args& args, Plan* plan) {
 }
 
 // Numbers the distinct targets and the rows of the item gradient.
-void PlanSampled(Plan* plan) {
+void PlanShared(Plan* plan) {
   for (const Target& target : plan->targets) plan->target_items.push_back(target.item);
   std::sort(plan->target_items.begin(), plan->target_items.end());
   plan->target_items.erase(std::unique(plan->target_items.begin(), plan->target_items.end()),
@@ -81,18 +81,53 @@ void PlanSampled(Plan* plan) {
   }
 }
 
+// Numbers the rows of the item gradient and lists what adds to each.
+void PlanPerRow(const Args& args, Plan* plan) {
+  // Touched, then the row of the item gradient.
+  std::vector<uint32_t> slot(args.items.rows, 0);
+  for (size_t s = 0; s < args.candidate_entries(); ++s) slot[args.candidates[s]] = 1;
+  for (const Target& target : plan->targets) slot[target.item] = 1;
+  for (uint32_t item = 0; item < args.items.rows; ++item) {
+    if (slot[item] == 0) continue;
+    slot[item] = static_cast<uint32_t>(plan->gradient_items.size());
+    plan->gradient_items.push_back(item);
+  }
+  plan->row_entries = plan->columns + plan->most_targets;
+  const auto for_each_entry = [&](auto fn) {
+    for (size_t i = 0; i < plan->rows.size(); ++i) {
+      size_t entry = i * plan->row_entries;
+      const uint32_t* own = args.candidates + plan->rows[i] * plan->columns;
+      for (size_t s = 0; s < plan->columns; ++s) fn(slot[own[s]], entry++);
+      for (size_t t = plan->row_targets[i]; t < plan->row_targets[i + 1]; ++t) {
+        fn(slot[plan->targets[t].item], entry++);
+      }
+    }
+  };
+  // slot_begin[s + 1] counts, then is where slot s writes next, and so ends where slot s ends.
+  plan->slot_begin.assign(plan->gradient_items.size() + 2, 0);
+  for_each_entry([&](uint32_t s, size_t) { ++plan->slot_begin[s + 2]; });
+  for (size_t s = 2; s < plan->slot_begin.size(); ++s) {
+    plan->slot_begin[s] += plan->slot_begin[s - 1];
+  }
+  plan->slot_entries.resize(plan->slot_begin.back());
+  for_each_entry([&](uint32_t s, size_t entry) {
+    plan->slot_entries[plan->slot_begin[s + 1]++] = entry;
+  });
+  plan->slot_begin.pop_back();
+}
+
 }  // namespace
 
 size_t GradientRows(const Args& args) {
   if (args.candidates == nullptr) return args.items.rows;
-  return std::min(args.items.rows, args.candidate_count + args.targets.indptr[args.rows()]);
+  return std::min(args.items.rows, args.candidate_entries() + args.targets.indptr[args.rows()]);
 }
 
 Status CheckArgs(const Args& args) {
   Status status = CheckCsr(args.targets);
   if (status.ok() && args.mask.indptr != nullptr) status = CheckCsr(args.mask);
   if (!status.ok()) return status;
-  for (size_t s = 0; s < args.candidate_count; ++s) {
+  for (size_t s = 0; s < args.candidate_entries(); ++s) {
     if (args.candidates[s] < args.items.rows) continue;
     return InvalidArgument("candidates[" + std::to_string(s) + "] is not a row of items",
                            "below " + std::to_string(args.items.rows),
@@ -102,7 +137,8 @@ Status CheckArgs(const Args& args) {
     return values == nullptr ||
            std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
   };
-  if (!finite(args.log_q, args.candidate_count) || !finite(args.target_log_q, args.targets.nnz())) {
+  if (!finite(args.log_q, args.candidate_entries()) ||
+      !finite(args.target_log_q, args.targets.nnz())) {
     return NonFinite("logQ or targetLogQ hold a value that is not finite", "finite logarithms",
                      "NaN or infinity");
   }
@@ -124,7 +160,11 @@ Plan MakePlan(const Args& args) {
   Plan* const plan = &made;
   const bool sampled = args.candidates != nullptr;
   plan->columns = args.items.rows;
-  if (sampled) PlanColumns(args, plan);
+  if (args.candidates_per_row) {
+    plan->columns = args.candidate_count;
+  } else if (sampled) {
+    PlanColumns(args, plan);
+  }
   plan->row_pairs.push_back(0);
   plan->row_targets.push_back(0);
   plan->row_removed.push_back(0);
@@ -139,6 +179,7 @@ Plan MakePlan(const Args& args) {
     }
   };
   std::vector<std::pair<uint32_t, uint32_t>> scratch;
+  std::vector<uint32_t> masked;
   for (size_t r = 0; r < args.rows(); ++r) {
     if (args.targets.indptr[r] == args.targets.indptr[r + 1]) continue;
     const size_t first_pair = plan->pairs.size();
@@ -154,10 +195,26 @@ Plan MakePlan(const Args& args) {
           [](const Target& target, uint32_t value) { return target.item < value; });
       return at != plan->targets.end() && at->item == item;
     };
-    if (sampled) {
+    if (args.candidates_per_row) {
+      masked.clear();
+      if (args.mask.indptr != nullptr) {
+        masked.assign(args.mask.indices + args.mask.indptr[r],
+                      args.mask.indices + args.mask.indptr[r + 1]);
+      }
+      std::sort(masked.begin(), masked.end());
+      for (uint32_t s = 0; s < args.candidate_count; ++s) {
+        const uint32_t item = args.candidates[r * args.candidate_count + s];
+        if (own(item) || std::binary_search(masked.begin(), masked.end(), item)) {
+          plan->removed.push_back(s);
+        }
+      }
+      for (size_t t = first_target; t < plan->targets.size(); ++t) {
+        plan->targets[t].column = static_cast<uint32_t>(t - first_target);
+      }
+    } else if (sampled) {
       for (auto target = own_begin; target != plan->targets.end(); ++target) remove(target->item);
     }
-    if (args.mask.indptr != nullptr) {
+    if (!args.candidates_per_row && args.mask.indptr != nullptr) {
       for (size_t n = args.mask.indptr[r]; n < args.mask.indptr[r + 1]; ++n) {
         if (!own(args.mask.indices[n])) remove(args.mask.indices[n]);
       }
@@ -169,7 +226,11 @@ Plan MakePlan(const Args& args) {
     plan->most_pairs = std::max(plan->most_pairs, plan->pairs.size() - first_pair);
     plan->most_targets = std::max(plan->most_targets, plan->targets.size() - first_target);
   }
-  if (sampled) PlanSampled(plan);
+  if (args.candidates_per_row) {
+    PlanPerRow(args, plan);
+  } else if (sampled) {
+    PlanShared(plan);
+  }
   return made;
 }
 

@@ -14,7 +14,8 @@ namespace prismrec::softmax_loss {
 // One distinct target of a row.
 struct Target {
   uint32_t item;
-  // Full: the column of the panel. Sampled: the row of Plan::target_items.
+  // Full: the column of the panel. Shared candidates: the row of Plan::target_items. Candidates of
+  // each row's own: the place among the row's targets.
   uint32_t column;
   // Share of the row's target entries.
   float weight;
@@ -33,17 +34,24 @@ struct Plan {
   // removed[row_removed[i] .. row_removed[i + 1]): columns outside the row's softmax.
   std::vector<uint32_t> removed;
   std::vector<size_t> row_removed;
-  // Columns of the panel: N, or the number of distinct candidates.
+  // Columns of the panel: N, or the number of distinct shared candidates, or of a row's own.
   size_t columns = 0;
-  // Sampled only, [columns]: the candidates, each once, ascending, and what a column adds to its
-  // logits for them: log sum exp(-log_q) over the repeats.
+  // Shared candidates, [columns]: each once, ascending, and what a column adds to its logits for
+  // them: log sum exp(-log_q) over the repeats.
   std::vector<uint32_t> column_items;
   std::vector<float> column_weights;
-  // Sampled only: distinct targets of all rows, ascending; distinct targets and candidates,
-  // ascending; and where each panel column, then each of target_items, lies in gradient_items.
-  std::vector<uint32_t> target_items;
+  // Sampled only: distinct targets and candidates, ascending.
   std::vector<uint32_t> gradient_items;
+  // Shared candidates: distinct targets of all rows, ascending; and where each panel column, then
+  // each of target_items, lies in gradient_items.
+  std::vector<uint32_t> target_items;
   std::vector<uint32_t> gradient_slots;
+  // Candidates of each row's own: an entry is a candidate or a target of a counted row; row i has
+  // the entries [i * row_entries, (i + 1) * row_entries), its candidates first.
+  // slot_entries[slot_begin[s] .. slot_begin[s + 1]): those of gradient_items[s], ascending.
+  size_t row_entries = 0;
+  std::vector<size_t> slot_begin;
+  std::vector<size_t> slot_entries;
   size_t most_targets = 0;
   size_t most_pairs = 0;
 };

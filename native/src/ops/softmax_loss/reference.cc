@@ -50,7 +50,8 @@ RowColumns ColumnsOf(const Args& args, size_t r) {
       if (!place.emplace(item, out.columns.size()).second) continue;
       out.columns.push_back({item, At(args.item_bias, item) - At(args.target_log_q, t)});
     }
-    for (size_t s = 0; s < args.candidate_count; ++s) {
+    const size_t first_candidate = args.candidates_per_row ? r * args.candidate_count : 0;
+    for (size_t s = first_candidate; s < first_candidate + args.candidate_count; ++s) {
       const uint32_t item = args.candidates[s];
       if (own.count(item) != 0 || removed.count(item) != 0) continue;
       out.columns.push_back({item, At(args.item_bias, item) - At(args.log_q, s)});
@@ -64,7 +65,7 @@ RowColumns ColumnsOf(const Args& args, size_t r) {
 std::map<uint32_t, size_t> Slots(const Args& args) {
   std::map<uint32_t, size_t> slots;
   if (args.candidates == nullptr) return slots;
-  for (size_t s = 0; s < args.candidate_count; ++s) slots[args.candidates[s]] = 0;
+  for (size_t s = 0; s < args.candidate_entries(); ++s) slots[args.candidates[s]] = 0;
   for (size_t t = 0; t < args.targets.indptr[args.rows()]; ++t) slots[args.targets.indices[t]] = 0;
   size_t next = 0;
   for (auto& entry : slots) entry.second = next++;
@@ -83,7 +84,8 @@ bool AllFinite(const Args& args) {
     for (uint32_t item = 0; item < args.items.rows; ++item) {
       if (!finite_item(item)) return false;
     }
-  } else if (!std::all_of(args.candidates, args.candidates + args.candidate_count, finite_item) ||
+  } else if (!std::all_of(args.candidates, args.candidates + args.candidate_entries(),
+                          finite_item) ||
              !std::all_of(args.targets.indices, args.targets.indices + args.targets.nnz(),
                           finite_item)) {
     return false;

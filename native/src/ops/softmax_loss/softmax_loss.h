@@ -38,7 +38,9 @@ struct Args {
   // count.
   const uint32_t* candidates = nullptr;
   size_t candidate_count = 0;
-  // [candidate_count], taken off the candidates' logits. Nullable: 0.
+  // `candidates` is [R, candidate_count]: each row has its own.
+  bool candidates_per_row = false;
+  // As `candidates`, taken off their logits. Nullable: 0.
   const float* log_q = nullptr;
   // [entries of targets], taken off the targets' logits when sampled; a repeat takes the first's.
   // Nullable: 0.
@@ -46,6 +48,7 @@ struct Args {
 
   size_t rows() const { return targets.rows; }
   size_t dim() const { return items.cols; }
+  size_t candidate_entries() const { return candidate_count * (candidates_per_row ? rows() : 1); }
 };
 
 // All caller-owned. The gradients are null together.

@@ -21,6 +21,7 @@ struct Shape {
   size_t candidates;  // 0: full
   Readout readout;
   float spread = 1.0f;
+  bool per_row = false;  // candidates of each row's own
 };
 
 // Owns what Args points at.
@@ -58,14 +59,16 @@ struct Case {
       for (size_t m = 0; shape.mask && m < 5; ++m) mask_indices.push_back(random() % shape.items);
       mask_indptr.push_back(static_cast<uint32_t>(mask_indices.size()));
     }
-    for (size_t s = 0; s < shape.candidates; ++s) candidates.push_back(random() % shape.items);
+    const size_t entries = shape.candidates * (shape.per_row ? shape.rows : 1);
+    for (size_t s = 0; s < entries; ++s) candidates.push_back(random() % shape.items);
     if (shape.candidates > 0) {
-      fill(&log_q, shape.candidates, 1.0f);
+      fill(&log_q, entries, 1.0f);
       fill(&target_log_q, target_indices.size(), 1.0f);
     }
     args.interests_per_row = shape.interests;
     args.readout = shape.readout;
     args.candidate_count = shape.candidates;
+    args.candidates_per_row = shape.per_row;
     args.interests = {interests.data(), pairs, shape.dim};
     args.items = {items.data(), shape.items, shape.dim};
     args.targets = {target_indptr.data(), target_indices.data(), nullptr, shape.rows, shape.items};
@@ -138,6 +141,7 @@ std::string Describe(const Shape& s, const char* variant) {
   return std::string(variant) + " rows=" + std::to_string(s.rows) +
          " J=" + std::to_string(s.interests) + " N=" + std::to_string(s.items) +
          " d=" + std::to_string(s.dim) + " S=" + std::to_string(s.candidates) +
+         (s.per_row ? " per row" : "") +
          (s.readout == Readout::kMax ? " max" : " lse");
 }
 
@@ -150,6 +154,7 @@ std::vector<Shape> Shapes() {
         shapes.push_back({13, 3, items, dim, true, true, true, 0, readout});
         shapes.push_back({13, 3, items, dim, true, true, true, 11, readout});
         shapes.push_back({4, 2, items, dim, false, false, false, 1, readout});
+        shapes.push_back({13, 3, items, dim, true, true, true, 11, readout, 1.0f, true});
       }
     }
     // Logits far beyond where exp overflows.
@@ -159,6 +164,8 @@ std::vector<Shape> Shapes() {
     shapes.push_back({150, 5, 1003, 16, true, true, true, 0, readout});
     shapes.push_back({150, 5, 5003, 16, true, true, true, 700, readout});
     shapes.push_back({40, 4, 40001, 4, true, true, true, 0, readout});
+    // Several waves of rows.
+    shapes.push_back({23, 3, 900, 64, true, true, true, 8000, readout, 1.0f, true});
   }
   return shapes;
 }
@@ -194,8 +201,10 @@ TEST(without_gradients_the_losses_are_the_same_bits) {
 
 TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   const int before = ThreadPool::Global().threads();
-  for (const size_t candidates : {0, 300}) {
-    const Case made({200, 4, 900, 16, true, true, true, candidates, Readout::kLogSumExp});
+  for (const size_t candidates : {0, 300, 301}) {
+    const bool per_row = candidates == 301;
+    const Case made({200, 4, 900, 16, true, true, true, candidates, Readout::kLogSumExp, 1.0f,
+                     per_row});
     ThreadPool::Global().SetThreads(1);
     const Answer one(made.args, nullptr);
     for (const int threads : {2, 3, 5}) {
@@ -215,8 +224,8 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
 // precision.
 TEST(the_definitions_gradients_are_the_slopes_of_its_loss) {
   for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
-    for (const size_t candidates : {0, 6}) {
-      Case made({6, 3, 12, 5, true, true, true, candidates, readout});
+    for (const size_t candidates : {0, 6, 7}) {
+      Case made({6, 3, 12, 5, true, true, true, candidates, readout, 1.0f, candidates == 7});
       const Answer at(made.args, "reference");
       const auto slope = [&](float* value) {
         const float kept = *value;
@@ -266,6 +275,32 @@ TEST(one_row_two_items_gives_the_logistic_loss) {
   }
 }
 
+TEST(rows_with_the_same_candidates_of_their_own_lose_what_rows_that_share_them_lose) {
+  for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
+    const Case shared({9, 3, 40, 8, true, true, true, 12, readout});
+    Case own = shared;
+    own.candidates.clear();
+    own.log_q.clear();
+    for (size_t r = 0; r < 9; ++r) {
+      own.candidates.insert(own.candidates.end(), shared.candidates.begin(),
+                            shared.candidates.end());
+      own.log_q.insert(own.log_q.end(), shared.log_q.begin(), shared.log_q.end());
+    }
+    own.args.candidates_per_row = true;
+    own.args.candidates = own.candidates.data();
+    own.args.log_q = own.log_q.data();
+    const Answer want(shared.args, nullptr);
+    const Answer got(own.args, nullptr);
+    EXPECT_OK(got.status);
+    ExpectClose(got.row_losses, want.row_losses, 1e-5);
+    ExpectClose(got.interests, want.interests, 1e-5);
+    ExpectClose(got.offsets, want.offsets, 1e-5);
+    ExpectClose(got.items, want.items, 1e-5);
+    ExpectClose(got.bias, want.bias, 1e-5);
+    EXPECT_TRUE(got.ids == want.ids);
+  }
+}
+
 TEST(what_is_not_finite_is_a_typed_error) {
   const Shape shape{4, 2, 9, 5, false, true, false, 0, Readout::kLogSumExp};
   for (const char* variant : RunnableVariants()) {
@@ -308,6 +343,11 @@ TEST(bad_indices_and_rows_without_interest_are_typed_errors) {
   {
     Case made(shape);
     made.candidates[2] = 9;
+    EXPECT_TRUE(Answer(made.args, nullptr).status.code == StatusCode::kInvalidArgument);
+  }
+  {
+    Case made({4, 2, 9, 5, true, false, true, 3, Readout::kLogSumExp, 1.0f, true});
+    made.candidates[11] = 9;
     EXPECT_TRUE(Answer(made.args, nullptr).status.code == StatusCode::kInvalidArgument);
   }
   {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "gemm/gemm.h"
+#include "gemm/pack.h"
 #include "ops/softmax_loss/plan.h"
 #include "runtime/workspace.h"
 
@@ -35,13 +36,29 @@ constexpr size_t kMostChunks = 16;
 constexpr size_t kChunkBlocks = 4;
 constexpr size_t kFewChunks = 4;
 constexpr size_t kPartialFloats = size_t{1} << 23;
+// Columns are packed once a call up to this size, else tile by tile.
+constexpr size_t kPackedFloats = size_t{1} << 22;
+// The weights of rows with candidates of their own are kept this much at a time.
+constexpr size_t kWaveFloats = size_t{1} << 20;
+// Columns of the panel that stay in the second-level cache for both products.
+constexpr size_t kProductColumns = 512;
 
 // To whole cache lines.
 constexpr size_t Aligned(size_t floats) { return (floats + 15) / 16 * 16; }
 
 // What one thread works in, from one chunk to the next.
 struct Buffers {
-  float* panel = nullptr;              // [block pairs, tile]
+  float* panel = nullptr;              // [block pairs, stride]
+  float* panel_top = nullptr;          // [block pairs]: the largest of the panel's row
+  float* packed_interests = nullptr;   // panels of the block's interests
+  float* packed_tile = nullptr;        // panels of the tile's columns, where no others are kept
+  float* own_columns = nullptr;        // [tile, d], candidates of the row's own
+  float* own_shift = nullptr;          // [tile], candidates of the row's own
+  float* own_scaled = nullptr;         // candidates of the row's own: `scaled`, in the wave
+  // The tile's columns [width, d], what is added to their logits (nullable), their panels.
+  const float* columns = nullptr;
+  const float* shift = nullptr;
+  const float* packed = nullptr;
   float* target_logit = nullptr;       // [block pairs, most_targets]
   float* share = nullptr;              // [most_pairs]
   float* best = nullptr;               // [tile], readout max
@@ -61,23 +78,35 @@ thread_local Workspace packed_memory;
 
 class Sweeper {
  public:
-  Sweeper(const Spans& spans, const Args& args, const Plan& plan, Outputs* outputs)
-      : spans_(spans), args_(args), plan_(plan), outputs_(outputs), dim_(args.dim()) {}
+  Sweeper(const Spans& spans, const Args& args, const Plan& plan, Outputs* outputs,
+          ThreadPool& pool, const CancelFlag& cancel)
+      : spans_(spans),
+        args_(args),
+        plan_(plan),
+        outputs_(outputs),
+        pool_(pool),
+        cancel_(cancel),
+        dim_(args.dim()) {}
 
-  Status Run(ThreadPool& pool, const CancelFlag& cancel);
+  Status Run();
 
  private:
   bool sampled() const { return args_.candidates != nullptr; }
+  bool per_row() const { return args_.candidates_per_row; }
   size_t counted() const { return plan_.rows.size(); }
   const float* Item(uint32_t item) const { return args_.items.data + item * dim_; }
 
-  void Pack();
+  void Gather();
   bool ItemsFinite() const;
   void Shape();
   Buffers MakeBuffers() const;
-  void Chunk(size_t chunk, const CancelFlag& cancel);
+  void CopyColumns(const uint32_t* items, const float* added, float sign, float* vectors,
+                   float* shift) const;
+  void Chunk(size_t chunk);
+  void Waves();
+  void Columns(size_t row, size_t tile0, size_t width, Buffers* work);
   void Block(size_t row0, size_t row1, bool first, float* items, float* bias, Buffers* work);
-  void Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Buffers* work);
+  void Logits(size_t pair0, size_t pair1, size_t width, Buffers* work);
   float Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Buffers* work);
   double Weights(size_t row, size_t pair0, size_t width, float top, bool columns, Buffers* work);
   void SampledTargets(size_t row, size_t pair0, Buffers* work);
@@ -92,72 +121,109 @@ class Sweeper {
   float ScaleOf(double sum) const {
     return static_cast<float>(1.0 / (sum * static_cast<double>(counted())));
   }
-  void Reduce(ThreadPool& pool, const CancelFlag& cancel);
+  void Reduce();
 
   const Spans& spans_;
   const Args& args_;
   const Plan& plan_;
   Outputs* const outputs_;
+  ThreadPool& pool_;
+  const CancelFlag& cancel_;
   const size_t dim_;
 
   float* interests_ = nullptr;           // [pairs, d], the present ones
   float* offsets_ = nullptr;             // [pairs]
   const float* columns_ = nullptr;       // [plan.columns, d]
   const float* column_shift_ = nullptr;  // [plan.columns] bias; sampled: with the weight
+  const float* packed_ = nullptr;        // panels of columns_, nullable
 
   size_t tile_ = 0;
+  size_t stride_ = 0;  // of the panel's rows: tile_ rounded up to whole panels of columns
   size_t block_pairs_ = 0;
   std::vector<size_t> chunk_rows_;  // chunk c: counted rows [chunk_rows_[c], chunk_rows_[c + 1])
   // [columns + target_items, d] and [columns + target_items] for each chunk
   std::vector<float*> item_partials_, bias_partials_;
 };
 
-void Sweeper::Pack() {
+// The interests that are present, and the columns all rows share: their vectors and their panels.
+void Sweeper::Gather() {
+  const gemm::Kernel& kernel = *spans_.kernel;
   const size_t pairs = plan_.pairs.size();
-  const size_t candidates = sampled() ? plan_.columns : 0;
-  interests_ = packed_memory.Reserve<float>((pairs + candidates) * (dim_ + 1));
-  offsets_ = interests_ + pairs * dim_;
+  const size_t candidates = sampled() && !per_row() ? plan_.columns : 0;
+  size_t panels = per_row() ? 0 : gemm::PackedFloats(plan_.columns, kernel.nr, dim_);
+  if (counted() == 0 || panels > kPackedFloats) panels = 0;
+  const size_t vectors = Aligned(pairs * dim_) + Aligned(pairs);
+  float* const candidate_vectors =
+      packed_memory.Reserve<float>(vectors + Aligned(candidates * (dim_ + 1)) + panels) + vectors;
+  interests_ = candidate_vectors - vectors;
+  offsets_ = interests_ + Aligned(pairs * dim_);
   for (size_t p = 0; p < plan_.pairs.size(); ++p) {
     std::memcpy(&interests_[p * dim_], args_.interests.data + plan_.pairs[p] * dim_,
                 dim_ * sizeof(float));
     offsets_[p] = args_.offsets == nullptr ? 0.0f : args_.offsets[plan_.pairs[p]];
   }
+  if (per_row()) return;
   columns_ = args_.items.data;
   column_shift_ = args_.item_bias;
-  if (!sampled()) return;
-  float* const packed = offsets_ + pairs;
-  float* const shift = packed + candidates * dim_;
-  for (size_t s = 0; s < plan_.columns; ++s) {
-    const uint32_t item = plan_.column_items[s];
-    std::memcpy(packed + s * dim_, Item(item), dim_ * sizeof(float));
-    shift[s] =
-        (args_.item_bias == nullptr ? 0.0f : args_.item_bias[item]) + plan_.column_weights[s];
+  if (sampled()) {
+    float* const shift = candidate_vectors + candidates * dim_;
+    CopyColumns(plan_.column_items.data(), plan_.column_weights.data(), 1.0f, candidate_vectors,
+                shift);
+    columns_ = candidate_vectors;
+    column_shift_ = shift;
   }
-  columns_ = packed;
-  column_shift_ = shift;
+  if (panels == 0) return;
+  float* const packed = candidate_vectors + Aligned(candidates * (dim_ + 1));
+  const size_t step = 32 * kernel.nr;
+  pool_.ParallelFor((plan_.columns + step - 1) / step, cancel_, [&](size_t part, int) {
+    const size_t from = part * step;
+    gemm::PackColumns(kernel, columns_ + from * dim_, dim_, std::min(step, plan_.columns - from),
+                      dim_, packed + from * dim_);
+  });
+  packed_ = packed;
+}
+
+// The vectors of plan_.columns items and what their logits get: bias + sign * added.
+void Sweeper::CopyColumns(const uint32_t* items, const float* added, float sign, float* vectors,
+                          float* shift) const {
+  for (size_t s = 0; s < plan_.columns; ++s) {
+    std::memcpy(vectors + s * dim_, Item(items[s]), dim_ * sizeof(float));
+    shift[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[items[s]]) +
+               (added == nullptr ? 0.0f : sign * added[s]);
+  }
 }
 
 // Of a sampled loss what it reads alone, so that it does not cost as much as the catalog is large.
 bool Sweeper::ItemsFinite() const {
-  if (!spans_.all_finite(columns_, plan_.columns * dim_) ||
-      (column_shift_ != nullptr && !spans_.all_finite(column_shift_, plan_.columns))) {
-    return false;
-  }
-  return !sampled() ||
-         std::all_of(plan_.target_items.begin(), plan_.target_items.end(), [&](uint32_t item) {
-           return spans_.all_finite(Item(item), dim_) &&
-                  (args_.item_bias == nullptr || std::isfinite(args_.item_bias[item]));
-         });
+  const auto finite = [&](uint32_t item) {
+    return spans_.all_finite(Item(item), dim_) &&
+           (args_.item_bias == nullptr || std::isfinite(args_.item_bias[item]));
+  };
+  const auto all = [&](const std::vector<uint32_t>& items) {
+    return std::all_of(items.begin(), items.end(), finite);
+  };
+  if (per_row()) return all(plan_.gradient_items);
+  return spans_.all_finite(columns_, plan_.columns * dim_) &&
+         (column_shift_ == nullptr || spans_.all_finite(column_shift_, plan_.columns)) &&
+         all(plan_.target_items);
 }
 
 void Sweeper::Shape() {
   const size_t columns = std::max<size_t>(1, plan_.columns);
+  const size_t nr = spans_.kernel->nr;
+  if (per_row()) {
+    block_pairs_ = plan_.most_pairs;
+    tile_ = columns;
+    stride_ = (tile_ + nr - 1) / nr * nr;
+    return;
+  }
   // Few rows are cut finer, so that they are a block for each of several threads.
   const size_t share = (plan_.pairs.size() + kFewChunks - 1) / kFewChunks;
   const size_t rows_at_once = std::min(kPanelRows, std::max(kFewestPanelRows, share));
   block_pairs_ = std::max(plan_.most_pairs, std::min(rows_at_once, kPanelFloats / columns));
   if (block_pairs_ < kFewestPanelRows) block_pairs_ = kPanelRows;
-  tile_ = std::min(columns, std::max<size_t>(16, kPanelFloats / block_pairs_));
+  tile_ = std::min(columns, std::max<size_t>(1, kPanelFloats / block_pairs_ / nr) * nr);
+  stride_ = (tile_ + nr - 1) / nr * nr;
 
   const size_t partial = (columns + plan_.target_items.size()) * (dim_ + 1);
   const size_t affordable = std::max<size_t>(2, kPartialFloats / partial);
@@ -183,8 +249,8 @@ void Sweeper::Shape() {
   }
 }
 
-Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
-  Pack();
+Status Sweeper::Run() {
+  Gather();
   if (!ItemsFinite()) {
     return NonFinite(
         "items or itemBias hold a value that is not finite", "finite values", "NaN or infinity",
@@ -204,11 +270,12 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
               outputs_->interest_gradient + args_.interests.rows * dim_, 0.0f);
     std::fill(outputs_->offset_gradient, outputs_->offset_gradient + args_.interests.rows, 0.0f);
   }
-  if (counted() > 0) {
-    pool.ParallelFor(chunk_rows_.size() - 1, cancel,
-                     [&](size_t chunk, int) { Chunk(chunk, cancel); });
+  if (per_row()) {
+    Waves();
+  } else if (counted() > 0) {
+    pool_.ParallelFor(chunk_rows_.size() - 1, cancel_, [&](size_t chunk, int) { Chunk(chunk); });
   }
-  if (cancel.Cancelled()) return Cancelled();
+  if (cancel_.Cancelled()) return Cancelled();
 
   double total = 0;
   for (const uint32_t row : plan_.rows) total += outputs_->row_losses[row];
@@ -218,22 +285,28 @@ Status Sweeper::Run(ThreadPool& pool, const CancelFlag& cancel) {
         "the softmax loss is not finite", "logits that fit float32", std::to_string(outputs_->loss),
         "A diverging learning rate is the usual cause; look at the step before this one.");
   }
-  if (outputs_->gradients()) Reduce(pool, cancel);
-  return cancel.Cancelled() ? Cancelled() : Status::Ok();
+  if (outputs_->gradients() && !per_row()) Reduce();
+  return cancel_.Cancelled() ? Cancelled() : Status::Ok();
 }
 
 Buffers Sweeper::MakeBuffers() const {
   Buffers made;
+  const gemm::Kernel& kernel = *spans_.kernel;
   const bool max = args_.readout == Readout::kMax;
   const bool gradients = outputs_->gradients();
   const std::pair<float**, size_t> parts[] = {
-      {&made.panel, block_pairs_ * tile_},
+      {&made.panel, block_pairs_ * stride_},
+      {&made.panel_top, block_pairs_},
+      {&made.packed_interests, gemm::PackedFloats(block_pairs_, kernel.mr, dim_)},
+      {&made.packed_tile, packed_ == nullptr ? gemm::PackedFloats(tile_, kernel.nr, dim_) : 0},
+      {&made.own_columns, per_row() ? tile_ * dim_ : 0},
+      {&made.own_shift, per_row() ? tile_ : 0},
       {&made.target_logit, block_pairs_ * plan_.most_targets},
       {&made.share, plan_.most_pairs},
       {&made.best, max ? tile_ : 0},
       {&made.winner, max ? tile_ : 0},
       {&made.column_sum, gradients ? tile_ : 0},
-      {&made.scaled, gradients ? block_pairs_ * dim_ : 0},
+      {&made.scaled, gradients && !per_row() ? block_pairs_ * dim_ : 0},
       {&made.interest_gradient, gradients ? block_pairs_ * dim_ : 0},
   };
   size_t total = 0;
@@ -246,7 +319,7 @@ Buffers Sweeper::MakeBuffers() const {
   return made;
 }
 
-void Sweeper::Chunk(size_t chunk, const CancelFlag& cancel) {
+void Sweeper::Chunk(size_t chunk) {
   Buffers work = MakeBuffers();
   float* items = nullptr;
   float* bias = nullptr;
@@ -261,12 +334,73 @@ void Sweeper::Chunk(size_t chunk, const CancelFlag& cancel) {
   const size_t end = chunk_rows_[chunk + 1];
   bool first = true;
   for (size_t row = chunk_rows_[chunk]; row < end;) {
-    if (cancel.Cancelled()) return;
+    if (cancel_.Cancelled()) return;
     size_t row1 = row + 1;
     while (row1 < end && plan_.row_pairs[row1 + 1] - plan_.row_pairs[row] <= block_pairs_) ++row1;
     Block(row, row1, first, items, bias, &work);
     row = row1;
     first = false;
+  }
+}
+
+// Rows with candidates of their own, some at a time: first each row alone, its derivatives by the
+// logits into the wave, then each item alone, from the rows that name it, in their order.
+// The wave holds for each row [most_pairs, entries] derivatives, the row's interests times its
+// scale [most_pairs, d], and the bias gradient [entries].
+void Sweeper::Waves() {
+  const size_t entries = plan_.row_entries;
+  const size_t scaled_at = Aligned(plan_.most_pairs * entries);
+  const size_t bias_at = scaled_at + Aligned(plan_.most_pairs * dim_);
+  const size_t stride = bias_at + Aligned(entries);
+  const size_t wave_rows = std::max<size_t>(1, kWaveFloats / std::max<size_t>(1, stride));
+  const bool gradients = outputs_->gradients();
+  const size_t slots = plan_.gradient_items.size();
+  float* wave = nullptr;
+  std::vector<size_t> next;
+  if (gradients) {
+    wave = partial_memory.Reserve<float>(std::min(wave_rows, counted()) * stride);
+    next.assign(plan_.slot_begin.begin(), plan_.slot_begin.end());
+    outputs_->gradient_rows = slots;
+    std::copy(plan_.gradient_items.begin(), plan_.gradient_items.end(), outputs_->item_ids);
+    std::fill_n(outputs_->item_gradient, slots * dim_, 0.0f);
+    std::fill_n(outputs_->bias_gradient, slots, 0.0f);
+  }
+  for (size_t row0 = 0; row0 < counted() && !cancel_.Cancelled(); row0 += wave_rows) {
+    const size_t row1 = std::min(counted(), row0 + wave_rows);
+    // A few rows at a time: what they work in is laid out anew for each part.
+    constexpr size_t kRowsAtOnce = 8;
+    const size_t parts = (row1 - row0 + kRowsAtOnce - 1) / kRowsAtOnce;
+    pool_.ParallelFor(parts, cancel_, [&](size_t part, int) {
+      Buffers work = MakeBuffers();
+      const size_t end = std::min(row1, row0 + (part + 1) * kRowsAtOnce);
+      for (size_t row = row0 + part * kRowsAtOnce; row < end; ++row) {
+        float* const weights = gradients ? wave + (row - row0) * stride : nullptr;
+        work.own_scaled = gradients ? weights + scaled_at : nullptr;
+        float* const bias = gradients ? weights + bias_at : nullptr;
+        if (gradients) std::fill_n(bias, entries, 0.0f);
+        Block(row, row + 1, true, weights, bias, &work);
+      }
+    });
+    if (!gradients) continue;
+    constexpr size_t kSlotsAtOnce = 512;
+    pool_.ParallelFor((slots + kSlotsAtOnce - 1) / kSlotsAtOnce, cancel_, [&](size_t part, int) {
+      const size_t end = std::min(slots, (part + 1) * kSlotsAtOnce);
+      for (size_t slot = part * kSlotsAtOnce; slot < end; ++slot) {
+        for (; next[slot] < plan_.slot_begin[slot + 1]; ++next[slot]) {
+          const size_t row = plan_.slot_entries[next[slot]] / entries;
+          if (row >= row1) break;
+          const size_t entry = plan_.slot_entries[next[slot]] % entries;
+          const float* const weights = wave + (row - row0) * stride;
+          outputs_->bias_gradient[slot] += weights[bias_at + entry];
+          for (size_t p = 0; p < plan_.row_pairs[row + 1] - plan_.row_pairs[row]; ++p) {
+            const float weight = weights[p * entries + entry];
+            if (weight == 0.0f) continue;
+            spans_.axpy(weight, weights + scaled_at + p * dim_,
+                        outputs_->item_gradient + slot * dim_, dim_);
+          }
+        }
+      }
+    });
   }
 }
 
@@ -280,6 +414,8 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
   work->pair_sum.assign(pairs, 0.0);
   work->sum.assign(row1 - row0, 0.0);
   work->top.assign(row1 - row0, kNegativeInfinity);
+  gemm::PackRows(*spans_.kernel, &interests_[pair0 * dim_], dim_, pairs, dim_,
+                 work->packed_interests);
 
   if (sampled()) {
     for (size_t row = row0; row < row1; ++row) {
@@ -294,7 +430,9 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
   }
   for (size_t tile0 = 0; tile0 < plan_.columns; tile0 += tile_) {
     const size_t width = std::min(tile_, plan_.columns - tile0);
-    Logits(pair0, pair1, tile0, width, work);
+    if (cancel_.Cancelled()) return;
+    Columns(row0, tile0, width, work);
+    Logits(pair0, pair1, width, work);
     for (size_t row = row0; row < row1; ++row) {
       float& top = work->top[row - row0];
       double& sum = work->sum[row - row0];
@@ -313,7 +451,9 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
     std::fill(work->pair_sum.begin(), work->pair_sum.end(), 0.0);
     for (size_t tile0 = 0; gradients && tile0 < plan_.columns; tile0 += tile_) {
       const size_t width = std::min(tile_, plan_.columns - tile0);
-      Logits(pair0, pair1, tile0, width, work);
+      if (cancel_.Cancelled()) return;
+      Columns(row0, tile0, width, work);
+      Logits(pair0, pair1, width, work);
       for (size_t row = row0; row < row1; ++row) {
         Prepare(row, pair0, tile0, width, work);
         Weights(row, pair0, width, work->top[row - row0], true, work);
@@ -335,34 +475,47 @@ void Sweeper::Block(size_t row0, size_t row1, bool first, float* items, float* b
   }
 }
 
-// panel = interests x columns^T
-void Sweeper::Logits(size_t pair0, size_t pair1, size_t tile0, size_t width, Buffers* work) {
-  GemmArgs gemm;
-  gemm.trans_b = true;
-  gemm.m = pair1 - pair0;
-  gemm.n = width;
-  gemm.k = dim_;
-  gemm.a = &interests_[pair0 * dim_];
-  gemm.lda = dim_;
-  gemm.b = columns_ + tile0 * dim_;
-  gemm.ldb = dim_;
-  gemm.c = work->panel;
-  gemm.ldc = tile_;
-  SgemmSerial(gemm);
+// Points `work` at the tile's columns.
+void Sweeper::Columns(size_t row, size_t tile0, size_t width, Buffers* work) {
+  if (per_row()) {
+    const size_t first = plan_.rows[row] * plan_.columns;
+    CopyColumns(args_.candidates + first, args_.log_q == nullptr ? nullptr : args_.log_q + first,
+                -1.0f, work->own_columns, work->own_shift);
+    work->columns = work->own_columns;
+    work->shift = work->own_shift;
+  } else {
+    work->columns = columns_ + tile0 * dim_;
+    work->shift = column_shift_ == nullptr ? nullptr : column_shift_ + tile0;
+  }
+  work->packed = work->packed_tile;
+  if (packed_ != nullptr) {
+    work->packed = packed_ + tile0 * dim_;
+  } else {
+    gemm::PackColumns(*spans_.kernel, work->columns, dim_, width, dim_, work->packed_tile);
+  }
 }
 
-// Adds bias and offsets, takes the row's removed columns out, keeps its targets' logits; returns
-// the largest logit.
+// panel = interests x columns^T + bias + offsets
+void Sweeper::Logits(size_t pair0, size_t pair1, size_t width, Buffers* work) {
+  spans_.logits({pair1 - pair0, width, dim_, work->packed_interests, work->packed, work->shift,
+                 &offsets_[pair0], work->panel, stride_, work->panel_top});
+}
+
+// Takes the row's removed columns out, keeps its targets' logits; returns the largest logit.
 float Sweeper::Prepare(size_t row, size_t pair0, size_t tile0, size_t width, Buffers* work) {
   float top = kNegativeInfinity;
   for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
-    float* x = &work->panel[(pair - pair0) * tile_];
+    float* x = &work->panel[(pair - pair0) * stride_];
+    float largest = work->panel_top[pair - pair0];
+    bool gone = false;
     for (size_t n = plan_.row_removed[row]; n < plan_.row_removed[row + 1]; ++n) {
-      const size_t column = plan_.removed[n];
-      if (column - tile0 < width) x[column - tile0] = kNegativeInfinity;
+      const size_t column = plan_.removed[n] - tile0;
+      if (column >= width) continue;
+      gone = gone || x[column] == largest;
+      x[column] = kNegativeInfinity;
     }
-    const float* shift = column_shift_ == nullptr ? nullptr : column_shift_ + tile0;
-    top = std::max(top, spans_.shift_max(x, shift, offsets_[pair], width));
+    if (gone) largest = spans_.maximum(x, width);
+    top = std::max(top, largest);
     if (sampled()) continue;
     float* logits = &work->target_logit[(pair - pair0) * plan_.most_targets];
     for (size_t t = plan_.row_targets[row]; t < plan_.row_targets[row + 1]; ++t) {
@@ -383,7 +536,7 @@ double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool 
   if (args_.readout == Readout::kLogSumExp) {
     if (columns) std::fill(work->column_sum, work->column_sum + width, 0.0f);
     for (size_t pair = first; pair < last; ++pair) {
-      float* x = &work->panel[(pair - pair0) * tile_];
+      float* x = &work->panel[(pair - pair0) * stride_];
       const double sum = columns ? spans_.exp_sum_columns(x, top, work->column_sum, width)
                                  : spans_.exp_sum(x, top, width);
       work->pair_sum[pair - pair0] += sum;
@@ -394,7 +547,7 @@ double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool 
   std::fill(work->best, work->best + width, kNegativeInfinity);
   std::fill(work->winner, work->winner + width, 0.0f);
   for (size_t pair = first; pair < last; ++pair) {
-    spans_.take_better(&work->panel[(pair - pair0) * tile_], static_cast<float>(pair - first),
+    spans_.take_better(&work->panel[(pair - pair0) * stride_], static_cast<float>(pair - first),
                        work->best, work->winner, width);
   }
   total = spans_.exp_sum(work->best, top, width);
@@ -403,7 +556,7 @@ double Sweeper::Weights(size_t row, size_t pair0, size_t width, float top, bool 
   for (size_t pair = first; pair < last; ++pair) {
     work->pair_sum[pair - pair0] +=
         spans_.route(work->column_sum, work->winner, static_cast<float>(pair - first),
-                     &work->panel[(pair - pair0) * tile_], width);
+                     &work->panel[(pair - pair0) * stride_], width);
   }
   return total;
 }
@@ -470,7 +623,7 @@ void Sweeper::Correct(size_t row, size_t row0, size_t pair0, size_t tile0, size_
     bias[target.column] -= target.weight / static_cast<float>(counted());
     for (size_t pair = plan_.row_pairs[row]; pair < plan_.row_pairs[row + 1]; ++pair) {
       const double part = sum * target.weight * work->share[pair - plan_.row_pairs[row]];
-      work->panel[(pair - pair0) * tile_ + column] -= static_cast<float>(part);
+      work->panel[(pair - pair0) * stride_ + column] -= static_cast<float>(part);
       work->pair_sum[pair - pair0] -= part;
     }
   }
@@ -492,56 +645,65 @@ void Sweeper::SampledGradients(size_t row, size_t row0, size_t pair0, float* ite
       bias[slot] += static_cast<float>(scale * g);
       spans_.axpy(static_cast<float>(g), Item(target.item),
                   &work->interest_gradient[(pair - pair0) * dim_], dim_);
-      spans_.axpy(static_cast<float>(scale * g), &interests_[pair * dim_], items + slot * dim_,
-                  dim_);
+      if (per_row()) {
+        items[(pair - pair0) * plan_.row_entries + slot] = static_cast<float>(g);
+      } else {
+        spans_.axpy(static_cast<float>(scale * g), &interests_[pair * dim_], items + slot * dim_,
+                    dim_);
+      }
     }
   }
 }
 
-// interest_gradient (+)= panel x columns; items (+)= panel^T x scaled interests
+// interest_gradient (+)= panel x columns; items (+)= panel^T x scaled interests, or, where each row
+// has columns of its own, items = panel.
 void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first,
                        float* items, Buffers* work) {
   const size_t pairs = pair1 - pair0;
-  GemmArgs gemm;
-  gemm.m = pairs;
-  gemm.n = dim_;
-  gemm.k = width;
-  gemm.a = work->panel;
-  gemm.lda = tile_;
-  gemm.b = columns_ + tile0 * dim_;
-  gemm.ldb = dim_;
-  gemm.c = work->interest_gradient;
-  gemm.ldc = dim_;
-  gemm.beta = tile0 == 0 ? 0.0f : 1.0f;
-  SgemmSerial(gemm);
-
+  float* const scaled_interests = per_row() ? work->own_scaled : work->scaled;
   if (tile0 == 0) {
     const auto at = std::upper_bound(plan_.row_pairs.begin(), plan_.row_pairs.end(), pair0);
     const size_t row0 = static_cast<size_t>(at - plan_.row_pairs.begin()) - 1;
     size_t row = row0;
     for (size_t pair = pair0; pair < pair1; ++pair) {
       while (plan_.row_pairs[row + 1] <= pair) ++row;
-      float* scaled = &work->scaled[(pair - pair0) * dim_];
+      float* scaled = scaled_interests + (pair - pair0) * dim_;
       std::memcpy(scaled, &interests_[pair * dim_], dim_ * sizeof(float));
       spans_.scale(ScaleOf(work->sum[row - row0]), scaled, dim_);
     }
   }
-  gemm = GemmArgs();
-  gemm.trans_a = true;
-  gemm.m = width;
-  gemm.n = dim_;
-  gemm.k = pairs;
-  gemm.a = work->panel;
-  gemm.lda = tile_;
-  gemm.b = work->scaled;
-  gemm.ldb = dim_;
-  gemm.c = items + tile0 * dim_;
-  gemm.ldc = dim_;
-  gemm.beta = first ? 0.0f : 1.0f;
-  SgemmSerial(gemm);
+  for (size_t p = 0; per_row() && p < pairs; ++p) {
+    std::memcpy(items + p * plan_.row_entries, work->panel + p * stride_, width * sizeof(float));
+  }
+  GemmArgs to_interests;
+  to_interests.m = pairs;
+  to_interests.n = dim_;
+  to_interests.lda = stride_;
+  to_interests.ldb = dim_;
+  to_interests.c = work->interest_gradient;
+  to_interests.ldc = dim_;
+  GemmArgs to_items;
+  to_items.trans_a = true;
+  to_items.n = dim_;
+  to_items.k = pairs;
+  to_items.lda = stride_;
+  to_items.b = scaled_interests;
+  to_items.ldb = dim_;
+  to_items.ldc = dim_;
+  to_items.beta = first ? 0.0f : 1.0f;
+  for (size_t column = 0; column < width; column += kProductColumns) {
+    to_interests.k = to_items.m = std::min(kProductColumns, width - column);
+    to_interests.a = to_items.a = work->panel + column;
+    to_interests.b = work->columns + column * dim_;
+    to_interests.beta = tile0 + column == 0 ? 0.0f : 1.0f;
+    SgemmSerial(to_interests, *spans_.kernel);
+    if (per_row()) continue;
+    to_items.c = items + (tile0 + column) * dim_;
+    SgemmSerial(to_items, *spans_.kernel);
+  }
 }
 
-void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
+void Sweeper::Reduce() {
   constexpr size_t kRowsAtOnce = 256;
   const size_t rows = plan_.columns + plan_.target_items.size();
   outputs_->gradient_rows = sampled() ? plan_.gradient_items.size() : plan_.columns;
@@ -553,7 +715,7 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
   } else {
     float* items = sampled() ? item_partials_[0] : outputs_->item_gradient;
     float* bias = sampled() ? bias_partials_[0] : outputs_->bias_gradient;
-    pool.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
+    pool_.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel_, [&](size_t part, int) {
       const size_t begin = part * kRowsAtOnce;
       const size_t count = std::min(rows, begin + kRowsAtOnce) - begin;
       if (!sampled()) {
@@ -585,7 +747,7 @@ void Sweeper::Reduce(ThreadPool& pool, const CancelFlag& cancel) {
 Status Sweep(const Spans& spans, const Args& args, Outputs* outputs, ThreadPool& pool,
              const CancelFlag& cancel) {
   const Plan plan = MakePlan(args);
-  return Sweeper(spans, args, plan, outputs).Run(pool, cancel);
+  return Sweeper(spans, args, plan, outputs, pool, cancel).Run();
 }
 
 }  // namespace prismrec::softmax_loss

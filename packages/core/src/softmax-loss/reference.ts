@@ -114,9 +114,12 @@ function columnsOf(input: SoftmaxLossInput, r: number): { columns: Column[]; tar
     }
     targetColumns.push(column);
   });
-  sampled.ids.forEach((item, s) => {
+  const count = sampled.perRow ? sampled.ids.length / targets.rows : sampled.ids.length;
+  const from = sampled.perRow ? r * count : 0;
+  for (let s = from; s < from + count; s++) {
+    const item = sampled.ids[s]!;
     if (!ownItems.has(item) && !removed.has(item)) columns.push({ item, shift: bias(item) - (sampled.logQ?.[s] ?? 0) });
-  });
+  }
   return { columns, targetColumns };
 }
 

@@ -28,6 +28,7 @@ interface Shape {
   readonly dim: number;
   readonly readout: "log-sum-exp" | "max";
   readonly candidates?: number;
+  readonly perRow?: boolean;
   readonly seed?: number;
 }
 
@@ -38,6 +39,8 @@ function example(shape: Shape): SoftmaxLossInput & { offsets: Float32Array; item
   const ids = (count: number) => Array.from({ length: count }, () => random.integer(0, shape.items));
   const pairs = shape.rows * shape.interests;
   const offsets = values(pairs).map((offset, p) => (p % shape.interests === 2 ? Number.NEGATIVE_INFINITY : offset));
+  const perRow = shape.perRow ?? false;
+  const entries = (shape.candidates ?? 0) * (perRow ? shape.rows : 1);
   const targets = csr(
     shape.items,
     Array.from({ length: shape.rows }, (_, r) => (r === 1 ? [] : ids(1 + (r % 4)))),
@@ -58,8 +61,9 @@ function example(shape: Shape): SoftmaxLossInput & { offsets: Float32Array; item
       ? {}
       : {
           sampled: {
-            ids: Uint32Array.from(ids(shape.candidates)),
-            logQ: values(shape.candidates),
+            ids: Uint32Array.from(ids(entries)),
+            perRow,
+            logQ: values(entries),
             targetLogQ: values(targets.indices.length),
           },
         }),
@@ -200,6 +204,25 @@ describe.each(variants)("softmax loss, variant %s", (variant) => {
     expect(gradients.itemBias[2]).toBe(0);
   });
 
+  it("sets each row's targets against candidates of its own", () => {
+    const { rowLosses, gradients } = softmaxLossSync({
+      interests: matrix(2, 1, [1, 1]),
+      interestsPerRow: 1,
+      items: matrix(4, 1, [0, 2, 5, 3]),
+      targets: csr(4, [[0], [1]]),
+      sampled: { ids: Uint32Array.of(1, 0, 3, 1), perRow: true },
+      readout: "log-sum-exp",
+      ...chosen,
+    });
+    expect(rowLosses[0]).toBeCloseTo(Math.log(1 + Math.exp(2)), 6);
+    expect(rowLosses[1]).toBeCloseTo(Math.log(1 + Math.exp(1)), 6);
+    expect(Array.from(gradients.itemIds ?? [])).toEqual([0, 1, 3]);
+    const [first, second] = [1 / (1 + Math.exp(-2)), 1 / (1 + Math.exp(-1))];
+    expect(gradients.itemBias[0]).toBeCloseTo(-first / 2, 6);
+    expect(gradients.itemBias[1]).toBeCloseTo((first - second) / 2, 6);
+    expect(gradients.itemBias[2]).toBeCloseTo(second / 2, 6);
+  });
+
   it.each(["log-sum-exp", "max"] as const)("equals the full softmax when every item is a candidate (%s)", (readout) => {
     const { sampled: _, ...input } = example({ rows: 7, interests: 3, items: 20, dim: 5, readout });
     const full = softmaxLossSync({ ...input, ...chosen });
@@ -219,13 +242,15 @@ describe.each(variants)("softmax loss, variant %s", (variant) => {
     { readout: "max", candidates: undefined },
     { readout: "log-sum-exp", candidates: 8 },
     { readout: "max", candidates: 8 },
-  ] as const)("agrees with the definition ($readout, $candidates candidates)", ({ readout, candidates }) => {
+    { readout: "log-sum-exp", candidates: 8, perRow: true },
+    { readout: "max", candidates: 8, perRow: true },
+  ] as const)("agrees with the definition ($readout, $candidates candidates)", ({ readout, candidates, ...rest }) => {
     for (const [rows, interests, items, dim] of [
       [1, 3, 3, 1],
       [5, 4, 33, 17],
       [40, 5, 130, 8],
     ] as const) {
-      const input = example({ rows, interests, items, dim, readout, ...(candidates ? { candidates } : {}) });
+      const input = example({ rows, interests, items, dim, readout, ...(candidates ? { candidates } : {}), ...rest });
       const want = softmaxLossSync({ ...input, variant: "typescript" });
       const got = softmaxLossSync({ ...input, ...chosen });
       expect(got.loss).toBeCloseTo(want.loss, 5);
@@ -319,8 +344,10 @@ describe("the definition's gradients", () => {
     { readout: "max", candidates: undefined },
     { readout: "log-sum-exp", candidates: 6 },
     { readout: "max", candidates: 6 },
-  ] as const)("are the slopes of its loss ($readout, $candidates candidates)", ({ readout, candidates }) => {
-    const input = example({ rows: 4, interests: 3, items: 9, dim: 2, readout, ...(candidates ? { candidates } : {}) });
+    { readout: "log-sum-exp", candidates: 6, perRow: true },
+  ] as const)("are the slopes of its loss ($readout, $candidates candidates)", ({ readout, candidates, ...rest }) => {
+    const shape = { rows: 4, interests: 3, items: 9, dim: 2, readout, ...rest };
+    const input = example({ ...shape, ...(candidates ? { candidates } : {}) });
     const { gradients } = softmaxLossSync({ ...input, variant: "typescript" });
     const loss = () => softmaxLossSync({ ...input, variant: "typescript", gradients: false }).loss;
     const check = (data: Float32Array, i: number, slope: number | undefined) => {
@@ -372,6 +399,7 @@ describe("bad arguments of the softmax loss", () => {
     ],
     ["sampled.ids is empty", "INVALID_ARGUMENT", { ...good, sampled: { ids: new Uint32Array(0) } }],
     ["sampled.ids[0]", "INVALID_ARGUMENT", { ...good, sampled: { ids: Uint32Array.of(8) } }],
+    ["as many candidates", "SHAPE_MISMATCH", { ...good, sampled: { ids: Uint32Array.of(0, 1), perRow: true } }],
     ["sampled.logQ", "SHAPE_MISMATCH", { ...good, sampled: { ids: sampled.ids, logQ: new Float32Array(1) } }],
     [
       "sampled.targetLogQ",

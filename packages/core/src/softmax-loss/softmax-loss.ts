@@ -10,7 +10,7 @@ import type { SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue
 /**
  * Softmax cross-entropy of rows of interests against items, with gradients: the loss of row r is the mean over its
  * targets t of -log p(t), where p is the softmax of score(r, .) over the catalog (without the row's mask) or over the
- * row's targets and the shared candidates. Candidates that are a target of the row or masked are left out of it.
+ * row's targets and the candidates. Candidates that are a target of the row or masked are left out of it.
  *
  * Memory is O(R * J * d + N * d): the [R * J, N] logits are never whole in memory. Same input, same bits, whatever the
  * number of threads.
@@ -73,6 +73,7 @@ function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossArg
     maskIndices: input.mask?.indices,
     readout: input.readout,
     candidates: input.sampled?.ids,
+    candidatesPerRow: input.sampled?.perRow,
     logQ: input.sampled?.logQ,
     targetLogQ: input.sampled?.targetLogQ,
     gradients: input.gradients,
@@ -146,6 +147,12 @@ function checkSoftmaxLoss(input: SoftmaxLossInput): void {
   if (sampled !== undefined) {
     if (sampled.ids.length === 0) {
       throw new PrismrecError("INVALID_ARGUMENT", "sampled.ids is empty", { expected: "at least 1", received: "0" });
+    }
+    if (sampled.perRow && sampled.ids.length % targets.rows !== 0) {
+      throw new PrismrecError("SHAPE_MISMATCH", "sampled.ids must hold as many candidates for each row", {
+        expected: `a multiple of ${targets.rows} rows`,
+        received: String(sampled.ids.length),
+      });
     }
     checkIds("sampled.ids", sampled.ids, items.rows);
     if (sampled.logQ !== undefined) checkLength("sampled.logQ", sampled.logQ.length, sampled.ids.length);

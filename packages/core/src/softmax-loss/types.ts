@@ -1,10 +1,15 @@
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 
-/** Replaces the catalog by candidates shared by all rows, as Bengio and Senecal (2008) and TensorFlow's sampled softmax do. */
+/**
+ * Replaces the catalog by candidates, as Bengio and Senecal (2008) and TensorFlow's sampled softmax do: shared by all
+ * rows, or each row's own.
+ */
 export interface SampledCandidates {
-  /** [S] row numbers of `items`; repeats count as often as they occur. */
+  /** [S], or [R * S] with `perRow`: row numbers of `items`, S >= 1; repeats count as often as they occur. */
   readonly ids: Uint32Array;
-  /** [S] log of each candidate's expected count, taken off its logit; absent: 0. */
+  /** Whether row r has candidates of its own, `ids` [r * S, (r + 1) * S); default false. */
+  readonly perRow?: boolean;
+  /** As long as `ids`: log of each candidate's expected count, taken off its logit; absent: 0. */
   readonly logQ?: Float32Array;
   /** [targets.indices.length] the same for each target; absent: 0, so that targets enter uncorrected. */
   readonly targetLogQ?: Float32Array;

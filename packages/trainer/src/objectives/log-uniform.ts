@@ -12,7 +12,7 @@ export class LogUniformSampler {
   }
 
   /** `count` rows with replacement, and the log of the expected count of each of them and of each target. */
-  draw(count: number, targets: Uint32Array, random: Random): Required<SampledCandidates> {
+  draw(count: number, targets: Uint32Array, random: Random): Required<Omit<SampledCandidates, "perRow">> {
     const ids = new Uint32Array(count);
     for (let i = 0; i < count; i++) {
       ids[i] = Math.min(this.itemCount - 1, Math.floor(Math.exp(random.uniform() * this.#span)) - 1);

@@ -5,11 +5,28 @@
 
 #include <cstddef>
 
+#include "gemm/cpu/table.h"
+
 namespace prismrec::softmax_loss {
 
+// The logits of interests against columns, from packed panels (gemm/pack.h).
+struct LogitsBlock {
+  size_t rows, cols, dim;
+  const float* interests;  // packed rows
+  const float* columns;    // packed columns
+  const float* bias;       // [cols], nullable: 0
+  const float* offsets;    // [rows]
+  float* out;              // [rows, stride], -infinity from cols up to a whole panel
+  size_t stride;           // at least cols, rounded up to a whole panel
+  float* top;              // [rows]: the row's largest logit
+};
+
 struct Spans {
-  // x[i] += bias[i] + offset (bias nullable); returns the maximum, -infinity for n = 0.
-  float (*shift_max)(float* x, const float* bias, float offset, size_t n);
+  // The products' kernel and panel sizes for this instruction set.
+  const gemm::Kernel* kernel;
+  void (*logits)(const LogitsBlock& block);
+  // The largest, -infinity for n = 0.
+  float (*maximum)(const float* x, size_t n);
   // x[i] = exp(x[i] - top); returns the sum.
   double (*exp_sum)(float* x, float top, size_t n);
   // The same, and column_sum[i] += x[i].
