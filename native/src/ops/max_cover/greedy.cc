@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 #include "ops/max_cover/cover.h"
@@ -11,11 +10,18 @@
 namespace prismrec::max_cover {
 namespace {
 
-// Sets per chunk of work, and how many are worth a second thread.
-constexpr size_t kChunk = 256;
-constexpr size_t kParallel = 1024;
+// Sets per chunk of work where a list of them is looked up, and how many are worth a second thread.
+constexpr size_t kChunk = 64;
+constexpr size_t kParallel = 256;
+// Sets per chunk of a sweep over all of them.
+constexpr size_t kSweep = 8192;
 // How many sets ahead memory is asked for.
 constexpr size_t kAhead = 8;
+// A sweep looks at the sets that may be worth the best's worth over this.
+constexpr double kSweepRange = 1.25;
+// After this share of the sets of a sweep has been looked up one by one, another sweep is cheaper.
+constexpr size_t kStaleShare = 16;
+constexpr size_t kStaleLeast = 256;
 // Cancellation is polled after this many words of work, or as many steps of other loops.
 constexpr size_t kPollWork = size_t{1} << 18;
 constexpr size_t kPollEvery = 1024;
@@ -33,57 +39,6 @@ bool Below(const Candidate& a, const Candidate& b) {
   return a.worth < b.worth || (a.worth == b.worth && a.set > b.set);
 }
 bool Above(const Candidate& a, const Candidate& b) { return Below(b, a); }
-
-// Sets by what they are at most worth, in levels an equal number of which double the worth. Whole
-// worths below 256 units of the largest level's have a level each.
-class LevelQueue {
- public:
-  // `worth_of(set)` is 0 for a set that is to be left out.
-  template <class WorthOf>
-  LevelQueue(size_t sets, WorthOf worth_of) : levels_(kLevels) {
-    double high = 0;
-    for (uint32_t s = 0; s < sets; ++s) high = std::max(high, worth_of(s));
-    base_ = Key(high) - static_cast<int64_t>(kLevels - 1);
-    std::vector<uint32_t> sizes(kLevels, 0);
-    for (uint32_t s = 0; s < sets; ++s) ++sizes[LevelOf(worth_of(s))];
-    for (size_t level = 1; level < kLevels; ++level) levels_[level].reserve(sizes[level]);
-    for (uint32_t s = 0; s < sets; ++s) Push(s, worth_of(s));
-    top_ = kLevels;
-  }
-
-  void Push(uint32_t set, double worth) {
-    if (worth > 0) levels_[LevelOf(worth)].push_back(set);
-  }
-  // The highest level's sets move to `sets`; false where there are none left.
-  bool Pop(std::vector<uint32_t>* sets) {
-    while (top_ > 0 && levels_[top_ - 1].empty()) --top_;
-    if (top_ == 0) return false;
-    *sets = std::move(levels_[--top_]);
-    levels_[top_] = {};
-    return true;
-  }
-  // Whether `worth` belongs to a level below the one popped last.
-  bool Sinks(double worth) const { return LevelOf(worth) < top_; }
-
- private:
-  static constexpr size_t kLevels = 4096;
-  static constexpr int kMantissaBits = 7;
-
-  // Grows with a positive worth.
-  static int64_t Key(double worth) {
-    int64_t bits;
-    std::memcpy(&bits, &worth, sizeof(bits));
-    return bits >> (52 - kMantissaBits);
-  }
-  // What is far below the highest worth shares level 0.
-  size_t LevelOf(double worth) const {
-    return static_cast<size_t>(std::max<int64_t>(0, Key(worth) - base_));
-  }
-
-  int64_t base_;
-  size_t top_;
-  std::vector<std::vector<uint32_t>> levels_;
-};
 
 // The sets that hold each element that still counts.
 struct InvertedIndex {
@@ -162,12 +117,6 @@ class GreedyRun {
   double WorthOf(uint32_t set, bool by_ratio) const {
     return problem_.WorthOf(gains_[set], set, by_ratio);
   }
-  LevelQueue QueueOf(bool by_ratio) const {
-    return LevelQueue(sets_.rows, [&, by_ratio](uint32_t set) {
-      return gains_[set] > 0 && problem_.Affordable(set, 0) ? WorthOf(set, by_ratio) : 0.0;
-    });
-  }
-
   void FirstGains() {
     if (problem_.unit != 0 && problem_.args->weights == nullptr) {
       for (size_t s = 0; s < gains_.size(); ++s) {
@@ -181,87 +130,111 @@ class GreedyRun {
     work_ = 0;
   }
 
-  // Brings the gains of the given sets up to date.
+  // Brings the gains of the given sets up to date, on this thread.
+  void Renew(const uint32_t* sets, size_t count) {
+    size_t done = 0, polled = 0;
+    for (size_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) cover_.Prefetch(sets[i + kAhead]);
+      gains_[sets[i]] = cover_.GainOf(sets[i]);
+      done += cover_.WorkOf(sets[i]);
+      if (done - polled < kPollWork) continue;
+      polled = done;
+      if (cancel_.Cancelled()) break;
+    }
+    work_.fetch_add(done, std::memory_order_relaxed);
+  }
   void Recompute(const std::vector<uint32_t>& sets) {
-    std::atomic<size_t> work{0};
     const size_t size = sets.size() < kParallel ? kParallel : kChunk;
-    ThreadPool::Global().ParallelFor(
-        (sets.size() + size - 1) / size, cancel_, [&](size_t chunk, int) {
-          const size_t last = std::min(sets.size(), (chunk + 1) * size);
-          size_t done = 0, polled = 0;
-          for (size_t i = chunk * size; i < last; ++i) {
-            if (i + kAhead < last) cover_.Prefetch(sets[i + kAhead]);
-            gains_[sets[i]] = cover_.GainOf(sets[i]);
-            done += cover_.WorkOf(sets[i]);
-            if (done - polled < kPollWork) continue;
-            polled = done;
-            if (cancel_.Cancelled()) break;
-          }
-          work.fetch_add(done, std::memory_order_relaxed);
-        });
-    work_ += work;
+    pool_.ParallelFor((sets.size() + size - 1) / size, cancel_, [&](size_t chunk, int) {
+      Renew(sets.data() + chunk * size, std::min(size, sets.size() - chunk * size));
+    });
   }
   // Whether gains are exact without recomputing.
   bool UpToDate() const { return picks() == 0 || index_.has_value(); }
 
-  // The sets of the highest level that remain in it with their gains of now; the others sink. Those
-  // that cost too much once `spent` is spent are left out for good.
-  bool NextLevel(LevelQueue* queue, bool by_ratio, double spent, std::vector<Candidate>* level) {
-    level->clear();
-    while (level->empty()) {
-      if (cancel_.Cancelled() || !queue->Pop(&popped_)) return false;
-      if (spent > 0) {
-        const auto dear = [&](uint32_t set) { return !problem_.Affordable(set, spent); };
-        popped_.erase(std::remove_if(popped_.begin(), popped_.end(), dear), popped_.end());
+  // Which sets a sweep asks about: those that add `least` or more, can be paid for once `spent` is
+  // spent, and may be worth less than `below`.
+  struct Wanted {
+    bool by_ratio;
+    int64_t least;
+    double spent;
+    double below;
+  };
+
+  // Brings the gains of the best of the wanted sets up to date: of all that may be worth `*floor`,
+  // somewhat less than the best may. Leaves those that are worth it in `found`, which may be none;
+  // false where there is nothing to want.
+  bool Sweep(const Wanted& wanted, double* floor, std::vector<Candidate>* found) {
+    const size_t chunks = (gains_.size() + kSweep - 1) / kSweep;
+    const auto worth_of = [&](uint32_t set) {
+      if (gains_[set] < wanted.least || !problem_.Affordable(set, wanted.spent)) return 0.0;
+      const double worth = WorthOf(set, wanted.by_ratio);
+      return worth < wanted.below ? worth : 0.0;
+    };
+    const auto each_set = [&](size_t chunk, auto use) {
+      const uint32_t last = static_cast<uint32_t>(std::min(gains_.size(), (chunk + 1) * kSweep));
+      for (uint32_t s = static_cast<uint32_t>(chunk * kSweep); s < last; ++s) use(s, worth_of(s));
+    };
+    std::vector<double> highs(chunks, 0);
+    pool_.ParallelFor(chunks, cancel_, [&](size_t chunk, int) {
+      double high = 0;
+      each_set(chunk, [&](uint32_t, double worth) { high = std::max(high, worth); });
+      highs[chunk] = high;
+    });
+    found->clear();
+    swept_ = 0;
+    const double high = chunks == 0 ? 0 : *std::max_element(highs.begin(), highs.end());
+    if (high <= 0 || cancel_.Cancelled()) return false;
+    *floor = high / kSweepRange;
+    std::vector<std::vector<Candidate>> parts(chunks);
+    std::atomic<size_t> swept{0};
+    pool_.ParallelFor(chunks, cancel_, [&](size_t chunk, int) {
+      std::vector<uint32_t> sets;
+      each_set(chunk, [&](uint32_t set, double worth) {
+        if (worth >= *floor) sets.push_back(set);
+      });
+      if (!UpToDate()) Renew(sets.data(), sets.size());
+      swept.fetch_add(sets.size(), std::memory_order_relaxed);
+      for (const uint32_t set : sets) {
+        const double worth = worth_of(set);
+        if (worth >= *floor) parts[chunk].push_back({worth, set, static_cast<uint32_t>(picks())});
       }
-      if (!UpToDate()) Recompute(popped_);
-      if (cancel_.Cancelled()) return false;
-      for (const uint32_t set : popped_) {
-        if (gains_[set] <= 0) continue;
-        const double worth = WorthOf(set, by_ratio);
-        if (queue->Sinks(worth)) {
-          queue->Push(set, worth);
-        } else {
-          level->push_back({worth, set, static_cast<uint32_t>(picks())});
-        }
-      }
-    }
-    return true;
+    });
+    swept_ = swept;
+    for (const auto& part : parts) found->insert(found->end(), part.begin(), part.end());
+    return !cancel_.Cancelled();
   }
 
   void Greedy() {
     if (problem_.limit > 0) Bound();
-    LevelQueue queue = QueueOf(by_ratio_);
-    std::vector<Candidate> level;
-    while (!Full() && NextLevel(&queue, by_ratio_, selection_->cost, &level)) {
-      std::make_heap(level.begin(), level.end(), Below);
-      for (size_t turn = 1; !level.empty() && !Full(); ++turn) {
+    std::vector<Candidate> heap;
+    double floor = 0;
+    while (!Full() &&
+           Sweep({by_ratio_, problem_.least_gain, selection_->cost, HUGE_VAL}, &floor, &heap)) {
+      std::make_heap(heap.begin(), heap.end(), Below);
+      const size_t most_stale = swept_ / kStaleShare + kStaleLeast;
+      for (size_t turn = 1, stale = 0; !heap.empty() && !Full() && stale < most_stale; ++turn) {
         if (turn % kPollEvery == 0 && cancel_.Cancelled()) return;
-        const Candidate top = level.front();
-        std::pop_heap(level.begin(), level.end(), Below);
-        level.pop_back();
+        std::pop_heap(heap.begin(), heap.end(), Below);
+        const Candidate top = heap.back();
+        heap.pop_back();
+        for (size_t next = 0; next < std::min<size_t>(3, heap.size()); ++next) {
+          cover_.Prefetch(heap[next].set);
+        }
         if (!problem_.Affordable(top.set, selection_->cost)) continue;
         if (top.as_of != picks()) {
           if (!UpToDate()) {
-            gains_[top.set] = cover_.GainOf(top.set);
-            work_ += cover_.WorkOf(top.set);
+            Renew(&top.set, 1);
+            ++stale;
           }
-          const double worth = gains_[top.set] > 0 ? WorthOf(top.set, by_ratio_) : 0.0;
-          if (worth == 0.0) continue;
-          if (queue.Sinks(worth)) {
-            queue.Push(top.set, worth);
-            continue;
-          }
+          if (gains_[top.set] < problem_.least_gain) continue;
+          const double worth = WorthOf(top.set, by_ratio_);
+          if (worth < floor) continue;
           if (worth != top.worth) {
-            level.push_back({worth, top.set, static_cast<uint32_t>(picks())});
-            std::push_heap(level.begin(), level.end(), Below);
+            heap.push_back({worth, top.set, static_cast<uint32_t>(picks())});
+            std::push_heap(heap.begin(), heap.end(), Below);
             continue;
           }
-        }
-        if (gains_[top.set] < problem_.least_gain) {
-          // Those that follow gain no more, unless they are dearer.
-          if (!by_ratio_) return;
-          continue;
         }
         Take(top.set);
         if (!Full() && problem_.AsksBound(picks())) Bound();
@@ -272,7 +245,6 @@ class GreedyRun {
       }
     }
   }
-
   void Sampled() {
     Sampler sampler(problem_);
     std::vector<int64_t> gains;
@@ -326,30 +298,30 @@ class GreedyRun {
   }
 
   int64_t MostByCount() {
-    LevelQueue queue = QueueOf(false);
-    std::vector<Candidate> level;
+    std::vector<Candidate> found;
+    double floor = HUGE_VAL;
     size_t left = problem_.limit;
     int64_t sum = 0;
-    while (left > 0 && NextLevel(&queue, false, 0, &level)) {
-      if (level.size() > left) {
-        std::nth_element(level.begin(), level.begin() + static_cast<std::ptrdiff_t>(left),
-                         level.end(), Above);
-        level.resize(left);
+    while (left > 0 && Sweep({false, 1, 0, floor}, &floor, &found)) {
+      if (found.size() > left) {
+        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(left),
+                         found.end(), Above);
+        found.resize(left);
       }
-      left -= level.size();
-      for (const Candidate& candidate : level) sum += gains_[candidate.set];
+      left -= found.size();
+      for (const Candidate& candidate : found) sum += gains_[candidate.set];
     }
     return sum;
   }
 
   int64_t MostByCost() {
-    LevelQueue queue = QueueOf(true);
-    std::vector<Candidate> level;
+    std::vector<Candidate> found;
+    double floor = HUGE_VAL;
     double left = problem_.args->max_cost;
     int64_t sum = 0;
-    while (NextLevel(&queue, true, 0, &level)) {
-      std::sort(level.begin(), level.end(), Above);
-      for (const Candidate& candidate : level) {
+    while (Sweep({true, 1, 0, floor}, &floor, &found)) {
+      std::sort(found.begin(), found.end(), Above);
+      for (const Candidate& candidate : found) {
         const int64_t gain = gains_[candidate.set];
         const double cost = problem_.CostOf(candidate.set);
         if (cost > left) {
@@ -373,8 +345,10 @@ class GreedyRun {
   // The exact solver's, once it is worth building: then all gains are exact.
   std::optional<InvertedIndex> index_;
   // Words read to recompute gains.
-  size_t work_ = 0;
-  std::vector<uint32_t> popped_;
+  std::atomic<size_t> work_{0};
+  // How many sets the last sweep looked at.
+  size_t swept_ = 0;
+  ThreadPool& pool_ = ThreadPool::Global();
 };
 
 }  // namespace

@@ -69,20 +69,22 @@ bool DistinctColumns(const CsrView& sets, size_t from, size_t to, std::vector<ui
   return distinct;
 }
 
-// [E] in how many sets an element is, or, where T is a byte, whether it is in any. One pass checks
-// and counts, each part of the sets for itself.
-template <class T>
-Status CountDegrees(const CsrView& sets, const CancelFlag& cancel, std::vector<T>* degree) {
+// [E] in how many sets an element is, if in fewer than `enough`; else `enough`. One pass checks and
+// counts, each part of the sets for itself: most entries find enough counted and write nothing.
+Status CountDegrees(const CsrView& sets, uint16_t enough, const CancelFlag& cancel,
+                    std::vector<uint16_t>* degree) {
   ThreadPool& pool = ThreadPool::Global();
   const size_t nnz = sets.nnz();
   // A part's counts take E values: not more of them than there are entries.
   const size_t parts =
       std::clamp<size_t>(nnz / (sets.cols + 1), 1, static_cast<size_t>(pool.threads()));
-  std::vector<std::vector<T>> counts(parts);
+  std::vector<std::vector<uint16_t>> counts(parts);
   std::atomic<bool> wrong{sets.indptr[0] != 0};
   pool.ParallelFor(parts, cancel, [&](size_t part, int) {
-    std::vector<T>& count = counts[part];
+    std::vector<uint16_t>& count = counts[part];
     count.assign(sets.cols, 0);
+    // One bit per element that needs no more counting: small enough to stay in the cache.
+    std::vector<uint64_t> full(sets.cols / 64 + 1, 0);
     std::vector<uint64_t> marked;
     const size_t last = sets.rows * (part + 1) / parts;
     for (size_t s = sets.rows * part / parts; s < last; ++s) {
@@ -95,12 +97,9 @@ Status CountDegrees(const CsrView& sets, const CancelFlag& cancel, std::vector<T
         return;
       }
       for (size_t e = from; e < to; ++e) {
-        T& value = count[sets.indices[e]];
-        if constexpr (sizeof(T) == 1) {
-          value = 1;
-        } else {
-          ++value;
-        }
+        const uint32_t element = sets.indices[e];
+        if ((full[element / 64] >> element % 64 & 1) != 0) continue;
+        if (++count[element] == enough) full[element / 64] |= uint64_t{1} << element % 64;
       }
     }
   });
@@ -109,19 +108,15 @@ Status CountDegrees(const CsrView& sets, const CancelFlag& cancel, std::vector<T
   *degree = std::move(counts[0]);
   for (size_t part = 1; part < parts; ++part) {
     for (size_t i = 0; i < sets.cols; ++i) {
-      if constexpr (sizeof(T) == 1) {
-        (*degree)[i] |= counts[part][i];
-      } else {
-        (*degree)[i] += counts[part][i];
-      }
+      (*degree)[i] =
+          static_cast<uint16_t>(std::min<uint32_t>(enough, (*degree)[i] + counts[part][i]));
     }
   }
   return Status::Ok();
 }
 
 // Rounds the weights and adds up what can be covered.
-template <class T>
-Status Weigh(const std::vector<T>& degree, Problem* problem) {
+Status Weigh(const std::vector<uint16_t>& degree, Problem* problem) {
   const Args& args = *problem->args;
   double total = 0, low = HUGE_VAL, high = 0;
   problem->units.resize(args.weights == nullptr ? 0 : degree.size());
@@ -130,7 +125,7 @@ Status Weigh(const std::vector<T>& degree, Problem* problem) {
     if (degree[i] == 0) continue;
     double units = kUnitsPerWeight;
     if (args.weights != nullptr) units = std::floor(args.weights[i] * kUnitsPerWeight + 0.5);
-    total += units * std::min<double>(args.repeats, degree[i]);
+    total += units * degree[i];
     if (total > kMaxTotalUnits) {
       return InvalidArgument("the weights are too large for exact gains",
                              "all sets together worth at most 2^37", std::to_string(total),
@@ -181,15 +176,9 @@ Status Prepare(const Args& args, const CancelFlag& cancel, Problem* problem) {
   if (status.ok()) status = CheckNumbers("weights", args.weights, sets.cols, false);
   if (status.ok()) status = CheckNumbers("costs", args.costs, sets.rows, true);
   if (!status.ok()) return status;
-  if (args.repeats == 1) {
-    std::vector<uint8_t> degree;
-    status = CountDegrees(sets, cancel, &degree);
-    if (status.ok()) status = Weigh(degree, problem);
-  } else {
-    std::vector<uint32_t> degree;
-    status = CountDegrees(sets, cancel, &degree);
-    if (status.ok()) status = Weigh(degree, problem);
-  }
+  std::vector<uint16_t> degree;
+  status = CountDegrees(sets, static_cast<uint16_t>(args.repeats), cancel, &degree);
+  if (status.ok()) status = Weigh(degree, problem);
   problem->least_gain =
       std::max<int64_t>(1, static_cast<int64_t>(std::ceil(args.min_gain * kUnitsPerWeight)));
   problem->limit = std::min(args.max_sets, sets.rows);
