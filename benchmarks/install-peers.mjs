@@ -72,6 +72,7 @@ function installDebian() {
   }
   if (process.getuid?.() === 0) {
     say(`Debian: ${DEBIAN.join(", ")} …`);
+    run("apt-get", ["update", "-qq"]);
     const installed = run("apt-get", ["install", "-y", "--no-install-recommends", ...DEBIAN]);
     if (!installed) say("notice: Debian's builds are left out");
   } else {
