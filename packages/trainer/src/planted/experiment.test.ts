@@ -19,14 +19,16 @@ const TINY: PlantedExperimentOptions = {
 describe("a part that is given true partitions", () => {
   it("beats the same part given shuffled ones by more than two standard errors: mixture and contrast", async () => {
     const arms = ["mixture", "mixture-shuffled", "contrast", "contrast-shuffled"] as const;
-    const { pairs, runs } = await plantedExperiment({ ...SMALL, arms });
+    // Which epoch is kept hangs on 199 validation users: one seed alone may keep an early one.
+    const { pairs, runs } = await plantedExperiment({ ...SMALL, arms, seeds: [1, 2, 3, 4] });
     expect(pairs.map(({ better, than }) => [better, than])).toEqual([
       ["mixture", "mixture-shuffled"],
       ["contrast", "contrast-shuffled"],
     ]);
     for (const { better, gains } of pairs) {
-      const { mean, userError } = gains["recall@50"];
-      expect(mean / userError, `${better}: ${mean} +- ${userError}`).toBeGreaterThan(2);
+      const { mean, userError, seedError } = gains["recall@50"];
+      const error = Math.max(userError, seedError!);
+      expect(mean / error, `${better}: ${mean} +- ${error}`).toBeGreaterThan(2);
     }
     const share = (arm: string) => runs.find((run) => run.arm === arm)!.diagnostics.semanticMass!;
     // Clusters that mean something draw more of the prior than clusters that do not.
