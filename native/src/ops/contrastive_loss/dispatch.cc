@@ -13,6 +13,10 @@ Status SweepWith(const Args& args, Outputs* outputs, ThreadPool& pool, const Can
   return RunKernel({kSpans, kGemm}, args, outputs, pool, cancel);
 }
 
+Status OnCuda(const Args& args, Outputs* outputs, ThreadPool&, const CancelFlag& cancel) {
+  return cuda::TheLibrary()->contrastive_loss(args, outputs, cancel);
+}
+
 constexpr Variant<Fn> kVariants[] = {
     {"reference", Simd::kScalar, Reference},
     {"scalar", Simd::kScalar, SweepWith<kScalarSpans, gemm::kScalarKernel>},
@@ -22,6 +26,7 @@ constexpr Variant<Fn> kVariants[] = {
 #elif defined(PRISMREC_ARCH_ARM64)
     {"neon", Simd::kNeon, SweepWith<kNeonSpans, gemm::kNeonKernel>},
 #endif
+    {"cuda", Simd::kScalar, OnCuda},
 };
 
 Status CheckLogQ(const Args& args) {

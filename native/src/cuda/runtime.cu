@@ -1,0 +1,212 @@
+#include "cuda/runtime.cuh"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <string>
+
+namespace prismrec::cuda {
+namespace {
+
+// Blocks are kept by size class and handed out again; 12.5 % at most is lost to rounding.
+size_t SizeClass(size_t bytes) {
+  size_t step = 512;
+  while (step * 8 < bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+// PRISMREC_CUDA_MEMORY (bytes) caps what the process takes of a device.
+size_t Cap() {
+  static const size_t cap = [] {
+    const char* text = std::getenv("PRISMREC_CUDA_MEMORY");
+    return text != nullptr ? static_cast<size_t>(std::strtoull(text, nullptr, 10)) : ~size_t{0};
+  }();
+  return cap;
+}
+
+// One for the process. Device and pinned memory of every size class, free for the next call.
+class Pool {
+ public:
+  void* Take(int device, size_t bytes) {
+    const size_t size = SizeClass(bytes);
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (void* block = Reuse(&free_[device], size)) {
+      Renew(block, bytes);
+      sizes_[block] = size;
+      return block;
+    }
+    if (held_[device] + size > Cap()) Trim(device);
+    if (held_[device] + size > Cap()) Refuse(device, bytes);
+    void* block = nullptr;
+    cudaError_t error = cudaMalloc(&block, size);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      Trim(device);
+      error = cudaMalloc(&block, size);
+    }
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      Refuse(device, bytes);
+    }
+    PRISMREC_CUDA_CHECK(error);
+    Renew(block, bytes);
+    held_[device] += size;
+    sizes_[block] = size;
+    return block;
+  }
+  void Give(int device, void* block) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_[device].emplace(sizes_.at(block), block);
+  }
+  void* TakePinned(size_t bytes) {
+    const size_t size = SizeClass(bytes);
+    std::lock_guard<std::mutex> lock(mutex_);
+    void* block = Reuse(&pinned_, size);
+    if (block == nullptr) PRISMREC_CUDA_CHECK(cudaMallocHost(&block, size));
+    sizes_[block] = size;
+    return block;
+  }
+  void GivePinned(void* block) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    pinned_.emplace(sizes_.at(block), block);
+  }
+
+ private:
+  using Free = std::multimap<size_t, void*>;
+  static void* Reuse(Free* blocks, size_t size) {
+    const auto found = blocks->find(size);
+    if (found == blocks->end()) return nullptr;
+    void* block = found->second;
+    blocks->erase(found);
+    return block;
+  }
+  void Trim(int device) {
+    for (const auto& [size, block] : free_[device]) {
+      cudaFree(block);
+      held_[device] -= size;
+      sizes_.erase(block);
+    }
+    free_[device].clear();
+  }
+  [[noreturn]] void Refuse(int device, size_t bytes) {
+    size_t available = 0;
+    size_t total = 0;
+    if (cudaMemGetInfo(&available, &total) != cudaSuccess) cudaGetLastError();
+    throw Error(OutOfMemory("device " + std::to_string(device) + " has not enough memory",
+                            std::to_string(bytes) + " more bytes",
+                            std::to_string(available) + " bytes free of " + std::to_string(total),
+                            "Use device \"cpu\", or a smaller batch; PRISMREC_CUDA_MEMORY may cap it too low."));
+  }
+
+  std::mutex mutex_;
+  std::map<int, Free> free_;
+  Free pinned_;
+  std::map<int, size_t> held_;
+  std::map<void*, size_t> sizes_;
+};
+
+// Never destroyed: a driver may be gone before static destructors run.
+Pool& TheMemory() {
+  static Pool* pool = new Pool();
+  return *pool;
+}
+
+const DeviceTraits& TraitsOf(int device) {
+  static std::mutex mutex;
+  static std::map<int, DeviceTraits> known;
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto found = known.find(device);
+  if (found != known.end()) return found->second;
+  cudaDeviceProp properties;
+  PRISMREC_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+  return known[device] = {properties.major * 10 + properties.minor, properties.multiProcessorCount,
+                          properties.sharedMemPerBlockOptin};
+}
+
+}  // namespace
+
+int WishedDevice() {
+  const char* text = std::getenv("PRISMREC_CUDA_DEVICE");
+  return text != nullptr ? std::atoi(text) : 0;
+}
+
+void Check(cudaError_t error, const char* call, const char* file, int line) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // what is reported is not to be found again by the next call
+  const char* slash = std::strrchr(file, '/');
+  const std::string where = std::string(slash != nullptr ? slash + 1 : file) + ":" + std::to_string(line);
+  const std::string text = std::string(cudaGetErrorName(error)) + " (" + cudaGetErrorString(error) + ") from " + call +
+                           " at " + where;
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      throw Error(OutOfMemory("the device has not enough memory: " + text));
+    case cudaErrorInsufficientDriver:
+    case cudaErrorNoDevice:
+    case cudaErrorInvalidDevice:
+    case cudaErrorNoKernelImageForDevice:
+      throw Error(DeviceUnavailable("the device cannot be used: " + text));
+    default:
+      throw Error(Internal("the device failed: " + text));
+  }
+}
+
+Session::Session(const CancelFlag& cancel) : cancel_(cancel), device_(WishedDevice()) {
+  PRISMREC_CUDA_CHECK(cudaSetDevice(device_));
+  traits_ = TraitsOf(device_);
+  PRISMREC_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+}
+
+Session::~Session() {
+  // An error here has been reported by the call that waited for the stream, or the call was cancelled.
+  if (cudaStreamSynchronize(stream_) != cudaSuccess) cudaGetLastError();
+  Release();
+  if (cudaStreamDestroy(stream_) != cudaSuccess) cudaGetLastError();
+}
+
+void Session::Release() noexcept {
+  for (void* block : blocks_) TheMemory().Give(device_, block);
+  for (void* block : staging_) TheMemory().GivePinned(block);
+  blocks_.clear();
+  staging_.clear();
+}
+
+void* Session::AllocateBytes(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  void* block = TheMemory().Take(device_, bytes);
+  blocks_.push_back(block);
+  return block;
+}
+
+char* Session::Stage(size_t bytes) {
+  void* block = TheMemory().TakePinned(bytes);
+  staging_.push_back(block);
+  return static_cast<char*>(block);
+}
+
+void Session::UploadBytes(void* device, const void* host, size_t bytes) {
+  char* staged = Stage(bytes);
+  std::memcpy(staged, host, bytes);
+  PRISMREC_CUDA_CHECK(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_));
+}
+
+void Session::DownloadBytes(void* host, const void* device, size_t bytes) {
+  char* staged = Stage(bytes);
+  PRISMREC_CUDA_CHECK(cudaMemcpyAsync(staged, device, bytes, cudaMemcpyDeviceToHost, stream_));
+  landings_.push_back({host, staged, bytes});
+}
+
+void Session::CheckCancelled() const {
+  if (cancel_.Cancelled()) throw Error(Cancelled());
+}
+
+void Session::Synchronize() {
+  PRISMREC_CUDA_CHECK(cudaStreamSynchronize(stream_));
+  CheckCancelled();
+  for (const Landing& landing : landings_) std::memcpy(landing.host, landing.staged, landing.bytes);
+  landings_.clear();
+}
+
+}  // namespace prismrec::cuda

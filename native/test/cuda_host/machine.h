@@ -1,0 +1,96 @@
+// A pretended GPU for the tests: runs a grid block by block on the calling thread, the threads of a block as fibers,
+// and watches every memory access of the kernels. Their sources are compiled with GCC's -fsanitize=thread, whose hooks
+// (machine.cc) stand in for the sanitizer's library.
+#ifndef CUDA_HOST_MACHINE_H_
+#define CUDA_HOST_MACHINE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cuda_host {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  Dim3() = default;
+  constexpr Dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+  size_t volume() const { return size_t{x} * y * z; }
+};
+
+enum class FaultKind {
+  kOutOfBounds,         // an address that is neither shared, allocated, nor the thread's own
+  kUninitializedRead,   // of shared or global bytes that nothing has written, or that a copy is still to fill
+  kMisaligned,          // a wide access off its own size
+  kRace,                // two threads, one of them writing, with no barrier between
+  kBarrierDivergence,   // a barrier or warp collective that some threads do not reach
+  kLaunch,              // a grid, block or shared size beyond the device's limits
+};
+const char* FaultName(FaultKind kind);
+
+struct Fault {
+  FaultKind kind;
+  std::string text;
+};
+
+// What was found since the last call; the first of each kind per launch.
+std::vector<Fault> TakeFaults();
+// Planted faults are expected and not printed.
+void PrintFaults(bool print);
+
+// What every thread calls, with the arguments that it may read.
+struct Body {
+  void (*call)(const void* arguments) = nullptr;
+  const void* arguments = nullptr;
+  size_t bytes = 0;
+};
+
+// Runs one grid to its end. False: a fault was found.
+bool RunGrid(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, const Body& body);
+
+// The running device thread.
+Dim3 ThreadIndex();
+Dim3 BlockIndex();
+Dim3 BlockSize();
+Dim3 GridSize();
+
+// Barriers. `file` and `line` name the barrier: all must be at the same one.
+void BlockBarrier(const char* file, int line);
+// Deposits `bytes` (at most kPayload) of this lane, waits for the warp, and answers all lanes' deposits,
+// [32][kPayload], valid until this lane's next collective but one. Orders memory only where `fence`.
+inline constexpr size_t kPayload = 64;
+inline constexpr unsigned kWarp = 32;
+const char* WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence,
+                           const char* file, int line);
+unsigned Lane();
+
+// Shared memory of the running block; pieces are kept apart by guard bytes. Every thread asks for the same
+// pieces in the same order.
+char* SharedBase();
+char* TakeShared(size_t* cursor, size_t bytes, size_t align);
+
+// For accesses that the hooks do not see.
+void CheckAccess(const void* address, size_t bytes, bool write, size_t align);
+void CheckAtomic(const void* address, size_t bytes);
+// A copy from global to shared memory that happens at the wait, not before.
+void AsyncCopy(void* shared, const void* global, size_t bytes, size_t valid_bytes);
+void AsyncCommit();
+void AsyncWait(unsigned pending_groups);
+
+// accumulator[4] += a[4] x b[2], by a warp: see kernel.cuh.
+void MmaTf32(float* accumulator, const uint32_t* a, const uint32_t* b);
+
+// Global memory.
+void* Allocate(size_t bytes);
+bool Release(void* pointer);
+size_t AllocatedBytes();
+// The piece at `pointer` is handed out anew, `bytes` long: nothing in it is initialised.
+void Renew(void* pointer, size_t bytes);
+// Host copies and fills.
+bool MarkWritten(void* pointer, size_t bytes);
+bool CheckRead(const void* pointer, size_t bytes);
+bool IsDevice(const void* pointer);
+
+}  // namespace cuda_host
+
+#endif  // CUDA_HOST_MACHINE_H_

@@ -1,0 +1,224 @@
+// The host side of the pretended GPU. Work on a stream waits until somebody synchronises, so that reading a result or
+// changing a pinned buffer too early shows. Environment variables choose the machine to pretend:
+//   PRISMREC_CUDA_HOST_SM      75, 80, 86, 89 or 90 (the default)
+//   PRISMREC_CUDA_HOST_MEMORY  bytes of device memory (default 1 GiB)
+//   PRISMREC_CUDA_HOST_DEVICES how many there are (default 1)
+//   PRISMREC_CUDA_HOST_DRIVER  none: no driver; old: one that this runtime cannot use
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+namespace cuda_host {
+
+class Stream {
+ public:
+  std::deque<std::function<cudaError_t()>> work;
+};
+
+namespace {
+
+thread_local cudaError_t last_error = cudaSuccess;
+thread_local int current_device = 0;
+std::mutex pinned_mutex;
+std::set<std::pair<const char*, size_t>> pinned;
+
+long Setting(const char* name, long fallback) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::atol(text) : fallback;
+}
+std::string Driver() {
+  const char* text = std::getenv("PRISMREC_CUDA_HOST_DRIVER");
+  return text != nullptr ? text : "";
+}
+size_t SharedLimit() {
+  switch (Setting("PRISMREC_CUDA_HOST_SM", 90)) {
+    case 75: return 64 << 10;
+    case 80: return 163 << 10;
+    case 86:
+    case 89: return 99 << 10;
+    default: return 227 << 10;
+  }
+}
+bool IsPinned(const void* pointer) {
+  std::lock_guard<std::mutex> lock(pinned_mutex);
+  for (const auto& [begin, bytes] : pinned) {
+    if (pointer >= begin && pointer < begin + bytes) return true;
+  }
+  return false;
+}
+cudaError_t Failed(cudaError_t error) {
+  last_error = error;
+  return error;
+}
+cudaError_t Drain(Stream* stream) {
+  while (!stream->work.empty()) {
+    const auto next = std::move(stream->work.front());
+    stream->work.pop_front();
+    if (const cudaError_t error = next(); error != cudaSuccess) {
+      stream->work.clear();
+      return Failed(error);
+    }
+  }
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t Enqueue(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, cudaStream_t stream,
+                    std::shared_ptr<const void> arguments, size_t bytes, void (*call)(const void*)) {
+  if (shared_bytes > SharedLimit() || grid.volume() == 0 || block.volume() == 0 || block.volume() > 1024 ||
+      grid.y > 65535 || grid.z > 65535) {
+    return Failed(cudaErrorInvalidConfiguration);
+  }
+  stream->work.push_back([=] {
+    const Body body{call, arguments.get(), bytes};
+    return RunGrid(kernel, grid, block, shared_bytes, body) ? cudaSuccess : cudaErrorIllegalAddress;
+  });
+  return cudaSuccess;
+}
+
+}  // namespace cuda_host
+
+using namespace cuda_host;
+
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  if (bytes == 0) {
+    *pointer = nullptr;
+    return cudaSuccess;
+  }
+  const size_t total = static_cast<size_t>(Setting("PRISMREC_CUDA_HOST_MEMORY", 1L << 30));
+  if (AllocatedBytes() + bytes > total) return Failed(cudaErrorMemoryAllocation);
+  *pointer = Allocate(bytes);
+  return *pointer != nullptr ? cudaSuccess : Failed(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFree(void* pointer) {
+  return pointer == nullptr || Release(pointer) ? cudaSuccess : Failed(cudaErrorInvalidValue);
+}
+cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
+  *pointer = std::malloc(bytes);
+  if (*pointer == nullptr) return Failed(cudaErrorMemoryAllocation);
+  std::lock_guard<std::mutex> lock(pinned_mutex);
+  pinned.insert({static_cast<const char*>(*pointer), bytes});
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* pointer) {
+  std::lock_guard<std::mutex> lock(pinned_mutex);
+  for (auto it = pinned.begin(); it != pinned.end(); ++it) {
+    if (it->first != pointer) continue;
+    pinned.erase(it);
+    std::free(pointer);
+    return cudaSuccess;
+  }
+  return Failed(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  const auto copy = [=](const void* source) {
+    if (kind != cudaMemcpyHostToDevice && !CheckRead(source, bytes)) return cudaErrorIllegalAddress;
+    if (kind != cudaMemcpyDeviceToHost && !MarkWritten(to, bytes)) return cudaErrorInvalidValue;
+    std::memcpy(to, source, bytes);
+    return cudaSuccess;
+  };
+  if (kind == cudaMemcpyHostToDevice && !IsPinned(from)) {
+    // Pageable memory is read before the call returns.
+    const char* begin = static_cast<const char*>(from);
+    stream->work.push_back([copy, staged = std::vector<char>(begin, begin + bytes)] { return copy(staged.data()); });
+    return cudaSuccess;
+  }
+  stream->work.push_back([copy, from] { return copy(from); });
+  return kind == cudaMemcpyDeviceToHost && !IsPinned(to) ? Drain(stream) : cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  stream->work.push_back([=] {
+    if (!MarkWritten(pointer, bytes)) return cudaErrorInvalidValue;
+    std::memset(pointer, value, bytes);
+    return cudaSuccess;
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new Stream();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const cudaError_t error = Drain(stream);
+  delete stream;
+  return error;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return Drain(stream); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) { return Drain(stream); }
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice: return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+  }
+  return "?";
+}
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 0;
+  if (!Driver().empty()) return Failed(cudaErrorInsufficientDriver);
+  *count = static_cast<int>(Setting("PRISMREC_CUDA_HOST_DEVICES", 1));
+  return *count > 0 ? cudaSuccess : Failed(cudaErrorNoDevice);
+}
+cudaError_t cudaSetDevice(int device) {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return error;
+  if (device < 0 || device >= count) return Failed(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  *properties = {};
+  const long sm = Setting("PRISMREC_CUDA_HOST_SM", 90);
+  std::snprintf(properties->name, sizeof properties->name, "pretended sm_%ld #%d", sm, device);
+  properties->totalGlobalMem = static_cast<size_t>(Setting("PRISMREC_CUDA_HOST_MEMORY", 1L << 30));
+  properties->sharedMemPerBlockOptin = SharedLimit();
+  properties->major = static_cast<int>(sm / 10);
+  properties->minor = static_cast<int>(sm % 10);
+  properties->multiProcessorCount = 4;
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
+  *total_bytes = static_cast<size_t>(Setting("PRISMREC_CUDA_HOST_MEMORY", 1L << 30));
+  const size_t used = AllocatedBytes();
+  *free_bytes = used < *total_bytes ? *total_bytes - used : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = Driver() == "none" ? 0 : Driver() == "old" ? 10010 : 13050;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13050;
+  return cudaSuccess;
+}
