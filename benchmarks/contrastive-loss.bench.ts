@@ -1,7 +1,8 @@
-import { type ContrastiveLossInput, contrastiveLossSync, type Matrix, native } from "@prismrec/core";
+import { type ContrastiveLossInput, contrastiveLossSync, type Matrix } from "@prismrec/core";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
+import { benchVariant, onBenchDevice } from "./lib/device.js";
 import { integers, normalizeRows, normals } from "./lib/random-arrays.js";
 
 const TEMPERATURE = 0.1;
@@ -65,18 +66,19 @@ const bench: Bench = {
       },
     };
   },
+  cuda: true,
   ours: {
     prepare(parameters, inputs) {
-      const input = lossInput(parameters, inputs);
+      const input = { ...lossInput(parameters, inputs), ...onBenchDevice() };
       let last: ReturnType<typeof contrastiveLossSync> | undefined;
       return {
-        variant: native()!.runtimeInfo().simd,
+        variant: benchVariant(),
         run() {
           last = contrastiveLossSync(input);
         },
         result: () => gradients(last),
         ...(size(parameters, "n") <= ORACLE_MOST
-          ? { oracle: () => gradients(contrastiveLossSync({ ...input, variant: "reference" })) }
+          ? { oracle: () => gradients(contrastiveLossSync({ ...input, device: "cpu", variant: "reference" })) }
           : {}),
       };
     },

@@ -2,13 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { native, nativeUnavailableReason } from "@prismrec/core";
+import { chooseDevice, isPrismrecError, native, nativeUnavailableReason } from "@prismrec/core";
 import { type Options, parseOptions, UsageError } from "./lib/args.js";
 import { type Bench, caseName, type Probe } from "./lib/bench.js";
 import { BENCHES } from "./lib/benches.js";
 import { BestConfigurations } from "./lib/best.js";
 import { toCsv } from "./lib/csv.js";
-import { describeMachine } from "./lib/machine.js";
+import { benchGpu, setBenchDevice } from "./lib/device.js";
+import { describeMachine, type Machine } from "./lib/machine.js";
 import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
 import { nodePeerVersions, Peers } from "./lib/peers.js";
 import { RESULTS, writeReport } from "./lib/report.js";
@@ -26,6 +27,7 @@ Peers are installed by: npm run bench:peers
   --quick        few and small cases, under a minute; nothing is saved
   --json         one JSON line for each measurement on stdout (npm run -s bench: without npm's own lines)
   --only TEXT    only cases whose name contains TEXT; nothing is saved
+  --device cuda  our contestants on the GPU, for operations that have kernels for it; saved as <operation>.cuda.csv
   --tune         instead of measuring, find each peer's best configuration anew and keep it in peers/best.json
   --help         this text
 
@@ -58,6 +60,16 @@ async function main(args: readonly string[]): Promise<number> {
     say(`the addon is needed: ${nativeUnavailableReason()}\nBuild it with: npm run bootstrap`);
     return 4;
   }
+  if (options.device === "cuda") {
+    try {
+      chooseDevice("cuda");
+    } catch (error) {
+      if (!isPrismrecError(error)) throw error;
+      say(`${error.message}. ${error.hint ?? ""}`.trimEnd());
+      return 4;
+    }
+    setBenchDevice("cuda");
+  }
   const folder = mkdtempSync(join(tmpdir(), "prismrec-bench-"));
   const stop = (): void => {
     rmSync(folder, { recursive: true, force: true });
@@ -76,10 +88,14 @@ async function main(args: readonly string[]): Promise<number> {
 async function runBench(op: string, options: Options, folder: string): Promise<void> {
   const module = BENCHES[op]!;
   const { default: bench } = (await import(module.href)) as { readonly default: Bench | Probe };
+  if (options.device === "cuda" && ("rows" in bench || bench.cuda !== true)) {
+    say(`${op}: no kernels for a GPU, left out`);
+    return;
+  }
   const rows = "rows" in bench ? await runProbe(bench, options) : await runCases(bench, module, options, folder);
   if (!isSaved(options)) return;
   mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(join(RESULTS, `${op}.csv`), toCsv(rows));
+  writeFileSync(join(RESULTS, options.device === "cuda" ? `${op}.cuda.csv` : `${op}.csv`), toCsv(rows));
 }
 
 function isSaved({ quick, only, tune }: Options): boolean {
@@ -107,7 +123,7 @@ async function runCases(bench: Bench, module: URL, options: Options, folder: str
   const { quick, only = "" } = options;
   const cases = bench.cases.filter((one) => (!quick || one.quick === true) && caseName(one).includes(only));
   const context: RunnerContext = {
-    machine: describeMachine(),
+    machine: machineFor(options),
     peers: new Peers(),
     best: BestConfigurations.read(),
     quick,
@@ -142,6 +158,12 @@ async function runCases(bench: Bench, module: URL, options: Options, folder: str
     }
   }
   return rows;
+}
+
+/** With the GPU's name where it does the work. */
+function machineFor({ device }: Options): Machine {
+  const machine = describeMachine();
+  return device === "cuda" ? { ...machine, machine: `${benchGpu()!.name}; ${machine.machine}` } : machine;
 }
 
 const code = await main(process.argv.slice(2));

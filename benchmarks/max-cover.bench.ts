@@ -2,6 +2,7 @@ import { type MaxCoverProblem, type MaxCoverSolution, maxCoverSync } from "@pris
 import type { Arrays, Bench, BenchCase, Parameters, Verdict } from "./lib/bench.js";
 import { size } from "./lib/bench.js";
 import { ONE_THREAD } from "./lib/configurations.js";
+import { onBenchDevice } from "./lib/device.js";
 import { normals, randomStream } from "./lib/random-arrays.js";
 
 /** Spread of the logarithm of a set's size, and the largest size. */
@@ -37,6 +38,7 @@ const bench: Bench = {
   inputs(parameters) {
     return { key: JSON.stringify(parameters), make: () => instance(parameters) };
   },
+  cuda: true,
   ours: {
     prepare(parameters, { indptr, indices }) {
       const problem: MaxCoverProblem = {
@@ -52,7 +54,7 @@ const bench: Bench = {
       const picks = ({ selected, value }: MaxCoverSolution): Arrays => ({ selected, value: Float64Array.of(value) });
       return {
         run() {
-          last = maxCoverSync(problem, { maxSets });
+          last = maxCoverSync(problem, { maxSets, ...onBenchDevice() });
         },
         result: () => picks(last!),
         ...(indices!.length * maxSets <= ORACLE_MOST

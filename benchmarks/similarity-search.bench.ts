@@ -1,6 +1,7 @@
-import { ExactIndex, type Matrix, native, type SimilarityQuery } from "@prismrec/core";
+import { ExactIndex, type Matrix, type SimilarityQuery } from "@prismrec/core";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
+import { benchVariant, onBenchDevice } from "./lib/device.js";
 import { normals } from "./lib/random-arrays.js";
 
 /** Queries that the oracle answers too. */
@@ -47,13 +48,14 @@ const bench: Bench = {
     const [items, d] = [size(parameters, "items"), size(parameters, "d")];
     return { key: `${items} ${d}`, make: () => ({ items: normals(items * d, 1), queries: normals(1024 * d, 2) }) };
   },
+  cuda: true,
   ours: {
     prepare(parameters, inputs) {
       const index = ExactIndex.buildSync(matrix(parameters, inputs, "items", size(parameters, "items")));
-      const query = { ...queriesOf(parameters, inputs, size(parameters, "queries")) };
+      const query = { ...queriesOf(parameters, inputs, size(parameters, "queries")), ...onBenchDevice() };
       let last: ReturnType<ExactIndex["searchSync"]> | undefined;
       return {
-        variant: native()!.runtimeInfo().simd,
+        variant: benchVariant(),
         run() {
           last = index.searchSync(query);
         },

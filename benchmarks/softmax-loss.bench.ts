@@ -1,7 +1,8 @@
-import { native, type SoftmaxLoss, type SoftmaxLossInput, softmaxLossSync } from "@prismrec/core";
+import { type SoftmaxLoss, type SoftmaxLossInput, softmaxLossSync } from "@prismrec/core";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
+import { benchVariant, onBenchDevice } from "./lib/device.js";
 import { integers, normals } from "./lib/random-arrays.js";
 
 /** float32 sums in another order over tens of thousands of terms. */
@@ -57,18 +58,19 @@ const bench: Bench = {
       }),
     };
   },
+  cuda: true,
   ours: {
     prepare(parameters, inputs) {
-      const input = lossInput(parameters, inputs);
+      const input = { ...lossInput(parameters, inputs), ...onBenchDevice() };
       let last: SoftmaxLoss | undefined;
       return {
-        variant: native()!.runtimeInfo().simd,
+        variant: benchVariant(),
         run() {
           last = softmaxLossSync(input);
         },
         result: () => lossArrays(last!),
         ...(size(parameters, "candidates") > 0
-          ? { oracle: () => lossArrays(softmaxLossSync({ ...input, variant: "reference" })) }
+          ? { oracle: () => lossArrays(softmaxLossSync({ ...input, device: "cpu", variant: "reference" })) }
           : {}),
       };
     },

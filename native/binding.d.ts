@@ -4,6 +4,8 @@ export interface NativeBinding {
   runtimeInfo(): RuntimeInfo;
   /** The thread budget of this process, 1 to 1024; operations under way keep theirs. */
   setThreads(threads: number): void;
+  /** Whether operations can run on a GPU, and why not; the first call opens the CUDA library. */
+  cudaInfo(): CudaInfo;
 
   // gemm/gemm.h
   sgemm(args: SgemmArgs & NativeAsync): Promise<SgemmResult>;
@@ -206,6 +208,29 @@ export declare function loadBinding(): NativeBinding;
 
 /** What a tensor of the training backend is stored in. */
 export type TensorArray = Float32Array | Int32Array | Uint8Array;
+
+export interface CudaInfo {
+  readonly usable: boolean;
+  /** Where it is not: what is wrong, what would be right, what was found (may be empty), what to do (may be empty). */
+  readonly reason?: string;
+  readonly expected?: string;
+  readonly received?: string;
+  readonly hint?: string;
+  /** Path of the opened library, empty where there is none. */
+  readonly library: string;
+  /** As CUDA writes versions: 12040 is 12.4; 0: no driver, no library. */
+  readonly driver: number;
+  readonly runtime: number;
+  readonly devices: readonly CudaDevice[];
+}
+
+export interface CudaDevice {
+  readonly name: string;
+  /** 80: compute capability 8.0. */
+  readonly capability: number;
+  readonly memoryBytes: number;
+  readonly freeBytes: number;
+}
 
 export interface RuntimeInfo {
   /** The instruction set in use: the best one of this machine, or PRISMREC_SIMD's. */

@@ -1,5 +1,6 @@
 // Builds the addon; without a C++ compiler or CMake it says so and leaves the TypeScript references in charge.
-// PRISMREC_REQUIRE_NATIVE=1 (set by CI) makes a missing toolchain or a failed build an error.
+// PRISMREC_REQUIRE_NATIVE=1 (set by CI) makes a missing toolchain or a failed build an error; PRISMREC_CUDA=1 builds the
+// CUDA library too.
 import { join } from "node:path";
 import { has, root, run } from "./lib/run.mjs";
 
@@ -25,5 +26,8 @@ else {
   if (code !== 0) {
     process.stderr.write(output);
     giveUp(`the build failed with exit ${code}, see above`);
+  } else if (process.env.PRISMREC_CUDA === "1") {
+    const cuda = await run("node", ["tools/build-cuda.mjs"], { echo: true });
+    if (cuda.code !== 0) process.exitCode = cuda.code;
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { arm } from "./arm.mjs";
 import { bootstrap } from "./bootstrap.mjs";
+import { cudaGates } from "./cuda-gates.mjs";
 import { nativeTests } from "./lib/native-tests.mjs";
 import { run, since } from "./lib/run.mjs";
 import { sanitize } from "./sanitize.mjs";
@@ -57,7 +58,8 @@ const runners = [
   ["types of the tools and native tests", check("npx", ["tsc", "-p", "tools"])],
   ["reference documents", check("node", ["tools/generate-docs.mjs", "--check"])],
   ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
-  ["native", () => nativeTests("test")],
+  ["native, CUDA kernels on a pretended GPU too", () => nativeTests("test", { define: ["PRISMREC_CUDA_HOST=ON"] })],
+  ["CUDA kernels, static", cudaGates],
   ["native under sanitizers", sanitize],
   ["native on ARM, emulated", arm],
   ["typescript", vitest],

@@ -9,6 +9,8 @@ export interface Options {
   readonly json: boolean;
   readonly tune: boolean;
   readonly help: boolean;
+  /** Where this project's own contestants run. */
+  readonly device: "cpu" | "cuda";
   /** Only cases whose name contains this. */
   readonly only: string | undefined;
 }
@@ -21,6 +23,7 @@ const FLAGS = {
   json: { type: "boolean", default: false },
   tune: { type: "boolean", default: false },
   only: { type: "string" },
+  device: { type: "string", default: "cpu" },
   help: { type: "boolean", short: "h", default: false },
 } as const;
 
@@ -38,12 +41,13 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
   const { values, positionals } = parse(args);
   const names = [...known, "all", "table"];
   for (const name of positionals) if (!names.includes(name)) throw unknown("operation", name, names);
-  const { quick, json, tune, help, only } = values;
+  const { quick, json, tune, help, only, device } = values;
+  if (device !== "cpu" && device !== "cuda") throw unknown("device", device, ["cpu", "cuda"]);
   if (positionals.length === 0 && !help) throw new UsageError(`which operation? One of: ${names.join(", ")}`);
   const table = positionals.includes("table");
   if (table && positionals.length > 1) throw new UsageError('"table" stands alone');
   const ops = positionals.includes("all") ? known : known.filter((name) => positionals.includes(name));
-  return { ops, table, quick, json, tune, help, only };
+  return { ops, table, quick, json, tune, help, only, device };
 }
 
 function parse(args: readonly string[]) {

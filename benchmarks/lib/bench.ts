@@ -96,6 +96,8 @@ export interface Bench {
   readonly memoryOfPreparation?: boolean;
   inputs(parameters: Parameters): CaseInputs;
   readonly ours: Implementation;
+  /** Whether it can run on a GPU. */
+  readonly cuda?: boolean;
   readonly peers: readonly PythonPeer[];
   readonly nodePeers?: readonly NodePeer[];
   /** Whether two results are the same answer. */

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "cuda/library.h"
 #include "register_ops.h"
 #include "runtime/binding.h"
 #include "runtime/cpu_features.h"
@@ -49,6 +50,34 @@ Napi::Value SetThreads(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// Opens the CUDA library on its first call.
+Napi::Value CudaInfo(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const cuda::Report& report = cuda::Describe();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("usable", report.status.ok());
+  if (!report.status.ok()) {
+    result.Set("reason", report.status.message);
+    result.Set("expected", report.status.expected);
+    result.Set("received", report.status.received);
+    result.Set("hint", report.status.hint);
+  }
+  result.Set("library", report.library);
+  result.Set("driver", report.driver);
+  result.Set("runtime", report.runtime);
+  Napi::Array devices = Napi::Array::New(env);
+  for (const cuda::Device& device : report.devices) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", device.name);
+    entry.Set("capability", device.capability);
+    entry.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+    entry.Set("freeBytes", static_cast<double>(device.free_bytes));
+    devices.Set(devices.Length(), entry);
+  }
+  result.Set("devices", devices);
+  return result;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   PinLibrary();
   Simd simd = Simd::kScalar;
@@ -58,6 +87,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitBinding(env);
   ExportFunction(env, exports, "runtimeInfo", RuntimeInfo);
   ExportFunction(env, exports, "setThreads", SetThreads);
+  ExportFunction(env, exports, "cudaInfo", CudaInfo);
   RegisterOps(env, exports);
   return exports;
 }

@@ -16,11 +16,12 @@ export function skip(reason) {
 /**
  * Builds the C++ tests in `native/build/<name>` and runs them; every executable prints its own "N passed, N failed".
  * @param {string} name
- * @param {{ define?: string[], env?: NodeJS.ProcessEnv, wrapper?: string[], jobs?: number }} [options]
- *   define: for CMake's -D; env: of the tests; wrapper: a command to run them under; jobs: executables at a time
+ * @param {{ define?: string[], env?: NodeJS.ProcessEnv, wrapper?: string[], jobs?: number, only?: string }} [options]
+ *   define: for CMake's -D; env: of the tests; wrapper: a command to run them under; jobs: executables at a time;
+ *   only: a regular expression that the tests' names match
  * @returns {Promise<Counts>}
  */
-export async function nativeTests(name, { define = [], env = {}, wrapper = [], jobs = 1 } = {}) {
+export async function nativeTests(name, { define = [], env = {}, wrapper = [], jobs = 1, only = "" } = {}) {
   const build = `native/build/${name}`;
   const start = performance.now();
   for (const args of [
@@ -35,6 +36,7 @@ export async function nativeTests(name, { define = [], env = {}, wrapper = [], j
   }
   process.stderr.write(`${name}: built in ${since(start)}\n`);
   const [command = "", ...args] = [...wrapper, "ctest", "--test-dir", build, "--verbose", "--parallel", String(jobs)];
+  if (only !== "") args.push("--tests-regex", only);
   const { code, output } = await run(command, args, { env });
   const counts = { ...none };
   for (const [, passed, failed] of output.matchAll(/(\d+) passed, (\d+) failed/g)) {

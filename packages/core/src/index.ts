@@ -59,6 +59,7 @@ export * from "./run-directory/lock.js";
 export * from "./run-directory/run-directory.js";
 export * from "./runtime/abort.js";
 export * from "./runtime/atomic-file.js";
+export * from "./runtime/device.js";
 export * from "./runtime/file-errors.js";
 export * from "./runtime/hash.js";
 export * from "./runtime/native.js";

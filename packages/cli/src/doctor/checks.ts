@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { readdir, stat } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { join } from "node:path";
-import { isPrismrecError, native, nativeUnavailableReason, threadBudget } from "@prismrec/core";
+import { cudaInfo, isPrismrecError, native, nativeUnavailableReason, threadBudget } from "@prismrec/core";
 import { inspectGguf, LlamaCppModel, modelFolder, RECOMMENDED_MODEL } from "@prismrec/llm";
 import type { Io } from "../io.js";
 import type { Check } from "./check.js";
@@ -75,23 +75,50 @@ function checkProcessor(): Check {
   }
 }
 
-/** Tells "no GPU here" from "a GPU, but this build has no kernels for it": the remedies differ. */
+/** What the CUDA library finds; a GPU that only nvidia-smi sees, because the library is not built, is told apart. */
 async function checkGpu(): Promise<Check> {
-  const found = await output("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"]);
-  if (found.ok) {
+  const name = "GPU";
+  let info: ReturnType<typeof cudaInfo>;
+  try {
+    info = cudaInfo();
+  } catch {
+    info = undefined; // the addon refuses to load, which has a line of its own
+  }
+  if (info?.usable === true) {
+    const devices = info.devices.map(
+      ({ name, capability, memoryBytes, freeBytes }, i) =>
+        `${i}: ${name}, sm_${capability}, ${gibibytes(freeBytes)} of ${gibibytes(memoryBytes)} GiB free`,
+    );
+    return { name, status: "ok", text: `${devices.join("; ")}; CUDA ${version(info.runtime)}` };
+  }
+  const seen = await output("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"]);
+  const reason = info?.reason ?? "the native addon is not loaded";
+  const detail = [info?.expected && `expected ${info.expected}`, info?.received && `found ${info.received}`]
+    .filter(Boolean)
+    .join(", ");
+  if (seen.ok) {
     return {
-      name: "GPU",
+      name,
       status: "missing",
-      text: `${found.text.split("\n")[0] ?? "an NVIDIA GPU"}, not used: this build has no CUDA kernels`,
-      remedy: "Everything runs on the processor.",
+      text: `${seen.text.split("\n")[0] ?? "an NVIDIA GPU"}, not used: ${reason}${detail === "" ? "" : ` (${detail})`}`,
+      remedy: info?.hint || "Everything runs on the processor.",
     };
   }
   return {
-    name: "GPU",
+    name,
     status: "missing",
-    text: "not used: this build has no CUDA kernels, and no NVIDIA driver answers here (nvidia-smi did not run)",
+    text: `not used: ${reason}${info?.library ? ` (${detail})` : ""}; nvidia-smi did not run`,
     remedy: "Nothing needs one: everything runs on the processor.",
   };
+}
+
+function gibibytes(bytes: number): string {
+  return (bytes / 2 ** 30).toFixed(1);
+}
+
+/** 12040 -> "12.4" */
+function version(cuda: number): string {
+  return `${Math.floor(cuda / 1000)}.${Math.floor((cuda % 1000) / 10)}`;
 }
 
 /** Opens the model for real: only that shows that llama.cpp and the file fit together. */

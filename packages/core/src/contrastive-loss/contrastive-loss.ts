@@ -2,6 +2,7 @@ import type { ContrastiveLossArgs, ContrastiveLossOutput } from "@prismrec/nativ
 import { PrismrecError } from "../errors/errors.js";
 import type { Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { contrastiveLossReference } from "./reference.js";
@@ -31,10 +32,11 @@ export function contrastiveLossSync(
 export function contrastiveLossSync(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLoss;
 export function contrastiveLossSync(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLoss {
   checkContrastiveLoss(input);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(contrastiveLossReference(input));
   try {
-    return fromOutput(input, addon.contrastiveLossSync(nativeArgs(input)));
+    return fromOutput(input, addon.contrastiveLossSync(nativeArgs(input, variant)));
   } catch (error) {
     throw fromNativeError(error);
   }
@@ -58,19 +60,20 @@ export async function contrastiveLoss(
   run: RunOptions = {},
 ): Promise<ContrastiveLoss> {
   checkContrastiveLoss(input);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
     await yieldToEventLoop(run.signal);
     return finite(contrastiveLossReference(input));
   }
-  const args = nativeArgs(input);
+  const args = nativeArgs(input, variant);
   const output = await runNative(run.signal, (cancel) =>
     addon.contrastiveLoss(cancel === undefined ? args : { ...args, cancel }),
   );
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: ContrastiveLossInput & ContrastiveLossChoice): ContrastiveLossArgs {
+function nativeArgs(input: ContrastiveLossInput & ContrastiveLossChoice, variant: string | undefined): ContrastiveLossArgs {
   const rows = input.kind === "supervised" ? input.rows : input.queries;
   const common = {
     kind: input.kind,
@@ -82,7 +85,7 @@ function nativeArgs(input: ContrastiveLossInput & ContrastiveLossChoice): Contra
     dim: rows.cols,
     rows: rows.data,
     gradients: input.gradients,
-    variant: input.variant,
+    variant,
   } as const;
   if (input.kind === "supervised") {
     return { ...common, groups: input.groups, labels: input.labels, scope: input.scope, itemIds: input.itemIds };

@@ -1,4 +1,5 @@
 import type { Matrix } from "../matrix/matrix.js";
+import type { DevicePreference } from "../runtime/run-options.js";
 
 export interface ContrastiveLossSettings {
   /** cosine: rows are scaled to unit length first; a row of length 0 has cosine 0 with everything and no gradient. */
@@ -10,8 +11,10 @@ export interface ContrastiveLossSettings {
    * what is wanted.
    */
   readonly reduction?: "mean" | "sum" | "none";
-  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", or "typescript"); absent: the best there is. */
+  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", "cuda", or "typescript"); absent: the best there is. */
   readonly variant?: string;
+  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  readonly device?: DevicePreference;
 }
 
 /** InfoNCE (van den Oord et al. 2018) with in-batch negatives: row i of `positives` is the positive of row i of `queries`. */

@@ -1,5 +1,6 @@
 import type { DynamicRoutingProblem } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
+import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native } from "../runtime/native.js";
 import { dynamicRoutingGradientReference, dynamicRoutingReference } from "./reference.js";
 import type {
@@ -23,7 +24,8 @@ export function dynamicRoutingSync(input: DynamicRoutingInput, allocate = newArr
   checkProblem(input);
   checkLength("initial", input.initial.length, input.interests * input.length);
   checkCount("iterations", input.iterations);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
     const output = dynamicRoutingReference(input);
     checkFinite("an interest", output.vectors);
@@ -37,7 +39,7 @@ export function dynamicRoutingSync(input: DynamicRoutingInput, allocate = newArr
       sums: allocate(interests * input.dim),
       coefficients: allocate(interests * input.length),
     };
-    addon.dynamicRoutingSync({ ...nativeProblem(input), iterations, initial, ...output });
+    addon.dynamicRoutingSync({ ...nativeProblem(input, variant), iterations, initial, ...output });
     return output;
   } catch (error) {
     throw fromNativeError(error);
@@ -61,7 +63,8 @@ export function dynamicRoutingGradientSync(
   checkLength("coefficients", coefficients.length, interests * input.length);
   checkLength("sums", sums.length, interests * input.dim);
   checkLength("vectorGradient", vectorGradient.length, interests * input.dim);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
     checkFinite("a gradient", vectorGradient);
     return dynamicRoutingGradientReference(input);
@@ -69,7 +72,7 @@ export function dynamicRoutingGradientSync(
   try {
     const [eventGradient, mapGradient] = [allocate(input.events.length), allocate(input.maps.length)];
     const given = { coefficients, sums, vectorGradient };
-    addon.dynamicRoutingGradSync({ ...nativeProblem(input), ...given, eventGradient, mapGradient });
+    addon.dynamicRoutingGradSync({ ...nativeProblem(input, variant), ...given, eventGradient, mapGradient });
     return { events: eventGradient, maps: mapGradient };
   } catch (error) {
     throw fromNativeError(error);
@@ -80,8 +83,8 @@ function newArray(length: number): Float32Array {
   return new Float32Array(length);
 }
 
-function nativeProblem(input: RoutingProblem): DynamicRoutingProblem {
-  const { users, length, interests, dim, lengths, events, maps, mapCount, shared, variant } = input;
+function nativeProblem(input: RoutingProblem, variant: string | undefined): DynamicRoutingProblem {
+  const { users, length, interests, dim, lengths, events, maps, mapCount, shared } = input;
   return { users, length, interests, dim, lengths, events, maps, mapCount, shared, variant };
 }
 

@@ -1,3 +1,5 @@
+import type { DevicePreference } from "../runtime/run-options.js";
+
 /** Histories with the maps that turn an event into what it says about each interest. */
 export interface RoutingProblem {
   /** B */
@@ -18,8 +20,10 @@ export interface RoutingProblem {
   readonly mapCount: number;
   /** Whether an event says the same to every interest; default false. */
   readonly shared?: boolean;
-  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", or "typescript"); absent: the best there is. */
+  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", "cuda", or "typescript"); absent: the best there is. */
   readonly variant?: string;
+  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  readonly device?: DevicePreference;
 }
 
 export interface DynamicRoutingInput extends RoutingProblem {

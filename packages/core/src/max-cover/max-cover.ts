@@ -1,6 +1,7 @@
 import { PrismrecError } from "../errors/errors.js";
 import { checkCsr, checkLength } from "../matrix/check.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import {
@@ -30,14 +31,15 @@ export async function maxCover(
   run: RunOptions = {},
 ): Promise<MaxCoverSolution> {
   const input = checkedInput(problem, options);
-  const binding = options.variant === "typescript" ? undefined : native();
+  const variant = variantFor(options);
+  const binding = variant === "typescript" ? undefined : native();
   if (binding === undefined) {
     await yieldToEventLoop(run.signal);
     return solution(standIn(input));
   }
   return solution(
     await runNative(run.signal, (cancel) =>
-      binding.maxCover({ ...nativeArguments(input, options), ...(cancel === undefined ? {} : { cancel }) }),
+      binding.maxCover({ ...nativeArguments(input, variant), ...(cancel === undefined ? {} : { cancel }) }),
     ),
   );
 }
@@ -45,10 +47,11 @@ export async function maxCover(
 /** `maxCover` on the calling thread, for worker threads. */
 export function maxCoverSync(problem: MaxCoverProblem, options: MaxCoverOptions = {}): MaxCoverSolution {
   const input = checkedInput(problem, options);
-  const binding = options.variant === "typescript" ? undefined : native();
+  const variant = variantFor(options);
+  const binding = variant === "typescript" ? undefined : native();
   if (binding === undefined) return solution(standIn(input));
   try {
-    return solution(binding.maxCoverSync(nativeArguments(input, options)));
+    return solution(binding.maxCoverSync(nativeArguments(input, variant)));
   } catch (error) {
     throw fromNativeError(error);
   }
@@ -58,7 +61,7 @@ function solution(output: CoverOutput): MaxCoverSolution {
   return { ...output, coverage: output.attainable === 0 ? 1 : output.value / output.attainable };
 }
 
-function nativeArguments(input: CoverInput, { variant }: MaxCoverOptions) {
+function nativeArguments(input: CoverInput, variant: string | undefined) {
   const { sets, weights, costs, maxCost, ...scalars } = input;
   return {
     ...scalars,

@@ -1,4 +1,5 @@
 import type { CsrMatrix } from "../matrix/matrix.js";
+import type { DevicePreference } from "../runtime/run-options.js";
 
 /** S sets over E elements. */
 export interface MaxCoverProblem {
@@ -37,6 +38,8 @@ export interface MaxCoverOptions {
   readonly seed?: number;
   /** "reference" (naive greedy), "scalar", "avx2", "avx512" or "neon" of the addon, or "typescript"; absent: the best there is. */
   readonly variant?: string;
+  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  readonly device?: DevicePreference;
 }
 
 export interface MaxCoverSolution {

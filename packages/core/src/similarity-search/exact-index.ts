@@ -6,6 +6,7 @@ import type { Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
 import { writeFileAtomic } from "../runtime/atomic-file.js";
 import { fromFileError } from "../runtime/file-errors.js";
+import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
@@ -125,6 +126,7 @@ export class ExactIndex implements Disposable {
     const backing = this.#use();
     const rows = checkQuery(this, query);
     if (backing.kind === "typescript") {
+      variantFor(query);
       await yieldToEventLoop(run.signal);
       return readable(searchChecked(backing.items, query));
     }
@@ -141,7 +143,10 @@ export class ExactIndex implements Disposable {
   searchSync(query: SimilarityQuery): SimilarityResult {
     const backing = this.#use();
     const rows = checkQuery(this, query);
-    if (backing.kind === "typescript") return readable(searchChecked(backing.items, query));
+    if (backing.kind === "typescript") {
+      variantFor(query);
+      return readable(searchChecked(backing.items, query));
+    }
     const lists = translated(() =>
       backing.binding.similaritySearchSync(searchArguments(backing.handle, this.size, query, rows)),
     );
@@ -220,7 +225,8 @@ function buildArguments(items: Matrix, bias: Float32Array | undefined, metric: S
 }
 
 function searchArguments(index: SimilarityIndexHandle, size: number, query: SimilarityQuery, rows: number) {
-  const { exclude, filter, offsets, variant } = query;
+  const { exclude, filter, offsets } = query;
+  const variant = variantFor(query);
   return {
     index,
     queries: query.queries.data,

@@ -1,4 +1,5 @@
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
+import type { DevicePreference } from "../runtime/run-options.js";
 
 export type SimilarityMetric = "dot" | "cosine";
 
@@ -35,8 +36,10 @@ export interface SimilarityQuery {
    * i / 8. Length ceil(N / 32) or ceil(N / 8). Absent: all of them.
    */
   readonly filter?: Uint32Array | Uint8Array;
-  /** A kernel of the addon by name ("reference", "scalar", "avx2", "avx512", "neon"); absent: the best there is. */
+  /** A kernel of the addon by name ("reference", "scalar", "avx2", "avx512", "neon", "cuda"); absent: the best there is. */
   readonly variant?: string;
+  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  readonly device?: DevicePreference;
 }
 
 /** How much a search had to touch. A pair is a present interest of a query and an item; in all N times the interests. */

@@ -2,6 +2,7 @@ import type { SoftmaxLossArgs, SoftmaxLossOutput } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
 import type { CsrMatrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { softmaxLossReference } from "./reference.js";
@@ -22,10 +23,11 @@ export function softmaxLossSync(input: SoftmaxLossInput & { readonly gradients?:
 export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss>;
 export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss> {
   checkSoftmaxLoss(input);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(softmaxLossReference(input));
   try {
-    return fromOutput(input, addon.softmaxLossSync(nativeArgs(input)));
+    return fromOutput(input, addon.softmaxLossSync(nativeArgs(input, variant)));
   } catch (error) {
     throw fromNativeError(error);
   }
@@ -45,19 +47,20 @@ export async function softmaxLoss(
   run: RunOptions = {},
 ): Promise<SoftmaxLossValue & Partial<SoftmaxLoss>> {
   checkSoftmaxLoss(input);
-  const addon = input.variant === "typescript" ? undefined : native();
+  const variant = variantFor(input);
+  const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
     await yieldToEventLoop(run.signal);
     return finite(softmaxLossReference(input));
   }
-  const args = nativeArgs(input);
+  const args = nativeArgs(input, variant);
   const output = await runNative(run.signal, (cancel) =>
     addon.softmaxLoss(cancel === undefined ? args : { ...args, cancel }),
   );
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossArgs {
+function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice, variant: string | undefined): SoftmaxLossArgs {
   return {
     rows: input.targets.rows,
     interestsPerRow: input.interestsPerRow,
@@ -77,7 +80,7 @@ function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossArg
     logQ: input.sampled?.logQ,
     targetLogQ: input.sampled?.targetLogQ,
     gradients: input.gradients,
-    variant: input.variant,
+    variant,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
+import type { DevicePreference } from "../runtime/run-options.js";
 
 /**
  * Replaces the catalog by candidates, as Bengio and Senecal (2008) and TensorFlow's sampled softmax do: shared by all
@@ -38,8 +39,10 @@ export interface SoftmaxLossInput {
   readonly readout: "log-sum-exp" | "max";
   /** Absent: the full catalog. */
   readonly sampled?: SampledCandidates;
-  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", or "typescript"); absent: the best there is. */
+  /** A kernel variant by name ("reference", "scalar", "avx2", "avx512", "neon", "cuda", or "typescript"); absent: the best there is. */
   readonly variant?: string;
+  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  readonly device?: DevicePreference;
 }
 
 /** Whether gradients are wanted beside the value; default true. */
