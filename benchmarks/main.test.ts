@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { cudaInfo } from "@prismrec/core";
 import { describe, expect, it } from "vitest";
 import { benchmarksRoot } from "./lib/paths.js";
 
@@ -14,6 +15,18 @@ describe("npm run bench", () => {
     expect(status).toBe(2);
     expect(stdout).toBe("");
     expect(stderr).toContain('Did you mean "gemm"?');
+  });
+
+  it.skipIf(cudaInfo()?.usable)("exits with 4 where there is no GPU for --device cuda, and says why", () => {
+    const { status, stderr } = bench("contrastive-loss", "--quick", "--device", "cuda");
+    expect(status).toBe(4);
+    expect(stderr).toContain(`no GPU can be used: ${cudaInfo()!.reason}`);
+  });
+
+  it("knows no other device", () => {
+    const { status, stderr } = bench("gemm", "--device", "gpu");
+    expect(status).toBe(2);
+    expect(stderr).toContain('unknown device "gpu"');
   });
 
   it("explains itself", () => {

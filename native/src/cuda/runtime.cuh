@@ -50,7 +50,6 @@ class Session {
 
   cudaStream_t stream() const { return stream_; }
   const DeviceTraits& traits() const { return traits_; }
-  bool tensor_cores() const { return traits_.capability >= 80; }
 
   // Uninitialised device memory of this call; null for none.
   template <class T>

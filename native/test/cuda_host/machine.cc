@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -13,6 +12,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+
+#include "fiber.h"
 
 namespace cuda_host {
 namespace {
@@ -52,7 +53,7 @@ struct PendingCopy {
 };
 
 struct Fiber {
-  ucontext_t context;
+  Context context;
   State state = State::kReady;
   Dim3 index;
   uint16_t id = 0;
@@ -78,7 +79,7 @@ struct Machine {
   uint32_t launch_epoch = 0, block_first_epoch = 0, block_epoch = 0;
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
-  ucontext_t scheduler;
+  Context scheduler;
   size_t threads = 0;
   bool abandoned = false;
   bool faulty = false;
@@ -178,8 +179,8 @@ void Report(FaultKind kind, const std::string& text) {
 
 [[noreturn]] void LeaveFiber() {
   fiber->state = State::kDone;
-  setcontext(&machine->scheduler);
-  std::abort();
+  Context::Switch(&fiber->context, machine->scheduler);
+  std::abort();  // nobody comes back here
 }
 
 void Wait(State state, const char* file, int line) {
@@ -187,7 +188,7 @@ void Wait(State state, const char* file, int line) {
   self->state = state;
   self->file = file;
   self->line = line;
-  swapcontext(&self->context, &machine->scheduler);
+  Context::Switch(&self->context, machine->scheduler);
 }
 
 std::string Address(uintptr_t address, size_t bytes, bool write, const void* pc) {
@@ -402,11 +403,7 @@ void RunBlock() {
     thread.parity = 0;
     thread.open.clear();
     thread.groups.clear();
-    getcontext(&thread.context);
-    thread.context.uc_stack.ss_sp = Stacks() + id * kStackBytes;
-    thread.context.uc_stack.ss_size = kStackBytes;
-    thread.context.uc_link = nullptr;
-    makecontext(&thread.context, FiberMain, 0);
+    thread.context.Prepare(Stacks() + id * kStackBytes, kStackBytes, FiberMain);
     ++id;
   }
   for (;;) {
@@ -420,7 +417,7 @@ void RunBlock() {
           if (thread.state != State::kReady) continue;
           progress = true;
           fiber = &thread;
-          swapcontext(&machine->scheduler, &thread.context);
+          Context::Switch(&machine->scheduler, thread.context);
           fiber = nullptr;
         }
       } while (!machine->abandoned && ReleaseWarp(w));
