@@ -11,6 +11,8 @@
 #ifndef PRISMREC_CUDA_TILE_CUH_
 #define PRISMREC_CUDA_TILE_CUH_
 
+#include <type_traits>
+
 #include "cuda/runtime.cuh"
 
 namespace prismrec::cuda {
@@ -227,16 +229,16 @@ struct SweepShape {
 template <int kDim, bool kTensor, class Visit>
 __device__ __forceinline__ void SweepTiles(SharedMemory& shared, const SweepShape& shape, int first_row, int begin,
                                            int end, int slice, Visit visit) {
-  float* own = shared.template Take<float>(kTile * TileStride<kDim>());
-  float* others[2] = {shared.template Take<float>(kTile * TileStride<kDim>()),
-                      shared.template Take<float>(kTile * TileStride<kDim>())};
+  constexpr int kSize = kTile * TileStride<kDim>();
+  float* own = shared.template Take<float>(kSize);
+  float* current = shared.template Take<float>(kSize);
+  float* next = shared.template Take<float>(kSize);
   const bool whole = shape.stride <= kDim;
   if (whole) {
     LoadTile<kDim>(own, shape.rows, shape.row_count, shape.stride, first_row, 0);
-    LoadTile<kDim>(others[0], shape.columns, shape.column_count, shape.stride, begin, 0);
+    LoadTile<kDim>(current, shape.columns, shape.column_count, shape.stride, begin, 0);
     CpAsyncCommit();
   }
-  int turn = 0;
   for (int column = begin; column < end; column += kTile) {
     TileValues values;
 #pragma unroll
@@ -246,52 +248,50 @@ __device__ __forceinline__ void SweepTiles(SharedMemory& shared, const SweepShap
     }
     if (whole) {
       if (column + kTile < end) {
-        LoadTile<kDim>(others[1 - turn], shape.columns, shape.column_count, shape.stride, column + kTile, 0);
+        LoadTile<kDim>(next, shape.columns, shape.column_count, shape.stride, column + kTile, 0);
       }
       CpAsyncCommit();
       CpAsyncWait<1>();
       __syncthreads();
-      AddLogits<kDim, kTensor>(own, others[turn], values);
+      AddLogits<kDim, kTensor>(own, current, values);
     } else {
       for (int k = 0; k < shape.stride; k += kDim) {
         LoadTile<kDim>(own, shape.rows, shape.row_count, shape.stride, first_row, k);
-        LoadTile<kDim>(others[0], shape.columns, shape.column_count, shape.stride, column, k);
+        LoadTile<kDim>(current, shape.columns, shape.column_count, shape.stride, column, k);
         CpAsyncCommit();
         CpAsyncWait<0>();
         __syncthreads();
-        AddLogits<kDim, kTensor>(own, others[0], values);
+        AddLogits<kDim, kTensor>(own, current, values);
         __syncthreads();
       }
-      LoadTile<kDim>(others[0], shape.columns, shape.column_count, shape.stride, column, slice);
+      LoadTile<kDim>(current, shape.columns, shape.column_count, shape.stride, column, slice);
       CpAsyncCommit();
       CpAsyncWait<0>();
       __syncthreads();
     }
-    visit(column, values, others[turn]);
+    visit(column, values, current);
     __syncthreads();
-    if (whole) turn = 1 - turn;
+    if (whole) {
+      float* used = current;
+      current = next;
+      next = used;
+    }
   }
   CpAsyncWait<0>();
 }
 
-// Calls body(Constant<kDim>, Constant<kTensor>) with what suits a stride and a device.
-template <int kValue>
-struct Constant {
-  static constexpr int value = kValue;
-};
+// Dimensions that a sweep holds at a time. Longer rows pass in chunks, and each slice of a gradient computes the logits
+// anew: tiles of 128 dimensions would spare that, but spill registers and double the time to compile.
+inline constexpr int kTileDim = 64;
+
+// Calls body(dimensions of a tile, whether by tensor cores), both as constants.
 template <class Body>
-void WithTile(int stride, const DeviceTraits& device, Body body) {
-  const auto with_dim = [&](auto dim) {
-    if (FastTf32(device.capability)) {
-      body(dim, Constant<1>());
-    } else {
-      body(dim, Constant<0>());
-    }
-  };
-  if (stride <= 64 || SweepBytes<128>() > device.shared_bytes) {
-    with_dim(Constant<64>());
+void WithTile(const DeviceTraits& device, Body body) {
+  const std::integral_constant<int, kTileDim> dim;
+  if (FastTf32(device.capability)) {
+    body(dim, std::true_type());
   } else {
-    with_dim(Constant<128>());
+    body(dim, std::false_type());
   }
 }
 

@@ -44,7 +44,6 @@ inline int2 make_int2(int x, int y) { return {x, y}; }
 
 // --- barriers and warp collectives ----------------------------------------------------------------------------
 #define __syncthreads() ::cuda_host::BlockBarrier(__FILE__, __LINE__)
-#define __syncwarp(...) ::cuda_host::WarpFence(__FILE__, __LINE__, ##__VA_ARGS__)
 #define __shfl_sync(mask, value, ...) ::cuda_host::Shuffle(__FILE__, __LINE__, mask, value, ##__VA_ARGS__)
 #define __shfl_xor_sync(mask, value, ...) ::cuda_host::ShuffleXor(__FILE__, __LINE__, mask, value, ##__VA_ARGS__)
 #define __shfl_down_sync(mask, value, ...) ::cuda_host::ShuffleDown(__FILE__, __LINE__, mask, value, ##__VA_ARGS__)
@@ -55,14 +54,10 @@ inline int2 make_int2(int x, int y) { return {x, y}; }
 
 namespace cuda_host {
 
-inline void WarpFence(const char* file, int line, unsigned mask = ~0u) {
-  WarpCollective(nullptr, 0, mask, true, file, line);
-}
-
 template <class T>
 T FromLane(const char* lanes, unsigned lane) {
   T value;
-  __builtin_memcpy(&value, lanes + lane * kPayload, sizeof(T));
+  ReadLane(lanes, lane, &value, sizeof(T));
   return value;
 }
 template <class T>
@@ -100,7 +95,7 @@ inline unsigned Ballot(const char* file, int line, unsigned mask, bool predicate
 }
 
 template <class T, class F>
-__attribute__((no_sanitize("thread"))) T Atomic(T* address, F update) {
+__attribute__((no_sanitize("thread"), noinline)) T Atomic(T* address, F update) {
   CheckAtomic(address, sizeof(T));
   const T before = *address;
   *address = update(before);
@@ -108,6 +103,10 @@ __attribute__((no_sanitize("thread"))) T Atomic(T* address, F update) {
 }
 
 }  // namespace cuda_host
+
+inline void __syncwarp(unsigned mask = ~0u, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  cuda_host::WarpCollective(nullptr, 0, mask, true, file, line);
+}
 
 template <class T>
 T atomicAdd(T* address, std::common_type_t<T> value) {

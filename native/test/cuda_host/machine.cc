@@ -109,28 +109,17 @@ bool print_faults = true;
 thread_local Machine* machine = nullptr;
 thread_local Fiber* fiber = nullptr;
 
-char* Stacks() {
-  static char* stacks = [] {
-    void* memory = mmap(nullptr, kMaxThreads * kStackBytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    return static_cast<char*>(memory);
-  }();
-  return stacks;
-}
-char* Arena() {
-  alignas(128) static char arena[kArenaBytes];
-  return arena;
-}
-std::vector<Cell>& ArenaCells() {
-  static std::vector<Cell> cells(kArenaBytes / 4);
-  return cells;
-}
+char* const stacks = [] {
+  void* memory = mmap(nullptr, kMaxThreads * kStackBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) std::abort();
+  return static_cast<char*>(memory);
+}();
+alignas(128) char arena[kArenaBytes];
+Cell arena_cells[kArenaBytes / 4];
 // Which bytes of the arena belong to a piece.
-std::vector<uint8_t>& ArenaGranted() {
-  static std::vector<uint8_t> granted(kArenaBytes);
-  return granted;
-}
+uint8_t arena_granted[kArenaBytes];
+size_t arena_used = 0;
 
 // Constants that the compiler put into memory.
 bool InImage(uintptr_t address) {
@@ -231,14 +220,12 @@ const Region* FindRegion(uintptr_t address) {
 
 // The cell of `address`, or null where it belongs to nobody. `shared`: it is in the arena.
 Cell* Locate(uintptr_t address, size_t bytes, bool* shared) {
-  const uintptr_t arena = reinterpret_cast<uintptr_t>(Arena());
-  if (address >= arena && address < arena + kArenaBytes) {
+  const size_t offset = address - reinterpret_cast<uintptr_t>(arena);
+  if (offset < kArenaBytes) {
     *shared = true;
-    if (address + bytes > arena + kArenaBytes) return nullptr;
     // Guards are wider than any access, so both ends in a piece are both in the same one.
-    const auto& granted = ArenaGranted();
-    if (!granted[address - arena] || !granted[address - arena + bytes - 1]) return nullptr;
-    return &ArenaCells()[(address - arena) / 4];
+    if (offset + bytes > kArenaBytes || !arena_granted[offset] || !arena_granted[offset + bytes - 1]) return nullptr;
+    return &arena_cells[offset / 4];
   }
   *shared = false;
   const Region* region = FindRegion(address);
@@ -304,8 +291,7 @@ void Touch(Cell* cell, uint8_t mask, Kind kind, bool shared, uintptr_t address, 
 
 void Access(uintptr_t address, size_t bytes, Kind kind, const void* pc) {
   if (fiber == nullptr) return;
-  const uintptr_t stack = reinterpret_cast<uintptr_t>(Stacks()) + fiber->id * kStackBytes;
-  if (address >= stack && address < stack + kStackBytes) return;
+  if (address - reinterpret_cast<uintptr_t>(stacks + fiber->id * kStackBytes) < kStackBytes) return;
   bool shared = false;
   Cell* cell = Locate(address, bytes, &shared);
   if (cell == nullptr) {
@@ -391,7 +377,8 @@ void ReportDivergence() {
 
 void RunBlock() {
   machine->shared_taken = 0;
-  std::fill(ArenaGranted().begin(), ArenaGranted().end(), 0);
+  std::memset(arena_granted, 0, arena_used);
+  arena_used = 0;
   machine->block_first_epoch = epoch_counter + 1;
   NextBlockEpoch();
   unsigned id = 0;
@@ -403,7 +390,7 @@ void RunBlock() {
     thread.parity = 0;
     thread.open.clear();
     thread.groups.clear();
-    thread.context.Prepare(Stacks() + id * kStackBytes, kStackBytes, FiberMain);
+    thread.context.Prepare(stacks + id * kStackBytes, kStackBytes, FiberMain);
     ++id;
   }
   for (;;) {
@@ -527,6 +514,10 @@ const char* WarpCollective(const void* payload, size_t bytes, unsigned mask, boo
   return warp.payload[slot][0];
 }
 
+void ReadLane(const char* lanes, unsigned lane, void* value, size_t bytes) {
+  std::memcpy(value, lanes + lane * kPayload, bytes);
+}
+
 char* TakeShared(size_t* cursor, size_t bytes, size_t align) {
   const size_t offset = (*cursor + align - 1) / align * align;
   // The guard is this machine's own: it does not count against what the launch asked for.
@@ -536,11 +527,12 @@ char* TakeShared(size_t* cursor, size_t bytes, size_t align) {
     machine->abandoned = true;
     LeaveFiber();
   }
-  if (!ArenaGranted()[offset]) {
-    for (size_t i = 0; i < bytes; ++i) ArenaGranted()[offset + i] = 1;
-    for (size_t c = offset / 4; c < (offset + bytes + 3) / 4; ++c) ArenaCells()[c] = Cell();
+  if (!arena_granted[offset]) {
+    std::memset(arena_granted + offset, 1, bytes);
+    arena_used = std::max(arena_used, offset + bytes);
+    for (size_t c = offset / 4; c < (offset + bytes + 3) / 4; ++c) arena_cells[c] = Cell();
     // Noise instead of the zeros that a fresh process would offer.
-    std::memset(Arena() + offset, 0x7f, bytes);
+    std::memset(arena + offset, 0x7f, bytes);
     machine->shared_taken += (bytes + 15) / 16 * 16;
     if (machine->shared_taken > machine->shared_bytes) {
       Report(FaultKind::kLaunch, "the kernel takes " + std::to_string(machine->shared_taken) +
@@ -548,7 +540,7 @@ char* TakeShared(size_t* cursor, size_t bytes, size_t align) {
                                      std::to_string(machine->shared_bytes));
     }
   }
-  return Arena() + offset;
+  return arena + offset;
 }
 
 void CheckAccess(const void* address, size_t bytes, bool write, size_t align) {

@@ -62,6 +62,8 @@ inline constexpr size_t kPayload = 64;
 inline constexpr unsigned kWarp = 32;
 const char* WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence,
                            const char* file, int line);
+// Copies one lane's deposit, out of sight of the hooks.
+void ReadLane(const char* lanes, unsigned lane, void* value, size_t bytes);
 unsigned Lane();
 
 // Shared memory of the running block; pieces are kept apart by guard bytes. Every thread asks for the same

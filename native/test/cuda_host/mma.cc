@@ -34,17 +34,20 @@ void MmaTf32(float* accumulator, const uint32_t* a, const uint32_t* b) {
     std::memcpy(&bits, lanes + lane * kPayload + i * sizeof bits, sizeof bits);
     return static_cast<double>(AsTf32(bits));
   };
+  // The rows and columns of this lane's results: group and group + 8, 2 t and 2 t + 1.
   const unsigned group = Lane() / 4;
   const unsigned column = Lane() % 4 * 2;
-  for (unsigned i = 0; i < 4; ++i) {
-    const unsigned upper = i / 2;          // row group, or group + 8
-    const unsigned n = column + i % 2;
-    double sum = accumulator[i];
+  double left[2][8];
+  double right[2][8];
+  for (unsigned which = 0; which < 2; ++which) {
     for (unsigned k = 0; k < 8; ++k) {
-      const double left = fragment(group * 4 + k % 4, upper + (k / 4) * 2);
-      const double right = fragment(n * 4 + k % 4, 4 + k / 4);
-      sum += left * right;
+      left[which][k] = fragment(group * 4 + k % 4, which + (k / 4) * 2);
+      right[which][k] = fragment((column + which) * 4 + k % 4, 4 + k / 4);
     }
+  }
+  for (unsigned i = 0; i < 4; ++i) {
+    double sum = accumulator[i];
+    for (unsigned k = 0; k < 8; ++k) sum += left[i / 2][k] * right[i % 2][k];
     accumulator[i] = CutOff(sum);
   }
 }

@@ -178,21 +178,6 @@ std::vector<Shape> Shapes() {
                           false, true, false, 9, 4, Scope::kBatch});
       }
     }
-    // Similarities over the temperature far beyond where exp overflows.
-    shapes.push_back(
-        {Kind::kInfoNce, 30, 8, similarity, 0.004f, Reduction::kMean, 7, false, true, true});
-    shapes.push_back({Kind::kSupervised, 60, 8, similarity, 0.004f, Reduction::kMean, 0, false,
-                      false, false, 2, 4});
-    if (test::Reduced()) continue;
-    // Many tasks and panels; then so many columns that a panel needs several tiles and two sweeps.
-    shapes.push_back(
-        {Kind::kInfoNce, 700, 12, similarity, 0.2f, Reduction::kMean, 100, true, true, true});
-    shapes.push_back(
-        {Kind::kInfoNce, 40, 3, similarity, 0.2f, Reduction::kMean, 40000, true, true, false});
-    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false,
-                      true, false, 2, 4});
-    shapes.push_back({Kind::kSupervised, 700, 12, similarity, 0.2f, Reduction::kMean, 0, false,
-                      true, false, 9, 4, Scope::kBatch});
   }
   return shapes;
 }

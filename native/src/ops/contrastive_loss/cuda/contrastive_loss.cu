@@ -31,9 +31,9 @@ unsigned Tiles(int count) { return static_cast<unsigned>((count + kTile - 1) / k
 
 template <bool kPairs>
 void FindStatistics(Session& session, const DeviceProblem& problem, const Statistics& statistics) {
-  cuda::WithTile(problem.shape.stride, session.traits(), [&](auto dim, auto tensor) {
+  cuda::WithTile(session.traits(), [&](auto dim, auto tensor) {
     constexpr int kDim = decltype(dim)::value;
-    constexpr bool kTensor = decltype(tensor)::value != 0;
+    constexpr bool kTensor = decltype(tensor)::value;
     PRISMREC_CUDA_LAUNCH((StatisticsKernel<kDim, kTensor, kPairs>), dim3(Tiles(problem.shape.row_count)),
                          dim3(kTileThreads), cuda::SweepBytes<kDim>(), session.stream(), problem, statistics);
   });
@@ -47,9 +47,9 @@ void FindGradient(Session& session, const DeviceProblem& problem, const Statisti
     std::swap(shape.rows, shape.columns);
     std::swap(shape.row_count, shape.column_count);
   }
-  cuda::WithTile(shape.stride, session.traits(), [&](auto dim, auto tensor) {
+  cuda::WithTile(session.traits(), [&](auto dim, auto tensor) {
     constexpr int kDim = decltype(dim)::value;
-    constexpr bool kTensor = decltype(tensor)::value != 0;
+    constexpr bool kTensor = decltype(tensor)::value;
     const unsigned slices = static_cast<unsigned>((shape.stride + kDim - 1) / kDim);
     PRISMREC_CUDA_LAUNCH((GradientKernel<kDim, kTensor, kOwner>), dim3(Tiles(shape.row_count), slices),
                          dim3(kTileThreads), cuda::SweepBytes<kDim>(), session.stream(), problem, shape, statistics,

@@ -105,7 +105,7 @@ struct RunningSum {
 
 // Grid: tiles of rows.
 template <int kDim, bool kTensor, bool kPairs>
-__global__ void __launch_bounds__(kTileThreads) StatisticsKernel(DeviceProblem problem, Statistics statistics) {
+__global__ void __launch_bounds__(kTileThreads, 2) StatisticsKernel(DeviceProblem problem, Statistics statistics) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
   const int first_row = static_cast<int>(blockIdx.x) * kTile;
@@ -155,7 +155,8 @@ __global__ void __launch_bounds__(kTileThreads) StatisticsKernel(DeviceProblem p
     if constexpr (kPairs) {
       // log(1 + exp(x)) for x = the negatives' log-sum-exp over the positive's logit.
       const float x = normaliser - positive_logits[half];
-      const float loss = x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x));
+      const bool finite = fabsf(positive_logits[half]) <= FLT_MAX;
+      const float loss = !finite ? INFINITY : x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x));
       statistics.loss[row] = loss;
       statistics.normaliser[row] = positive_logits[half] + loss;
       statistics.positive_weight[row] = x > 0 ? -1.0f / (1.0f + expf(-x)) : -expf(x) / (1.0f + expf(x));
@@ -184,7 +185,7 @@ __device__ __forceinline__ float Slope(const Statistics& statistics, int row, Re
 // gradient [owners, stride] = (or +=, where `add`) scale * sum over the others of the slopes times their vectors.
 // Grid: tiles of owners x slices of kDim dimensions. `shape` has the owners for its rows.
 template <int kDim, bool kTensor, Owner kOwner>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 2)
     GradientKernel(DeviceProblem problem, cuda::SweepShape shape, Statistics statistics, float scale, bool add,
                    float* gradient) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
