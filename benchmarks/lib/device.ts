@@ -1,4 +1,4 @@
-import { type CudaInfo, cudaInfo, type DevicePreference, native } from "@prismrec/core";
+import { cudaInfo, type DevicePreference, native } from "@prismrec/core";
 
 const VARIABLE = "PRISMREC_BENCH_DEVICE";
 
@@ -18,6 +18,6 @@ export function benchVariant(): string {
 }
 
 /** The GPU that the operations run on. */
-export function benchGpu(): CudaInfo["devices"][number] | undefined {
+export function benchGpu(): NonNullable<ReturnType<typeof cudaInfo>>["devices"][number] | undefined {
   return cudaInfo()?.devices[Number(process.env.PRISMREC_CUDA_DEVICE ?? 0)];
 }

@@ -73,7 +73,10 @@ export async function contrastiveLoss(
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: ContrastiveLossInput & ContrastiveLossChoice, variant: string | undefined): ContrastiveLossArgs {
+function nativeArgs(
+  input: ContrastiveLossInput & ContrastiveLossChoice,
+  variant: string | undefined,
+): ContrastiveLossArgs {
   const rows = input.kind === "supervised" ? input.rows : input.queries;
   const common = {
     kind: input.kind,
