@@ -4,6 +4,7 @@
 
 #include "cuda/runtime.cuh"
 #include "ops/contrastive_loss/cuda/contrastive_loss.h"
+#include "ops/softmax_loss/cuda/softmax_loss.h"
 
 namespace prismrec::cuda {
 namespace {
@@ -72,7 +73,7 @@ void Describe(Report* report) {
   }
 }
 
-constexpr Library kLibrary = {kAbi, Describe, contrastive_loss::RunOnCuda, nullptr, nullptr, nullptr};
+constexpr Library kLibrary = {kAbi, Describe, contrastive_loss::RunOnCuda, softmax_loss::RunOnCuda, nullptr, nullptr};
 
 }  // namespace
 }  // namespace prismrec::cuda

@@ -11,6 +11,10 @@ Status SweepWith(const Args& args, Outputs* outputs, ThreadPool& pool, const Can
   return Sweep(kSpans, args, outputs, pool, cancel);
 }
 
+Status OnCuda(const Args& args, Outputs* outputs, ThreadPool&, const CancelFlag& cancel) {
+  return cuda::TheLibrary()->softmax_loss(args, outputs, cancel);
+}
+
 constexpr Variant<Fn> kVariants[] = {
     {"reference", Simd::kScalar, Reference},
     {"scalar", Simd::kScalar, SweepWith<kScalarSpans>},
@@ -20,6 +24,7 @@ constexpr Variant<Fn> kVariants[] = {
 #elif defined(PRISMREC_ARCH_ARM64)
     {"neon", Simd::kNeon, SweepWith<kNeonSpans>},
 #endif
+    {"cuda", Simd::kScalar, OnCuda},
 };
 
 }  // namespace

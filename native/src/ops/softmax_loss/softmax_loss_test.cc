@@ -159,6 +159,15 @@ std::vector<Shape> Shapes() {
     }
     // Logits far beyond where exp overflows.
     shapes.push_back({9, 3, 50, 8, true, true, true, 0, readout, 12.0f});
+    // Several tiles, rounds and waves of a GPU; rows that its warps share, and rows larger than its tiles; wide vectors.
+    shapes.push_back({40, 5, 300, 4, true, true, true, 0, readout});
+    shapes.push_back({40, 5, 900, 4, true, true, true, 300, readout});
+    shapes.push_back({40, 5, 30, 4, true, true, true, 20, readout, 1.0f, true});
+    shapes.push_back({7, 25, 66, 5, true, true, true, 0, readout});
+    shapes.push_back({3, 70, 130, 5, true, true, true, 0, readout});
+    shapes.push_back({3, 70, 130, 5, true, true, true, 90, readout});
+    shapes.push_back({9, 3, 70, 130, true, true, true, 0, readout});
+    shapes.push_back({9, 3, 70, 300, true, true, true, 8, readout, 0.3f, true});
     if (test::Reduced()) continue;
     // Several blocks and chunks; then wide enough for several tiles and two sweeps.
     shapes.push_back({150, 5, 1003, 16, true, true, true, 0, readout});
@@ -196,6 +205,25 @@ TEST(without_gradients_the_losses_are_the_same_bits) {
     const Case made({40, 4, items, 8, true, true, true, 0, Readout::kLogSumExp});
     ExpectEqualBits(Answer(made.args, nullptr, false).row_losses,
                     Answer(made.args, nullptr).row_losses);
+  }
+}
+
+TEST(the_same_input_gives_the_same_bits_with_and_without_gradients) {
+  for (const size_t candidates : {0, 60, 61}) {
+    for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
+      const Case made({40, 4, 150, 8, true, true, true, candidates, readout, 1.0f, candidates == 61});
+      for (const char* variant : RunnableVariants()) {
+        test::SetContext(variant);
+        const Answer first(made.args, variant);
+        const Answer second(made.args, variant);
+        ExpectEqualBits(Answer(made.args, variant, false).row_losses, first.row_losses);
+        ExpectEqualBits(second.row_losses, first.row_losses);
+        ExpectEqualBits(second.interests, first.interests);
+        ExpectEqualBits(second.offsets, first.offsets);
+        ExpectEqualBits(second.items, first.items);
+        ExpectEqualBits(second.bias, first.bias);
+      }
+    }
   }
 }
 
