@@ -149,6 +149,7 @@ std::vector<Shape> Shapes() {
   std::vector<Shape> shapes;
   for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
     for (const size_t dim : {1, 3, 17, 64}) {
+      if (test::Reduced() && (dim == 1 || dim == 17)) continue;
       for (const size_t items : {1, 7, 9, 66, 130}) {
         shapes.push_back({5, 1, items, dim, false, false, false, 0, readout});
         shapes.push_back({13, 3, items, dim, true, true, true, 0, readout});
@@ -210,19 +211,18 @@ TEST(without_gradients_the_losses_are_the_same_bits) {
 
 TEST(the_same_input_gives_the_same_bits_with_and_without_gradients) {
   for (const size_t candidates : {0, 60, 61}) {
-    for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
-      const Case made({40, 4, 150, 8, true, true, true, candidates, readout, 1.0f, candidates == 61});
-      for (const char* variant : RunnableVariants()) {
-        test::SetContext(variant);
-        const Answer first(made.args, variant);
-        const Answer second(made.args, variant);
-        ExpectEqualBits(Answer(made.args, variant, false).row_losses, first.row_losses);
-        ExpectEqualBits(second.row_losses, first.row_losses);
-        ExpectEqualBits(second.interests, first.interests);
-        ExpectEqualBits(second.offsets, first.offsets);
-        ExpectEqualBits(second.items, first.items);
-        ExpectEqualBits(second.bias, first.bias);
-      }
+    const Readout readout = candidates == 60 ? Readout::kLogSumExp : Readout::kMax;
+    const Case made({30, 3, 150, 8, true, true, true, candidates, readout, 1.0f, candidates == 61});
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(variant);
+      const Answer first(made.args, variant);
+      const Answer second(made.args, variant);
+      ExpectEqualBits(Answer(made.args, variant, false).row_losses, first.row_losses);
+      ExpectEqualBits(second.row_losses, first.row_losses);
+      ExpectEqualBits(second.interests, first.interests);
+      ExpectEqualBits(second.offsets, first.offsets);
+      ExpectEqualBits(second.items, first.items);
+      ExpectEqualBits(second.bias, first.bias);
     }
   }
 }

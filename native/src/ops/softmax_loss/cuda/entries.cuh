@@ -17,7 +17,7 @@ inline constexpr int kLaneDims = 4;
 inline constexpr int kWarpDims = kLaneDims * cuda::kWarpSize;
 
 // A warp to one of the entries [first, first + count): its logits with the slots of its row.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     EntryLogitsKernel(DeviceProblem problem, Entries entries, uint32_t first, uint32_t count) {
   const uint32_t nth = blockIdx.x * kEntryWarps + static_cast<uint32_t>(cuda::WarpIndex());
   if (nth >= count) return;
@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(kEntryThreads)
   for (int slot = slots.x; slot < slots.y; ++slot, to += size) {
     const float* interest = problem.slots + static_cast<size_t>(slot) * problem.stride;
     float sum = 0;
+#pragma unroll 1
     for (int k = cuda::Lane() * 4; k < problem.stride; k += cuda::kWarpSize * 4) {
       const float4 a = cuda::Load4(interest + k);
       const float4 b = cuda::Load4(item + k);
@@ -73,7 +74,7 @@ __device__ __forceinline__ EntryScore ScoreOf(const float* logits, int count, in
 
 // A block to a row, from entries.first_row on. `partial` [parts, slots]: what StatisticsKernel found. Writes the row's
 // loss, and with gradients the statistics of its slots (see GradientKernel) and its entries' derivatives.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     FinishRowsKernel(DeviceProblem problem, Entries entries, const float2* partial, int parts, bool gradients,
                      float2* statistics, float* losses) {
   cuda::SharedMemory shared;
@@ -176,7 +177,7 @@ struct Dense {
 };
 
 // A warp to one of the slots [first, first + count): its gradient, for the pair that it holds.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     InterestGradientKernel(DeviceProblem problem, Entries entries, Dense dense, int first, int count, float scale,
                            int dim, const uint32_t* slot_pair, float* gradient, float* offset_gradient) {
   const int nth = static_cast<int>(blockIdx.x) * kEntryWarps + cuda::WarpIndex();
@@ -213,7 +214,7 @@ struct Segment {
 };
 
 // A warp to a segment: gradient [segments, stride] and sums [segments] of the derivatives.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     SegmentKernel(DeviceProblem problem, Entries entries, const uint32_t* list, const Segment* segments, int count,
                   float* gradient, float* sums) {
   const int nth = static_cast<int>(blockIdx.x) * kEntryWarps + cuda::WarpIndex();
@@ -241,7 +242,7 @@ __global__ void __launch_bounds__(kEntryThreads)
 
 // A warp to one of `count` items: what the tiles gave (items that are columns) and its segments
 // [segment_begin[item], segment_begin[item + 1]), to row item_order[item] (null: item) of the answer.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     ItemGradientKernel(Dense dense, const uint32_t* segment_begin, const float* segment_gradient,
                        const float* segment_sums, int count, int stride, float scale, int dim, bool add,
                        const uint32_t* item_order, float* gradient, float* bias_gradient) {
@@ -270,7 +271,7 @@ __global__ void __launch_bounds__(kEntryThreads)
 }
 
 // Sets `bit` of *flags where a value is not finite.
-__global__ void __launch_bounds__(kEntryThreads)
+__global__ void __launch_bounds__(kEntryThreads, 8)
     CheckFiniteKernel(const float* values, size_t count, unsigned bit, unsigned* flags) {
   const size_t step = static_cast<size_t>(gridDim.x) * kEntryThreads;
   bool finite = true;

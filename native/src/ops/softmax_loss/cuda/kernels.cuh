@@ -33,59 +33,52 @@ inline constexpr size_t kScanBytes = cuda::SharedBytes<float>(kTile * kScanStrid
 template <bool kColumns>
 class Removed {
  public:
-  __device__ __forceinline__ Removed(const DeviceProblem& problem, int first_owner, int begin)
-      : row_slots_(problem.row_slots) {
+  __device__ __forceinline__ Removed(const DeviceProblem& problem, int first_owner, int begin) {
     const int owner = first_owner + cuda::WarpIndex() * kStrip + cuda::Lane() / 2;
-    const uint32_t* list = kColumns ? problem.column_removed : problem.row_removed;
     const uint32_t* list_begin = kColumns ? problem.column_removed_begin : problem.row_removed_begin;
-    int of = -1;
-    if (kColumns) {
-      if (owner < problem.column_count) of = owner;
-    } else {
-      of = problem.slot_row[owner];
-    }
-    at_ = end_ = list;
-    if (of >= 0) {
-      at_ = list + list_begin[of];
-      end_ = list + list_begin[of + 1];
-      for (const uint32_t* last = end_; at_ < last;) {
-        const uint32_t* middle = at_ + (last - at_) / 2;
-        if (Range(*middle).y <= begin) {
-          at_ = middle + 1;
-        } else {
-          last = middle;
-        }
+    const int of = kColumns ? (owner < problem.column_count ? owner : -1) : problem.slot_row[owner];
+    at_ = of >= 0 ? list_begin[of] : 0;
+    end_ = of >= 0 ? list_begin[of + 1] : 0;
+    for (uint32_t last = end_; at_ < last;) {
+      const uint32_t middle = at_ + (last - at_) / 2;
+      if (Range(problem, middle).y <= begin) {
+        at_ = middle + 1;
+      } else {
+        last = middle;
       }
     }
-    Read();
+    Read(problem);
   }
 
   // Bit c: the lane's owner leaves out the c-th other of the lane's half of the tile.
-  __device__ __forceinline__ uint32_t Word(int first_other) {
+  __device__ __forceinline__ uint32_t Word(const DeviceProblem& problem, int first_other) {
     const int from = first_other + cuda::Lane() % 2 * 32;
     uint32_t word = 0;
+#pragma unroll 1
     while (next_.x < first_other + kTile) {
       const int first = max(next_.x - from, 0);
       const int last = min(next_.y - from, 32);
       if (first < last) word |= 0xffffffffu >> (32 - (last - first)) << first;
       if (next_.y > first_other + kTile) break;  // goes on in the next tile
       ++at_;
-      Read();
+      Read(problem);
     }
     return word;
   }
 
  private:
-  // The others that an element of the list names.
-  __device__ __forceinline__ int2 Range(uint32_t element) const {
-    if (kColumns) return row_slots_[element];
-    return make_int2(static_cast<int>(element), static_cast<int>(element) + 1);
+  // The others that the n-th element names.
+  __device__ __forceinline__ static int2 Range(const DeviceProblem& problem, uint32_t n) {
+    if (kColumns) return problem.row_slots[problem.column_removed[n]];
+    const int column = static_cast<int>(problem.row_removed[n]);
+    return make_int2(column, column + 1);
   }
-  __device__ __forceinline__ void Read() { next_ = at_ < end_ ? Range(*at_) : make_int2(INT_MAX, INT_MAX); }
+  __device__ __forceinline__ void Read(const DeviceProblem& problem) {
+    next_ = at_ < end_ ? Range(problem, at_) : make_int2(INT_MAX, INT_MAX);
+  }
 
-  const int2* row_slots_;
-  const uint32_t* at_;
-  const uint32_t* end_;
+  uint32_t at_;
+  uint32_t end_;
   int2 next_;
 };
 
@@ -93,33 +86,36 @@ class Removed {
 // threads of the block call this.
 template <bool kColumns>
 __device__ __forceinline__ void KeepWinners(const int* slot_row, float* scan, TileValues& values) {
+  // Of the half of the columns that are in the scan.
+  const auto for_each_own = [&](int half, auto visit) {
+    if (kColumns && cuda::WarpIndex() / 2 != half) return;
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const auto for_each_own = [&](auto visit) {
-      if (kColumns && cuda::WarpIndex() / 2 != half) return;
+    for (int part = 0; part < kTileParts; ++part) {
+      if (!kColumns && part / (kTileParts / 2) != half) continue;
 #pragma unroll
-      for (int part = 0; part < kTileParts; ++part) {
-        if (!kColumns && part / (kTileParts / 2) != half) continue;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int slot = kColumns ? TileColumn(part, i) : TileRow(i);
-          const int column = kColumns ? TileRow(i) : TileColumn(part, i);
-          visit(scan[slot * kScanStride + column % kScanColumns], values[part][i]);
-        }
+      for (int i = 0; i < 4; ++i) {
+        const int slot = kColumns ? TileColumn(part, i) : TileRow(i);
+        const int column = kColumns ? TileRow(i) : TileColumn(part, i);
+        visit(scan[slot * kScanStride + column % kScanColumns], values[part][i]);
       }
-    };
-    for_each_own([](float& place, float& value) { place = value; });
+    }
+  };
+#pragma unroll 1
+  for (int half = 0; half < 2; ++half) {
+    for_each_own(half, [](float& place, float& value) { place = value; });
     __syncthreads();
     // A warp to the rows that begin in a quarter of the slots, a lane to a column.
     float* const column = scan + cuda::Lane();
     const int stop = (cuda::WarpIndex() + 1) * kStrip;
     int slot = stop - kStrip;
     while (slot > 0 && slot < stop && slot_row[slot] == slot_row[slot - 1]) ++slot;
+#pragma unroll 1
     while (slot < stop) {
       const int row = slot_row[slot];
       float best = column[slot * kScanStride];
       int winner = slot;
       int end = slot + 1;
+#pragma unroll 1
       for (; end < kTile && slot_row[end] == row; ++end) {
         const float value = column[end * kScanStride];
         if (value > best) {
@@ -127,92 +123,64 @@ __device__ __forceinline__ void KeepWinners(const int* slot_row, float* scan, Ti
           winner = end;
         }
       }
+#pragma unroll 1
       for (; slot < end; ++slot) {
         if (slot != winner) column[slot * kScanStride] = -INFINITY;
       }
     }
     __syncthreads();
-    for_each_own([](float& place, float& value) { value = place; });
+    for_each_own(half, [](float& place, float& value) { value = place; });
     __syncthreads();
   }
 }
 
-// Turns a block's tiles of inner products into logits, -infinity where a logit has no part in the softmax.
+// Turns the block's inner products with a tile of the others into logits, -infinity where a logit has no part in the
+// softmax. `scan`: kScanBytes, for readout max.
 template <bool kColumns>
-class Logits {
- public:
-  __device__ __forceinline__ Logits(const DeviceProblem& problem, cuda::SharedMemory& shared, int first_owner,
-                                    int begin, int end)
-      : problem_(problem), removed_(problem, first_owner, begin), end_(end) {
-    scan_ = problem.max && problem.winners == nullptr ? shared.Take<float>(kTile * kScanStride) : nullptr;
-    slot_row_ = problem.slot_row + first_owner;
+__device__ __forceinline__ void FindLogits(const DeviceProblem& problem, Removed<kColumns>& removed, float* scan,
+                                           int first_owner, int first_other, int end, TileValues& values) {
+  const int owners = kColumns ? problem.column_count : problem.slot_count;
+  const float* const owners_added = kColumns ? problem.shift : problem.offsets;
+  const float* const others_added = kColumns ? problem.offsets : problem.shift;
+  const int upper = first_owner + TileRow(0);
+  const float own[2] = {upper < owners ? owners_added[upper] : 0.0f,
+                        upper + 8 < owners ? owners_added[upper + 8] : 0.0f};
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      owners_[half] = first_owner + TileRow(half * 2);
-      const bool inside = !kColumns || owners_[half] < problem.column_count;
-      added_[half] = inside ? (kColumns ? problem.shift : problem.offsets)[owners_[half]] : 0.0f;
-    }
-  }
-
-  __device__ __forceinline__ void Find(int first_other, TileValues& values) {
-    const float* const others_added = kColumns ? problem_.offsets : problem_.shift;
-    uint32_t words[2][2] = {{0, 0}, {0, 0}};
-    const uint32_t word = removed_.Word(first_other);
-    if (__any_sync(cuda::kFullWarp, word != 0)) {
+  for (int part = 0; part < kTileParts; ++part) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int other = first_other + TileColumn(part, i);
+      const float added = other < end ? others_added[other] : 0.0f;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
+        // In the same order whoever owns the tile.
+        float& value = values[part][half * 2 + i];
+        value = value + (kColumns ? own[half] : added) + (kColumns ? added : own[half]);
+        if (other >= end) value = -INFINITY;
+      }
+    }
+  }
+  const uint32_t word = removed.Word(problem, first_other);
+  if (__any_sync(cuda::kFullWarp, word != 0)) {
 #pragma unroll
-        for (int side = 0; side < 2; ++side) {
-          words[half][side] = __shfl_sync(cuda::kFullWarp, word, half * kStrip + cuda::Lane() / 4 * 2 + side) >>
-                              (cuda::Lane() % 4 * 2);
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int side = 0; side < 2; ++side) {
+        const uint32_t out = __shfl_sync(cuda::kFullWarp, word, half * kStrip + cuda::Lane() / 4 * 2 + side) >>
+                             (cuda::Lane() % 4 * 2);
+#pragma unroll
+        for (int part = 0; part < kTileParts / 2; ++part) {
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& value = values[side * (kTileParts / 2) + part][half * 2 + i];
+            if ((out >> (part * 8 + i) & 1) != 0) value = -INFINITY;
+          }
         }
       }
     }
-#pragma unroll
-    for (int part = 0; part < kTileParts; ++part) {
-      float added[2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int other = first_other + TileColumn(part, i);
-        added[i] = other < end_ ? others_added[other] : -INFINITY;
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        // In the same order whoever owns the tile.
-        const float with_shift = values[part][i] + (kColumns ? added_[i / 2] : added[i % 2]);
-        const float logit = with_shift + (kColumns ? added[i % 2] : added_[i / 2]);
-        const bool out = (words[i / 2][part / 4] >> (part % 4 * 8 + i % 2) & 1) != 0;
-        values[part][i] = out || added[i % 2] == -INFINITY ? -INFINITY : logit;
-      }
-    }
-    if (!problem_.max) return;
-    if (scan_ != nullptr) {
-      KeepWinners<kColumns>(kColumns ? problem_.slot_row + first_other : slot_row_, scan_, values);
-      return;
-    }
-#pragma unroll
-    for (int part = 0; part < kTileParts; ++part) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int other = first_other + TileColumn(part, i);
-        const int slot = kColumns ? other : owners_[i / 2];
-        const int column = kColumns ? owners_[i / 2] : other;
-        if (other >= end_ || column >= problem_.column_count || problem_.slot_row[slot] < 0) continue;
-        const size_t row = static_cast<size_t>(problem_.slot_row[slot]);
-        if (problem_.winners[row * problem_.column_count + column] != slot) values[part][i] = -INFINITY;
-      }
-    }
   }
-
- private:
-  const DeviceProblem& problem_;
-  Removed<kColumns> removed_;
-  const int end_;
-  float* scan_;
-  const int* slot_row_;
-  int owners_[2];
-  float added_[2];
-};
+  if (problem.max) KeepWinners<kColumns>(problem.slot_row + (kColumns ? first_other : first_owner), scan, values);
+}
 
 // The columns [begin, end) (or slots) that a block meets of those of a launch: its share is `per_split` of them.
 struct Span {
@@ -227,20 +195,21 @@ struct Span {
 // partial [splits, slots]: the largest logit of a slot with the split's columns, and the sum of the exponentials
 // relative to it. Grid: tiles of slots x splits.
 template <int kDim, bool kTensor>
-__global__ void __launch_bounds__(kTileThreads) StatisticsKernel(DeviceProblem problem, Span span, float2* partial) {
+__global__ void __launch_bounds__(kTileThreads, 2) StatisticsKernel(DeviceProblem problem, Span span, float2* partial) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
   const int first_slot = static_cast<int>(blockIdx.x) * kTile;
   const int begin = span.First(blockIdx.y);
   const int end = span.Last(blockIdx.y);
-  Logits<false> logits(problem, shared, first_slot, begin, end);
+  float* const scan = problem.max ? shared.Take<float>(kTile * kScanStride) : nullptr;
+  Removed<false> removed(problem, first_slot, begin);
   float top[2] = {-FLT_MAX, -FLT_MAX};
   float sum[2] = {0, 0};
   const cuda::SweepShape shape{problem.slots, problem.slot_count, problem.items, problem.column_count,
                                problem.stride};
   cuda::SweepTiles<kDim, kTensor>(
       shared, shape, first_slot, begin, end, 0, [&](int first_column, TileValues& values, const float*) {
-        logits.Find(first_column, values);
+        FindLogits<false>(problem, removed, scan, first_slot, first_column, end, values);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           float largest = top[half];
@@ -279,7 +248,7 @@ __global__ void __launch_bounds__(kTileThreads) StatisticsKernel(DeviceProblem p
 // of the slot's row and the inverse of the sum of its exponentials relative to that.
 // Grid: tiles of owners x slices of kDim dimensions x splits.
 template <int kDim, bool kTensor, bool kColumns>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 2)
     GradientKernel(DeviceProblem problem, Span span, const float2* statistics, bool add, float* gradient, float* sums) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
@@ -289,12 +258,8 @@ __global__ void __launch_bounds__(kTileThreads)
   const int end = span.Last(blockIdx.z);
   cuda::SweepShape shape{problem.slots, problem.slot_count, problem.items, problem.column_count, problem.stride};
   if (kColumns) shape = {shape.columns, shape.column_count, shape.rows, shape.row_count, shape.stride};
-  Logits<kColumns> logits(problem, shared, first_owner, begin, end);
-  float2 own[2] = {make_float2(0, 0), make_float2(0, 0)};
-  if (!kColumns) {
-    own[0] = statistics[first_owner + TileRow(0)];
-    own[1] = statistics[first_owner + TileRow(2)];
-  }
+  float* const scan = problem.max ? shared.Take<float>(kTile * kScanStride) : nullptr;
+  Removed<kColumns> removed(problem, first_owner, begin);
   float sum[2] = {0, 0};
   float product[kDim / 8][4];
 #pragma unroll
@@ -304,18 +269,14 @@ __global__ void __launch_bounds__(kTileThreads)
   }
   cuda::SweepTiles<kDim, kTensor>(
       shared, shape, first_owner, begin, end, slice, [&](int first_other, TileValues& values, const float* others) {
-        logits.Find(first_other, values);
+        FindLogits<kColumns>(problem, removed, scan, first_owner, first_other, end, values);
         float tile[2] = {0, 0};
 #pragma unroll
         for (int part = 0; part < kTileParts; ++part) {
-          float2 met[2] = {make_float2(0, 0), make_float2(0, 0)};
-          if (kColumns) {
-            met[0] = statistics[first_other + TileColumn(part, 0)];
-            met[1] = statistics[first_other + TileColumn(part, 1)];
-          }
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            const float2 row = kColumns ? met[i % 2] : own[i / 2];
+            const float2 row =
+                statistics[kColumns ? first_other + TileColumn(part, i) : first_owner + TileRow(i)];
             values[part][i] = __expf(values[part][i] - row.x) * row.y;
             tile[i / 2] += values[part][i];
           }
@@ -343,30 +304,6 @@ __global__ void __launch_bounds__(kTileThreads)
         *to = add ? *to + product[part][half * 2 + i] : product[part][half * 2 + i];
       }
     }
-  }
-}
-
-// The slot that wins each column of a row: see DeviceProblem::winners. Grid: rows x any.
-__global__ void __launch_bounds__(kTileThreads) WinnersKernel(DeviceProblem problem, int* winners) {
-  const int row = static_cast<int>(blockIdx.x);
-  const int2 slots = problem.row_slots[row];
-  const int step = static_cast<int>(gridDim.y) * kTileThreads;
-  for (int column = static_cast<int>(blockIdx.y * kTileThreads + threadIdx.x); column < problem.column_count;
-       column += step) {
-    const float* item = problem.items + static_cast<size_t>(column) * problem.stride;
-    float best = -INFINITY;
-    int winner = slots.x;
-    for (int slot = slots.x; slot < slots.y; ++slot) {
-      const float* interest = problem.slots + static_cast<size_t>(slot) * problem.stride;
-      float sum = 0;
-      for (int k = 0; k < problem.stride; ++k) sum = __fmaf_rn(interest[k], item[k], sum);
-      const float logit = sum + problem.shift[column] + problem.offsets[slot];
-      if (logit > best) {
-        best = logit;
-        winner = slot;
-      }
-    }
-    winners[static_cast<size_t>(row) * problem.column_count + column] = winner;
   }
 }
 

@@ -25,10 +25,7 @@ struct DeviceProblem {
   const uint32_t* row_removed;
   const uint32_t* column_removed_begin;
   const uint32_t* column_removed;
-  bool max;
-  // Readout max where a row has more interests than a tile, [rows, column_count] the slot that wins; else null, and no
-  // row lies in two tiles.
-  const int* winners;
+  bool max;  // no row lies in two tiles
 };
 
 // A row's logits with a column of its own (a target, or a candidate of the row alone) have an entry.

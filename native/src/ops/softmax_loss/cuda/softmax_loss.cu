@@ -22,7 +22,7 @@ using cuda::Session;
 
 #if defined(PRISMREC_CUDA_HOST)
 // Small enough for what the tests can afford to take more than one of each.
-constexpr double kOperationsAtOnce = 1 << 22;
+constexpr double kOperationsAtOnce = 1 << 20;
 constexpr int kTilesPerSplit = 2;
 constexpr uint64_t kWaveValues = 1 << 9;
 constexpr uint32_t kSegmentEntries = 4;
@@ -119,6 +119,7 @@ class Softmax {
         plan_(MakePlan(args)),
         sampled_(args.candidates != nullptr),
         per_row_(args.candidates_per_row),
+        entries_alone_(per_row_ || (args.readout == Readout::kMax && plan_.most_pairs > kTile)),
         columns_(per_row_ ? 0 : plan_.columns) {}
 
   void Run() {
@@ -149,7 +150,7 @@ class Softmax {
   }
 
   void CheckSizes() const {
-    const size_t entries = plan_.targets.size() + (per_row_ ? plan_.rows.size() * args_.candidate_count : 0);
+    const size_t entries = plan_.targets.size() + (entries_alone_ ? plan_.rows.size() * plan_.columns : 0);
     const size_t removed = plan_.removed.size() + plan_.targets.size();
     // Padding may double the pairs.
     const size_t largest = std::max({2 * plan_.pairs.size(), args_.items.rows, entries, removed});
@@ -213,8 +214,7 @@ class Softmax {
 
   void PlaceSlots() {
     problem_.max = args_.readout == Readout::kMax && plan_.most_pairs > 1;
-    const bool dense_max = problem_.max && columns_ > 0;
-    slots_ = std::make_unique<Slots>(plan_, dense_max && plan_.most_pairs <= kTile);
+    slots_ = std::make_unique<Slots>(plan_, problem_.max && !entries_alone_);
     const size_t count = slots_->row.size();
     const size_t dim = args_.dim();
     std::vector<float> gathered(count * dim, 0.0f);
@@ -234,17 +234,11 @@ class Softmax {
     problem_.slot_row = Upload(slots_->row);
     problem_.row_slots = Upload(slots_->of_row);
     slot_pair_ = Upload(slots_->pair);
-    if (!dense_max || plan_.most_pairs <= kTile) return;
-    int* winners = session_.Allocate<int>(plan_.rows.size() * columns_);
-    const unsigned blocks = std::min(256u, static_cast<unsigned>((columns_ + kTileThreads - 1) / kTileThreads));
-    PRISMREC_CUDA_LAUNCH(WinnersKernel, dim3(static_cast<unsigned>(plan_.rows.size()), blocks), dim3(kTileThreads), 0,
-                         session_.stream(), problem_, winners);
-    problem_.winners = winners;
   }
 
   // The row's targets are entries, so they are no columns of its.
   void ListRemoved() {
-    if (columns_ == 0) return;
+    if (entries_alone_) return;
     std::vector<uint32_t> row_begin{0}, row_list, column_begin(columns_ + 1, 0);
     for (size_t i = 0; i < plan_.rows.size(); ++i) {
       const auto first = static_cast<std::ptrdiff_t>(row_list.size());
@@ -270,22 +264,26 @@ class Softmax {
   }
 
   void ListEntries() {
-    const size_t candidates = per_row_ ? args_.candidate_count : 0;
+    constexpr float kOut = -std::numeric_limits<float>::infinity();
+    const size_t columns = entries_alone_ ? plan_.columns : 0;
     std::vector<uint32_t> row;
     std::vector<float> shift, share;
     std::vector<uint64_t> begin{0};
     entry_begin_.assign(1, 0);
     for (size_t i = 0; i < plan_.rows.size(); ++i) {
       const size_t first = entry_item_.size();
-      for (size_t s = 0; s < candidates; ++s) {
-        const size_t at = plan_.rows[i] * candidates + s;
-        const uint32_t item = args_.candidates[at];
-        entry_item_.push_back(place_of_item_[item]);
-        shift.push_back(Bias(item) - (args_.log_q == nullptr ? 0.0f : args_.log_q[at]));
+      for (size_t c = 0; c < columns; ++c) {
+        const size_t at = plan_.rows[i] * columns + c;
+        entry_item_.push_back(per_row_ ? place_of_item_[args_.candidates[at]] : static_cast<uint32_t>(c));
+        shift.push_back(!per_row_ ? shift_[c]
+                                  : Bias(args_.candidates[at]) - (args_.log_q == nullptr ? 0.0f : args_.log_q[at]));
         share.push_back(0.0f);
       }
-      for (size_t n = plan_.row_removed[i]; candidates > 0 && n < plan_.row_removed[i + 1]; ++n) {
-        shift[first + plan_.removed[n]] = -std::numeric_limits<float>::infinity();
+      for (size_t n = plan_.row_removed[i]; columns > 0 && n < plan_.row_removed[i + 1]; ++n) {
+        shift[first + plan_.removed[n]] = kOut;
+      }
+      for (size_t t = plan_.row_targets[i]; columns > 0 && !sampled_ && t < plan_.row_targets[i + 1]; ++t) {
+        shift[first + plan_.targets[t].item] = kOut;
       }
       for (size_t t = plan_.row_targets[i]; t < plan_.row_targets[i + 1]; ++t) {
         const Target& target = plan_.targets[t];
@@ -302,7 +300,7 @@ class Softmax {
     // Rows that share their columns need all of their targets' values at once.
     uint64_t most = 0;
     for (size_t first = 0; first < plan_.rows.size();) {
-      size_t end = per_row_ ? first + 1 : plan_.rows.size();
+      size_t end = entries_alone_ ? first + 1 : plan_.rows.size();
       while (end < plan_.rows.size() && begin[end + 1] - begin[first] <= kWaveValues) ++end;
       waves_.push_back(MakeWave(first, end));
       most = std::max(most, begin[end] - begin[first]);
@@ -372,14 +370,7 @@ class Softmax {
       launch(Span{begin, std::min(others, begin + schedule.step), schedule.per_split}, round);
     }
   }
-  size_t ScanBytes() const { return problem_.max && problem_.winners == nullptr ? kScanBytes : 0; }
-  // As WithTile, which need not know of the scan beside the tiles.
-  template <class Body>
-  void WithTile(Body body) const {
-    cuda::DeviceTraits device = session_.traits();
-    device.shared_bytes -= ScanBytes();
-    cuda::WithTile(problem_.stride, device, body);
-  }
+  size_t ScanBytes() const { return problem_.max ? kScanBytes : 0; }
 
   // [rounds * splits, slots]
   const float2* FindStatistics(const Schedule& schedule) {
@@ -388,9 +379,9 @@ class Softmax {
     float2* partial = session_.Allocate<float2>(static_cast<size_t>(schedule.rounds) * part);
     ForEachRound(schedule, problem_.column_count, [&](const Span& span, int round) {
       float2* to = partial + static_cast<size_t>(round) * part;
-      WithTile([&](auto dim, auto tensor) {
+      cuda::WithTile(session_.traits(), [&](auto dim, auto tensor) {
         constexpr int kDim = decltype(dim)::value;
-        constexpr bool kTensor = decltype(tensor)::value != 0;
+        constexpr bool kTensor = decltype(tensor)::value;
         const dim3 grid(static_cast<unsigned>(Tiles(problem_.slot_count)), static_cast<unsigned>(schedule.splits));
         PRISMREC_CUDA_LAUNCH((StatisticsKernel<kDim, kTensor>), grid, dim3(kTileThreads),
                              cuda::SweepBytes<kDim>() + ScanBytes(), session_.stream(), problem_, span, to);
@@ -408,9 +399,9 @@ class Softmax {
     float* gradient = session_.Allocate<float>(rows * static_cast<size_t>(problem_.stride));
     float* sums = session_.Allocate<float>(rows);
     ForEachRound(schedule, others, [&](const Span& span, int round) {
-      WithTile([&](auto dim, auto tensor) {
+      cuda::WithTile(session_.traits(), [&](auto dim, auto tensor) {
         constexpr int kDim = decltype(dim)::value;
-        constexpr bool kTensor = decltype(tensor)::value != 0;
+        constexpr bool kTensor = decltype(tensor)::value;
         const dim3 grid(static_cast<unsigned>(Tiles(owners)),
                         static_cast<unsigned>((problem_.stride + kDim - 1) / kDim),
                         static_cast<unsigned>(schedule.splits));
@@ -429,7 +420,7 @@ class Softmax {
     const float scale = 1.0f / static_cast<float>(rows);
     const float2* partial = nullptr;
     int parts = 0;
-    if (columns_ > 0) {
+    if (!entries_alone_) {
       const Schedule schedule(problem_.slot_count, problem_.column_count, problem_.stride, 1);
       partial = FindStatistics(schedule);
       parts = schedule.rounds * schedule.splits;
@@ -472,7 +463,7 @@ class Softmax {
       if (!gradients) continue;
       Dense of_slots{};
       Dense of_columns{};
-      if (columns_ > 0) {
+      if (!entries_alone_) {
         of_slots = FindDense<false>(statistics);
         of_columns = FindDense<true>(statistics);
       }
@@ -517,6 +508,9 @@ class Softmax {
   const Plan plan_;
   const bool sampled_;
   const bool per_row_;
+  // There are no tiles: all columns are entries. So too where a row under readout max is larger than a tile.
+  const bool entries_alone_;
+  // Of all rows.
   const size_t columns_;
 
   unsigned* flags_ = nullptr;
