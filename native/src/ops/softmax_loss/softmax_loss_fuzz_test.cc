@@ -44,7 +44,8 @@ struct Case {
       random.Sparse(rows, count, random.Pick({0.1f, 0.9f, 1.0f}), &mask_indptr, &mask_indices);
     }
     if (random.OneIn(2)) {
-      candidates.resize(random.Size(100));
+      args.candidates_per_row = rows > 0 && random.OneIn(3);
+      candidates.resize(args.candidates_per_row ? rows * random.Size(20) : random.Size(100));
       for (uint32_t& item : candidates) item = static_cast<uint32_t>(random.Below(count));
       if (random.OneIn(2)) log_q = random.Fill(candidates.size(), Values::kPlain);
       if (random.OneIn(2)) target_log_q = random.Fill(target_indices.size(), Values::kPlain);
@@ -65,7 +66,7 @@ struct Case {
     }
     args.readout = random.Pick({Readout::kLogSumExp, Readout::kMax});
     if (!candidates.empty()) args.candidates = candidates.data();
-    args.candidate_count = candidates.size();
+    args.candidate_count = candidates.size() / (args.candidates_per_row ? rows : 1);
     if (!log_q.empty()) args.log_q = log_q.data();
     if (!target_log_q.empty()) args.target_log_q = target_log_q.data();
   }
