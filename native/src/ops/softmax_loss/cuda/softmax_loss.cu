@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -27,7 +26,7 @@ constexpr int kTilesPerSplit = 2;
 constexpr uint64_t kWaveValues = 1 << 9;
 constexpr uint32_t kSegmentEntries = 4;
 #else
-// A few milliseconds on a small GPU: how long a wish to cancel waits at most.
+// Some ten milliseconds on a small GPU: how long a wish to cancel waits at most.
 constexpr double kOperationsAtOnce = 6e10;
 constexpr int kTilesPerSplit = 4;
 // Values of entries at a time, where rows have candidates of their own: 16 MiB, which stay in the second-level cache.
