@@ -4,6 +4,7 @@
 
 #include "cuda/runtime.cuh"
 #include "ops/contrastive_loss/cuda/contrastive_loss.h"
+#include "ops/similarity_search/cuda/similarity_search.h"
 
 namespace prismrec::cuda {
 namespace {
@@ -72,7 +73,9 @@ void Describe(Report* report) {
   }
 }
 
-constexpr Library kLibrary = {kAbi, Describe, contrastive_loss::RunOnCuda, nullptr, nullptr, nullptr};
+constexpr Library kLibrary = {
+    kAbi, Describe, contrastive_loss::RunOnCuda, nullptr, similarity_search::RunOnCuda, nullptr,
+};
 
 }  // namespace
 }  // namespace prismrec::cuda

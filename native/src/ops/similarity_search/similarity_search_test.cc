@@ -144,6 +144,42 @@ TEST(many_items_and_many_queries_agree_with_the_reference) {
   }
 }
 
+// Rows that fill several tiles, whole queries that do not fit one, dimensions in several pieces.
+TEST(blocks_of_many_shapes_agree_with_the_reference) {
+  for (const auto& [items, queries, interests, dim] :
+       {std::array<size_t, 4>{2500, 70, 1, 20}, {2100, 2, 70, 8}, {1700, 3, 2, 100}, {1300, 1, 3, 430}}) {
+    ExpectAllAgree(Random(static_cast<uint32_t>(dim), items, queries, interests, dim, 6, true));
+  }
+}
+
+// Every item is better than all of those before it, so that no limit leaves anything out.
+TEST(lists_are_exact_where_the_best_items_come_last) {
+  Problem problem = Random(14, 5000, 3, 1, 4, 5, true);
+  for (size_t i = 0; i < problem.items; ++i) {
+    for (size_t x = 0; x < problem.dim; ++x) problem.item_data[i * problem.dim + x] = x == i % problem.dim ? 1.0f : 0.0f;
+    problem.bias[i] = static_cast<float>(i);
+  }
+  ExpectAllAgree(problem);
+}
+
+TEST(an_index_serves_many_searches) {
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    const Problem problem = Random(15, 1500, 2, 2, 9, 7, true), other = Random(16, 1500, 3, 1, 9, 40, true);
+    std::unique_ptr<Index> index;
+    EXPECT_OK(Index::Build({problem.item_data.data(), problem.items, problem.dim}, problem.bias.data(), Metric::kDot,
+                           ThreadPool::Global(), CancelFlag(), &index));
+    Lists expected, first, between, again;
+    EXPECT_OK(Search(problem, "reference", &expected, CancelFlag(), index.get()));
+    EXPECT_OK(Search(problem, variant, &first, CancelFlag(), index.get()));
+    EXPECT_OK(Search(other, variant, &between, CancelFlag(), index.get()));
+    EXPECT_OK(Search(problem, variant, &again, CancelFlag(), index.get()));
+    ExpectSame(first, expected);
+    ExpectSame(again, expected);
+  }
+  test::SetContext("");
+}
+
 TEST(few_queries_of_a_large_index_agree_with_the_reference) {
   // Large enough for the 8-bit copy; the odd dimension fills its last pair with zeros.
   for (const auto& [items, queries, interests, dim] :
