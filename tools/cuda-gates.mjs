@@ -14,10 +14,12 @@ const LIMITS = join(root, "native", "cuda-limits.json");
 /** @typedef {{ registers: number, spills: number, shared: number }} Usage spills: bytes stored and loaded */
 /** @typedef {Record<string, Record<string, Usage>>} Usages kernel -> architecture -> usage */
 
-/** Instructions (of SASS) that a kernel of this name must hold; which of the two runs where is said in cuda/tile.cuh. */
+/** Instructions (of SASS) that a kernel of this name must hold; cuda/tile.cuh and scan.cuh say which runs where. */
 const INSTRUCTIONS = [
   { kernels: /(Statistics|Gradient)Kernel<\d+, true/, on: [80, 90, 100], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS"] },
   { kernels: /(Statistics|Gradient)Kernel<\d+, false/, on: [75, 86, 89, 120], must: ["FFMA", "LDG.*128", "LDS.*128"] },
+  { kernels: /ScanKernel<\d+, true/, on: [80, 86, 89, 90, 100, 120], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS.*128"] },
+  { kernels: /ScanKernel<\d+, false/, on: [75], must: ["FFMA", "LDG.*128", "LDS.*128"] },
 ];
 
 /**

@@ -217,7 +217,7 @@ __device__ __forceinline__ void FindTiles(const DeviceItems& items, const Round&
 // hits [queries, round.panels], zero before: bit i: item i of the panel may belong onto the query's list.
 // Grid: tiles of rows x ranges of `tiles` tiles of items. `read` counts pairs of a row and an item.
 template <int kGroups, bool kTensor>
-__global__ void __launch_bounds__(kScanThreads)
+__global__ void __launch_bounds__(kScanThreads, kGroups == 1 ? 4 : 3)
     ScanKernel(DeviceItems items, QueryRows rows, Round round, Margin margin, int tiles, bool resident, uint32_t* hits,
                Counter* read) {
   if constexpr (!kScanCompiled<kTensor>) return;
