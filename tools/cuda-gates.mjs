@@ -3,7 +3,7 @@
 // they are written for.
 //   node tools/cuda-gates.mjs [--write]     --write: take the present figures for the limits
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { compileCuda } from "./build-cuda.mjs";
 import { pinnedToolchain } from "./lib/cuda-toolchain.mjs";
 import { main, none } from "./lib/native-tests.mjs";
@@ -14,10 +14,12 @@ const LIMITS = join(root, "native", "cuda-limits.json");
 /** @typedef {{ registers: number, spills: number, shared: number }} Usage spills: bytes stored and loaded */
 /** @typedef {Record<string, Record<string, Usage>>} Usages kernel -> architecture -> usage */
 
-/** Instructions (of SASS) that a kernel of this name must hold; which of the two runs where is said in cuda/tile.cuh. */
+/** Instructions (of SASS) that a kernel of this name must hold; cuda/tile.cuh and scan.cuh say which runs where. */
 const INSTRUCTIONS = [
   { kernels: /(Statistics|Gradient)Kernel<\d+, true/, on: [80, 90, 100], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS"] },
   { kernels: /(Statistics|Gradient)Kernel<\d+, false/, on: [75, 86, 89, 120], must: ["FFMA", "LDG.*128", "LDS.*128"] },
+  { kernels: /ScanKernel<\d+, true/, on: [80, 86, 89, 90, 100, 120], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS.*128"] },
+  { kernels: /ScanKernel<\d+, false/, on: [75], must: ["FFMA", "LDG.*128", "LDS.*128"] },
 ];
 
 /**
@@ -139,7 +141,10 @@ export async function cudaGates({ write = false } = {}) {
     const usages = parseUsage(await demangle(output));
     if (write) await writeFile(LIMITS, `${JSON.stringify(usages, null, 1)}\n`);
     const limits = /** @type {Usages} */ (JSON.parse(await readFile(LIMITS, "utf8")));
-    const sass = await run(join(toolchain.bin, "cuobjdump"), ["-sass", library]);
+    const sass = await run(join(toolchain.bin, "cuobjdump"), ["-sass", library], {
+      env: { PATH: `${toolchain.bin}${delimiter}${process.env.PATH}` },
+    });
+    if (sass.code !== 0) throw new Error(`cuobjdump failed (exit ${sass.code})\n${sass.output.slice(-2000)}`);
     complaints = [...exceeded(usages, limits), ...missingInstructions(await demangle(sass.output))];
     checked = Object.values(usages).reduce((sum, byArch) => sum + Object.keys(byArch).length, 0);
   } catch (error) {

@@ -6,7 +6,7 @@ import { root, run } from "./run.mjs";
 // One release, so that register counts can be compared with committed limits.
 const VERSION = "13.5.37";
 const PACKAGES = [
-  ...["nvcc", "crt", "runtime", "cuobjdump"].map((name) => `nvidia-cuda-${name}==${VERSION}`),
+  ...["nvcc", "crt", "runtime", "cuobjdump", "nvdisasm"].map((name) => `nvidia-cuda-${name}==${VERSION}`),
   `nvidia-nvvm==${VERSION}`,
   "nvidia-cuda-cccl",
 ];
@@ -31,7 +31,7 @@ function ownToolchain() {
   if (!existsSync(lib)) return undefined;
   for (const python of readdirSync(lib)) {
     const bin = join(lib, python, "site-packages", "nvidia", "cu13", "bin");
-    if (existsSync(join(bin, "nvcc")) && existsSync(join(bin, "cuobjdump"))) {
+    if (existsSync(join(bin, "nvcc")) && existsSync(join(bin, "nvdisasm"))) {
       return { nvcc: join(bin, "nvcc"), bin, own: true };
     }
   }

@@ -4,6 +4,7 @@
 
 #include "cuda/runtime.cuh"
 #include "ops/contrastive_loss/cuda/contrastive_loss.h"
+#include "ops/similarity_search/cuda/similarity_search.h"
 #include "ops/softmax_loss/cuda/softmax_loss.h"
 
 namespace prismrec::cuda {
@@ -73,7 +74,14 @@ void Describe(Report* report) {
   }
 }
 
-constexpr Library kLibrary = {kAbi, Describe, contrastive_loss::RunOnCuda, softmax_loss::RunOnCuda, nullptr, nullptr};
+constexpr Library kLibrary = {
+    kAbi,
+    Describe,
+    contrastive_loss::RunOnCuda,
+    softmax_loss::RunOnCuda,
+    similarity_search::RunOnCuda,
+    nullptr,
+};
 
 }  // namespace
 }  // namespace prismrec::cuda

@@ -61,6 +61,16 @@ class Pool {
     std::lock_guard<std::mutex> lock(mutex_);
     free_[device].emplace(sizes_.at(block), block);
   }
+  size_t Available(int device) {
+    size_t available = 0;
+    size_t total = 0;
+    PRISMREC_CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    std::lock_guard<std::mutex> lock(mutex_);
+    size_t kept = 0;
+    for (const auto& [size, block] : free_[device]) kept += size;
+    const size_t used = held_[device] - kept;
+    return std::min(available + kept, Cap() > used ? Cap() - used : 0);
+  }
   void* TakePinned(size_t bytes) {
     const size_t size = SizeClass(bytes);
     std::lock_guard<std::mutex> lock(mutex_);
@@ -153,6 +163,10 @@ void Check(cudaError_t error, const char* call, const char* file, int line) {
   }
 }
 
+Retained::Retained(size_t bytes) : device_(WishedDevice()), block_(TheMemory().Take(device_, bytes)) {}
+
+Retained::~Retained() { TheMemory().Give(device_, block_); }
+
 Session::Session(const CancelFlag& cancel) : cancel_(cancel), device_(WishedDevice()) {
   PRISMREC_CUDA_CHECK(cudaSetDevice(device_));
   traits_ = TraitsOf(device_);
@@ -172,6 +186,8 @@ void Session::Release() noexcept {
   blocks_.clear();
   staging_.clear();
 }
+
+size_t Session::available_bytes() const { return TheMemory().Available(device_); }
 
 void* Session::AllocateBytes(size_t bytes) {
   if (bytes == 0) return nullptr;

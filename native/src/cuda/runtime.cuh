@@ -40,6 +40,20 @@ struct DeviceTraits {
   size_t shared_bytes = 0;  // per block
 };
 
+// Device memory that outlives the call that made it. Nothing may use it any more when it goes.
+class Retained {
+ public:
+  explicit Retained(size_t bytes);
+  ~Retained();
+  Retained(const Retained&) = delete;
+  Retained& operator=(const Retained&) = delete;
+  void* data() const { return block_; }
+
+ private:
+  int device_ = 0;
+  void* block_ = nullptr;
+};
+
 // One call's stream and memory. Everything is given back at the end, after the stream has come to rest.
 class Session {
  public:
@@ -50,6 +64,8 @@ class Session {
 
   cudaStream_t stream() const { return stream_; }
   const DeviceTraits& traits() const { return traits_; }
+  // Bytes of device memory that this process may still take.
+  size_t available_bytes() const;
 
   // Uninitialised device memory of this call; null for none.
   template <class T>
@@ -70,6 +86,8 @@ class Session {
     UploadBytes(array, host, count * sizeof(T));
     return array;
   }
+  // Pinned memory of the host, for as long as the session lives.
+  char* Stage(size_t bytes);
   // Queues; the host's array is filled when Synchronize returns.
   template <class T>
   void Download(T* host, const T* device, size_t count) {
@@ -88,7 +106,6 @@ class Session {
   void* AllocateBytes(size_t bytes);
   void UploadBytes(void* device, const void* host, size_t bytes);
   void DownloadBytes(void* host, const void* device, size_t bytes);
-  char* Stage(size_t bytes);
   void Release() noexcept;
 
   const CancelFlag& cancel_;

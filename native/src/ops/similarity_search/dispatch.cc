@@ -11,6 +11,10 @@ Status SweepWith(const Query& query, const Outputs& outputs, ThreadPool& pool,
   return Sweep(kKernel, query, outputs, pool, cancel);
 }
 
+Status OnCuda(const Query& query, const Outputs& outputs, ThreadPool&, const CancelFlag& cancel) {
+  return cuda::TheLibrary()->similarity_search(query, outputs, cancel);
+}
+
 constexpr Variant<Fn> kVariants[] = {
     {"reference", Simd::kScalar, Reference},
     {"scalar", Simd::kScalar, SweepWith<kScalarPanel>},
@@ -20,6 +24,7 @@ constexpr Variant<Fn> kVariants[] = {
 #elif defined(PRISMREC_ARCH_ARM64)
     {"neon", Simd::kNeon, SweepWith<kNeonPanel>},
 #endif
+    {"cuda", Simd::kScalar, OnCuda},
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,14 @@ class Index {
   // [panels] the largest of a panel's items.
   const float* errors() const { return errors_; }
 
+  // What a device keeps of the index between searches: made by the first that runs there, dropped with
+  // the index by whoever made it.
+  struct DeviceCopy {
+    std::mutex mutex;
+    std::shared_ptr<const void> items;
+  };
+  DeviceCopy& device_copy() const { return device_copy_; }
+
  private:
   Index() = default;
   struct Header;
@@ -103,6 +112,7 @@ class Index {
   int8_t* codes_ = nullptr;
   float* scales_ = nullptr;
   float* errors_ = nullptr;
+  mutable DeviceCopy device_copy_;
 };
 
 struct Args {
