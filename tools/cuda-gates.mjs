@@ -139,7 +139,7 @@ export async function cudaGates({ write = false } = {}) {
   try {
     const { library, output } = await compileCuda(toolchain, { name: "cuda-gates" });
     const usages = parseUsage(await demangle(output));
-    if (write) await writeFile(LIMITS, `${JSON.stringify(usages, null, 1)}\n`);
+    if (write) await writeFile(LIMITS, `${JSON.stringify(usages, null, 2)}\n`);
     const limits = /** @type {Usages} */ (JSON.parse(await readFile(LIMITS, "utf8")));
     const sass = await run(join(toolchain.bin, "cuobjdump"), ["-sass", library], {
       env: { PATH: `${toolchain.bin}${delimiter}${process.env.PATH}` },
