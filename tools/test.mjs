@@ -1,6 +1,6 @@
 // The whole test suite: sets up what is missing, runs every runner, and ends with one line "N passed, N failed".
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { arm } from "./arm.mjs";
 import { bootstrap } from "./bootstrap.mjs";
@@ -58,7 +58,10 @@ const runners = [
   ["types of the tools and native tests", check("npx", ["tsc", "-p", "tools"])],
   ["reference documents", check("node", ["tools/generate-docs.mjs", "--check"])],
   ["bindings against the addon", check("node", ["tools/check-binding.mjs"])],
-  ["native, CUDA kernels on a pretended GPU too", () => nativeTests("test", { define: ["PRISMREC_CUDA_HOST=ON"] })],
+  [
+    "native, CUDA kernels on a pretended GPU too",
+    () => nativeTests("test", { define: ["PRISMREC_CUDA_HOST=ON"], jobs: availableParallelism() }),
+  ],
   ["CUDA kernels, static", cudaGates],
   ["native under sanitizers", sanitize],
   ["native on ARM, emulated", arm],
