@@ -23,8 +23,8 @@ struct Query;
 struct Outputs;
 }  // namespace prismrec::similarity_search
 namespace prismrec::dynamic_routing {
-struct Args;
-struct Outputs;
+struct ForwardArgs;
+struct BackwardArgs;
 }  // namespace prismrec::dynamic_routing
 
 namespace prismrec::cuda {
@@ -51,7 +51,8 @@ struct Library {
   Status (*contrastive_loss)(const contrastive_loss::Args&, contrastive_loss::Outputs*, const CancelFlag&);
   Status (*softmax_loss)(const softmax_loss::Args&, softmax_loss::Outputs*, const CancelFlag&);
   Status (*similarity_search)(const similarity_search::Query&, const similarity_search::Outputs&, const CancelFlag&);
-  Status (*dynamic_routing)(const dynamic_routing::Args&, dynamic_routing::Outputs*, const CancelFlag&);
+  Status (*dynamic_routing_forward)(const dynamic_routing::ForwardArgs&, const CancelFlag&);
+  Status (*dynamic_routing_backward)(const dynamic_routing::BackwardArgs&, const CancelFlag&);
 };
 
 #define PRISMREC_CUDA_TEXT_(x) #x
