@@ -5,6 +5,7 @@
 #include "cuda/runtime.cuh"
 #include "ops/contrastive_loss/cuda/contrastive_loss.h"
 #include "ops/dynamic_routing/cuda/dynamic_routing.h"
+#include "ops/max_cover/cuda/max_cover.h"
 #include "ops/similarity_search/cuda/similarity_search.h"
 #include "ops/softmax_loss/cuda/softmax_loss.h"
 
@@ -83,6 +84,7 @@ constexpr Library kLibrary = {
     similarity_search::RunOnCuda,
     dynamic_routing::ForwardOnCuda,
     dynamic_routing::BackwardOnCuda,
+    max_cover::GreedyOnCuda,
 };
 
 }  // namespace

@@ -26,6 +26,10 @@ namespace prismrec::dynamic_routing {
 struct ForwardArgs;
 struct BackwardArgs;
 }  // namespace prismrec::dynamic_routing
+namespace prismrec::max_cover {
+struct Problem;
+struct Selection;
+}  // namespace prismrec::max_cover
 
 namespace prismrec::cuda {
 
@@ -53,6 +57,7 @@ struct Library {
   Status (*similarity_search)(const similarity_search::Query&, const similarity_search::Outputs&, const CancelFlag&);
   Status (*dynamic_routing_forward)(const dynamic_routing::ForwardArgs&, const CancelFlag&);
   Status (*dynamic_routing_backward)(const dynamic_routing::BackwardArgs&, const CancelFlag&);
+  Status (*max_cover)(const max_cover::Problem&, bool by_ratio, const CancelFlag&, max_cover::Selection*);
 };
 
 #define PRISMREC_CUDA_TEXT_(x) #x

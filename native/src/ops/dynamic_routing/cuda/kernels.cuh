@@ -118,7 +118,7 @@ __device__ __forceinline__ void Clear(TileProduct& product) {
 // predictions [., columns] of the events of a tile, that of event t of user b in row offsets[b] + t.
 // Grid: tiles x columns by kTile.
 template <bool kTensor>
-__global__ void __launch_bounds__(kTileThreads, 4)
+__global__ void __launch_bounds__(kTileThreads)
     PredictKernel(DeviceBatch batch, const uint32_t* offsets, float* predictions) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
@@ -197,7 +197,7 @@ __host__ __device__ constexpr size_t RouteBytes(int interests, int most, int dim
 
 // All rounds of one user. Grid: users. kShared: what a user needs is in shared memory, else in global memory.
 template <bool kShared>
-__global__ void __launch_bounds__(kRouteThreads, 3) RouteKernel(RouteArgs args) {
+__global__ void __launch_bounds__(kRouteThreads, kShared ? 4 : 2) RouteKernel(RouteArgs args) {
   cuda::SharedMemory shared;
   const int user = args.first_user + static_cast<int>(blockIdx.x);
   const int n = static_cast<int>(args.lengths[user]);
@@ -364,7 +364,7 @@ __device__ __forceinline__ void FillPredictionGradient(const DeviceBatch& batch,
 
 // event_gradient [users, length, dim], rows of a tile's events. Grid: tiles x dimensions by kTile.
 template <bool kTensor>
-__global__ void __launch_bounds__(kTileThreads, 4)
+__global__ void __launch_bounds__(kTileThreads)
     EventGradientKernel(DeviceBatch batch, RouteGradient gradient, float* event_gradient) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
@@ -409,7 +409,7 @@ struct MapPart {
 
 // Sums over the events of a part, in their order. Grid: parts x columns by kTile x rows of the map by kTile.
 template <bool kTensor>
-__global__ void __launch_bounds__(kTileThreads, 3)
+__global__ void __launch_bounds__(kTileThreads)
     MapGradientKernel(DeviceBatch batch, RouteGradient gradient, const MapPart* parts) {
   if constexpr (!cuda::kCompiled<kTensor>) return;
   cuda::SharedMemory shared;
