@@ -179,7 +179,7 @@ __device__ __forceinline__ double CostOf(const DeviceGreedy& greedy, uint32_t se
 // The best set of each block's share; with `history` [., sets], also what all sets would add, in the row of the number
 // of picks since `first_pick`.
 template <bool kRatio>
-__global__ void __launch_bounds__(kThreads) BestKernel(DeviceGreedy greedy, Gain* history, uint32_t first_pick) {
+__global__ void __launch_bounds__(kThreads, 4) BestKernel(DeviceGreedy greedy, Gain* history, uint32_t first_pick) {
   if (greedy.state->done != 0) return;
   const double spent = greedy.state->cost;
   Gain* row = history == nullptr ? nullptr
@@ -231,16 +231,19 @@ __global__ void __launch_bounds__(kThreads) CoverKernel(DeviceGreedy greedy) {
   if (greedy.state->done != 0) return;
   const DeviceCover& cover = greedy.cover;
   const uint32_t set = greedy.state->picked;
+  const size_t begin = cover.indptr[set];
   const size_t end = cover.indptr[set + 1];
   const size_t warp = static_cast<size_t>(blockIdx.x) * (blockDim.x / cuda::kWarpSize) + cuda::WarpIndex();
-  const size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
-  // A warp looks at 32 elements at a time, then walks the lists of those that are exhausted one by one.
-  for (size_t from = cover.indptr[set] + warp * cuda::kWarpSize; from < end; from += step) {
+  const size_t warps = static_cast<size_t>(gridDim.x) * (blockDim.x / cuda::kWarpSize);
+  // A warp looks at its share of elements, at most 32 at a time, then walks the lists of those that are exhausted one by
+  // one: of a small set, each has a warp of its own.
+  const size_t share = min((end - begin + warps - 1) / warps, static_cast<size_t>(cuda::kWarpSize));
+  for (size_t from = begin + warp * share; from < end; from += warps * share) {
     const size_t e = from + cuda::Lane();
     uint32_t first = 0;
     uint32_t count = 0;
     Gain units = 0;
-    if (e < end) {
+    if (e < end && e < from + share) {
       const uint32_t element = cover.indices[e];
       const uint32_t left = cover.left[element];
       if (left > 0) cover.left[element] = left - 1;

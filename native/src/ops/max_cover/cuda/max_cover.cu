@@ -103,6 +103,9 @@ class DeviceRun {
     }
     const std::vector<uint32_t> left(sets_.cols, problem.args->repeats);
     cover_.left = session.Upload(left.data(), left.size());
+    for (size_t s = 0; s < sets_.rows; ++s) {
+      largest_ = std::max<size_t>(largest_, sets_.indptr[s + 1] - sets_.indptr[s]);
+    }
     costs_ = session.Upload(problem.args->costs, sets_.rows);
     gains_ = session.Allocate<Gain>(sets_.rows);
     bin_counts_ = session.Allocate<uint32_t>(kBins);
@@ -127,8 +130,7 @@ class DeviceRun {
     greedy.picks = session_.Zeros<uint32_t>(problem_.limit);
     greedy.pick_gains = session_.Zeros<Gain>(problem_.limit);
     const unsigned threads = Threads(sets_.rows);
-    const unsigned most_blocks = kBlocksPerProcessor * static_cast<unsigned>(session_.traits().processors);
-    const unsigned blocks = std::min(most_blocks, static_cast<unsigned>((sets_.rows + threads - 1) / threads));
+    const unsigned blocks = std::min(MostBlocks(), static_cast<unsigned>((sets_.rows + threads - 1) / threads));
     greedy.bests = session_.Allocate<Best>(blocks);
 
     uint32_t most_batch = kMostBatch;
@@ -187,6 +189,10 @@ class DeviceRun {
 
  private:
   static const long long* Host(const Gain* gains) { return reinterpret_cast<const long long*>(gains); }
+
+  unsigned MostBlocks() const {
+    return kBlocksPerProcessor * static_cast<unsigned>(session_.traits().processors);
+  }
 
   template <class T>
   void Clear(T* array, size_t count) {
@@ -254,14 +260,11 @@ class DeviceRun {
                            history, first);
     }
     PRISMREC_CUDA_LAUNCH(PickKernel, dim3(1), dim3(Threads(blocks)), kBestBytes, session_.stream(), greedy, blocks);
-    // A set holds at most all elements, and all sets together nnz.
-    const size_t most = std::min(sets_.cols, sets_.nnz());
-    if (most == 0) return;
-    const unsigned most_blocks = kBlocksPerProcessor * static_cast<unsigned>(session_.traits().processors);
-    PRISMREC_CUDA_LAUNCH(CoverKernel, dim3(std::min(most_blocks, Blocks(most))), dim3(Threads(most)), 0,
-                         session_.stream(), greedy);
+    const size_t cover_blocks = std::clamp<size_t>((largest_ + kMaxWarps - 1) / kMaxWarps, 1, MostBlocks());
+    PRISMREC_CUDA_LAUNCH(CoverKernel, dim3(static_cast<unsigned>(cover_blocks)), dim3(kThreads), 0, session_.stream(),
+                         greedy);
     if (sets_.rows <= kLongList) return;
-    PRISMREC_CUDA_LAUNCH(CoverLongKernel, dim3(most_blocks), dim3(kThreads), 0, session_.stream(), greedy);
+    PRISMREC_CUDA_LAUNCH(CoverLongKernel, dim3(MostBlocks()), dim3(kThreads), 0, session_.stream(), greedy);
   }
 
   void Note(uint32_t set, int64_t gain) {
@@ -330,6 +333,8 @@ class DeviceRun {
   const CsrView sets_;
   const bool by_ratio_;
   Selection* selection_;
+  // Entries of the largest set.
+  size_t largest_ = 0;
   DeviceCover cover_{};
   const float* costs_ = nullptr;
   Gain* gains_ = nullptr;
