@@ -18,6 +18,8 @@ const LIMITS = join(root, "native", "cuda-limits.json");
 const INSTRUCTIONS = [
   { kernels: /(Statistics|Gradient)Kernel<\d+, true/, on: [80, 90, 100], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS"] },
   { kernels: /(Statistics|Gradient)Kernel<\d+, false/, on: [75, 86, 89, 120], must: ["FFMA", "LDG.*128", "LDS.*128"] },
+  { kernels: /(Predict|EventGradient|MapGradient)Kernel<true/, on: [80, 90, 100], must: ["HMMA.*TF32", "LDGSTS.*128"] },
+  { kernels: /(Predict|EventGradient|MapGradient)Kernel<false/, on: [75, 86, 89, 120], must: ["FFMA", "LDS"] },
   { kernels: /ScanKernel<\d+, true/, on: [80, 86, 89, 90, 100, 120], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS.*128"] },
   { kernels: /ScanKernel<\d+, false/, on: [75], must: ["FFMA", "LDG.*128", "LDS.*128"] },
 ];

@@ -4,6 +4,8 @@
 
 #include "cuda/runtime.cuh"
 #include "ops/contrastive_loss/cuda/contrastive_loss.h"
+#include "ops/dynamic_routing/cuda/dynamic_routing.h"
+#include "ops/max_cover/cuda/max_cover.h"
 #include "ops/similarity_search/cuda/similarity_search.h"
 #include "ops/softmax_loss/cuda/softmax_loss.h"
 
@@ -80,7 +82,9 @@ constexpr Library kLibrary = {
     contrastive_loss::RunOnCuda,
     softmax_loss::RunOnCuda,
     similarity_search::RunOnCuda,
-    nullptr,
+    dynamic_routing::ForwardOnCuda,
+    dynamic_routing::BackwardOnCuda,
+    max_cover::GreedyOnCuda,
 };
 
 }  // namespace

@@ -23,9 +23,13 @@ struct Query;
 struct Outputs;
 }  // namespace prismrec::similarity_search
 namespace prismrec::dynamic_routing {
-struct Args;
-struct Outputs;
+struct ForwardArgs;
+struct BackwardArgs;
 }  // namespace prismrec::dynamic_routing
+namespace prismrec::max_cover {
+struct Problem;
+struct Selection;
+}  // namespace prismrec::max_cover
 
 namespace prismrec::cuda {
 
@@ -51,7 +55,9 @@ struct Library {
   Status (*contrastive_loss)(const contrastive_loss::Args&, contrastive_loss::Outputs*, const CancelFlag&);
   Status (*softmax_loss)(const softmax_loss::Args&, softmax_loss::Outputs*, const CancelFlag&);
   Status (*similarity_search)(const similarity_search::Query&, const similarity_search::Outputs&, const CancelFlag&);
-  Status (*dynamic_routing)(const dynamic_routing::Args&, dynamic_routing::Outputs*, const CancelFlag&);
+  Status (*dynamic_routing_forward)(const dynamic_routing::ForwardArgs&, const CancelFlag&);
+  Status (*dynamic_routing_backward)(const dynamic_routing::BackwardArgs&, const CancelFlag&);
+  Status (*max_cover)(const max_cover::Problem&, bool by_ratio, const CancelFlag&, max_cover::Selection*);
 };
 
 #define PRISMREC_CUDA_TEXT_(x) #x

@@ -183,8 +183,10 @@ Session::~Session() {
 void Session::Release() noexcept {
   for (void* block : blocks_) TheMemory().Give(device_, block);
   for (void* block : staging_) TheMemory().GivePinned(block);
+  for (void* block : passing_) TheMemory().GivePinned(block);
   blocks_.clear();
   staging_.clear();
+  passing_.clear();
 }
 
 size_t Session::available_bytes() const { return TheMemory().Available(device_); }
@@ -202,14 +204,20 @@ char* Session::Stage(size_t bytes) {
   return static_cast<char*>(block);
 }
 
+char* Session::StagePassing(size_t bytes) {
+  void* block = TheMemory().TakePinned(bytes);
+  passing_.push_back(block);
+  return static_cast<char*>(block);
+}
+
 void Session::UploadBytes(void* device, const void* host, size_t bytes) {
-  char* staged = Stage(bytes);
+  char* staged = StagePassing(bytes);
   std::memcpy(staged, host, bytes);
   PRISMREC_CUDA_CHECK(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_));
 }
 
 void Session::DownloadBytes(void* host, const void* device, size_t bytes) {
-  char* staged = Stage(bytes);
+  char* staged = StagePassing(bytes);
   PRISMREC_CUDA_CHECK(cudaMemcpyAsync(staged, device, bytes, cudaMemcpyDeviceToHost, stream_));
   landings_.push_back({host, staged, bytes});
 }
@@ -223,6 +231,8 @@ void Session::Synchronize() {
   CheckCancelled();
   for (const Landing& landing : landings_) std::memcpy(landing.host, landing.staged, landing.bytes);
   landings_.clear();
+  for (void* block : passing_) TheMemory().GivePinned(block);
+  passing_.clear();
 }
 
 }  // namespace prismrec::cuda

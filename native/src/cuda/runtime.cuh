@@ -86,6 +86,11 @@ class Session {
     UploadBytes(array, host, count * sizeof(T));
     return array;
   }
+  // The same into memory that there is.
+  template <class T>
+  void UploadTo(T* device, const T* host, size_t count) {
+    if (count > 0) UploadBytes(device, host, count * sizeof(T));
+  }
   // Pinned memory of the host, for as long as the session lives.
   char* Stage(size_t bytes);
   // Queues; the host's array is filled when Synchronize returns.
@@ -106,6 +111,7 @@ class Session {
   void* AllocateBytes(size_t bytes);
   void UploadBytes(void* device, const void* host, size_t bytes);
   void DownloadBytes(void* host, const void* device, size_t bytes);
+  char* StagePassing(size_t bytes);
   void Release() noexcept;
 
   const CancelFlag& cancel_;
@@ -113,8 +119,9 @@ class Session {
   DeviceTraits traits_;
   cudaStream_t stream_ = nullptr;
   std::vector<void*> blocks_;
-  // Pinned memory for what is on its way, and where it goes.
+  // Pinned memory; of it, that for what is on its way until the stream is synchronised; and where that goes.
   std::vector<void*> staging_;
+  std::vector<void*> passing_;
   std::vector<Landing> landings_;
 };
 

@@ -9,17 +9,38 @@
 namespace prismrec::dynamic_routing {
 namespace {
 
-// Null: the reference.
-constexpr Variant<const Kernels*> kVariants[] = {
-    {"reference", Simd::kScalar, nullptr},
-    {"scalar", Simd::kScalar, &kScalarKernels},
+struct Implementation {
+  Status (*forward)(const ForwardArgs& args, const CancelFlag& cancel);
+  Status (*backward)(const BackwardArgs& args, const CancelFlag& cancel);
+};
+
+template <const Kernels& kKernels>
+Status ForwardWith(const ForwardArgs& args, const CancelFlag& cancel) {
+  return Forward(kKernels, args, ThreadPool::Global(), cancel);
+}
+template <const Kernels& kKernels>
+Status BackwardWith(const BackwardArgs& args, const CancelFlag& cancel) {
+  return Backward(kKernels, args, ThreadPool::Global(), cancel);
+}
+
+Status ForwardOnCuda(const ForwardArgs& args, const CancelFlag& cancel) {
+  return cuda::TheLibrary()->dynamic_routing_forward(args, cancel);
+}
+Status BackwardOnCuda(const BackwardArgs& args, const CancelFlag& cancel) {
+  return cuda::TheLibrary()->dynamic_routing_backward(args, cancel);
+}
+
+constexpr Variant<Implementation> kVariants[] = {
+    {"reference", Simd::kScalar, {reference::Forward, reference::Backward}},
+    {"scalar", Simd::kScalar, {ForwardWith<kScalarKernels>, BackwardWith<kScalarKernels>}},
 #ifdef PRISMREC_ARCH_X86
-    {"avx2", Simd::kAvx2, &kAvx2Kernels},
-    {"avx512", Simd::kAvx512, &kAvx512Kernels},
+    {"avx2", Simd::kAvx2, {ForwardWith<kAvx2Kernels>, BackwardWith<kAvx2Kernels>}},
+    {"avx512", Simd::kAvx512, {ForwardWith<kAvx512Kernels>, BackwardWith<kAvx512Kernels>}},
 #endif
 #ifdef PRISMREC_ARCH_ARM64
-    {"neon", Simd::kNeon, &kNeonKernels},
+    {"neon", Simd::kNeon, {ForwardWith<kNeonKernels>, BackwardWith<kNeonKernels>}},
 #endif
+    {"cuda", Simd::kScalar, {ForwardOnCuda, BackwardOnCuda}},
 };
 
 Status Check(const Problem& problem) {
@@ -40,11 +61,11 @@ Status CheckFinite(const char* what, const float* values, size_t count) {
                    "A diverging learning rate is the usual cause; look at the step before.");
 }
 
-Status Choose(const char* name, const Problem& problem, const Kernels** kernels) {
-  const Variant<const Kernels*>* selected = nullptr;
+Status Choose(const char* name, const Problem& problem, Implementation* implementation) {
+  const Variant<Implementation>* selected = nullptr;
   Status status = SelectVariant(kVariants, name, &selected);
   if (status.ok()) status = Check(problem);
-  if (status.ok()) *kernels = selected->fn;
+  if (status.ok()) *implementation = selected->fn;
   return status;
 }
 
@@ -53,31 +74,24 @@ Status Choose(const char* name, const Problem& problem, const Kernels** kernels)
 std::vector<const char*> RunnableVariants() { return prismrec::RunnableVariants(kVariants); }
 
 Status Forward(const char* variant, const ForwardArgs& args, const CancelFlag& cancel) {
-  const Kernels* kernels = nullptr;
-  Status status = Choose(variant, args.problem, &kernels);
-  if (!status.ok()) return status;
-  if (kernels == nullptr) {
-    status = reference::Forward(args, cancel);
-  } else {
-    status = Forward(*kernels, args, ThreadPool::Global(), cancel);
-  }
   const Problem& problem = args.problem;
+  Implementation implementation{};
+  Status status = Choose(variant, problem, &implementation);
+  if (status.ok()) status = implementation.forward(args, cancel);
   return status.ok() ? CheckFinite("an interest", args.vectors,
                                    problem.users * problem.interests * problem.dim)
                      : status;
 }
 
 Status Backward(const char* variant, const BackwardArgs& args, const CancelFlag& cancel) {
-  const Kernels* kernels = nullptr;
-  Status status = Choose(variant, args.problem, &kernels);
   const Problem& problem = args.problem;
+  Implementation implementation{};
+  Status status = Choose(variant, problem, &implementation);
   if (status.ok()) {
     status = CheckFinite("a gradient", args.vector_gradient,
                          problem.users * problem.interests * problem.dim);
   }
-  if (!status.ok()) return status;
-  if (kernels == nullptr) return reference::Backward(args, cancel);
-  return Backward(*kernels, args, ThreadPool::Global(), cancel);
+  return status.ok() ? implementation.backward(args, cancel) : status;
 }
 
 }  // namespace prismrec::dynamic_routing

@@ -21,7 +21,7 @@ struct Case {
     problem.users = random.Size(12);
     problem.length = random.Size(20);
     problem.interests = 1 + random.Below(5);
-    problem.dim = random.Size(70);
+    problem.dim = random.Size(test::Reduced() ? 34 : 70);
     problem.map_count = random.Pick({size_t{1}, problem.length, problem.length + 2});
     problem.shared = random.OneIn(3);
     iterations = 1 + random.Below(3);

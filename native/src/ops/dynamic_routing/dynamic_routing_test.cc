@@ -123,7 +123,9 @@ const Shape kShapes[] = {
     {1, 1, 1, 1, 1},       {3, 1, 2, 3, 1},          {4, 7, 3, 7, 7},
     {5, 9, 4, 66, 1},      {40, 20, 4, 64, 20},      {17, 33, 5, 31, 40},
     {6, 5, 3, 8, 1, true}, {9, 8, 4, 17, 11, true},   {150, 6, 2, 16, 6},
-    {300, 3, 2, 9, 1},     {3, 50, 1, 32, 1, false},
+    {300, 3, 2, 9, 1},     {3, 50, 1, 32, 1, false}, {2, 0, 2, 3, 1},
+    // For a GPU: more events than a wave holds, and users who do not fit shared memory.
+    {30, 40, 1, 2, 40},    {3, 2000, 8, 4, 1},
 };
 
 }  // namespace
@@ -148,6 +150,25 @@ TEST(every_variant_agrees_with_the_definition) {
         ExpectClose(got.devents, want.devents, 2e-6);
         ExpectClose(got.dmaps, want.dmaps, 4e-6);
       }
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(a_hard_readout_has_a_gradient_in_its_own_columns_only) {
+  Case made({7, 5, 3, 70, 1});
+  for (size_t i = 0; i < 7 * 3; ++i) {
+    std::fill_n(made.vector_gradient.begin() + static_cast<std::ptrdiff_t>(i * 70), 70, i % 3 == 1 ? 0.5f : 0.0f);
+  }
+  const Answer want(made, "reference");
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    Answer got(made, variant);
+    EXPECT_OK(got.Gradients(made, variant, want));
+    ExpectClose(got.devents, want.devents, 2e-6);
+    ExpectClose(got.dmaps, want.dmaps, 4e-6);
+    for (size_t i = 0; i < got.dmaps.size(); ++i) {
+      if (i % 210 / 70 != 1) EXPECT_EQ(got.dmaps[i], 0.0f);
     }
   }
   test::SetContext("");
@@ -200,6 +221,19 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
     }
   }
   ThreadPool::Global().SetThreads(before);
+}
+
+TEST(the_bits_are_the_same_every_time) {
+  const Case made({9, 30, 3, 12, 1});
+  for (const char* variant : RunnableVariants()) {
+    test::SetContext(variant);
+    const Answer one(made, variant), other(made, variant);
+    EXPECT_OK(one.status);
+    EXPECT_TRUE(SameBits(other.vectors, one.vectors));
+    EXPECT_TRUE(SameBits(other.devents, one.devents));
+    EXPECT_TRUE(SameBits(other.dmaps, one.dmaps));
+  }
+  test::SetContext("");
 }
 
 // One round from given logits holds the coefficients fixed, so that what backward computes is the

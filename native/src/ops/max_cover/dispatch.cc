@@ -12,6 +12,11 @@ struct Implementation {
   CountCommon count_common;
 };
 
+Status GreedyOnCuda(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
+                    Selection* selection) {
+  return cuda::TheLibrary()->max_cover(problem, by_ratio, cancel, selection);
+}
+
 constexpr Variant<Implementation> kVariants[] = {
     {"reference", Simd::kScalar, {Reference, nullptr}},
     {"scalar", Simd::kScalar, {Greedy, scalar::max_cover::CountCommon}},
@@ -22,6 +27,7 @@ constexpr Variant<Implementation> kVariants[] = {
 #ifdef PRISMREC_ARCH_ARM64
     {"neon", Simd::kNeon, {Greedy, neon::max_cover::CountCommon}},
 #endif
+    {"cuda", Simd::kScalar, {GreedyOnCuda, nullptr}},
 };
 
 }  // namespace

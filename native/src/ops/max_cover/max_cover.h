@@ -2,6 +2,8 @@
 #ifndef PRISMREC_OPS_MAX_COVER_MAX_COVER_H_
 #define PRISMREC_OPS_MAX_COVER_MAX_COVER_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -155,6 +157,29 @@ class Sampler {
   std::vector<uint8_t> dead_;
   uint32_t state_;
 };
+
+// Of S sets of which `picks` can be afforded, each pick looks at (S / picks) ln(1 / loss): O(S) in all.
+inline Sampler::Sampler(const Problem& problem)
+    : problem_(problem), pool_(problem.args->sets.rows), state_(problem.args->seed) {
+  const Args& args = *problem.args;
+  for (size_t s = 0; s < pool_.size(); ++s) pool_[s] = static_cast<uint32_t>(s);
+  double picks = static_cast<double>(problem.limit);
+  if (args.costs != nullptr && !pool_.empty()) {
+    const float cheapest = *std::min_element(args.costs, args.costs + pool_.size());
+    picks = std::min(picks, std::floor(args.max_cost / cheapest));
+  }
+  const double share = static_cast<double>(pool_.size()) / std::max(1.0, picks);
+  sample_ = static_cast<size_t>(std::max(1.0, std::ceil(share * -std::log(args.sample_loss))));
+}
+
+inline double Sampler::Uniform() {
+  // Constants of Chris Wellons' search for integer hashes.
+  state_ += 0x9e3779b9u;
+  uint32_t z = state_;
+  z = (z ^ (z >> 16)) * 0x21f0aaadu;
+  z = (z ^ (z >> 15)) * 0x735a2d97u;
+  return static_cast<double>(z ^ (z >> 15)) / 4294967296.0;
+}
 
 using Fn = Status (*)(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
                       Selection* selection);
