@@ -68,7 +68,6 @@ unsigned Lane();
 
 // Shared memory of the running block; pieces are kept apart by guard bytes. Every thread asks for the same
 // pieces in the same order.
-char* SharedBase();
 char* TakeShared(size_t* cursor, size_t bytes, size_t align);
 
 // For accesses that the hooks do not see.

@@ -156,7 +156,6 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return error;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return Drain(stream); }
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return Drain(stream); }
 
 cudaError_t cudaGetLastError() {
   const cudaError_t error = last_error;
