@@ -1,10 +1,11 @@
-// The native tests on a real GPU: the same tests, with the CUDA library of `npm run build:cuda`. Under
-// compute-sanitizer where it is installed: memory, then races, then uninitialised reads, on the reduced set.
+// The native tests on a real GPU: the same tests, with the CUDA library of `npm run build:cuda`; then the reduced set
+// under each tool of compute-sanitizer.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { loadBinding } from "@prismrec/native";
+import { computeSanitizer } from "./lib/cuda-toolchain.mjs";
 import { main, nativeTests, none, skip } from "./lib/native-tests.mjs";
-import { has, root } from "./lib/run.mjs";
+import { root } from "./lib/run.mjs";
 
 async function cudaTests() {
   const library = join(root, "native", "build", "Release", "prismrec_cuda.so");
@@ -15,16 +16,13 @@ async function cudaTests() {
   const env = { PRISMREC_CUDA_LIBRARY: library, PRISMREC_VARIANTS: "cuda" };
   const only = "^(contrastive_loss|softmax_loss|similarity_search|max_cover|dynamic_routing)(_fuzz)?_test$";
   const runs = [await nativeTests("test", { env, only })];
-  if (await has("compute-sanitizer")) {
-    for (const tool of ["memcheck", "racecheck", "initcheck"]) {
-      const wrapper = ["compute-sanitizer", "--tool", tool, "--target-processes", "all", "--error-exitcode", "1"];
-      const reduced = { ...env, PRISMREC_TEST_REDUCED: "1" };
-      const counts = await nativeTests("test", { env: reduced, only, wrapper });
-      process.stdout.write(`compute-sanitizer ${tool}: ${counts.passed} passed, ${counts.failed} failed\n`);
-      runs.push(counts);
-    }
-  } else {
-    runs.push(skip("compute-sanitizer is not on the PATH"));
+  const sanitizer = await computeSanitizer();
+  for (const tool of ["memcheck", "racecheck", "initcheck", "synccheck"]) {
+    const wrapper = [sanitizer, "--tool", tool, "--target-processes", "all", "--error-exitcode", "1"];
+    const reduced = { ...env, PRISMREC_TEST_REDUCED: "1" };
+    const counts = await nativeTests("test", { env: reduced, only, wrapper });
+    process.stdout.write(`compute-sanitizer ${tool}: ${counts.passed} passed, ${counts.failed} failed\n`);
+    runs.push(counts);
   }
   return runs.reduce(
     (sum, { passed, failed, skipped }) => ({

@@ -1,7 +1,7 @@
-// Where nvcc comes from: the machine's own, else Python's packages in a folder of the project.
+// Where nvcc and compute-sanitizer come from: the machine's own, else Python's packages in a folder of the project.
 import { existsSync, readdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
-import { root, run } from "./run.mjs";
+import { delimiter, dirname, join } from "node:path";
+import { has, root, run } from "./run.mjs";
 
 // One release, so that register counts can be compared with committed limits.
 const VERSION = "13.5.37";
@@ -10,6 +10,7 @@ const PACKAGES = [
   `nvidia-nvvm==${VERSION}`,
   "nvidia-cuda-cccl",
 ];
+const SANITIZER = "nvidia-cuda-sanitizer-api==13.5.25";
 const FOLDER = join(root, "native", "build", "cuda-toolchain");
 
 /** @typedef {{ nvcc: string, bin: string, own: boolean }} CudaToolchain bin: its other programs; own: installed here */
@@ -25,17 +26,24 @@ export function installedToolchain() {
   return undefined;
 }
 
-/** What an earlier call put into the project's folder. @returns {CudaToolchain | undefined} */
-function ownToolchain() {
+/** A program that an earlier call put into the project's folder. @param {string} name @returns {string | undefined} */
+function ownProgram(name) {
   const lib = join(FOLDER, "lib");
   if (!existsSync(lib)) return undefined;
-  for (const python of readdirSync(lib)) {
-    const bin = join(lib, python, "site-packages", "nvidia", "cu13", "bin");
-    if (existsSync(join(bin, "nvcc")) && existsSync(join(bin, "nvdisasm"))) {
-      return { nvcc: join(bin, "nvcc"), bin, own: true };
-    }
+  const places = readdirSync(lib).map((python) => join(lib, python, "site-packages", "nvidia", "cu13", "bin", name));
+  return places.find((place) => existsSync(place));
+}
+
+/** @param {readonly string[]} packages */
+async function install(packages) {
+  const pip = join(FOLDER, "bin", "pip");
+  for (const [command, args] of /** @type {[string, string[]][]} */ ([
+    ...(existsSync(pip) ? [] : [["python3", ["-m", "venv", FOLDER]]]),
+    [pip, ["install", "--quiet", ...packages]],
+  ])) {
+    const { code, output } = await run(command, args);
+    if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed (exit ${code})\n${output}`);
   }
-  return undefined;
 }
 
 /**
@@ -43,18 +51,27 @@ function ownToolchain() {
  * @returns {Promise<CudaToolchain>}
  */
 export async function pinnedToolchain() {
-  const before = ownToolchain();
-  if (before !== undefined) return before;
-  process.stderr.write("Fetching nvcc from PyPI …\n");
-  const pip = join(FOLDER, "bin", "pip");
-  for (const [command, args] of /** @type {[string, string[]][]} */ ([
-    ["python3", ["-m", "venv", FOLDER]],
-    [pip, ["install", "--quiet", ...PACKAGES]],
-  ])) {
-    const { code, output } = await run(command, args);
-    if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed (exit ${code})\n${output}`);
+  if (ownProgram("nvcc") === undefined || ownProgram("nvdisasm") === undefined) {
+    process.stderr.write("Fetching nvcc from PyPI …\n");
+    await install(PACKAGES);
   }
-  const after = ownToolchain();
-  if (after === undefined) throw new Error(`${FOLDER} holds no nvcc after pip's success`);
-  return after;
+  const nvcc = ownProgram("nvcc");
+  if (nvcc === undefined) throw new Error(`${FOLDER} holds no nvcc after pip's success`);
+  return { nvcc, bin: dirname(nvcc), own: true };
+}
+
+/**
+ * compute-sanitizer of the machine, else fetched from PyPI (18 MB).
+ * @returns {Promise<string>} a program that runs, if only to say its version; throws where there is none
+ */
+export async function computeSanitizer() {
+  if (await has("compute-sanitizer")) return "compute-sanitizer";
+  if (ownProgram("compute-sanitizer") === undefined) {
+    process.stderr.write("Fetching compute-sanitizer from PyPI …\n");
+    await install([SANITIZER]);
+  }
+  const program = ownProgram("compute-sanitizer");
+  if (program === undefined) throw new Error(`${FOLDER} holds no compute-sanitizer after pip's success`);
+  if (!(await has(program))) throw new Error(`${program} --version fails`);
+  return program;
 }
