@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <string>
@@ -224,6 +225,24 @@ TEST(an_index_serves_many_searches_at_once_and_in_turn) {
     }
   }
   test::SetContext("");
+}
+
+// PRISMREC_CUDA_MEMORY decides which way the tests of the CUDA variant go, so that one run takes each.
+TEST(an_index_stays_on_the_device_unless_it_is_larger_than_the_memory) {
+  const char* cap = std::getenv("PRISMREC_CUDA_MEMORY");
+  for (const char* variant : RunnableVariants()) {
+    if (std::string(variant) != "cuda") continue;
+    const Problem problem = Random(21, 8000, 3, 2, 64, 20, true);
+    std::unique_ptr<Index> index;
+    EXPECT_OK(Index::Build({problem.item_data.data(), problem.items, problem.dim}, problem.bias.data(), Metric::kDot,
+                           ThreadPool::Global(), CancelFlag(), &index));
+    Lists expected, found;
+    EXPECT_OK(Search(problem, "reference", &expected, CancelFlag(), index.get()));
+    EXPECT_OK(Search(problem, variant, &found, CancelFlag(), index.get()));
+    ExpectSame(found, expected);
+    const bool streamed = cap != nullptr && std::strtoull(cap, nullptr, 10) < problem.item_data.size() * sizeof(float);
+    EXPECT_EQ(index->device_copy().items == nullptr, streamed);
+  }
 }
 
 TEST(few_queries_of_a_large_index_agree_with_the_reference) {
