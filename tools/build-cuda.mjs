@@ -10,12 +10,13 @@ import { installedToolchain, pinnedToolchain } from "./lib/cuda-toolchain.mjs";
 import { root, run, since } from "./lib/run.mjs";
 
 /**
- * Compiles the kernels in `native/build/<name>`.
+ * Compiles kernels in `native/build/<name>`.
  * @param {import("./lib/cuda-toolchain.mjs").CudaToolchain} toolchain
- * @param {{ name: string, architectures?: string }} options architectures: as CMake takes them
- * @returns {Promise<{ library: string, output: string }>} what the compiler printed; throws where it failed
+ * @param {{ name: string, architectures?: string, targets?: string[] }} options architectures, targets: CMake's
+ * @returns {Promise<{ folder: string, output: string }>} where they are, and what the compiler printed; throws where it
+ *   failed
  */
-export async function compileCuda(toolchain, { name, architectures = "" }) {
+export async function compileCuda(toolchain, { name, architectures = "", targets = ["prismrec_cuda"] }) {
   const build = join("native", "build", name);
   let printed = "";
   for (const args of [
@@ -24,13 +25,13 @@ export async function compileCuda(toolchain, { name, architectures = "" }) {
       `-DCMAKE_CUDA_COMPILER=${toolchain.nvcc}`,
       `-DCMAKE_CUDA_ARCHITECTURES=${architectures}`,
     ],
-    ["--build", build, "--target", "prismrec_cuda", "--parallel", String(availableParallelism()), "--verbose"],
+    ["--build", build, "--target", ...targets, "--parallel", String(availableParallelism()), "--verbose"],
   ]) {
     const { code, output } = await run("cmake", args);
     if (code !== 0) throw new Error(output);
     printed += output;
   }
-  return { library: join(root, build, "prismrec_cuda.so"), output: printed };
+  return { folder: join(root, build), output: printed };
 }
 
 /** @param {string} list e.g. "80,90" */
@@ -48,14 +49,14 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
       throw new Error(`--arch takes numbers such as 90 or 80,90, not ${values.arch}`);
     }
     const toolchain = installedToolchain() ?? (await pinnedToolchain());
-    const { library } = await compileCuda(toolchain, {
+    const { folder: built } = await compileCuda(toolchain, {
       name: "cuda",
       ...(values.arch === undefined ? {} : { architectures: named(values.arch) }),
     });
     const folder = join(root, "native", "build", "Release");
     await mkdir(folder, { recursive: true });
     // A process that has the old one open keeps it.
-    await copyFile(library, join(folder, "prismrec_cuda.so.new"));
+    await copyFile(join(built, "prismrec_cuda.so"), join(folder, "prismrec_cuda.so.new"));
     await rename(join(folder, "prismrec_cuda.so.new"), join(folder, "prismrec_cuda.so"));
     process.stderr.write(`CUDA library built in ${since(start)}; prismrec doctor says whether it can be used here\n`);
   } catch (error) {

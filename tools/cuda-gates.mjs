@@ -14,7 +14,10 @@ const LIMITS = join(root, "native", "cuda-limits.json");
 /** @typedef {{ registers: number, spills: number, shared: number }} Usage spills: bytes stored and loaded */
 /** @typedef {Record<string, Record<string, Usage>>} Usages kernel -> architecture -> usage */
 
-/** Instructions (of SASS) that a kernel of this name must hold; cuda/tile.cuh and scan.cuh say which runs where. */
+/**
+ * Instructions (of SASS) that a kernel of this name must hold; cuda/tile.cuh and scan.cuh say which runs where, the last
+ * is a test's.
+ */
 const INSTRUCTIONS = [
   { kernels: /(Statistics|Gradient)Kernel<\d+, true/, on: [80, 90, 100], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS"] },
   { kernels: /(Statistics|Gradient)Kernel<\d+, false/, on: [75, 86, 89, 120], must: ["FFMA", "LDG.*128", "LDS.*128"] },
@@ -22,6 +25,11 @@ const INSTRUCTIONS = [
   { kernels: /(Predict|EventGradient|MapGradient)Kernel<false/, on: [75, 86, 89, 120], must: ["FFMA", "LDS"] },
   { kernels: /ScanKernel<\d+, true/, on: [80, 86, 89, 90, 100, 120], must: ["HMMA.*TF32", "LDGSTS.*128", "LDS.*128"] },
   { kernels: /ScanKernel<\d+, false/, on: [75], must: ["FFMA", "LDG.*128", "LDS.*128"] },
+  {
+    kernels: /MultiplyBf16Kernel</,
+    on: [80, 86, 89, 90, 100, 120],
+    must: ["HMMA\\.16816\\.F32\\.BF16", "F2FP\\.BF16"],
+  },
 ];
 
 /**
@@ -139,15 +147,20 @@ export async function cudaGates({ write = false } = {}) {
   let complaints;
   let checked = 0;
   try {
-    const { library, output } = await compileCuda(toolchain, { name: "cuda-gates" });
+    const targets = ["prismrec_cuda", "cuda_intrinsics_test"];
+    const { folder, output } = await compileCuda(toolchain, { name: "cuda-gates", targets });
     const usages = parseUsage(await demangle(output));
     if (write) await writeFile(LIMITS, `${JSON.stringify(usages, null, 2)}\n`);
     const limits = /** @type {Usages} */ (JSON.parse(await readFile(LIMITS, "utf8")));
-    const sass = await run(join(toolchain.bin, "cuobjdump"), ["-sass", library], {
-      env: { PATH: `${toolchain.bin}${delimiter}${process.env.PATH}` },
-    });
-    if (sass.code !== 0) throw new Error(`cuobjdump failed (exit ${sass.code})\n${sass.output.slice(-2000)}`);
-    complaints = [...exceeded(usages, limits), ...missingInstructions(await demangle(sass.output))];
+    let sass = "";
+    for (const file of ["prismrec_cuda.so", "cuda_intrinsics_test"]) {
+      const dump = await run(join(toolchain.bin, "cuobjdump"), ["-sass", join(folder, file)], {
+        env: { PATH: `${toolchain.bin}${delimiter}${process.env.PATH}` },
+      });
+      if (dump.code !== 0) throw new Error(`cuobjdump failed (exit ${dump.code})\n${dump.output.slice(-2000)}`);
+      sass += `${dump.output}\n`;
+    }
+    complaints = [...exceeded(usages, limits), ...missingInstructions(await demangle(sass))];
     checked = Object.values(usages).reduce((sum, byArch) => sum + Object.keys(byArch).length, 0);
   } catch (error) {
     complaints = [error instanceof Error ? error.message : String(error)];

@@ -14,6 +14,22 @@ export function skip(reason) {
 }
 
 /**
+ * What executables of the C++ tests printed; a failure of the program counts as one at least.
+ * @param {string} output
+ * @param {number} code
+ * @returns {Counts}
+ */
+export function passedAndFailed(output, code) {
+  const counts = { ...none };
+  for (const [, passed, failed] of output.matchAll(/(\d+) passed, (\d+) failed/g)) {
+    counts.passed += Number(passed);
+    counts.failed += Number(failed);
+  }
+  if (code !== 0 || counts.passed === 0) counts.failed = Math.max(counts.failed, 1);
+  return counts;
+}
+
+/**
  * Builds the C++ tests in `native/build/<name>` and runs them; every executable prints its own "N passed, N failed".
  * @param {string} name
  * @param {{ define?: string[], env?: NodeJS.ProcessEnv, wrapper?: string[], jobs?: number, only?: string }} [options]
@@ -38,21 +54,14 @@ export async function nativeTests(name, { define = [], env = {}, wrapper = [], j
   const [command = "", ...args] = [...wrapper, "ctest", "--test-dir", build, "--verbose", "--parallel", String(jobs)];
   if (only !== "") args.push("--tests-regex", only);
   const { code, output } = await run(command, args, { env });
-  const counts = { ...none };
-  for (const [, passed, failed] of output.matchAll(/(\d+) passed, (\d+) failed/g)) {
-    counts.passed += Number(passed);
-    counts.failed += Number(failed);
-  }
+  const counts = passedAndFailed(output, code);
   /** @type {Map<string, Set<string>>} */
   const ran = new Map();
   for (const [, variant = "", op = ""] of output.matchAll(/ran: (.*): (\w+)/g)) {
     ran.set(variant, (ran.get(variant) ?? new Set()).add(op));
   }
   for (const [variant, ops] of ran) process.stdout.write(`${name} ran ${variant}: ${[...ops].sort().join(", ")}\n`);
-  if (code !== 0 || counts.passed === 0) {
-    process.stderr.write(output);
-    counts.failed = Math.max(counts.failed, 1);
-  }
+  if (code !== 0 || counts.failed > 0) process.stderr.write(output);
   return counts;
 }
 

@@ -135,12 +135,55 @@ __device__ __forceinline__ void MmaTf32(float (&accumulator)[4], const uint32_t 
 #endif
 }
 
+// Both numbers with 7 bits of fraction (to nearest, ties to even), `low` in the lower half.
+__device__ __forceinline__ uint32_t ToBf16x2(float low, float high) {
+#if __CUDA_ARCH__ >= 800
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;\n" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+#else
+  __trap();  // chosen on sm_80 and newer only
+  return 0;
+#endif
+}
+
+// accumulator [16, 8] += a [16, 16] x b [16, 8], by a warp; a register holds two neighbours along the 16, the first in
+// the lower half. With g = lane / 4 and t = lane % 4 (PTX ISA, mma.m16n8k16), named by their first:
+//   a: (g, 2 t) (g + 8, 2 t) (g, 2 t + 8) (g + 8, 2 t + 8)   b: (2 t, g) (2 t + 8, g)   accumulator: as of MmaTf32
+__device__ __forceinline__ void MmaBf16(float (&accumulator)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};\n"
+      : "+f"(accumulator[0]), "+f"(accumulator[1]), "+f"(accumulator[2]), "+f"(accumulator[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();  // chosen on sm_80 and newer only
+#endif
+}
+
 // A new life for memory that a pool hands out again; only the pretended machine cares.
 inline void Renew(void*, size_t) {}
 
 #else
 #include "kernel_host.h"
 #endif
+
+// Two numbers as sums of three of 8 bits, but for 2^-24 of them; by halves of the registers as ToBf16x2.
+struct SplitBf16 {
+  uint32_t high, middle, low;
+};
+__device__ __forceinline__ SplitBf16 SplitToBf16(float first, float second) {
+  SplitBf16 split;
+  uint32_t* const parts[3] = {&split.high, &split.middle, &split.low};
+#pragma unroll
+  for (uint32_t* part : parts) {
+    *part = ToBf16x2(first, second);
+    first -= __uint_as_float(*part << 16);
+    second -= __uint_as_float(*part & 0xffff0000u);
+  }
+  return split;
+}
 
 }  // namespace prismrec::cuda
 

@@ -1,4 +1,5 @@
 // The pretended GPU itself: it computes what the manual says, and finds planted faults of every kind.
+#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
 #include <cmath>
@@ -42,14 +43,13 @@ class Array {
   size_t count_;
 };
 
-// The kinds of faults that a launch ends with, printed as nothing.
-template <class... Parameters, class... Arguments>
-std::vector<FaultKind> FaultsOf(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-                                Arguments... arguments) {
+// The kinds of faults that what `launch` queues ends with, printed as nothing.
+template <class F>
+std::vector<FaultKind> FaultsOfLaunch(F launch) {
   cuda_host::PrintFaults(false);
   cudaStream_t stream;
   EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
-  Launch("planted", kernel, grid, block, shared_bytes, stream, arguments...);
+  launch(stream);
   const cudaError_t queued = cudaGetLastError();
   const cudaError_t ran = cudaStreamSynchronize(stream);
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
@@ -61,15 +61,31 @@ std::vector<FaultKind> FaultsOf(void (*kernel)(Parameters...), dim3 grid, dim3 b
   cudaGetLastError();
   return kinds;
 }
+template <class... Parameters, class... Arguments>
+std::vector<FaultKind> FaultsOf(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                                Arguments... arguments) {
+  return FaultsOfLaunch([&](cudaStream_t stream) {
+    Launch("planted", kernel, grid, block, shared_bytes, stream, arguments...);
+  });
+}
+template <class... Parameters>
+std::vector<FaultKind> FaultsOfCooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                                           Parameters... arguments) {
+  void* pointers[] = {&arguments...};
+  return FaultsOfLaunch([&](cudaStream_t stream) {
+    (void)cudaLaunchCooperativeKernel(kernel, grid, block, pointers, shared_bytes, stream);
+  });
+}
 
-#define EXPECT_FAULT(wanted, ...)                                                      \
-  do {                                                                                 \
-    const auto kinds_ = FaultsOf(__VA_ARGS__);                                         \
-    EXPECT_EQ(kinds_.size(), size_t{1});                                               \
-    if (!kinds_.empty()) {                                                             \
+#define EXPECT_KIND(wanted, kinds)                                                           \
+  do {                                                                                       \
+    const auto kinds_ = kinds;                                                               \
+    EXPECT_EQ(kinds_.size(), size_t{1});                                                     \
+    if (!kinds_.empty()) {                                                                   \
       EXPECT_EQ(std::string(cuda_host::FaultName(kinds_[0])), cuda_host::FaultName(wanted)); \
-    }                                                                                  \
+    }                                                                                        \
   } while (false)
+#define EXPECT_FAULT(wanted, ...) EXPECT_KIND(wanted, FaultsOf(__VA_ARGS__))
 #define EXPECT_CLEAN(...) EXPECT_EQ(FaultsOf(__VA_ARGS__).size(), size_t{0})
 
 // --- out of bounds --------------------------------------------------------------------------------------------
@@ -194,6 +210,19 @@ TEST(blocks_of_one_launch_meet_only_in_atomics) {
   EXPECT_CLEAN(BlocksMeet, dim3(1), dim3(1), 0, sum.data(), false);
 }
 
+// The last block writes what it and the others have read.
+__global__ void ReadThenWrite(int* to, int blocks, int* seen) {
+  seen[blockIdx.x] = to[0];
+  if (static_cast<int>(blockIdx.x) == blocks - 1) to[0] = 1;
+}
+
+TEST(what_other_blocks_have_read_is_not_overwritten) {
+  const Array<int> number(1, {0});
+  const Array<int> seen(3);
+  EXPECT_CLEAN(ReadThenWrite, dim3(1), dim3(1), 0, number.data(), 1, seen.data());
+  EXPECT_FAULT(FaultKind::kRace, ReadThenWrite, dim3(3), dim3(1), 0, number.data(), 3, seen.data());
+}
+
 // --- divergence -----------------------------------------------------------------------------------------------
 enum class Divergence { kNone, kSkip, kReturn, kOtherBarrier, kSkipShuffle };
 
@@ -306,6 +335,144 @@ TEST(shuffles_and_votes_move_what_the_manual_says) {
   }
 }
 
+enum class Part { kRight, kNotNamed, kOtherMasks, kReturned, kElsewhere, kFromOutside };
+
+// Lanes 0 to 7 among themselves.
+__global__ void PlantedPart(Part part, int* to) {
+  const int lane = Lane();
+  if (part == Part::kReturned && lane == 5) return;
+  if (lane < (part == Part::kNotNamed ? 9 : 8)) {
+    if (part == Part::kElsewhere && lane == 2) {
+      to[lane] = __shfl_xor_sync(0xffu, lane, 1);
+    } else {
+      const unsigned mask = part == Part::kOtherMasks && lane >= 4 ? 0xf8u : 0xffu;
+      to[lane] = __shfl_sync(mask, lane, part == Part::kFromOutside && lane == 3 ? 8 : 7);
+    }
+  }
+}
+
+TEST(parts_of_a_warp_must_agree_who_they_are) {
+  const Array<int> out(32);
+  EXPECT_CLEAN(PlantedPart, dim3(1), dim3(32), 0, Part::kRight, out.data());
+  EXPECT_EQ(out[0], 7);
+  EXPECT_FAULT(FaultKind::kWarpMask, PlantedPart, dim3(1), dim3(32), 0, Part::kNotNamed, out.data());
+  EXPECT_FAULT(FaultKind::kWarpMask, PlantedPart, dim3(1), dim3(32), 0, Part::kFromOutside, out.data());
+  for (const Part part : {Part::kOtherMasks, Part::kReturned, Part::kElsewhere}) {
+    EXPECT_FAULT(FaultKind::kBarrierDivergence, PlantedPart, dim3(1), dim3(32), 0, part, out.data());
+  }
+}
+
+// Lane 0 passes a number through shared memory: with a fence of lanes 0 to 3 and one of 3 to 6, or of all.
+__global__ void Chain(int reader, bool second_fence, int* to) {
+  SharedMemory shared;
+  int* piece = shared.Take<int>(1);
+  const int lane = Lane();
+  if (lane == 0) *piece = 7;
+  if (lane <= 3) __syncwarp(0x0fu);
+  if (second_fence && lane >= 3 && lane <= 6) __syncwarp(0x78u);
+  if (lane == reader) *to = *piece;
+}
+// Lanes 0 and 1 read, then one of them writes.
+__global__ void ReadByTwo(unsigned mask, int writer, int* to) {
+  SharedMemory shared;
+  int* piece = shared.Take<int>(1);
+  const int lane = Lane();
+  if (lane == 0) *piece = 7;
+  __syncwarp();
+  if (lane <= 1) to[lane] = *piece;
+  if (mask >> lane & 1) __syncwarp(mask);
+  if (lane == writer) *piece = 8;
+}
+
+TEST(a_fence_of_some_lanes_orders_only_them) {
+  const Array<int> out(2);
+  EXPECT_CLEAN(Chain, dim3(1), dim3(32), 16, 2, false, out.data());
+  EXPECT_FAULT(FaultKind::kRace, Chain, dim3(1), dim3(32), 16, 5, false, out.data());
+  // What lane 3 knows it passes on.
+  EXPECT_CLEAN(Chain, dim3(1), dim3(32), 16, 5, true, out.data());
+  EXPECT_FAULT(FaultKind::kRace, Chain, dim3(1), dim3(32), 16, 7, true, out.data());
+  for (const int writer : {0, 1}) {
+    EXPECT_CLEAN(ReadByTwo, dim3(1), dim3(32), 16, 0x3u, writer, out.data());
+    EXPECT_CLEAN(ReadByTwo, dim3(1), dim3(32), 16, ~0u, writer, out.data());
+    EXPECT_FAULT(FaultKind::kRace, ReadByTwo, dim3(1), dim3(32), 16, 0x4u | 1u << writer, writer, out.data());
+  }
+}
+
+// --- cooperative groups ---------------------------------------------------------------------------------------
+enum class Member { kRight, kReturns, kElsewhere, kSkips };
+
+__global__ void PlantedTile(Member member, int* to) {
+  const auto tile = cooperative_groups::tiled_partition<8>(cooperative_groups::this_thread_block());
+  const int i = static_cast<int>(threadIdx.x);
+  if (member == Member::kReturns && i == 10) return;
+  if (member == Member::kElsewhere && i == 10) {
+    tile.sync();
+  } else if (member != Member::kSkips || i != 10) {
+    tile.sync();
+  }
+  to[i] = tile.shfl(i, 0);
+}
+__global__ void PlantedGrid(Member member, int* to) {
+  const auto grid = cooperative_groups::this_grid();
+  const int block = static_cast<int>(blockIdx.x);
+  if (threadIdx.x == 0) to[block] = block;
+  if (member == Member::kReturns && block == 1 && threadIdx.x == 3) return;
+  if (member == Member::kElsewhere && block == 1) {
+    grid.sync();
+  } else if (member != Member::kSkips) {
+    grid.sync();
+  }
+  if (threadIdx.x == 0) to[block + static_cast<int>(gridDim.x)] = to[(block + 1) % static_cast<int>(gridDim.x)];
+}
+// Shared memory of another block is nobody's.
+__global__ void PeekIntoBlock(long long* address) {
+  SharedMemory shared;
+  long long* piece = shared.Take<long long>(1);
+  *piece = 1;
+  if (blockIdx.x == 0) *address = reinterpret_cast<long long>(piece);
+  cooperative_groups::this_grid().sync();
+  if (blockIdx.x == 1) *piece = *reinterpret_cast<const long long*>(*address);
+}
+
+TEST(a_tile_whose_members_do_not_all_come_is_found) {
+  const Array<int> out(32);
+  EXPECT_CLEAN(PlantedTile, dim3(1), dim3(32), 0, Member::kRight, out.data());
+  EXPECT_EQ(out[15], 8);
+  for (const Member member : {Member::kReturns, Member::kElsewhere, Member::kSkips}) {
+    EXPECT_FAULT(FaultKind::kBarrierDivergence, PlantedTile, dim3(1), dim3(32), 0, member, out.data());
+  }
+}
+
+TEST(a_grid_whose_blocks_do_not_all_come_is_found) {
+  const Array<int> out(6);
+  EXPECT_EQ(FaultsOfCooperative(PlantedGrid, dim3(3), dim3(32), 0, Member::kRight, out.data()).size(), size_t{0});
+  EXPECT_EQ(out[5], 0);
+  for (const Member member : {Member::kReturns, Member::kElsewhere}) {
+    EXPECT_KIND(FaultKind::kBarrierDivergence,
+                FaultsOfCooperative(PlantedGrid, dim3(3), dim3(32), 0, member, out.data()));
+  }
+  EXPECT_KIND(FaultKind::kRace, FaultsOfCooperative(PlantedGrid, dim3(3), dim3(32), 0, Member::kSkips, out.data()));
+  EXPECT_FAULT(FaultKind::kLaunch, PlantedGrid, dim3(3), dim3(32), 0, Member::kRight, out.data());
+  const Array<long long> address(1);
+  EXPECT_KIND(FaultKind::kOutOfBounds, FaultsOfCooperative(PeekIntoBlock, dim3(2), dim3(1), 16, address.data()));
+}
+
+TEST(a_grid_must_fit_the_multiprocessors_to_be_cooperative) {
+  const Array<int> out(2 * 200);
+  const auto refused = [&](int blocks, int threads, size_t shared_bytes) {
+    const dim3 grid(static_cast<unsigned>(blocks)), block(static_cast<unsigned>(threads));
+    return !FaultsOfCooperative(PlantedGrid, grid, block, shared_bytes, Member::kRight, out.data()).empty();
+  };
+  // Four multiprocessors of 2048 threads, 32 blocks, 228 KiB, of which each block takes one more than it asks for.
+  EXPECT_FALSE(refused(8, 1024, 0));
+  EXPECT_TRUE(refused(9, 1024, 0));
+  EXPECT_FALSE(refused(128, 32, 0));
+  EXPECT_TRUE(refused(129, 32, 0));
+  EXPECT_FALSE(refused(8, 32, 113 << 10));
+  EXPECT_TRUE(refused(9, 32, 113 << 10));
+  EXPECT_TRUE(refused(5, 32, 114 << 10));
+}
+
 // --- tensor cores ---------------------------------------------------------------------------------------------
 // By the fragments' layout in the manual of PTX, written down a second time: element (row, column) of A [16, 8] is a
 // lane's register by (row % 8 * 4 + column % 4, row / 8 + column / 4 * 2), of B [8, 8] by (column * 4 + row % 4,
@@ -363,6 +530,36 @@ TEST(tf32_rounds_to_the_nearest_of_11_bits) {
   EXPECT_EQ(__uint_as_float(ToTf32(1.0f + 0x1p-11f)), 1.0f + 0x1p-10f);  // ties away from zero
   EXPECT_EQ(__uint_as_float(ToTf32(1.0f + 0x1.fp-12f)), 1.0f);
   EXPECT_EQ(__uint_as_float(ToTf32(-1.0f - 0x1p-11f)), -1.0f - 0x1p-10f);
+}
+
+__global__ void MultiplyBf16(float* c) {
+  float sum[4] = {0, 0, 0, 0};
+  const uint32_t left[4] = {0, 0, 0, 0};
+  const uint32_t right[2] = {0, 0};
+  MmaBf16(sum, left, right);
+  c[Lane()] = sum[0];
+}
+__global__ void RoundToBf16(float* c) { c[Lane()] = __uint_as_float(ToBf16x2(0, 1)); }
+
+TEST(a_device_without_an_instruction_says_so) {
+  const std::vector<float> zeros(128);
+  const Array<float> left(128, zeros), right(128, zeros), sum(128, zeros);
+  const dim3 one(1), warp(32);
+  const auto run = [&] {
+    return std::vector<std::vector<FaultKind>>{
+        FaultsOf(Multiply, one, warp, 0, left.data(), right.data(), sum.data()),
+        FaultsOf(MultiplyBf16, one, warp, 0, sum.data()), FaultsOf(RoundToBf16, one, warp, 0, sum.data())};
+  };
+  for (const char* machine : {"75", "80"}) {
+    setenv("PRISMREC_CUDA_HOST_SM", machine, 1);
+    for (const auto& kinds : run()) {
+      if (std::string(machine) == "75") EXPECT_KIND(FaultKind::kUnsupported, kinds);
+      if (std::string(machine) == "80") EXPECT_TRUE(kinds.empty());
+    }
+  }
+  unsetenv("PRISMREC_CUDA_HOST_SM");
+  // All lanes or none.
+  EXPECT_FAULT(FaultKind::kWarpMask, MultiplyBf16, dim3(1), dim3(16), 0, sum.data());
 }
 
 // --- streams, memory, devices ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <memory>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "machine.h"
 
@@ -55,40 +56,38 @@ inline int2 make_int2(int x, int y) { return {x, y}; }
 namespace cuda_host {
 
 template <class T>
-T FromLane(const char* lanes, unsigned lane) {
+T FromLane(const Lanes& lanes, unsigned lane) {
   T value;
   ReadLane(lanes, lane, &value, sizeof(T));
   return value;
 }
 template <class T>
 T Shuffle(const char* file, int line, unsigned mask, T value, int source, int width = kWarp) {
-  const char* lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
+  const Lanes lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
   return FromLane<T>(lanes, Lane() / width * width + static_cast<unsigned>(source) % width);
 }
 template <class T>
 T ShuffleXor(const char* file, int line, unsigned mask, T value, int bits, int width = kWarp) {
-  const char* lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
+  const Lanes lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
   const unsigned source = Lane() ^ static_cast<unsigned>(bits);
   return FromLane<T>(lanes, source / width <= Lane() / width ? source : Lane());
 }
 template <class T>
 T ShuffleDown(const char* file, int line, unsigned mask, T value, unsigned delta, int width = kWarp) {
-  const char* lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
+  const Lanes lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
   return FromLane<T>(lanes, Lane() % width + delta < static_cast<unsigned>(width) ? Lane() + delta : Lane());
 }
 template <class T>
 T ShuffleUp(const char* file, int line, unsigned mask, T value, unsigned delta, int width = kWarp) {
-  const char* lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
+  const Lanes lanes = WarpCollective(&value, sizeof value, mask, false, file, line);
   return FromLane<T>(lanes, Lane() % width >= delta ? Lane() - delta : Lane());
 }
 inline unsigned Ballot(const char* file, int line, unsigned mask, bool predicate) {
   const int mine = predicate ? 1 : 0;
-  const char* lanes = WarpCollective(&mine, sizeof mine, mask, false, file, line);
+  const Lanes lanes = WarpCollective(&mine, sizeof mine, mask, false, file, line);
   unsigned votes = 0;
-  const unsigned count = static_cast<unsigned>(BlockSize().volume());
-  const unsigned first = (ThreadIndex().x + BlockSize().x * (ThreadIndex().y + BlockSize().y * ThreadIndex().z)) /
-                         kWarp * kWarp;
-  for (unsigned lane = 0; lane < kWarp && first + lane < count; ++lane) {
+  for (unsigned left = lanes.mask; left != 0; left &= left - 1) {
+    const unsigned lane = static_cast<unsigned>(__builtin_ctz(left));
     votes |= static_cast<unsigned>(FromLane<int>(lanes, lane)) << lane;
   }
   return votes;
@@ -190,9 +189,15 @@ enum cudaError_t {
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorCooperativeLaunchTooLarge = 720,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrCooperativeLaunch = 95,
+};
 enum { cudaStreamNonBlocking = 1 };
 struct cudaDeviceProp {
   char name[256];
@@ -225,14 +230,46 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 
 namespace cuda_host {
+// A kernel and its arguments.
+template <class... Parameters>
+struct Bound {
+  void (*kernel)(Parameters...);
+  std::tuple<Parameters...> arguments;
+  static void Call(const void* bound) {
+    std::apply(static_cast<const Bound*>(bound)->kernel, static_cast<const Bound*>(bound)->arguments);
+  }
+};
 // Queued; runs when the stream is synchronised, and keeps `arguments` until then.
-cudaError_t Enqueue(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, cudaStream_t stream,
-                    std::shared_ptr<const void> arguments, size_t bytes, void (*call)(const void*));
+cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> arguments, size_t bytes,
+                    void (*call)(const void*));
+// Blocks that a multiprocessor holds at a time; registers are not known.
+int ResidentBlocks(size_t threads, size_t shared_bytes);
+
+template <class... Parameters, size_t... kIndex>
+std::tuple<Parameters...> Unpacked(void** arguments, std::index_sequence<kIndex...>) {
+  return {*static_cast<std::remove_reference_t<Parameters>*>(arguments[kIndex])...};
+}
 }  // namespace cuda_host
+
+template <class... Parameters>
+cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Parameters...), dim3 grid, dim3 block, void** arguments,
+                                        size_t shared_bytes, cudaStream_t stream) {
+  using Bound = cuda_host::Bound<Parameters...>;
+  const auto bound = std::make_shared<Bound>(
+      Bound{kernel, cuda_host::Unpacked<Parameters...>(arguments, std::index_sequence_for<Parameters...>())});
+  return cuda_host::Enqueue({"a cooperative kernel", grid, block, shared_bytes, true}, stream, bound, sizeof(Bound),
+                            Bound::Call);
+}
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int threads, size_t shared_bytes) {
+  *blocks = cuda_host::ResidentBlocks(static_cast<size_t>(threads), shared_bytes);
+  return cudaSuccess;
+}
 
 #endif  // CUDA_HOST_CUDA_RUNTIME_H_

@@ -11,21 +11,13 @@ class SharedMemory {
   size_t cursor_ = 0;
 };
 
-template <class... Parameters>
-struct BoundKernel {
-  void (*kernel)(Parameters...);
-  std::tuple<Parameters...> arguments;
-  static void Call(const void* bound) {
-    std::apply(static_cast<const BoundKernel*>(bound)->kernel, static_cast<const BoundKernel*>(bound)->arguments);
-  }
-};
 template <class... Parameters, class... Arguments>
 inline void Launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
                    cudaStream_t stream, Arguments... arguments) {
-  using Bound = BoundKernel<Parameters...>;
+  using Bound = ::cuda_host::Bound<Parameters...>;
   const auto bound = std::make_shared<Bound>(Bound{kernel, {arguments...}});
   // An error stays for cudaGetLastError.
-  (void)::cuda_host::Enqueue(name, grid, block, shared_bytes, stream, bound, sizeof(Bound), Bound::Call);
+  (void)::cuda_host::Enqueue({name, grid, block, shared_bytes}, stream, bound, sizeof(Bound), Bound::Call);
 }
 
 // Checked as one access; the parts of it are out of the hooks' sight.
@@ -58,6 +50,15 @@ inline uint32_t ToTf32(float x) {
 
 inline void MmaTf32(float (&accumulator)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   ::cuda_host::MmaTf32(accumulator, a, b);
+}
+
+inline uint32_t ToBf16x2(float low, float high) {
+  ::cuda_host::Require(80, "cvt.rn.bf16x2.f32");
+  return ::cuda_host::ToBf16(low) | ::cuda_host::ToBf16(high) << 16;
+}
+
+inline void MmaBf16(float (&accumulator)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  ::cuda_host::MmaBf16(accumulator, a, b);
 }
 
 inline void Renew(void* pointer, size_t bytes) { ::cuda_host::Renew(pointer, bytes); }

@@ -22,21 +22,21 @@ constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kMaxThreads = 1024;
 constexpr size_t kArenaBytes = 512 << 10;
 constexpr size_t kGuardBytes = 64;
-constexpr uint16_t kNobody = 0xffff;
 
-// What is known of four bytes of memory. An epoch is a number that rises with every barrier, so that an access of
-// this block interval has the block's epoch, and one since the warp's last fence the warp's.
+// What is known of four bytes of memory. An epoch is a number that rises with every barrier: an access has the epoch of
+// its block, which begins with a barrier of the block, and of its lane, which begins with a fence that the lane was in.
 struct Cell {
-  uint32_t write_block = 0, write_warp = 0;
-  uint32_t read_block = 0, read_warp = 0;
-  uint16_t writer = kNobody, reader = kNobody;
+  uint32_t write_block = 0, write_lane = 0;
+  uint32_t read_block = 0, read_lane = 0;  // of several lanes the earliest
+  uint32_t read_lanes = 0;                 // who read, where readers is kWarpmates
+  uint16_t writer = 0, reader = 0;
   uint8_t written = 0;    // bytes of the last write; kAtomic where it was one
   uint8_t read = 0;       // bytes read in the interval
   uint8_t valid = 0;      // bytes that hold a value
-  uint8_t readers = 0;    // kOne, kWarpmates or kMany
+  uint8_t readers = 0;    // lanes of one warp, several warps of one block, several blocks
 };
 constexpr uint8_t kAtomic = 16;
-enum : uint8_t { kNone, kOne, kWarpmates, kMany };
+enum : uint8_t { kWarpmates, kWarps, kBlocks };
 
 struct Region {
   uintptr_t begin = 0;
@@ -44,7 +44,7 @@ struct Region {
   std::vector<Cell> cells;
 };
 
-enum class State : uint8_t { kReady, kBlockBarrier, kCollective, kDone };
+enum class State : uint8_t { kReady, kCollective, kBlockBarrier, kGridBarrier, kDone };
 
 struct PendingCopy {
   void* to;
@@ -57,37 +57,81 @@ struct Fiber {
   State state = State::kReady;
   Dim3 index;
   uint16_t id = 0;
+  uint32_t epoch = 0;
+  char* stack = nullptr;
+  // What it waits for.
   const char* file = nullptr;
   int line = 0;
-  unsigned parity = 0;
+  unsigned mask = 0;
   bool fence = false;
+  size_t deposited = 0;
   std::vector<PendingCopy> open;
   std::deque<std::vector<PendingCopy>> groups;
 };
 
 struct Warp {
-  uint32_t epoch = 0;
-  alignas(16) char payload[2][kWarp][kPayload];
+  uint32_t epoch = 0;  // of the last fence of all lanes
+  // known[i][j]: of accesses of lane j, those up to this epoch come before what lane i does now. Meant only where parts
+  // of the warp have met since the last fence of all lanes.
+  bool parted = false;
+  uint32_t known[kWarp][kWarp];
+  alignas(16) char deposits[kWarp][kPayload];
+  // What the lanes that met deposited: it stays until all of them have run again.
+  alignas(16) char results[kWarp][kPayload];
+};
+
+// Shared memory of a block; zeros to begin with.
+struct Arena {
+  alignas(128) char bytes[kArenaBytes];
+  Cell cells[kArenaBytes / 4];
+  // Which bytes belong to a piece.
+  uint8_t granted[kArenaBytes];
+  size_t used;
+};
+
+struct Block {
+  uint16_t slot = 0;  // among the blocks that run at the same time
+  Dim3 index;
+  std::vector<Fiber> fibers;
+  std::vector<Warp> warps;
+  uint32_t first_epoch = 0, epoch = 0;
+  size_t shared_taken = 0;
+  Arena* arena = nullptr;
 };
 
 struct Machine {
-  const char* kernel = "";
-  Dim3 grid, block, block_index;
+  const Grid& grid;
   Body body;
-  size_t shared_bytes = 0;
-  size_t shared_taken = 0;
-  uint32_t launch_epoch = 0, block_first_epoch = 0, block_epoch = 0;
-  std::vector<Fiber> fibers;
-  std::vector<Warp> warps;
-  Context scheduler;
   size_t threads = 0;
+  uint32_t first_epoch = 0;
+  // What is older comes before everything that runs now: of an earlier launch, or from before a barrier of the grid.
+  uint32_t ordered_epoch = 0;
+  std::vector<uint16_t> owners;  // the slots of the blocks that the epochs from first_epoch on belong to
+  Context scheduler;
   bool abandoned = false;
   bool faulty = false;
   unsigned seen_kinds = 0;
   const Region* last_region = nullptr;
 };
 
-// One grid runs at a time; so epochs, stacks and the arena are shared by all.
+// Pages of zeros that cost nothing until they are touched.
+class Pages {
+ public:
+  explicit Pages(size_t bytes) : bytes_(bytes) {
+    memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory_ == MAP_FAILED) std::abort();
+  }
+  ~Pages() { munmap(memory_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  char* data() const { return static_cast<char*>(memory_); }
+
+ private:
+  size_t bytes_;
+  void* memory_;
+};
+
+// One grid runs at a time; so epochs are shared by all, and blocks that run one by one share stacks and an arena.
 std::mutex& GridMutex() {
   static std::mutex mutex;
   return mutex;
@@ -107,19 +151,8 @@ std::mutex faults_mutex;
 bool print_faults = true;
 
 thread_local Machine* machine = nullptr;
+thread_local Block* block = nullptr;
 thread_local Fiber* fiber = nullptr;
-
-char* const stacks = [] {
-  void* memory = mmap(nullptr, kMaxThreads * kStackBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) std::abort();
-  return static_cast<char*>(memory);
-}();
-alignas(128) char arena[kArenaBytes];
-Cell arena_cells[kArenaBytes / 4];
-// Which bytes of the arena belong to a piece.
-uint8_t arena_granted[kArenaBytes];
-size_t arena_used = 0;
 
 // Constants that the compiler put into memory.
 bool InImage(uintptr_t address) {
@@ -144,32 +177,44 @@ bool InImage(uintptr_t address) {
   return search.found;
 }
 
-std::string Where() {
-  if (fiber == nullptr) return {};
+std::string Where(const Fiber& at) {
   char text[160];
-  std::snprintf(text, sizeof text, " by thread (%u, %u, %u) of block (%u, %u, %u)", fiber->index.x,
-                fiber->index.y, fiber->index.z, machine->block_index.x, machine->block_index.y,
-                machine->block_index.z);
+  std::snprintf(text, sizeof text, " by thread (%u, %u, %u) of block (%u, %u, %u)", at.index.x, at.index.y, at.index.z,
+                block->index.x, block->index.y, block->index.z);
   return text;
 }
 
-void Report(FaultKind kind, const std::string& text) {
+// `describe` gives the text.
+template <class F>
+void Report(FaultKind kind, F describe) {
   if (machine != nullptr) {
     machine->faulty = true;
     if (machine->seen_kinds & (1u << static_cast<unsigned>(kind))) return;
     machine->seen_kinds |= 1u << static_cast<unsigned>(kind);
   }
+  // The linker may have taken the kernels' instances of what strings are made of, whose hooks must not see a thread.
+  Fiber* const at = fiber;
+  fiber = nullptr;
   const std::string line = std::string(FaultName(kind)) + " in " +
-                           (machine != nullptr ? machine->kernel : "the host's code") + ": " + text + Where();
-  std::lock_guard<std::mutex> lock(faults_mutex);
-  if (print_faults) std::fprintf(stderr, "cuda_host: %s\n", line.c_str());
-  faults.push_back({kind, line});
+                           (machine != nullptr ? machine->grid.kernel : "the host's code") + ": " + describe() +
+                           (at != nullptr ? Where(*at) : "");
+  {
+    std::lock_guard<std::mutex> lock(faults_mutex);
+    if (print_faults) std::fprintf(stderr, "cuda_host: %s\n", line.c_str());
+    faults.push_back({kind, line});
+  }
+  fiber = at;
 }
 
 [[noreturn]] void LeaveFiber() {
   fiber->state = State::kDone;
   Context::Switch(&fiber->context, machine->scheduler);
   std::abort();  // nobody comes back here
+}
+
+[[noreturn]] void Abandon() {
+  machine->abandoned = true;
+  LeaveFiber();
 }
 
 void Wait(State state, const char* file, int line) {
@@ -195,12 +240,75 @@ std::string Address(uintptr_t address, size_t bytes, bool write, const void* pc)
 
 unsigned WarpOf(unsigned thread) { return thread / kWarp; }
 
-// Whether an earlier access by `other` is unordered with one by the running thread.
-bool Unordered(uint32_t block, uint32_t warp, uint16_t other, bool shared) {
-  if (!shared && block < machine->launch_epoch) return false;
-  if (block < machine->block_first_epoch) return !shared;
-  if (block != machine->block_epoch || other == fiber->id) return false;
-  return WarpOf(other) != WarpOf(fiber->id) || warp == machine->warps[WarpOf(fiber->id)].epoch;
+uint32_t NewEpoch(const Block& owner) {
+  if (machine->grid.cooperative) machine->owners.push_back(owner.slot);
+  return ++epoch_counter;
+}
+
+// Of an epoch of this launch.
+bool InOtherBlock(uint32_t epoch) {
+  if (machine->grid.cooperative) return machine->owners[epoch - machine->first_epoch] != block->slot;
+  return epoch < block->first_epoch;
+}
+
+// Whether what lane `other` of the running thread's warp did in its epoch comes before what happens now.
+bool Known(unsigned other, uint32_t epoch) {
+  const Warp& warp = block->warps[WarpOf(fiber->id)];
+  return epoch < warp.epoch || (warp.parted && warp.known[fiber->id % kWarp][other] >= epoch);
+}
+
+bool WriteIsUnordered(const Cell& cell, bool shared) {
+  if (!shared) {
+    if (cell.write_block < machine->ordered_epoch) return false;
+    if (InOtherBlock(cell.write_block)) return true;
+  }
+  if (cell.write_block != block->epoch || cell.writer == fiber->id) return false;
+  return WarpOf(cell.writer) != WarpOf(fiber->id) || !Known(cell.writer % kWarp, cell.write_lane);
+}
+
+bool ReadByOtherBlocks(const Cell& cell, bool shared) {
+  if (shared || cell.read_block < machine->ordered_epoch) return false;
+  return cell.readers == kBlocks || InOtherBlock(cell.read_block);
+}
+
+// The other lanes of the running thread's warp whose reads do not come before what happens now.
+uint32_t UnorderedReaders(const Cell& cell) {
+  uint32_t lanes = cell.read_lanes & ~(1u << fiber->id % kWarp);
+  for (uint32_t left = lanes; left != 0; left &= left - 1) {
+    const unsigned lane = static_cast<unsigned>(__builtin_ctz(left));
+    if (Known(lane, cell.read_lane)) lanes &= ~(1u << lane);
+  }
+  return lanes;
+}
+
+bool ReadIsUnordered(const Cell& cell, bool shared) {
+  if (ReadByOtherBlocks(cell, shared)) return true;
+  if (cell.read_block != block->epoch) return false;
+  return cell.readers == kWarps || WarpOf(cell.reader) != WarpOf(fiber->id) || UnorderedReaders(cell) != 0;
+}
+
+void NoteRead(Cell* cell, uint8_t mask, bool shared) {
+  const uint32_t mine = 1u << fiber->id % kWarp;
+  if (ReadByOtherBlocks(*cell, shared)) {
+    cell->readers = kBlocks;
+    cell->read |= mask;
+  } else if (cell->read_block != block->epoch) {
+    cell->readers = kWarpmates;
+    cell->read = mask;
+    cell->read_lanes = mine;
+    cell->read_lane = fiber->epoch;
+  } else {
+    cell->read |= mask;
+    if (cell->readers == kWarpmates && WarpOf(cell->reader) != WarpOf(fiber->id)) cell->readers = kWarps;
+    if (cell->readers == kWarpmates) {
+      // Who came before this reader need not be remembered.
+      const uint32_t others = UnorderedReaders(*cell);
+      cell->read_lanes = others | mine;
+      cell->read_lane = others != 0 ? std::min(cell->read_lane, fiber->epoch) : fiber->epoch;
+    }
+  }
+  cell->reader = fiber->id;
+  cell->read_block = block->epoch;
 }
 
 const Region* FindRegion(uintptr_t address) {
@@ -218,14 +326,17 @@ const Region* FindRegion(uintptr_t address) {
   return region;
 }
 
-// The cell of `address`, or null where it belongs to nobody. `shared`: it is in the arena.
+// The cell of `address`, or null where it belongs to nobody. `shared`: it is in the running block's arena.
 Cell* Locate(uintptr_t address, size_t bytes, bool* shared) {
-  const size_t offset = address - reinterpret_cast<uintptr_t>(arena);
-  if (offset < kArenaBytes) {
-    *shared = true;
-    // Guards are wider than any access, so both ends in a piece are both in the same one.
-    if (offset + bytes > kArenaBytes || !arena_granted[offset] || !arena_granted[offset + bytes - 1]) return nullptr;
-    return &arena_cells[offset / 4];
+  if (block != nullptr) {
+    Arena& arena = *block->arena;
+    const size_t offset = address - reinterpret_cast<uintptr_t>(arena.bytes);
+    if (offset < kArenaBytes) {
+      *shared = true;
+      // Guards are wider than any access, so both ends in a piece are both in the same one.
+      if (offset + bytes > kArenaBytes || !arena.granted[offset] || !arena.granted[offset + bytes - 1]) return nullptr;
+      return &arena.cells[offset / 4];
+    }
   }
   *shared = false;
   const Region* region = FindRegion(address);
@@ -237,70 +348,45 @@ enum class Kind { kRead, kWrite, kAtomic };
 
 void Touch(Cell* cell, uint8_t mask, Kind kind, bool shared, uintptr_t address, size_t bytes, const void* pc) {
   const bool write = kind != Kind::kRead;
-  const uint32_t warp_epoch = machine->warps[WarpOf(fiber->id)].epoch;
   if (kind != Kind::kWrite && (cell->valid & mask) != mask) {
-    Report(FaultKind::kUninitializedRead, Address(address, bytes, false, pc));
+    Report(FaultKind::kUninitializedRead, [&] { return Address(address, bytes, false, pc); });
     cell->valid |= mask;
   }
   const bool both_atomic = kind == Kind::kAtomic && (cell->written & kAtomic);
-  if ((cell->written & mask) && !both_atomic &&
-      Unordered(cell->write_block, cell->write_warp, cell->writer, shared)) {
-    Report(FaultKind::kRace, Address(address, bytes, write, pc) + ", written by thread " +
-                                 std::to_string(cell->writer) + " with no barrier between,");
+  if ((cell->written & mask) && !both_atomic && WriteIsUnordered(*cell, shared)) {
+    Report(FaultKind::kRace, [&] {
+      return Address(address, bytes, write, pc) + ", written by thread " + std::to_string(cell->writer) +
+             " with no barrier between,";
+    });
   }
-  if (write) {
-    if (cell->read & mask) {
-      const bool fresh = shared ? cell->read_block >= machine->block_first_epoch
-                                : cell->read_block >= machine->launch_epoch;
-      const bool same_interval = cell->read_block == machine->block_epoch;
-      const bool elsewhere = fresh && cell->read_block < machine->block_first_epoch;
-      const bool others = cell->readers == kMany ||
-                          (cell->readers == kWarpmates && (WarpOf(cell->reader) != WarpOf(fiber->id) ||
-                                                           cell->read_warp == warp_epoch)) ||
-                          (cell->readers == kOne &&
-                           Unordered(cell->read_block, cell->read_warp, cell->reader, shared));
-      if (elsewhere || (same_interval && others)) {
-        Report(FaultKind::kRace, Address(address, bytes, true, pc) + ", read by thread " +
-                                     std::to_string(cell->reader) + " with no barrier between,");
-      }
-    }
-    cell->written = mask | (kind == Kind::kAtomic ? kAtomic : 0);
-    cell->writer = fiber->id;
-    cell->write_block = machine->block_epoch;
-    cell->write_warp = warp_epoch;
-    cell->valid |= mask;
+  if (!write) {
+    NoteRead(cell, mask, shared);
     return;
   }
-  if (cell->read_block != machine->block_epoch) {
-    cell->readers = kOne;
-    cell->read = mask;
-  } else {
-    if (cell->reader != fiber->id && cell->readers != kMany) {
-      if (WarpOf(cell->reader) != WarpOf(fiber->id)) {
-        cell->readers = kMany;
-      } else {
-        cell->readers = cell->read_warp == warp_epoch ? kWarpmates : kOne;
-      }
-    }
-    cell->read |= mask;
+  if ((cell->read & mask) && ReadIsUnordered(*cell, shared)) {
+    Report(FaultKind::kRace, [&] {
+      return Address(address, bytes, true, pc) + ", read by thread " + std::to_string(cell->reader) +
+             " with no barrier between,";
+    });
   }
-  cell->reader = fiber->id;
-  cell->read_block = machine->block_epoch;
-  cell->read_warp = warp_epoch;
+  cell->written = mask | (kind == Kind::kAtomic ? kAtomic : 0);
+  cell->writer = fiber->id;
+  cell->write_block = block->epoch;
+  cell->write_lane = fiber->epoch;
+  cell->valid |= mask;
 }
 
 void Access(uintptr_t address, size_t bytes, Kind kind, const void* pc) {
   if (fiber == nullptr) return;
-  if (address - reinterpret_cast<uintptr_t>(stacks + fiber->id * kStackBytes) < kStackBytes) return;
+  if (address - reinterpret_cast<uintptr_t>(fiber->stack) < kStackBytes) return;
   bool shared = false;
   Cell* cell = Locate(address, bytes, &shared);
   if (cell == nullptr) {
     const uintptr_t arguments = reinterpret_cast<uintptr_t>(machine->body.arguments);
     const bool constant = address >= arguments && address + bytes <= arguments + machine->body.bytes;
     if (kind == Kind::kRead && (constant || (!shared && InImage(address)))) return;
-    Report(FaultKind::kOutOfBounds, Address(address, bytes, kind != Kind::kRead, pc));
-    machine->abandoned = true;
-    LeaveFiber();
+    Report(FaultKind::kOutOfBounds, [&] { return Address(address, bytes, kind != Kind::kRead, pc); });
+    Abandon();
   }
   for (uintptr_t at = address; at < address + bytes;) {
     const unsigned first = at % 4;
@@ -315,113 +401,216 @@ void FiberMain() {
   LeaveFiber();
 }
 
-void NextBlockEpoch() {
-  machine->block_epoch = ++epoch_counter;
-  for (Warp& warp : machine->warps) warp.epoch = ++epoch_counter;
+void FenceWarp(Block& of, unsigned w) {
+  Warp& warp = of.warps[w];
+  warp.epoch = NewEpoch(of);
+  warp.parted = false;
+  const size_t end = std::min(of.fibers.size(), size_t{w + 1} * kWarp);
+  for (size_t t = w * kWarp; t < end; ++t) of.fibers[t].epoch = warp.epoch;
+}
+
+// Each of the lanes now knows what any of them knew or did.
+void FenceLanes(Block& of, unsigned w, unsigned mask) {
+  Warp& warp = of.warps[w];
+  Fiber* lanes = &of.fibers[w * kWarp];
+  if (!warp.parted) std::memset(warp.known, 0, sizeof warp.known);
+  warp.parted = true;
+  uint32_t all[kWarp] = {};
+  for (unsigned i = 0; i < kWarp; ++i) {
+    if (!(mask >> i & 1)) continue;
+    for (unsigned j = 0; j < kWarp; ++j) all[j] = std::max(all[j], warp.known[i][j]);
+  }
+  const uint32_t epoch = NewEpoch(of);
+  for (unsigned i = 0; i < kWarp; ++i) {
+    if (!(mask >> i & 1)) continue;
+    all[i] = lanes[i].epoch;
+    lanes[i].epoch = epoch;
+  }
+  for (unsigned i = 0; i < kWarp; ++i) {
+    if (mask >> i & 1) std::memcpy(warp.known[i], all, sizeof all);
+  }
+}
+
+void NextBlockEpoch(Block& of) {
+  of.epoch = NewEpoch(of);
+  for (unsigned w = 0; w < of.warps.size(); ++w) FenceWarp(of, w);
 }
 
 std::string Site(const Fiber& waiting) {
   const char* slash = std::strrchr(waiting.file, '/');
-  return std::string(slash != nullptr ? slash + 1 : waiting.file) + ":" + std::to_string(waiting.line);
+  std::string site = std::string(slash != nullptr ? slash + 1 : waiting.file) + ":" + std::to_string(waiting.line);
+  if (waiting.state != State::kCollective) return site;
+  char lanes[40];
+  std::snprintf(lanes, sizeof lanes, " with lanes 0x%08x", waiting.mask);
+  return site + lanes;
 }
 
-// Lets a warp that has wholly arrived at a collective go on. Divergence that can never mend is found by RunBlock.
-bool ReleaseWarp(unsigned w) {
-  const size_t begin = w * kWarp;
-  const size_t end = std::min(machine->threads, begin + kWarp);
-  bool fence = false;
-  for (size_t t = begin; t < end; ++t) {
-    const Fiber& lane = machine->fibers[t];
-    if (lane.state != State::kCollective || lane.file != machine->fibers[begin].file ||
-        lane.line != machine->fibers[begin].line) {
-      return false;
-    }
-    fence = lane.fence;
+bool SameWait(const Fiber& a, const Fiber& b) {
+  return a.state == b.state && a.file == b.file && a.line == b.line &&
+         (a.state != State::kCollective || a.mask == b.mask);
+}
+
+// The lanes of a warp that exist.
+unsigned LanesOf(const Block& of, unsigned w) {
+  const size_t lanes = std::min<size_t>(kWarp, of.fibers.size() - size_t{w} * kWarp);
+  return lanes == kWarp ? ~0u : (1u << lanes) - 1;
+}
+
+// Lets lanes go on that have all arrived at their collective. Divergence that can never mend is found when nothing else
+// moves any more.
+bool ReleaseWarp(Block& of, unsigned w) {
+  Warp& warp = of.warps[w];
+  Fiber* lanes = &of.fibers[w * kWarp];
+  const unsigned all = LanesOf(of, w);
+  unsigned waiting = 0;
+  for (unsigned i = 0; i < kWarp; ++i) {
+    if ((all >> i & 1) && lanes[i].state == State::kCollective) waiting |= 1u << i;
   }
-  if (fence) machine->warps[w].epoch = ++epoch_counter;
-  for (size_t t = begin; t < end; ++t) machine->fibers[t].state = State::kReady;
+  bool released = false;
+  while (waiting != 0) {
+    const Fiber& first = lanes[__builtin_ctz(waiting)];
+    const unsigned mask = first.mask;
+    bool together = true;
+    for (unsigned i = 0; i < kWarp && together; ++i) together = !(mask >> i & 1) || SameWait(lanes[i], first);
+    if (!together) {
+      waiting &= waiting - 1;
+      continue;
+    }
+    if (first.fence && mask == all) FenceWarp(of, w);
+    if (first.fence && mask != all) FenceLanes(of, w, mask);
+    for (unsigned i = 0; i < kWarp; ++i) {
+      if (!(mask >> i & 1)) continue;
+      std::memcpy(warp.results[i], warp.deposits[i], lanes[i].deposited);
+      lanes[i].state = State::kReady;
+    }
+    waiting &= ~mask;
+    released = true;
+  }
+  return released;
+}
+
+bool AllAt(const Block& of, State state, const Fiber& first) {
+  return std::all_of(of.fibers.begin(), of.fibers.end(),
+                     [&](const Fiber& thread) { return thread.state == state && SameWait(thread, first); });
+}
+
+bool ReleaseBlock(Block& of) {
+  if (!AllAt(of, State::kBlockBarrier, of.fibers[0])) return false;
+  NextBlockEpoch(of);
+  for (Fiber& thread : of.fibers) thread.state = State::kReady;
   return true;
 }
 
-bool ReleaseBlock() {
-  for (size_t t = 0; t < machine->threads; ++t) {
-    const Fiber& thread = machine->fibers[t];
-    if (thread.state != State::kBlockBarrier || thread.file != machine->fibers[0].file ||
-        thread.line != machine->fibers[0].line) {
-      return false;
-    }
+bool ReleaseGrid(std::vector<Block>& blocks) {
+  for (const Block& of : blocks) {
+    if (!AllAt(of, State::kGridBarrier, blocks[0].fibers[0])) return false;
   }
-  NextBlockEpoch();
-  for (size_t t = 0; t < machine->threads; ++t) machine->fibers[t].state = State::kReady;
+  machine->ordered_epoch = epoch_counter + 1;
+  for (Block& of : blocks) {
+    NextBlockEpoch(of);
+    for (Fiber& thread : of.fibers) thread.state = State::kReady;
+  }
   return true;
 }
 
-void ReportDivergence() {
-  const Fiber* waiting = nullptr;
-  std::string other;
-  for (size_t t = 0; t < machine->threads; ++t) {
-    const Fiber& thread = machine->fibers[t];
-    if (thread.state != State::kDone && waiting == nullptr) waiting = &thread;
-  }
-  for (size_t t = 0; t < machine->threads && other.empty(); ++t) {
-    const Fiber& thread = machine->fibers[t];
-    if (thread.state == State::kDone) {
-      other = "thread " + std::to_string(t) + " has returned";
-    } else if (thread.state != waiting->state || thread.line != waiting->line || thread.file != waiting->file) {
-      other = "thread " + std::to_string(t) + " waits at " + Site(thread);
+// Somebody waits for a thread that will never come: of its warp, its block or its grid.
+void ReportDivergence(const std::vector<Block>& blocks) {
+  const auto name = [&](const Block& of, const Fiber& thread) {
+    return "thread " + std::to_string(thread.id) +
+           (blocks.size() > 1 ? " of block " + std::to_string(of.slot) : std::string());
+  };
+  for (const Block& of : blocks) {
+    for (const Fiber& thread : of.fibers) {
+      if (thread.state == State::kDone) continue;
+      for (const Block& other_block : blocks) {
+        if (&other_block != &of && thread.state != State::kGridBarrier) continue;
+        for (const Fiber& other : other_block.fibers) {
+          const bool wanted = thread.state != State::kCollective ||
+                              (WarpOf(other.id) == WarpOf(thread.id) && (thread.mask >> other.id % kWarp & 1));
+          if (!wanted || SameWait(thread, other)) continue;
+          const std::string fate = other.state == State::kDone ? " has returned" : " waits at " + Site(other);
+          Report(FaultKind::kBarrierDivergence, [&] {
+            return name(of, thread) + " waits at " + Site(thread) + ", but " + name(other_block, other) + fate;
+          });
+          return;
+        }
+      }
     }
   }
-  Report(FaultKind::kBarrierDivergence,
-         "thread " + std::to_string(waiting->id) + " waits at " + Site(*waiting) + ", but " + other);
 }
 
-void RunBlock() {
-  machine->shared_taken = 0;
-  std::memset(arena_granted, 0, arena_used);
-  arena_used = 0;
-  machine->block_first_epoch = epoch_counter + 1;
-  NextBlockEpoch();
+void StartBlock(Block& of, Dim3 index, char* stacks) {
+  const Dim3 size = machine->grid.block;
+  of.index = index;
+  of.shared_taken = 0;
+  std::memset(of.arena->granted, 0, of.arena->used);
+  of.arena->used = 0;
+  of.fibers.resize(machine->threads);
+  of.warps.resize((machine->threads + kWarp - 1) / kWarp);
+  of.first_epoch = epoch_counter + 1;
+  NextBlockEpoch(of);
   unsigned id = 0;
-  for (Fiber& thread : machine->fibers) {
+  for (Fiber& thread : of.fibers) {
     thread.state = State::kReady;
     thread.id = static_cast<uint16_t>(id);
-    thread.index = {id % machine->block.x, id / machine->block.x % machine->block.y,
-                    id / (machine->block.x * machine->block.y)};
-    thread.parity = 0;
+    thread.index = {id % size.x, id / size.x % size.y, id / (size.x * size.y)};
     thread.open.clear();
     thread.groups.clear();
-    thread.context.Prepare(stacks + id * kStackBytes, kStackBytes, FiberMain);
+    thread.stack = stacks + id * kStackBytes;
+    thread.context.Prepare(thread.stack, kStackBytes, FiberMain);
     ++id;
   }
+}
+
+// Runs a block's threads for as long as any of them can go on; whether any could.
+bool Advance(Block& of) {
+  bool ran = false;
   for (;;) {
     bool progress = false;
-    bool unfinished = false;
-    for (unsigned w = 0; w < machine->warps.size(); ++w) {
+    block = &of;
+    for (unsigned w = 0; w < of.warps.size(); ++w) {
       const size_t end = std::min(machine->threads, size_t{w + 1} * kWarp);
       do {
         for (size_t t = w * kWarp; t < end && !machine->abandoned; ++t) {
-          Fiber& thread = machine->fibers[t];
+          Fiber& thread = of.fibers[t];
           if (thread.state != State::kReady) continue;
           progress = true;
           fiber = &thread;
           Context::Switch(&machine->scheduler, thread.context);
           fiber = nullptr;
         }
-      } while (!machine->abandoned && ReleaseWarp(w));
+      } while (!machine->abandoned && ReleaseWarp(of, w));
     }
-    if (machine->abandoned) return;
-    for (const Fiber& thread : machine->fibers) unfinished |= thread.state != State::kDone;
+    block = nullptr;
+    ran |= progress;
+    if (machine->abandoned || !(ReleaseBlock(of) || progress)) return ran;
+  }
+}
+
+// The blocks that have been started, to their end.
+void RunBlocks(std::vector<Block>& blocks) {
+  for (;;) {
+    bool progress = false;
+    bool unfinished = false;
+    for (Block& of : blocks) {
+      progress |= Advance(of);
+      if (machine->abandoned) return;
+      for (const Fiber& thread : of.fibers) unfinished |= thread.state != State::kDone;
+    }
     if (!unfinished) break;
-    if (ReleaseBlock() || progress) continue;
-    ReportDivergence();
+    if (ReleaseGrid(blocks) || progress) continue;
+    ReportDivergence(blocks);
     machine->abandoned = true;
     return;
   }
-  for (const Fiber& thread : machine->fibers) {
-    if (thread.open.empty() && thread.groups.empty()) continue;
-    Report(FaultKind::kUninitializedRead, "thread " + std::to_string(thread.id) +
-                                              " returned with asynchronous copies that it never waited for");
-    break;
+  for (const Block& of : blocks) {
+    for (const Fiber& thread : of.fibers) {
+      if (thread.open.empty() && thread.groups.empty()) continue;
+      Report(FaultKind::kUninitializedRead, [&] {
+        return "thread " + std::to_string(thread.id) + " returned with asynchronous copies that it never waited for";
+      });
+      return;
+    }
   }
 }
 
@@ -441,7 +630,9 @@ const char* FaultName(FaultKind kind) {
     case FaultKind::kMisaligned: return "misaligned access";
     case FaultKind::kRace: return "race";
     case FaultKind::kBarrierDivergence: return "barrier divergence";
+    case FaultKind::kWarpMask: return "wrong lanes";
     case FaultKind::kLaunch: return "impossible launch";
+    case FaultKind::kUnsupported: return "unsupported instruction";
   }
   return "";
 }
@@ -455,98 +646,139 @@ std::vector<Fault> TakeFaults() {
 
 void PrintFaults(bool print) { print_faults = print; }
 
-bool RunGrid(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, const Body& body) {
+bool RunGrid(const Grid& grid, const Body& body) {
   std::lock_guard<std::mutex> lock(GridMutex());
-  Machine running;
+  const size_t threads = grid.block.volume();
+  Machine running{grid, body, threads, epoch_counter + 1, epoch_counter + 1, {}, {}};
   machine = &running;
-  running.kernel = kernel;
-  running.grid = grid;
-  running.block = block;
-  running.body = body;
-  running.shared_bytes = shared_bytes;
-  running.threads = block.volume();
-  if (grid.volume() == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535 || running.threads == 0 ||
-      running.threads > kMaxThreads || block.z > 64) {
-    Report(FaultKind::kLaunch, "grid (" + std::to_string(grid.x) + ", " + std::to_string(grid.y) + ", " +
-                                   std::to_string(grid.z) + "), " + std::to_string(running.threads) + " threads");
+  if (grid.size.volume() == 0 || grid.size.x > 2147483647u || grid.size.y > 65535 || grid.size.z > 65535 ||
+      threads == 0 || threads > kMaxThreads || grid.block.z > 64) {
+    Report(FaultKind::kLaunch, [&] {
+      return "grid (" + std::to_string(grid.size.x) + ", " + std::to_string(grid.size.y) + ", " +
+             std::to_string(grid.size.z) + "), " + std::to_string(threads) + " threads";
+    });
     machine = nullptr;
     return false;
   }
   if (epoch_counter > 0xf0000000u) std::abort();  // epochs would wrap
-  running.launch_epoch = epoch_counter + 1;
-  running.fibers.resize(running.threads);
-  running.warps.resize((running.threads + kWarp - 1) / kWarp);
-  for (unsigned z = 0; z < grid.z; ++z) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x && !running.abandoned; ++x) {
-        running.block_index = {x, y, z};
-        RunBlock();
+  const auto each_block = [&](auto body_of) {
+    for (unsigned z = 0; z < grid.size.z; ++z) {
+      for (unsigned y = 0; y < grid.size.y; ++y) {
+        for (unsigned x = 0; x < grid.size.x && !running.abandoned; ++x) body_of(Dim3(x, y, z));
       }
     }
+  };
+  if (grid.cooperative) {
+    std::vector<Block> blocks(grid.size.volume());
+    const Pages stacks(blocks.size() * threads * kStackBytes);
+    const Pages arenas(blocks.size() * sizeof(Arena));
+    uint16_t slot = 0;
+    each_block([&](Dim3 index) {
+      Block& of = blocks[slot];
+      of.slot = slot;
+      of.arena = reinterpret_cast<Arena*>(arenas.data()) + slot;
+      StartBlock(of, index, stacks.data() + slot * threads * kStackBytes);
+      ++slot;
+    });
+    RunBlocks(blocks);
+  } else {
+    static const Pages stacks(kMaxThreads * kStackBytes);
+    static const Pages arena(sizeof(Arena));
+    std::vector<Block> blocks(1);
+    blocks[0].arena = reinterpret_cast<Arena*>(arena.data());
+    each_block([&](Dim3 index) {
+      StartBlock(blocks[0], index, stacks.data());
+      RunBlocks(blocks);
+    });
   }
   machine = nullptr;
   return !running.faulty;
 }
 
 Dim3 ThreadIndex() { return fiber->index; }
-Dim3 BlockIndex() { return machine->block_index; }
-Dim3 BlockSize() { return machine->block; }
-Dim3 GridSize() { return machine->grid; }
+Dim3 BlockIndex() { return block->index; }
+Dim3 BlockSize() { return machine->grid.block; }
+Dim3 GridSize() { return machine->grid.size; }
+unsigned ThreadRank() { return fiber->id; }
 unsigned Lane() { return fiber->id % kWarp; }
+bool Cooperative() { return machine->grid.cooperative; }
 
 void BlockBarrier(const char* file, int line) { Wait(State::kBlockBarrier, file, line); }
 
-const char* WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence, const char* file, int line) {
-  if (bytes > kPayload) std::abort();
-  const unsigned lanes = static_cast<unsigned>(std::min<size_t>(
-      kWarp, machine->threads - size_t{WarpOf(fiber->id)} * kWarp));
-  const unsigned all = lanes == kWarp ? ~0u : (1u << lanes) - 1;
-  if ((mask & all) != all) {
-    Report(FaultKind::kBarrierDivergence, "a warp collective over part of a warp, which this machine does not model");
+void GridBarrier(const char* file, int line) {
+  if (!machine->grid.cooperative) {
+    Report(FaultKind::kLaunch, [] { return "a barrier of the grid in a launch that is not cooperative"; });
+    Abandon();
   }
-  Fiber* self = fiber;
-  Warp& warp = machine->warps[WarpOf(self->id)];
-  const unsigned slot = self->parity;
-  self->parity ^= 1;
-  self->fence = fence;
-  if (bytes > 0) std::memcpy(warp.payload[slot][self->id % kWarp], payload, bytes);
-  Wait(State::kCollective, file, line);
-  return warp.payload[slot][0];
+  Wait(State::kGridBarrier, file, line);
 }
 
-void ReadLane(const char* lanes, unsigned lane, void* value, size_t bytes) {
-  std::memcpy(value, lanes + lane * kPayload, bytes);
+Lanes WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence, const char* file, int line) {
+  if (bytes > kPayload) std::abort();
+  Fiber* self = fiber;
+  const unsigned lane = self->id % kWarp;
+  if (!(mask >> lane & 1)) {
+    Report(FaultKind::kWarpMask, [] { return "a lane that is not among those that it names"; });
+    Abandon();
+  }
+  Warp& warp = block->warps[WarpOf(self->id)];
+  self->mask = mask & LanesOf(*block, WarpOf(self->id));
+  self->fence = fence;
+  self->deposited = bytes;
+  if (bytes > 0) std::memcpy(warp.deposits[lane], payload, bytes);
+  Wait(State::kCollective, file, line);
+  return {warp.results[0], self->mask};
+}
+
+void Require(int capability, const char* instruction) {
+  if (machine->grid.capability >= capability) return;
+  Report(FaultKind::kUnsupported, [&] {
+    return std::string(instruction) + " needs sm_" + std::to_string(capability) + ", this is sm_" +
+           std::to_string(machine->grid.capability) + ",";
+  });
+  Abandon();
+}
+
+void ReadLane(const Lanes& lanes, unsigned lane, void* value, size_t bytes) {
+  if (!(lanes.mask >> lane & 1)) {
+    Report(FaultKind::kWarpMask, [&] {
+      return "a value from lane " + std::to_string(lane) + ", which is not among those named";
+    });
+  }
+  std::memcpy(value, lanes.values + lane * kPayload, bytes);
 }
 
 char* TakeShared(size_t* cursor, size_t bytes, size_t align) {
+  Arena& arena = *block->arena;
   const size_t offset = (*cursor + align - 1) / align * align;
   // The guard is this machine's own: it does not count against what the launch asked for.
   *cursor = (offset + bytes + kGuardBytes + 15) / 16 * 16;
   if (*cursor > kArenaBytes) {
-    Report(FaultKind::kLaunch, "more shared memory than there is");
-    machine->abandoned = true;
-    LeaveFiber();
+    Report(FaultKind::kLaunch, [] { return "more shared memory than there is"; });
+    Abandon();
   }
-  if (!arena_granted[offset]) {
-    std::memset(arena_granted + offset, 1, bytes);
-    arena_used = std::max(arena_used, offset + bytes);
-    for (size_t c = offset / 4; c < (offset + bytes + 3) / 4; ++c) arena_cells[c] = Cell();
+  if (!arena.granted[offset]) {
+    std::memset(arena.granted + offset, 1, bytes);
+    arena.used = std::max(arena.used, offset + bytes);
+    for (size_t c = offset / 4; c < (offset + bytes + 3) / 4; ++c) arena.cells[c] = Cell();
     // Noise instead of the zeros that a fresh process would offer.
-    std::memset(arena + offset, 0x7f, bytes);
-    machine->shared_taken += (bytes + 15) / 16 * 16;
-    if (machine->shared_taken > machine->shared_bytes) {
-      Report(FaultKind::kLaunch, "the kernel takes " + std::to_string(machine->shared_taken) +
-                                     " bytes of shared memory, the launch gave " +
-                                     std::to_string(machine->shared_bytes));
+    std::memset(arena.bytes + offset, 0x7f, bytes);
+    block->shared_taken += (bytes + 15) / 16 * 16;
+    if (block->shared_taken > machine->grid.shared_bytes) {
+      Report(FaultKind::kLaunch, [&] {
+        return "the kernel takes " + std::to_string(block->shared_taken) +
+               " bytes of shared memory, the launch gave " + std::to_string(machine->grid.shared_bytes);
+      });
     }
   }
-  return arena + offset;
+  return arena.bytes + offset;
 }
 
 void CheckAccess(const void* address, size_t bytes, bool write, size_t align) {
   const uintptr_t at = reinterpret_cast<uintptr_t>(address);
-  if (at % align != 0) Report(FaultKind::kMisaligned, Address(at, bytes, write, __builtin_return_address(0)));
-  Access(at, bytes, write ? Kind::kWrite : Kind::kRead, __builtin_return_address(0));
+  const void* pc = __builtin_return_address(0);
+  if (at % align != 0) Report(FaultKind::kMisaligned, [&] { return Address(at, bytes, write, pc); });
+  Access(at, bytes, write ? Kind::kWrite : Kind::kRead, pc);
 }
 
 void CheckAtomic(const void* address, size_t bytes) {
@@ -555,12 +787,13 @@ void CheckAtomic(const void* address, size_t bytes) {
 
 void AsyncCopy(void* shared, const void* global, size_t bytes, size_t valid_bytes) {
   const uintptr_t to = reinterpret_cast<uintptr_t>(shared);
+  const void* pc = __builtin_return_address(0);
   if (valid_bytes > 0) CheckAccess(global, valid_bytes, false, 4);
   if (to % bytes != 0 || (valid_bytes > 0 && reinterpret_cast<uintptr_t>(global) % bytes != 0)) {
-    Report(FaultKind::kMisaligned, Address(to, bytes, true, __builtin_return_address(0)));
+    Report(FaultKind::kMisaligned, [&] { return Address(to, bytes, true, pc); });
   }
   // Whoever still reads what was there is too late, and whoever reads before the wait too early.
-  Access(to, bytes, Kind::kWrite, __builtin_return_address(0));
+  Access(to, bytes, Kind::kWrite, pc);
   bool is_shared = false;
   Cell* cell = Locate(to, bytes, &is_shared);
   for (size_t i = 0; i < bytes / 4; ++i) cell[i].valid = 0;
@@ -643,9 +876,10 @@ bool CheckRead(const void* pointer, size_t bytes) {
     const unsigned count = static_cast<unsigned>(std::min<uintptr_t>(4 - first, begin + bytes - at));
     const uint8_t mask = static_cast<uint8_t>(((1u << count) - 1) << first);
     if (((cell++)->valid & mask) != mask) {
-      Report(FaultKind::kUninitializedRead, "copy to the host of " + std::to_string(bytes) +
-                                                " bytes, of which byte " + std::to_string(at - begin) +
-                                                " was never written");
+      Report(FaultKind::kUninitializedRead, [&] {
+        return "copy to the host of " + std::to_string(bytes) + " bytes, of which byte " + std::to_string(at - begin) +
+               " was never written";
+      });
       return false;
     }
     at += count;

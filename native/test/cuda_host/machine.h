@@ -1,6 +1,6 @@
-// A pretended GPU for the tests: runs a grid block by block on the calling thread, the threads of a block as fibers,
-// and watches every memory access of the kernels. Their sources are compiled with GCC's -fsanitize=thread, whose hooks
-// (machine.cc) stand in for the sanitizer's library.
+// A pretended GPU for the tests: runs a grid block by block on the calling thread (of a cooperative one all blocks in
+// turn), the threads of a block as fibers, and watches every memory access of the kernels. Their sources are compiled
+// with GCC's -fsanitize=thread, whose hooks (machine.cc) stand in for the sanitizer's library.
 #ifndef CUDA_HOST_MACHINE_H_
 #define CUDA_HOST_MACHINE_H_
 
@@ -23,8 +23,10 @@ enum class FaultKind {
   kUninitializedRead,   // of shared or global bytes that nothing has written, or that a copy is still to fill
   kMisaligned,          // a wide access off its own size
   kRace,                // two threads, one of them writing, with no barrier between
-  kBarrierDivergence,   // a barrier or warp collective that some threads do not reach
-  kLaunch,              // a grid, block or shared size beyond the device's limits
+  kBarrierDivergence,   // a barrier or warp collective that some threads do not reach, or with other lanes in mind
+  kWarpMask,            // a lane in a collective that does not name it, or a value from a lane that is not named
+  kLaunch,              // a grid, block or shared size beyond the device's limits, or a grid that cannot meet
+  kUnsupported,         // an instruction that the device does not have
 };
 const char* FaultName(FaultKind kind);
 
@@ -45,26 +47,43 @@ struct Body {
   size_t bytes = 0;
 };
 
+struct Grid {
+  const char* kernel = "";
+  Dim3 size, block;
+  size_t shared_bytes = 0;
+  bool cooperative = false;  // all blocks at the same time, which may then meet
+  int capability = 0;        // 80: compute capability 8.0
+};
+
 // Runs one grid to its end. False: a fault was found.
-bool RunGrid(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, const Body& body);
+bool RunGrid(const Grid& grid, const Body& body);
 
 // The running device thread.
 Dim3 ThreadIndex();
 Dim3 BlockIndex();
 Dim3 BlockSize();
 Dim3 GridSize();
+unsigned ThreadRank();
+unsigned Lane();
+bool Cooperative();
+// Faults on a device of less than `capability`.
+void Require(int capability, const char* instruction);
 
 // Barriers. `file` and `line` name the barrier: all must be at the same one.
 void BlockBarrier(const char* file, int line);
-// Deposits `bytes` (at most kPayload) of this lane, waits for the warp, and answers all lanes' deposits,
-// [32][kPayload], valid until this lane's next collective but one. Orders memory only where `fence`.
+void GridBarrier(const char* file, int line);
 inline constexpr size_t kPayload = 64;
 inline constexpr unsigned kWarp = 32;
-const char* WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence,
-                           const char* file, int line);
-// Copies one lane's deposit, out of sight of the hooks.
-void ReadLane(const char* lanes, unsigned lane, void* value, size_t bytes);
-unsigned Lane();
+// What lanes of a warp brought to a collective, [32][kPayload]; valid until this lane's next one.
+struct Lanes {
+  const char* values;
+  unsigned mask;  // the lanes that took part
+};
+// Deposits `bytes` (at most kPayload) of this lane, waits for the lanes in `mask`, and answers their deposits. Orders
+// memory, between those lanes, only where `fence`.
+Lanes WarpCollective(const void* payload, size_t bytes, unsigned mask, bool fence, const char* file, int line);
+// Copies the deposit of a lane that took part, out of sight of the hooks.
+void ReadLane(const Lanes& lanes, unsigned lane, void* value, size_t bytes);
 
 // Shared memory of the running block; pieces are kept apart by guard bytes. Every thread asks for the same
 // pieces in the same order.
@@ -80,6 +99,9 @@ void AsyncWait(unsigned pending_groups);
 
 // accumulator[4] += a[4] x b[2], by a warp: see kernel.cuh.
 void MmaTf32(float* accumulator, const uint32_t* a, const uint32_t* b);
+void MmaBf16(float* accumulator, const uint32_t* a, const uint32_t* b);
+// The upper half of the nearest number with 7 bits of fraction; ties to even.
+uint32_t ToBf16(float x);
 
 // Global memory.
 void* Allocate(size_t bytes);

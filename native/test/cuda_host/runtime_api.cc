@@ -4,6 +4,7 @@
 //   PRISMREC_CUDA_HOST_MEMORY  bytes of device memory (default 1 GiB)
 //   PRISMREC_CUDA_HOST_DEVICES how many there are (default 1)
 //   PRISMREC_CUDA_HOST_DRIVER  none: no driver; old: one that this runtime cannot use
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -37,13 +38,28 @@ std::string Driver() {
   const char* text = std::getenv("PRISMREC_CUDA_HOST_DRIVER");
   return text != nullptr ? text : "";
 }
+int Capability() { return static_cast<int>(Setting("PRISMREC_CUDA_HOST_SM", 90)); }
 size_t SharedLimit() {
-  switch (Setting("PRISMREC_CUDA_HOST_SM", 90)) {
+  switch (Capability()) {
     case 75: return 64 << 10;
     case 80: return 163 << 10;
     case 86:
     case 89: return 99 << 10;
     default: return 227 << 10;
+  }
+}
+constexpr int kMultiprocessors = 4;
+// What it holds at a time (CUDA's programming guide, "Compute Capabilities").
+struct Multiprocessor {
+  size_t threads, blocks, shared_bytes, reserved_shared_bytes;
+};
+Multiprocessor TheMultiprocessor() {
+  switch (Capability()) {
+    case 75: return {1024, 16, 64 << 10, 0};
+    case 80: return {2048, 32, 164 << 10, 1 << 10};
+    case 86: return {1536, 16, 100 << 10, 1 << 10};
+    case 89: return {1536, 24, 100 << 10, 1 << 10};
+    default: return {2048, 32, 228 << 10, 1 << 10};
   }
 }
 bool IsPinned(const void* pointer) {
@@ -71,15 +87,28 @@ cudaError_t Drain(Stream* stream) {
 
 }  // namespace
 
-cudaError_t Enqueue(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, cudaStream_t stream,
-                    std::shared_ptr<const void> arguments, size_t bytes, void (*call)(const void*)) {
-  if (shared_bytes > SharedLimit() || grid.volume() == 0 || block.volume() == 0 || block.volume() > 1024 ||
-      grid.y > 65535 || grid.z > 65535) {
+int ResidentBlocks(size_t threads, size_t shared_bytes) {
+  const Multiprocessor limits = TheMultiprocessor();
+  const size_t warps = (threads + kWarp - 1) / kWarp;
+  const size_t shared = shared_bytes + limits.reserved_shared_bytes;
+  return static_cast<int>(std::min({limits.blocks, limits.threads / (warps * kWarp),
+                                    shared == 0 ? limits.blocks : limits.shared_bytes / shared}));
+}
+
+cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> arguments, size_t bytes,
+                    void (*call)(const void*)) {
+  if (grid.shared_bytes > SharedLimit() || grid.size.volume() == 0 || grid.block.volume() == 0 ||
+      grid.block.volume() > 1024 || grid.size.y > 65535 || grid.size.z > 65535) {
     return Failed(cudaErrorInvalidConfiguration);
   }
+  if (grid.cooperative && grid.size.volume() > static_cast<size_t>(kMultiprocessors) *
+                                                   ResidentBlocks(grid.block.volume(), grid.shared_bytes)) {
+    return Failed(cudaErrorCooperativeLaunchTooLarge);
+  }
+  grid.capability = Capability();
   stream->work.push_back([=] {
     const Body body{call, arguments.get(), bytes};
-    return RunGrid(kernel, grid, block, shared_bytes, body) ? cudaSuccess : cudaErrorIllegalAddress;
+    return RunGrid(grid, body) ? cudaSuccess : cudaErrorIllegalAddress;
   });
   return cudaSuccess;
 }
@@ -174,6 +203,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    case cudaErrorCooperativeLaunchTooLarge: return "cudaErrorCooperativeLaunchTooLarge";
   }
   return "?";
 }
@@ -198,13 +228,21 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
-  const long sm = Setting("PRISMREC_CUDA_HOST_SM", 90);
-  std::snprintf(properties->name, sizeof properties->name, "pretended sm_%ld #%d", sm, device);
+  const int sm = Capability();
+  std::snprintf(properties->name, sizeof properties->name, "pretended sm_%d #%d", sm, device);
   properties->totalGlobalMem = static_cast<size_t>(Setting("PRISMREC_CUDA_HOST_MEMORY", 1L << 30));
   properties->sharedMemPerBlockOptin = SharedLimit();
-  properties->major = static_cast<int>(sm / 10);
-  properties->minor = static_cast<int>(sm % 10);
-  properties->multiProcessorCount = 4;
+  properties->major = sm / 10;
+  properties->minor = sm % 10;
+  properties->multiProcessorCount = kMultiprocessors;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = kMultiprocessors; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = Capability() / 10; break;
+    case cudaDevAttrCooperativeLaunch: *value = 1; break;
+  }
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
