@@ -57,7 +57,7 @@ uint64_t Fnv1a(const void* data, size_t size) {
 }
 
 constexpr char kMagic[8] = {'P', 'R', 'I', 'S', 'M', 'I', 'D', 'X'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 }  // namespace
 
@@ -98,7 +98,8 @@ size_t Index::Place(bool biased, bool coded) {
   if (coded) {
     place(&scales_, places);
     place(&errors_, panels());
-    place(&codes_, places * (cols_ + cols_ % 2));
+    place(&coarse_codes_, panels() * octets() * kOctetBytes);
+    place(&fine_codes_, panels() * octets() * kOctetBytes);
   }
   return size;
 }
@@ -130,7 +131,9 @@ void Index::Pack(MatrixView<const float> items, const float* bias, size_t p) {
 
 void Index::Encode(size_t p) {
   const float* panel = this->panel(p);
-  int8_t* codes = codes_ + p * kPanelItems * (cols_ + cols_ % 2);
+  const size_t bytes = octets() * kOctetBytes;
+  uint8_t* const planes[2] = {fine_codes_ + p * bytes, coarse_codes_ + p * bytes};
+  for (uint8_t* plane : planes) std::memset(plane, 0, bytes);
   float* scales = scales_ + p * kPanelItems;
   float tops[kPanelItems] = {};
   for (size_t x = 0; x < cols_; ++x) {
@@ -142,20 +145,29 @@ void Index::Encode(size_t p) {
     inverses[i] = 1.0f / scales[i];
   }
   // Any codes will do, since what they leave is measured.
-  double squares[kPanelItems] = {};
+  double coarse[kPanelItems] = {}, fine[kPanelItems] = {};
   for (size_t x = 0; x < cols_; ++x) {
+    const size_t at = x / kCodeOctet * kOctetBytes + x % 4;
+    const int shift = x % kCodeOctet < 4 ? 0 : 4;
     for (size_t i = 0; i < kPanelItems; ++i) {
       const float value = panel[x * kPanelItems + i];
       const float scaled = std::clamp(value * inverses[i], -127.0f, 127.0f);
-      const int code = static_cast<int>(scaled + (scaled < 0 ? -0.5f : 0.5f));
-      codes[(x / 2 * kPanelItems + i) * 2 + x % 2] = static_cast<int8_t>(code);
-      const double left = value - code * static_cast<double>(scales[i]);
-      squares[i] += left * left;
+      const int code = static_cast<int>(scaled + (scaled < 0 ? -0.5f : 0.5f)) + 128;
+      planes[0][at + 4 * i] |= static_cast<uint8_t>((code & 15) << shift);
+      planes[1][at + 4 * i] |= static_cast<uint8_t>(code >> 4 << shift);
+      const double scale = scales[i];
+      const double left = value - (code - 128) * scale;
+      const double more = value - ((code & ~15) - 120.5) * scale;
+      fine[i] += left * left;
+      coarse[i] += more * more;
     }
   }
-  double largest = 0;
-  for (size_t i = 0; i < kPanelItems; ++i) largest = std::max(largest, std::sqrt(squares[i]) / scales[i]);
-  errors_[p] = AtLeast(largest);
+  double most_coarse = 0, most_fine = 0;
+  for (size_t i = 0; i < kPanelItems; ++i) {
+    most_coarse = std::max(most_coarse, std::sqrt(coarse[i]) / scales[i]);
+    most_fine = std::max(most_fine, std::sqrt(fine[i]) / scales[i]);
+  }
+  errors_[p] = {AtLeast(most_coarse), AtLeast(most_fine)};
 }
 
 Status Index::Build(MatrixView<const float> items, const float* bias, Metric metric,
@@ -273,7 +285,7 @@ Status Index::Open(const std::string& path, std::unique_ptr<Index>* index) {
   std::memcpy(&header, memory, sizeof(header));
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) return refuse("a saved index", "another kind of file");
   if (header.version != kVersion) {
-    return refuse("version 1 in this machine's byte order", "version " + std::to_string(header.version));
+    return refuse(("version " + std::to_string(kVersion) + " in this machine's byte order").c_str(), "version " + std::to_string(header.version));
   }
   if (header.checksum != Fnv1a(&header, offsetof(Header, checksum)) || header.panel_items != kPanelItems ||
       header.rows < 1 || header.rows >= kNoItem || header.cols < 1 ||

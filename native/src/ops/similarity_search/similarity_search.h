@@ -26,7 +26,7 @@ inline constexpr uint32_t kNoItem = std::numeric_limits<uint32_t>::max();
 inline constexpr size_t kMaxInterests = 65535;
 // At least the length of a row scaled to 1.
 inline constexpr double kUnitNorm = 1.000001;
-// From this size on an index keeps an 8-bit copy of the items as well.
+// From this size on an index keeps 8-bit codes of the items as well.
 inline constexpr size_t kCodedFloats = size_t{1} << 20;
 
 // The items, copied and checked once, in an order of their own: longest first. A place in that order
@@ -70,14 +70,16 @@ class Index {
   // [panels] a panel's largest bias; nullable.
   const float* bias_tops() const { return bias_tops_; }
 
-  // A copy in 8 bits, where it pays (N d >= kCodedFloats; else null): |item - scale * code| is at most
-  // scale * the panel's error.
-  // [panels, ceil(d / 2), kPanelItems, 2]
-  const int8_t* codes() const { return codes_; }
+  // A copy in 8 bits, where it pays (N d >= kCodedFloats; else null), as two planes of 4 bits, so that most
+  // items are ruled out by half of it: code = 16 coarse + fine - 128. The layout is CodeScan's.
+  const uint8_t* coarse_codes() const { return coarse_codes_; }
+  const uint8_t* fine_codes() const { return fine_codes_; }
+  size_t octets() const { return (cols_ + kCodeOctet - 1) / kCodeOctet; }
   // [panels * kPanelItems]
   const float* scales() const { return scales_; }
-  // [panels] the largest of a panel's items.
-  const float* errors() const { return errors_; }
+  // [panels] the largest of a panel's items |item / scale - coarse code| and |item / scale - code|, where the
+  // coarse code is 16 coarse - 120.5, its middle.
+  const CodeErrors* errors() const { return errors_; }
 
   // What a device keeps of the index between searches: made by the first that runs there, dropped with
   // the index by whoever made it.
@@ -109,9 +111,10 @@ class Index {
   float* items_ = nullptr;
   float* bias_ = nullptr;
   float* bias_tops_ = nullptr;
-  int8_t* codes_ = nullptr;
+  uint8_t* coarse_codes_ = nullptr;
+  uint8_t* fine_codes_ = nullptr;
   float* scales_ = nullptr;
-  float* errors_ = nullptr;
+  CodeErrors* errors_ = nullptr;
   mutable DeviceCopy device_copy_;
 };
 
@@ -135,7 +138,7 @@ struct Args {
 
 // Pairs of a present interest and an item. What was not read was ruled out by length or filter.
 struct Touched {
-  uint64_t read = 0;    // at least their 8-bit copy
+  uint64_t read = 0;    // at least the coarse codes
   uint64_t scored = 0;  // with the inner product in single precision
 };
 

@@ -151,8 +151,8 @@ TEST(every_variant_answers_as_the_definition_does) {
   });
 }
 
-// Large enough for an index with an 8-bit copy, and few enough queries that it is used.
-TEST(an_index_with_an_8_bit_copy_gives_the_lists_of_the_definition) {
+// Large enough for an index with codes, and few enough queries that they are used.
+TEST(an_index_with_codes_gives_the_lists_of_the_definition) {
   test::Fuzz(15, [](Random& random) {
     Case made(random, false);
     made.dim = 40 + random.Size(40);

@@ -246,7 +246,7 @@ TEST(an_index_stays_on_the_device_unless_it_is_larger_than_the_memory) {
 }
 
 TEST(few_queries_of_a_large_index_agree_with_the_reference) {
-  // Large enough for the 8-bit copy; the odd dimension fills its last pair with zeros.
+  // Large enough for the codes; dimensions beyond the last fill their octet with zeros.
   for (const auto& [items, queries, interests, dim] :
        {std::array<size_t, 4>{30000, 1, 1, 40}, {20011, 2, 4, 57}, {70000, 1, 3, 16}}) {
     if (test::Reduced() && items > 30000) continue;
@@ -256,6 +256,24 @@ TEST(few_queries_of_a_large_index_agree_with_the_reference) {
     for (size_t i = 0; i < items; ++i) {
       const float factor = std::ldexp(1.0f, -static_cast<int>(i * 7919 % 20));
       for (size_t x = 0; x < dim; ++x) problem.item_data[i * dim + x] *= factor;
+    }
+    ExpectAllAgree(problem);
+  }
+}
+
+// The largest code everywhere: sums of codes come as near to overflow as they can.
+TEST(codes_at_their_ends_sum_without_overflow) {
+  Problem problem = Random(11, 12000, 1, 1, 104, 20, false);
+  problem.bias.clear();
+  problem.offsets.clear();
+  problem.exclude_indptr.clear();
+  for (const float sign : {1.0f, -1.0f}) {
+    std::fill(problem.query_data.begin(), problem.query_data.end(), sign);
+    // The best come last, when only codes are read.
+    for (size_t i = 0; i < problem.items; ++i) {
+      for (size_t x = 0; x < 104; ++x) {
+        problem.item_data[i * 104 + x] = x < i * 105 / problem.items ? sign : -sign;
+      }
     }
     ExpectAllAgree(problem);
   }
@@ -321,7 +339,7 @@ TEST(vectors_near_the_ends_of_the_range_agree_with_the_reference) {
 TEST(log_sum_exp_scores_are_near_the_reference_and_lists_differ_only_where_scores_are_near) {
   for (const size_t interests : {2, 4, 12}) {
     if (test::Reduced() && interests == 4) continue;
-    // With few interests, a single query of an index that has an 8-bit copy.
+    // With few interests, a single query of an index that has codes.
     Problem problem = interests < 8 ? Random(7, 32000, 1, interests, 33, 50, false)
                                     : Random(7, 3000, 9, interests, 33, 50, false);
     problem.readout = Readout::kLogSumExp;

@@ -23,12 +23,13 @@ constexpr size_t kMinRangePanels = 64;
 // each of the others ends where this many times as many items have been seen.
 constexpr size_t kFirstRoundPanels = 128;
 constexpr size_t kGrowth = 4;
-constexpr size_t kCodedGrowth = 8;
 constexpr size_t kSelectionSlack = 64;
-// The 8-bit copy is read first where reading is what costs: few rows, and lists so short that few items
+// The codes are read first where reading is what costs: few rows, and lists so short that few items
 // have to be scored as well.
 constexpr size_t kCodedRows = 8;
 constexpr size_t kCodedItemsPerPlace = 256;
+// Sums of 32 * 15 * 127 a dimension stay within 32 bits.
+constexpr size_t kMostCodedCols = 32768;
 
 // One candidate. `key` orders: score descending, then id ascending, is key descending.
 struct Hit {
@@ -146,37 +147,33 @@ float LimitOf(float threshold, float offset, double slack, double largest_bias) 
 
 bool UseCodes(const Query& query) {
   const Index& index = *query.index;
-  if (index.codes() == nullptr || query.offsets.empty() || query.offsets.size() > kCodedRows) return false;
-  if (query.k > index.rows() / kCodedItemsPerPlace) return false;
+  if (index.coarse_codes() == nullptr || query.offsets.empty() || query.offsets.size() > kCodedRows) return false;
+  if (query.k > index.rows() / kCodedItemsPerPlace || index.cols() > kMostCodedCols) return false;
   // No bound may overflow.
   const double longest = *std::max_element(query.norms.begin(), query.norms.end());
   return longest * 127 * std::sqrt(static_cast<double>(index.cols())) < 1e38;
 }
 
-// One row in 16 bits, [2 * pairs], and what bounds its products from their codes:
+// One row in 8 bits, [octets * kCodeOctet], and what bounds its products from their codes:
 //   <h, e> = <h, e - s c> + s <h - step g, c> + s step <g, c>,
-// the first at most |h| error s, the second |h - step g| |c| s with |c| <= 127 sqrt(d).
-CodeRow EncodeRow(const float* row, double norm, size_t d, int16_t* codes) {
-  const size_t pairs = (d + 1) / 2;
-  const double largest = std::min(32767.0, std::floor(2147483647.0 / (127.0 * 2 * static_cast<double>(pairs))));
+// the first at most |h| error s, the second |h - step g| |s c| with |s c| <= |e| + error s.
+CodeRow EncodeRow(const float* row, double norm, size_t d, int8_t* codes) {
   float top = 0;
   for (size_t x = 0; x < d; ++x) top = std::max(top, std::fabs(row[x]));
-  const float step = std::max(static_cast<float>(top / largest), std::numeric_limits<float>::min());
+  const float step = std::max(top / 127.0f, std::numeric_limits<float>::min());
   double square = 0;
+  int32_t total = 0;
   for (size_t x = 0; x < d; ++x) {
-    const double code = std::clamp(std::nearbyint(row[x] / static_cast<double>(step)), -largest, largest);
-    codes[x] = static_cast<int16_t>(code);
+    const double code = std::clamp(std::nearbyint(row[x] / static_cast<double>(step)), -127.0, 127.0);
+    codes[x] = static_cast<int8_t>(code);
+    total += codes[x];
     square += (row[x] - code * step) * (row[x] - code * step);
   }
-  if (d % 2 == 1) codes[d] = 0;
-  // The score's own rounding and that of the bound, both relative to |h| |s c|.
+  // The score's own rounding and that of the bound, both relative to |h| |e| and |h| |s c|.
   const double rounding = static_cast<double>(d + 16) / (1 << 23);
-  const double code_norm = 127 * std::sqrt(static_cast<double>(d));
-  CodeRow bound;
-  bound.step = step;
-  bound.slope = static_cast<float>(norm * 1.001);
-  bound.base = static_cast<float>((std::sqrt(square) + norm * rounding) * code_norm * 1.001);
-  return bound;
+  const double left = std::sqrt(square) + norm * rounding;
+  // Sums are against twice the codes.
+  return {step / 2, static_cast<float>((norm + left) * 1.001), static_cast<float>(left * 1.001), total};
 }
 
 // One block of queries against ranges of panels.
@@ -197,8 +194,9 @@ class BlockSweep {
     step_ = coded ? 1 : kernel.gemm->mr;
     const size_t units = (row_count_ + step_ - 1) / step_;
     if (coded) {
-      const size_t padded = d + d % 2;
+      const size_t padded = index_.octets() * kCodeOctet;
       codes_.resize(row_count_ * padded);
+      code_hits_.resize(row_count_ * kGroupPanels);
       for (size_t r = 0; r < row_count_; ++r) {
         bounds_.push_back(EncodeRow(rows + r * d, query.norms[first_ + r], d, codes_.data() + r * padded));
       }
@@ -208,7 +206,7 @@ class BlockSweep {
     }
     limits_.assign(units * step_, std::numeric_limits<float>::infinity());
     active_.resize(units);
-    hits_.resize(row_count_);
+    if (!coded) hits_.resize(row_count_);
     query_of_.reserve(row_count_);
     for (size_t q = block.begin; q < block.end; ++q) {
       const size_t own = query.first_row[q + 1] - query.first_row[q];
@@ -230,8 +228,12 @@ class BlockSweep {
         if (index_.bias() == nullptr) return;  // what follows is no longer
         continue;
       }
+      if (coded_) {
+        ConsumeCodes(ScanCodes(group, group_end));
+        continue;
+      }
       for (size_t p = group; p < group_end; ++p) {
-        const size_t found = coded_ ? ScanCodes(p, group_end, &p) : ScanItems(p, group_end, &p);
+        const size_t found = ScanItems(p, group_end, &p);
         Consume(p, found);
       }
     }
@@ -253,12 +255,14 @@ class BlockSweep {
     return kernel_.scan(scan, begin, end, panel, hits_.data());
   }
 
-  size_t ScanCodes(size_t begin, size_t end, size_t* panel) {
+  size_t ScanCodes(size_t begin, size_t end) {
     CodeScan scan;
-    scan.pairs = (index_.cols() + 1) / 2;
-    scan.codes = index_.codes();
+    scan.octets = index_.octets();
+    scan.coarse = index_.coarse_codes();
+    scan.fine = index_.fine_codes();
     scan.scales = index_.scales();
     scan.errors = index_.errors();
+    scan.norms = index_.norms();
     scan.bias = index_.bias();
     scan.allowed = query_.allowed.data();
     scan.rows = codes_.data();
@@ -266,7 +270,7 @@ class BlockSweep {
     scan.limits = limits_.data();
     scan.active = active_.data();
     scan.active_count = active_count_;
-    return kernel_.scan_codes(scan, begin, end, panel, hits_.data());
+    return kernel_.scan_codes(scan, begin, end, code_hits_.data());
   }
 
   bool Sums(size_t q) const {
@@ -282,7 +286,7 @@ class BlockSweep {
     }
   }
 
-  // Finds the row panels (of the 8-bit copy: the rows) with a row that an item of panels [begin, end) could reach the limit of, by
+  // Finds the row panels (of the codes: the rows) with a row that an item of panels [begin, end) could reach the limit of, by
   // |<h, e>| <= |h| |e|. Returns whether there are any.
   bool Activate(size_t begin, size_t end) {
     const double rounding = 1 + static_cast<double>(index_.cols() + 8) / (1 << 23);
@@ -321,12 +325,26 @@ class BlockSweep {
       uint32_t items = 0;
       for (to = from; to < found && query_of_[hits_[to].row] == q; ++to) items |= hits_[to].items;
       Selection& selection = (*selections_)[q - block_.begin];
-      const float* bias = index_.bias() == nullptr ? nullptr : index_.bias() + panel * kPanelItems;
-      if (coded_ || Sums(q)) {
-        AddExact(q, panel, items, bias, &selection);
+      if (Sums(q)) {
+        AddExact(q, panel, items, &selection);
       } else {
-        AddMaxima(q, panel, items, bias, from, to, &selection);
+        AddMaxima(q, panel, items, from, to, &selection);
       }
+      if (selection.Prune(query_.k)) SetLimits(q);
+    }
+  }
+
+  // Hits by panel, then by row, so that those of one query follow each other.
+  void ConsumeCodes(size_t found) {
+    for (size_t from = 0, to; from < found; from = to) {
+      const size_t panel = code_hits_[from].panel;
+      const size_t q = query_of_[code_hits_[from].row];
+      uint32_t items = 0;
+      for (to = from; to < found && code_hits_[to].panel == panel && query_of_[code_hits_[to].row] == q; ++to) {
+        items |= code_hits_[to].items;
+      }
+      Selection& selection = (*selections_)[q - block_.begin];
+      AddExact(q, panel, items, &selection);
       if (selection.Prune(query_.k)) SetLimits(q);
     }
   }
@@ -337,8 +355,7 @@ class BlockSweep {
   }
 
   // A row that misses its limit is not the largest term of an item that gets onto the list.
-  void AddMaxima(size_t q, size_t panel, uint32_t items, const float* bias, size_t from, size_t to,
-                 Selection* selection) {
+  void AddMaxima(size_t q, size_t panel, uint32_t items, size_t from, size_t to, Selection* selection) {
     for (; items != 0; items &= items - 1) {
       const size_t i = static_cast<size_t>(__builtin_ctz(items));
       float best = -std::numeric_limits<float>::infinity();
@@ -351,12 +368,12 @@ class BlockSweep {
           interest = query_.interests[first_ + hits_[h].row];
         }
       }
-      Add(q, panel, i, bias == nullptr ? best : best + bias[i], interest, selection);
+      Add(q, panel, i, best, interest, selection);
     }
   }
 
   // Computes all terms of the items.
-  void AddExact(size_t q, size_t panel, uint32_t items, const float* bias, Selection* selection) {
+  void AddExact(size_t q, size_t panel, uint32_t items, Selection* selection) {
     const size_t own = query_.first_row[q];
     const size_t count = query_.first_row[q + 1] - own;
     const size_t d = index_.cols();
@@ -369,12 +386,14 @@ class BlockSweep {
       const size_t i = static_cast<size_t>(__builtin_ctz(items));
       const size_t top = Largest(products_.data() + i, offsets, count);
       const float score = Sums(q) ? sums[i] : products_[top * kPanelItems + i] + offsets[top];
-      Add(q, panel, i, bias == nullptr ? score : score + bias[i], query_.interests[own + top], selection);
+      Add(q, panel, i, score, query_.interests[own + top], selection);
     }
   }
 
-  void Add(size_t q, size_t panel, size_t i, float score, uint32_t interest, Selection* selection) {
-    const uint32_t id = index_.ids()[panel * kPanelItems + i];
+  void Add(size_t q, size_t panel, size_t i, float term, uint32_t interest, Selection* selection) {
+    const size_t position = panel * kPanelItems + i;
+    const float score = index_.bias() == nullptr ? term : term + index_.bias()[position];
+    const uint32_t id = index_.ids()[position];
     if (score >= selection->threshold() && !Excluded(q, id)) selection->Add(score, id, interest);
   }
 
@@ -390,12 +409,13 @@ class BlockSweep {
   size_t most_rows_ = 0;
   size_t group_panels_ = 0;
   std::vector<float> rows_;
-  std::vector<int16_t> codes_;
+  std::vector<int8_t> codes_;
   std::vector<CodeRow> bounds_;
   std::vector<float> limits_;
   std::vector<uint32_t> active_;
   size_t active_count_ = 0;
   std::vector<PanelHit> hits_;
+  std::vector<CodeHit> code_hits_;
   std::vector<uint32_t> query_of_;
   std::vector<float> products_;
   std::vector<Selection>* selections_ = nullptr;
@@ -429,7 +449,7 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
   size_t begin = 0;
   while (begin < panels && !blocks.empty()) {
     const size_t first = std::max(kFirstRoundPanels, 4 * query.k / kPanelItems);
-    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, (codes ? kCodedGrowth : kGrowth) * begin));
+    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, kGrowth * begin));
     const size_t ranges =
         begin == 0 ? 1 : std::clamp<size_t>((end - begin) / kMinRangePanels, 1, wanted);
     const size_t step = (end - begin + ranges - 1) / ranges;

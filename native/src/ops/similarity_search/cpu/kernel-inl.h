@@ -5,6 +5,10 @@
 
 namespace prismrec::PRISMREC_SIMD_NS::similarity_search {
 
+using prismrec::similarity_search::CodeHit;
+using prismrec::similarity_search::CodeRow;
+using prismrec::similarity_search::kCodeOctet;
+using prismrec::similarity_search::kOctetBytes;
 using prismrec::similarity_search::kPanelItems;
 using prismrec::similarity_search::PanelHit;
 using prismrec::similarity_search::PanelKernel;
@@ -82,76 +86,120 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
   return 0;
 }
 
-// sums [kPanelItems] = the products of a row with the codes of one panel.
+// sums [kPanelItems] = the products of a row with one panel of a plane.
 #if PRISMREC_SIMD_ID == 2 || PRISMREC_SIMD_ID == 3
-inline void CodeSums(size_t pairs, const int8_t* codes, const int16_t* row, float* sums) {
+inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* row, int32_t* sums) {
+  // So far ahead that memory has time to answer, across pages, where the hardware's own prefetching stops.
   constexpr size_t kAhead = 4096;
-  __m256i sum[4];
+  // A 16-bit lane takes four products of an octet, each at most 15 * 127.
+  constexpr size_t kOctetsPerLane = 32767 / (4 * 15 * 127);
+  constexpr int kVectors = static_cast<int>(kOctetBytes / 32);
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i one = _mm256_set1_epi16(1);
+  __m256i sum[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) sum[v] = _mm256_setzero_si256();
-#pragma GCC unroll 2
-  for (size_t p = 0; p < pairs; ++p) {
-    // Well ahead, across pages, where the hardware's own prefetching stops.
-    __builtin_prefetch(codes + p * 2 * kPanelItems + kAhead);
-    int32_t pair;
-    std::memcpy(&pair, row + 2 * p, sizeof(pair));
-    const __m256i both = _mm256_set1_epi32(pair);
+  for (int v = 0; v < kVectors; ++v) sum[v] = _mm256_setzero_si256();
+  for (size_t first = 0; first < octets; first += kOctetsPerLane) {
+    const size_t end = first + kOctetsPerLane < octets ? first + kOctetsPerLane : octets;
+    __m256i part[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const __m128i bytes =
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + p * 2 * kPanelItems + v * 16));
-      sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), both));
+    for (int v = 0; v < kVectors; ++v) part[v] = _mm256_setzero_si256();
+    for (size_t o = first; o < end; ++o) {
+      int32_t halves[2];
+      std::memcpy(halves, row + o * kCodeOctet, sizeof(halves));
+      const __m256i low = _mm256_set1_epi32(halves[0]);
+      const __m256i high = _mm256_set1_epi32(halves[1]);
+      const uint8_t* bytes = plane + o * kOctetBytes;
+      __builtin_prefetch(bytes + kAhead);
+      __builtin_prefetch(bytes + kAhead + 64);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + v * 32));
+        const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
+        part[v] = _mm256_add_epi16(part[v], _mm256_maddubs_epi16(_mm256_and_si256(both, nibble), low));
+        part[v] = _mm256_add_epi16(part[v], _mm256_maddubs_epi16(upper, high));
+      }
     }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(part[v], one));
   }
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) _mm256_storeu_ps(sums + v * 8, _mm256_cvtepi32_ps(sum[v]));
+  for (int v = 0; v < kVectors; ++v) _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + v * 8), sum[v]);
 }
 #else
-inline void CodeSums(size_t pairs, const int8_t* codes, const int16_t* row, float* sums) {
-  int32_t sum[kPanelItems] = {};
-  for (size_t p = 0; p < pairs; ++p) {
+inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* row, int32_t* sums) {
+  for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 0;
+  for (size_t o = 0; o < octets; ++o) {
+    const int8_t* low = row + o * kCodeOctet;
+    const int8_t* high = low + kCodeOctet / 2;
+    const uint8_t* bytes = plane + o * kOctetBytes;
     for (size_t i = 0; i < kPanelItems; ++i) {
-      const int8_t* pair = codes + (p * kPanelItems + i) * 2;
-      sum[i] += pair[0] * row[2 * p] + pair[1] * row[2 * p + 1];
+      int32_t sum = 0;
+      for (size_t x = 0; x < kCodeOctet / 2; ++x) {
+        const int byte = bytes[i * (kCodeOctet / 2) + x];
+        sum += (byte & 15) * low[x] + (byte >> 4) * high[x];
+      }
+      sums[i] += sum;
     }
   }
-  for (size_t i = 0; i < kPanelItems; ++i) sums[i] = static_cast<float>(sum[i]);
 }
 #endif
 
+// The items of panel p whose bound, from sums against twice their codes, reaches the row's limit.
+inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size_t p, uint32_t row, float error,
+                         const int32_t* doubled) {
+  const CodeRow& bounds = scan.bounds[row];
+  const Vec step = Set(bounds.step);
+  const Vec margin = Set(bounds.slope * error);
+  const Vec rest = Set(bounds.rest * scan.norms[p]);
+  const Vec limit = Set(scan.limits[row]);
+  const float* scales = scan.scales + p * kPanelItems;
+  float sums[kPanelItems];
+  for (size_t i = 0; i < kPanelItems; ++i) sums[i] = static_cast<float>(doubled[i]);
+  uint32_t bits = 0;
+#pragma GCC unroll 32
+  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+    const Vec own = scan.bias == nullptr ? rest : Add(rest, Load(scan.bias + p * kPanelItems + lane));
+    const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), own);
+    bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
+  }
+  return bits & scan.allowed[p];
+}
+
 inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
-                        size_t* panel, PanelHit* hits) {
+                        CodeHit* hits) {
+  const size_t panel_bytes = scan.octets * kOctetBytes;
+  const size_t row_codes = scan.octets * kCodeOctet;
+  int32_t sums[kPanelItems];
+  size_t maybe = 0;
   for (size_t p = begin; p < end; ++p) {
     if (scan.allowed[p] == 0) continue;
-    const int8_t* codes = scan.codes + p * scan.pairs * 2 * kPanelItems;
-    const float* scales = scan.scales + p * kPanelItems;
-    size_t count = 0;
+    const size_t before = maybe;
     for (size_t a = 0; a < scan.active_count; ++a) {
       const uint32_t row = scan.active[a];
-      float sums[kPanelItems];
-      CodeSums(scan.pairs, codes, scan.rows + row * 2 * scan.pairs, sums);
-      const Vec step = Set(scan.bounds[row].step);
-      const Vec margin = Set(scan.bounds[row].slope * scan.errors[p] + scan.bounds[row].base);
-      const Vec limit = Set(scan.limits[row]);
-      uint32_t bits = 0;
-#pragma GCC unroll 32
-      for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
-        const Vec bias = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + lane);
-        const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), bias);
-        bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
-      }
-      bits &= scan.allowed[p];
-      if (bits == 0) continue;
-      hits[count].row = row;
-      hits[count++].items = bits;
+      CodeSums(scan.octets, scan.coarse + p * panel_bytes, scan.rows + row * row_codes, sums);
+      const int32_t middle = 241 * scan.bounds[row].total;
+      for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 32 * sums[i] - middle;
+      const uint32_t items = Reaching(scan, p, row, scan.errors[p].coarse, sums);
+      if (items != 0) hits[maybe++] = {static_cast<uint32_t>(p), row, items};
     }
-    if (count > 0) {
-      *panel = p;
-      return count;
-    }
+    // They are read when all panels have had their turn.
+    if (maybe == before) continue;
+    for (size_t at = 0; at < panel_bytes; at += 64) __builtin_prefetch(scan.fine + p * panel_bytes + at);
   }
-  *panel = end;
-  return 0;
+  size_t count = 0;
+  for (size_t m = 0; m < maybe; ++m) {
+    const CodeHit hit = hits[m];
+    const int8_t* row = scan.rows + hit.row * row_codes;
+    int32_t fine[kPanelItems];
+    CodeSums(scan.octets, scan.coarse + hit.panel * panel_bytes, row, sums);
+    CodeSums(scan.octets, scan.fine + hit.panel * panel_bytes, row, fine);
+    const int32_t middle = 256 * scan.bounds[hit.row].total;
+    for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 32 * sums[i] + 2 * fine[i] - middle;
+    const uint32_t items = hit.items & Reaching(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums);
+    if (items != 0) hits[count++] = {hit.panel, hit.row, items};
+  }
+  return count;
 }
 
 // Four rows at a time share what is loaded of the panel.

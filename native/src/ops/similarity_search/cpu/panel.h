@@ -30,23 +30,44 @@ struct PanelHit {
   float products[kPanelItems];  // of these items; others are not set
 };
 
-// A scan of the 8-bit copy, row by row. What is asked is an upper bound of product + bias:
-// scale * (row.step * sum of codes + row.slope * error + row.base) + bias >= the row's limit.
-struct CodeRow {
-  float step, slope, base;
+// Dimensions that share the bytes of a plane of codes: dimension x of item i is in byte
+// [x / kCodeOctet][i][x % 4] of its panel, in the low four bits where x % kCodeOctet < 4, else in the high ones.
+inline constexpr size_t kCodeOctet = 8;
+inline constexpr size_t kOctetBytes = kPanelItems * kCodeOctet / 2;
+
+struct CodeErrors {
+  float coarse, fine;
 };
+
+// A row in 8 bits. The middle of twice a code is 32 coarse - 241 by the coarse plane and
+// 32 coarse + 2 fine - 256 by both, so with the row's codes summed against it a product is at most
+//   scale * (row.step * that sum + row.slope * error) + row.rest * the panel's norm.
+struct CodeRow {
+  float step, slope, rest;
+  int32_t total;  // of the row's codes
+};
+
+// A scan of the codes, row by row. What is asked is that bound + bias >= the row's limit.
 struct CodeScan {
-  size_t pairs;           // ceil(d / 2)
-  const int8_t* codes;    // [panels][pairs][kPanelItems][2]
-  const float* scales;    // [panels * kPanelItems]
-  const float* errors;    // [panels]
-  const float* bias;      // [panels * kPanelItems], nullable
+  size_t octets;             // ceil(d / kCodeOctet)
+  const uint8_t* coarse;     // [panels][octets][kOctetBytes]
+  const uint8_t* fine;       // as `coarse`
+  const float* scales;       // [panels * kPanelItems]
+  const CodeErrors* errors;  // [panels]
+  const float* norms;        // [panels]
+  const float* bias;         // [panels * kPanelItems], nullable
   const uint32_t* allowed;
-  const int16_t* rows;    // [rows][2 * pairs], such that no sum of code products leaves 32 bits
-  const CodeRow* bounds;  // [rows]
-  const float* limits;    // [rows]
+  const int8_t* rows;      // [rows][octets * kCodeOctet], -127 to 127, such that no sum leaves 32 bits
+  const CodeRow* bounds;   // [rows]
+  const float* limits;     // [rows]
   const uint32_t* active;  // [active_count] the rows to scan
   size_t active_count;
+};
+
+// The items of a panel whose bound reaches the limit of one row.
+struct CodeHit {
+  uint32_t panel, row;
+  uint32_t items;  // bit i: item i of the panel
 };
 
 struct PanelKernel {
@@ -54,8 +75,9 @@ struct PanelKernel {
   // Scans panels from `begin` until one has hits, `*panel`, or to `end`. Returns the number of hits;
   // `hits` holds one for each row.
   size_t (*scan)(const Scan& scan, size_t begin, size_t end, size_t* panel, PanelHit* hits);
-  // The same by the 8-bit copy; leaves the hits' products alone.
-  size_t (*scan_codes)(const CodeScan& scan, size_t begin, size_t end, size_t* panel, PanelHit* hits);
+  // Scans the codes of panels [begin, end). Returns the number of hits, by panel, then by row; `hits` holds
+  // one for each panel and active row.
+  size_t (*scan_codes)(const CodeScan& scan, size_t begin, size_t end, CodeHit* hits);
   // products [count, kPanelItems]: inner products of `count` rows [count, d] with those items of a
   // panel that are asked for, and maybe others. The same bits as in a scan.
   void (*products)(size_t d, const float* panel, uint32_t items, const float* rows, size_t count,
