@@ -18,9 +18,14 @@ inline constexpr int kSortThreads = 512;
 // Candidates that are sorted in shared memory.
 inline constexpr int kRun = 4096;
 inline constexpr int kRowTransposed = 32;
+// Of a radix selection: digits of a key, and their values.
+inline constexpr int kSelectThreads = 512;
+inline constexpr int kDigitBits = 8;
+inline constexpr int kDigits = 1 << kDigitBits;
+inline constexpr int kPasses = 64 / kDigitBits;
 
 // Candidates of each query, by a key that orders: score descending, then id ascending, is key descending. The list so
-// far comes first, sorted.
+// far comes first.
 struct Candidates {
   uint64_t* keys;       // [queries, capacity]
   uint32_t* interests;  // [queries, capacity]
@@ -259,6 +264,191 @@ __global__ void __launch_bounds__(kListThreads) MergeKernel(Lists lists, size_t 
   to.interests[offset + place] = lists.candidates.interests[offset + i];
 }
 
+// Before a pass, one for each digit from the top: those of a query's candidates whose key has the earlier digits of
+// `prefix` (the others of it are 0). They are `count`, of which the best `left` are among the query's best k, behind all
+// those with a larger prefix.
+struct Bucket {
+  uint64_t prefix;
+  unsigned count;
+  unsigned left;
+
+  // Then the best k are the keys from `prefix` on.
+  __device__ __forceinline__ bool Exact() const { return count == left; }
+};
+
+// What the launches of a selection by several blocks of a query tell each other.
+struct Passes {
+  Bucket* buckets;     // [kPasses, queries] before a pass
+  unsigned* counts;    // [kPasses, queries, kDigits] of a pass, zero before
+  unsigned* kept;      // [queries] zero before
+  unsigned long long* floors;  // [queries] the largest number before
+  int queries;
+
+  __device__ __forceinline__ size_t At(int pass, int query) const {
+    return static_cast<size_t>(pass) * queries + query;
+  }
+};
+
+// A query's candidates [begin, end) of `count`, the share of a block.
+struct Share {
+  size_t count, begin, end;
+};
+__device__ __forceinline__ Share ShareOf(const Lists& lists, int query) {
+  const size_t count = min(static_cast<size_t>(lists.counts[query]), lists.capacity);
+  const size_t each = (count + gridDim.x - 1) / gridDim.x;
+  return {count, min(blockIdx.x * each, count), min((blockIdx.x + 1) * each, count)};
+}
+
+__device__ __forceinline__ Bucket FirstBucket(size_t count, size_t k) {
+  return {0, static_cast<unsigned>(count), static_cast<unsigned>(min(count, k))};
+}
+
+// Counts the bucket's keys by the pass's digit. Barriers must surround it.
+__device__ __forceinline__ void CountDigits(const uint64_t* keys, const Share& share, const Bucket& bucket, int pass,
+                                            unsigned* counts) {
+  const int shift = 64 - kDigitBits - pass * kDigitBits;
+  for (size_t i = share.begin + threadIdx.x; i < share.end; i += kSelectThreads) {
+    const uint64_t key = keys[i];
+    // The earlier digits, and this one.
+    const uint64_t digits = (key ^ bucket.prefix) >> shift;
+    if (digits < kDigits) atomicAdd(counts + digits, 1u);
+  }
+}
+
+// The part of a bucket with the last key of the best k, from what a pass has counted. For a whole warp.
+__device__ __forceinline__ Bucket Narrow(const Bucket& bucket, int pass, const unsigned* counts) {
+  constexpr int kOwn = kDigits / cuda::kWarpSize;
+  unsigned own[kOwn];
+  unsigned from = 0;  // of this lane's digits and those above
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) {
+    own[i] = counts[cuda::Lane() * kOwn + i];
+    from += own[i];
+  }
+  const unsigned mine = from;
+#pragma unroll
+  for (int step = 1; step < cuda::kWarpSize; step *= 2) {
+    const unsigned other = __shfl_down_sync(cuda::kFullWarp, from, step);
+    if (cuda::Lane() + step < cuda::kWarpSize) from += other;
+  }
+  const unsigned above = from - mine;
+  const unsigned lanes = __ballot_sync(cuda::kFullWarp, above < bucket.left && bucket.left <= from);
+  unsigned left = bucket.left - above;
+  unsigned count = 0;
+  int digit = 0;
+#pragma unroll
+  for (int i = kOwn - 1; i >= 0; --i) {
+    if (count >= left) continue;
+    left -= count;
+    count = own[i];
+    digit = cuda::Lane() * kOwn + i;
+  }
+  const int source = __ffs(static_cast<int>(lanes)) - 1;
+  count = __shfl_sync(cuda::kFullWarp, count, source);
+  left = __shfl_sync(cuda::kFullWarp, left, source);
+  digit = __shfl_sync(cuda::kFullWarp, digit, source);
+  return {bucket.prefix | static_cast<uint64_t>(digit) << (64 - kDigitBits - pass * kDigitBits), count, left};
+}
+
+// Moves the share's candidates from `least` on to `to`, wherever there is room next, and finds the least of them. The
+// order is not repeatable, what is there is.
+__device__ __forceinline__ void Keep(const Candidates& from, const Candidates& to, size_t offset, const Share& share,
+                                     uint64_t least, unsigned* kept, unsigned long long* floor) {
+  uint64_t below = 0;  // ~ of the least
+  for (size_t first = share.begin + cuda::WarpIndex() * cuda::kWarpSize; first < share.end; first += kSelectThreads) {
+    const size_t i = first + cuda::Lane();
+    const uint64_t key = i < share.end ? from.keys[offset + i] : 0;
+    const bool keep = i < share.end && key >= least;
+    const unsigned lanes = __ballot_sync(cuda::kFullWarp, keep);
+    unsigned slot = 0;
+    if (cuda::Lane() == 0 && lanes != 0) slot = atomicAdd(kept, static_cast<unsigned>(__popc(lanes)));
+    slot = __shfl_sync(cuda::kFullWarp, slot, 0);
+    if (!keep) continue;
+    below = max(below, ~key);
+    const size_t at = offset + slot + __popc(lanes & ((1u << cuda::Lane()) - 1));
+    to.keys[at] = key;
+    to.interests[at] = from.interests[offset + i];
+  }
+  below = cuda::WarpMax(below);
+  if (cuda::Lane() == 0 && below != 0) atomicMin(floor, static_cast<unsigned long long>(~below));
+}
+
+// Leaves the best k of a query's candidates, in any order, in `to`, and the last one's key for its floor: a radix
+// selection, digit by digit from the top until no candidate is in question. Grid: 1 x queries.
+__global__ void __launch_bounds__(kSelectThreads) SelectKernel(Lists lists, Candidates to, size_t k,
+                                                               unsigned long long* floors) {
+  const int query = static_cast<int>(blockIdx.y);
+  const size_t offset = query * lists.capacity;
+  cuda::SharedMemory shared;
+  Bucket* bucket = shared.Take<Bucket>(1);
+  unsigned* counts = shared.Take<unsigned>(kDigits);
+  unsigned* kept = shared.Take<unsigned>(1);
+  unsigned long long* floor = shared.Take<unsigned long long>(1);
+  const Share share = ShareOf(lists, query);
+  if (threadIdx.x == 0) {
+    *bucket = FirstBucket(share.count, k);
+    *kept = 0;
+    *floor = ~0ull;
+  }
+  __syncthreads();
+  for (int pass = 0; pass < kPasses && !bucket->Exact(); ++pass) {
+    for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kSelectThreads) counts[i] = 0;
+    __syncthreads();
+    CountDigits(lists.candidates.keys + offset, share, *bucket, pass, counts);
+    __syncthreads();
+    if (cuda::WarpIndex() == 0) {
+      const Bucket narrower = Narrow(*bucket, pass, counts);
+      __syncwarp(cuda::kFullWarp);
+      if (cuda::Lane() == 0) *bucket = narrower;
+    }
+    __syncthreads();
+  }
+  Keep(lists.candidates, to, offset, share, bucket->prefix, kept, floor);
+  __syncthreads();
+  if (threadIdx.x == 0) floors[query] = *floor;
+}
+
+// The bucket before a pass: that before the last one, narrowed by what that one counted. For a whole block.
+__device__ __forceinline__ Bucket BucketBefore(const Passes& passes, int pass, int query, const Share& share, size_t k,
+                                               Bucket* shared) {
+  if (cuda::WarpIndex() == 0) {
+    Bucket bucket = pass == 0 ? FirstBucket(share.count, k) : passes.buckets[passes.At(pass - 1, query)];
+    if (pass > 0 && !bucket.Exact()) {
+      bucket = Narrow(bucket, pass - 1, passes.counts + passes.At(pass - 1, query) * kDigits);
+    }
+    if (cuda::Lane() == 0) *shared = bucket;
+  }
+  __syncthreads();
+  return *shared;
+}
+
+// One digit of what SelectKernel does, by several blocks to a query. Grid: shares x queries.
+__global__ void __launch_bounds__(kSelectThreads) CountDigitsKernel(Lists lists, size_t k, int pass, Passes passes) {
+  const int query = static_cast<int>(blockIdx.y);
+  cuda::SharedMemory shared;
+  Bucket* piece = shared.Take<Bucket>(1);
+  unsigned* counts = shared.Take<unsigned>(kDigits);
+  for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kSelectThreads) counts[i] = 0;
+  const Share share = ShareOf(lists, query);
+  const Bucket bucket = BucketBefore(passes, pass, query, share, k, piece);
+  if (blockIdx.x == 0 && threadIdx.x == 0) passes.buckets[passes.At(pass, query)] = bucket;
+  if (bucket.Exact()) return;  // all threads
+  CountDigits(lists.candidates.keys + query * lists.capacity, share, bucket, pass, counts);
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kSelectThreads) {
+    if (counts[i] != 0) atomicAdd(passes.counts + passes.At(pass, query) * kDigits + i, counts[i]);
+  }
+}
+
+// What SelectKernel does when the digits are counted. Grid: shares x queries.
+__global__ void __launch_bounds__(kSelectThreads) KeepKernel(Lists lists, Candidates to, size_t k, Passes passes) {
+  const int query = static_cast<int>(blockIdx.y);
+  cuda::SharedMemory shared;
+  const Share share = ShareOf(lists, query);
+  const Bucket bucket = BucketBefore(passes, kPasses, query, share, k, shared.Take<Bucket>(1));
+  Keep(lists.candidates, to, query * lists.capacity, share, bucket.prefix, passes.kept + query, passes.floors + query);
+}
+
 // What scores can be off by, and what lies between a term and a score.
 struct Slack {
   double largest_bias;
@@ -280,14 +470,18 @@ __device__ __forceinline__ float LimitOf(float threshold, float offset, int inte
   return nextafterf(static_cast<float>(limit), -INFINITY);
 }
 
-// Leaves the best k of sorted candidates, and raises the floors and limits. A warp to a query.
+// Counts no more than the best k, which come first now, and raises the floors and limits. `selected`: the keys of the
+// last ones, null where the candidates are sorted. A warp to a query.
 __global__ void __launch_bounds__(kListThreads)
-    CutKernel(Lists lists, QueryRows rows, const int* first_row, int queries, size_t k, Slack slack, int* overflow) {
+    CutKernel(Lists lists, QueryRows rows, const int* first_row, int queries, size_t k,
+              const unsigned long long* selected, Slack slack, int* overflow) {
   const int query = static_cast<int>(blockIdx.x) * kListWarps + cuda::WarpIndex();
   if (query >= queries) return;
   const size_t found = lists.counts[query];
   const size_t count = min(found, lists.capacity);
-  const uint64_t floor = count < k ? 0 : lists.candidates.keys[query * lists.capacity + k - 1];
+  const uint64_t floor = count < k             ? 0
+                         : selected != nullptr ? selected[query]
+                                               : lists.candidates.keys[query * lists.capacity + k - 1];
   __syncwarp(cuda::kFullWarp);
   if (cuda::Lane() == 0) {
     lists.counts[query] = static_cast<unsigned>(min(count, k));

@@ -31,6 +31,8 @@ constexpr size_t kBatchBytes = size_t{1} << 30;
 // Panels that pass through pinned memory at a time; of a base that the device cannot hold also what it has at a time.
 constexpr size_t kPieceBytes = size_t{32} << 20;
 constexpr size_t kMostResidentItems = size_t{1} << 30;
+// Blocks a processor that share out the candidates of a selection.
+constexpr size_t kSelectBlocks = 2;
 constexpr size_t kMostResidentRows = size_t{96} << 10;  // bytes of a block's own rows in shared memory
 
 size_t RoundUp(size_t count, size_t step) { return (count + step - 1) / step * step; }
@@ -233,6 +235,7 @@ struct Plan {
   size_t allowed = 0;      // items that the filter allows
   size_t first_round = 0;  // allowed items
   size_t capacity = 0;     // candidates of a query
+  bool selects = false;    // rounds end in a radix selection, lists are sorted once at the end
   size_t query_bytes = 0;
 
   explicit Plan(const Query& query) {
@@ -241,7 +244,8 @@ struct Plan {
     // A list, and what a round adds: all of the first; of another (kGrowth - 1) k in the mean where the order of the
     // items says nothing about their scores. Where that is not enough, the search is done again in short rounds.
     capacity = allowed <= first_round ? std::max<size_t>(allowed, 1) : query.k + first_round / 4 * 5 + 256;
-    query_bytes = capacity * 2 * (sizeof(uint64_t) + sizeof(uint32_t)) +
+    selects = capacity > kRun;
+    query_bytes = capacity * (selects ? 2 : 1) * (sizeof(uint64_t) + sizeof(uint32_t)) +
                   std::min<size_t>(query.index->panels() + kTilePanels, kMostRoundPanels) * sizeof(uint32_t);
   }
 };
@@ -301,17 +305,13 @@ class Batch {
     allowed_ = session.Upload(allowed.data(), allowed.size());
 
     lists_.capacity = plan.capacity;
-    for (Candidates* candidates : {&lists_.candidates, &spare_}) {
-      candidates->keys = session.Allocate<uint64_t>(count_ * plan.capacity);
-      candidates->interests = session.Allocate<uint32_t>(count_ * plan.capacity);
-    }
+    lists_.candidates = AllocateCandidates();
+    if (plan.selects) AllocateSelection();
     lists_.counts = session.Zeros<unsigned>(count_);
     lists_.floors = session.Zeros<uint64_t>(count_);
     overflow_ = session.Zeros<int>(1);
     // Of the scan, of a first round, of what the scan has marked.
     counters_ = session.Zeros<Counter>(3);
-    run_ = 2;
-    while (run_ < kRun && static_cast<size_t>(run_) < plan.capacity) run_ *= 2;
   }
 
   // Whether no candidate was lost. `careful`: rounds so short that none can be.
@@ -351,6 +351,7 @@ class Batch {
   }
 
   void Finish(const Outputs& outputs) {
+    if (plan_.selects) Sort(std::min(query_.k, plan_.capacity));
     const size_t places = count_ * query_.k;
     uint32_t* ids = session_.Allocate<uint32_t>(places);
     float* scores = session_.Allocate<float>(places);
@@ -415,21 +416,71 @@ class Batch {
     queued_ = 0;
   }
 
-  // Sorts what there is and cuts it to the lists.
-  void Cut() {
+  Candidates AllocateCandidates() {
+    const size_t places = count_ * plan_.capacity;
+    return {session_.Allocate<uint64_t>(places), session_.Allocate<uint32_t>(places)};
+  }
+
+  void AllocateSelection() {
+    spare_ = AllocateCandidates();
+    selected_ = session_.Allocate<unsigned long long>(count_);
+    // A block to a query, but where few queries have so many candidates that most of the device would idle.
+    const size_t wanted = static_cast<size_t>(session_.traits().processors) * kSelectBlocks;
+    shares_ = static_cast<unsigned>(std::clamp<size_t>(wanted / count_, 1, Blocks(plan_.capacity, kRun)));
+    if (shares_ == 1) return;
+    passes_ = {session_.Allocate<Bucket>(kPasses * count_), session_.Allocate<unsigned>(kPasses * kDigits * count_),
+               session_.Allocate<unsigned>(count_), selected_, static_cast<int>(count_)};
+  }
+
+  // Sorts the first `most` candidates of each query.
+  void Sort(size_t most) {
     const unsigned queries = static_cast<unsigned>(count_);
-    const size_t run = static_cast<size_t>(run_);
-    PRISMREC_CUDA_LAUNCH(SortKernel, dim3(Blocks(plan_.capacity, run), queries),
-                         dim3(static_cast<unsigned>(std::max(run_ / 8, cuda::kWarpSize))),
+    int run = 2;
+    while (run < kRun && static_cast<size_t>(run) < most) run *= 2;
+    PRISMREC_CUDA_LAUNCH(SortKernel, dim3(Blocks(most, static_cast<size_t>(run)), queries),
+                         dim3(static_cast<unsigned>(std::max(run / 8, cuda::kWarpSize))),
                          cuda::SharedBytes<uint64_t>(run) + cuda::SharedBytes<uint32_t>(run), session_.stream(),
-                         lists_, run_);
-    for (size_t sorted = run; sorted < plan_.capacity; sorted *= 2) {
-      PRISMREC_CUDA_LAUNCH(MergeKernel, dim3(Blocks(plan_.capacity, kListThreads), queries), dim3(kListThreads), 0,
+                         lists_, run);
+    for (size_t sorted = static_cast<size_t>(run); sorted < most; sorted *= 2) {
+      PRISMREC_CUDA_LAUNCH(MergeKernel, dim3(Blocks(most, kListThreads), queries), dim3(kListThreads), 0,
                            session_.stream(), lists_, sorted, spare_);
       std::swap(lists_.candidates, spare_);
     }
+  }
+
+  // Brings the best k of each query to the front.
+  void Select() {
+    const dim3 grid(shares_, static_cast<unsigned>(count_));
+    const size_t bytes = cuda::SharedBytes<Bucket>(1) + cuda::SharedBytes<unsigned>(kDigits);
+    if (shares_ == 1) {
+      PRISMREC_CUDA_LAUNCH(SelectKernel, grid, dim3(kSelectThreads),
+                           bytes + cuda::SharedBytes<unsigned>(1) + cuda::SharedBytes<unsigned long long>(1),
+                           session_.stream(), lists_, spare_, query_.k, selected_);
+    } else {
+      Fill(passes_.counts, 0, kPasses * kDigits * count_);
+      Fill(passes_.kept, 0, count_);
+      Fill(passes_.floors, 0xff, count_);
+      for (int pass = 0; pass < kPasses; ++pass) {
+        PRISMREC_CUDA_LAUNCH(CountDigitsKernel, grid, dim3(kSelectThreads), bytes, session_.stream(), lists_, query_.k,
+                             pass, passes_);
+      }
+      PRISMREC_CUDA_LAUNCH(KeepKernel, grid, dim3(kSelectThreads), cuda::SharedBytes<Bucket>(1), session_.stream(),
+                           lists_, spare_, query_.k, passes_);
+    }
+    std::swap(lists_.candidates, spare_);
+  }
+
+  template <class T>
+  void Fill(T* array, int byte, size_t count) {
+    PRISMREC_CUDA_CHECK(cudaMemsetAsync(array, byte, count * sizeof(T), session_.stream()));
+  }
+
+  // Cuts what there is to the lists.
+  void Cut() {
+    plan_.selects ? Select() : Sort(plan_.capacity);
     PRISMREC_CUDA_LAUNCH(CutKernel, dim3(Blocks(count_, kListWarps)), dim3(kListThreads), 0, session_.stream(), lists_,
-                         rows_, first_row_, static_cast<int>(count_), query_.k, slack_, overflow_);
+                         rows_, first_row_, static_cast<int>(count_), query_.k,
+                         static_cast<const unsigned long long*>(selected_), slack_, overflow_);
   }
 
   Session& session_;
@@ -445,12 +496,15 @@ class Batch {
   Exclusions exclusions_{};
   const uint32_t* allowed_ = nullptr;
   Lists lists_{};
+  // Of selections.
   Candidates spare_{};
+  unsigned shares_ = 1;
+  Passes passes_{};
+  unsigned long long* selected_ = nullptr;
   int* overflow_ = nullptr;
   Counter* counters_ = nullptr;
   uint32_t* hits_ = nullptr;
   size_t most_panels_ = 0;
-  int run_ = 0;
   double queued_ = 0;
 };
 
