@@ -23,11 +23,12 @@ __host__ __device__ constexpr bool FastTf32(int capability) {
   return capability == 80 || capability == 90 || capability == 100 || capability == 103;
 }
 // Whether this compilation is for a device that takes the kernels with (or without) tensor cores: the others stay empty.
+// kRule: on which devices they pay off.
 #if defined(__CUDA_ARCH__)
-template <bool kTensor>
-inline constexpr bool kCompiled = kTensor == FastTf32(__CUDA_ARCH__ / 10);
+template <bool kTensor, bool (*kRule)(int) = FastTf32>
+inline constexpr bool kCompiled = kTensor == kRule(__CUDA_ARCH__ / 10);
 #else
-template <bool kTensor>
+template <bool kTensor, bool (*kRule)(int) = FastTf32>
 inline constexpr bool kCompiled = true;
 #endif
 
@@ -52,6 +53,15 @@ using TileValues = float[kTileParts][4];
 __device__ __forceinline__ int TileRow(int i) { return WarpIndex() * 16 + Lane() / 4 + i / 2 * 8; }
 __device__ __forceinline__ int TileColumn(int part, int i) { return part * 8 + Lane() % 4 * 2 + i % 2; }
 
+template <int kParts>
+__device__ __forceinline__ void Clear(float (&values)[kParts][4]) {
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[part][i] = 0;
+  }
+}
+
 // x as the sum of two numbers that a tensor core reads exactly, but for 2^-23 of it.
 struct Split {
   uint32_t high, low;
@@ -61,6 +71,44 @@ __device__ __forceinline__ Split SplitTf32(float x) {
   split.high = ToTf32(x);
   split.low = ToTf32(x - __uint_as_float(split.high));
   return split;
+}
+
+// A lane's part of the left factor in four steps of a tensor core's product.
+struct SplitSteps {
+  uint32_t high[4][4], low[4][4];
+};
+// element(step, i): the i-th number of the fragment (see MmaTf32), as for AddSteps.
+template <class Element>
+__device__ __forceinline__ SplitSteps SplitFactor(Element element) {
+  SplitSteps factor;
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const Split split = SplitTf32(element(step, i));
+      factor.high[step][i] = split.high;
+      factor.low[step][i] = split.low;
+    }
+  }
+  return factor;
+}
+// sum += the product of four steps
+template <class Element>
+__device__ __forceinline__ void AddSteps(const SplitSteps& left, Element element, float (&sum)[4]) {
+  float large[4] = {0, 0, 0, 0};
+  float small[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    const Split first = SplitTf32(element(step, 0));
+    const Split second = SplitTf32(element(step, 1));
+    const uint32_t high[2] = {first.high, second.high};
+    const uint32_t low[2] = {first.low, second.low};
+    MmaTf32(small, left.low[step], high);
+    MmaTf32(small, left.high[step], low);
+    MmaTf32(large, left.high[step], high);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) sum[i] += large[i] + small[i];
 }
 
 // Columns [k, k + kDim) of rows [first, first + kTile), zeros beyond either end. Asynchronous.
@@ -87,35 +135,12 @@ __device__ __forceinline__ void AddLogits(const float* a, const float* b, TileVa
     const float* lower = upper + 8 * kStride;
 #pragma unroll 1
     for (int k = 0; k < kDim; k += 32) {
-      uint32_t high[4][4], low[4][4];
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-        const int at = k + step * 8;
-        const float fragment[4] = {upper[at], lower[at], upper[at + 4], lower[at + 4]};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const Split split = SplitTf32(fragment[i]);
-          high[step][i] = split.high;
-          low[step][i] = split.low;
-        }
-      }
+      const SplitSteps left = SplitFactor(
+          [&](int step, int i) { return (i % 2 == 0 ? upper : lower)[k + step * 8 + i / 2 * 4]; });
 #pragma unroll
       for (int part = 0; part < kTileParts; ++part) {
         const float* column = b + (part * 8 + group) * kStride + k + member;
-        float large[4] = {0, 0, 0, 0};
-        float small[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int step = 0; step < 4; ++step) {
-          const Split first = SplitTf32(column[step * 8]);
-          const Split second = SplitTf32(column[step * 8 + 4]);
-          const uint32_t b_high[2] = {first.high, second.high};
-          const uint32_t b_low[2] = {first.low, second.low};
-          MmaTf32(small, low[step], b_high);
-          MmaTf32(small, high[step], b_low);
-          MmaTf32(large, high[step], b_high);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) values[part][i] += large[i] + small[i];
+        AddSteps(left, [&](int step, int i) { return column[step * 8 + i * 4]; }, values[part]);
       }
     }
   } else {
@@ -153,36 +178,13 @@ __device__ __forceinline__ void AddProduct(const TileValues& weights, const floa
   if constexpr (kTensor) {
     // A thread's two columns of a part, 2 t and 2 t + 1, stand in for the fragment's t and t + 4: the order of the
     // terms of a sum is free as long as both factors keep to it.
-    constexpr int kOrder[4] = {0, 2, 1, 3};
 #pragma unroll
     for (int k = 0; k < kTileParts; k += 4) {
-      uint32_t high[4][4], low[4][4];
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const Split split = SplitTf32(weights[k + step][kOrder[i]]);
-          high[step][i] = split.high;
-          low[step][i] = split.low;
-        }
-      }
+      const SplitSteps left = SplitFactor([&](int step, int i) { return weights[k + step][i % 2 * 2 + i / 2]; });
 #pragma unroll
       for (int part = 0; part < kDim / 8; ++part) {
         const float* column = b + (k * 8 + member * 2) * kStride + part * 8 + group;
-        float large[4] = {0, 0, 0, 0};
-        float small[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int step = 0; step < 4; ++step) {
-          const Split first = SplitTf32(column[step * 8 * kStride]);
-          const Split second = SplitTf32(column[step * 8 * kStride + kStride]);
-          const uint32_t b_high[2] = {first.high, second.high};
-          const uint32_t b_low[2] = {first.low, second.low};
-          MmaTf32(small, low[step], b_high);
-          MmaTf32(small, high[step], b_low);
-          MmaTf32(large, high[step], b_high);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) product[part][i] += large[i] + small[i];
+        AddSteps(left, [&](int step, int i) { return column[(step * 8 + i) * kStride]; }, product[part]);
       }
     }
   } else {
@@ -241,11 +243,7 @@ __device__ __forceinline__ void SweepTiles(SharedMemory& shared, const SweepShap
   }
   for (int column = begin; column < end; column += kTile) {
     TileValues values;
-#pragma unroll
-    for (int part = 0; part < kTileParts; ++part) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) values[part][i] = 0;
-    }
+    Clear(values);
     if (whole) {
       if (column + kTile < end) {
         LoadTile<kDim>(next, shape.columns, shape.column_count, shape.stride, column + kTile, 0);

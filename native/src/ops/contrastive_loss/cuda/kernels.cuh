@@ -203,11 +203,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   const Identity identities[2] = {IdentityOf<kPairs>(problem, owner_ids, first_owner + TileRow(0), owners),
                                   IdentityOf<kPairs>(problem, owner_ids, first_owner + TileRow(2), owners)};
   float product[kDim / 8][4];
-#pragma unroll
-  for (int part = 0; part < kDim / 8; ++part) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) product[part][i] = 0;
-  }
+  cuda::Clear(product);
   cuda::SweepTiles<kDim, kTensor>(
       shared, shape, first_owner, begin, end, slice, [&](int first_other, TileValues& values, const float* others) {
 #pragma unroll

@@ -106,12 +106,22 @@ __device__ __forceinline__ void Arrive() {
   __syncthreads();
 }
 
-using TileProduct = float[kTile / 8][4];
-__device__ __forceinline__ void Clear(TileProduct& product) {
+// Columns [column, columns) of a tile whose rows are events, to(event) the first column of one in memory.
+template <class To>
+__device__ __forceinline__ void StoreEvents(const TileValues& values, const int2* rows, int column, int columns, To to) {
 #pragma unroll
-  for (int part = 0; part < kTile / 8; ++part) {
+  for (int i = 0; i < 4; i += 2) {
+    const int2 row = rows[TileRow(i)];
+    if (row.x < 0) continue;
+    float* out = to(row);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) product[part][i] = 0;
+    for (int part = 0; part < kTileParts; ++part) {
+#pragma unroll
+      for (int side = 0; side < 2; ++side) {
+        const int c = column + TileColumn(part, side);
+        if (c < columns) out[c] = values[part][i + side];
+      }
+    }
   }
 }
 
@@ -128,8 +138,8 @@ __global__ void __launch_bounds__(kTileThreads)
   const RowTile tile = batch.tiles[blockIdx.x];
   const int column = static_cast<int>(blockIdx.y) * kTile;
   LoadRows(batch, tile, rows);
-  TileProduct product;
-  Clear(product);
+  TileValues product;
+  cuda::Clear(product);
   for (int k = 0; k < batch.dim; k += kTile) {
     __syncthreads();
     LoadEvents(batch, rows, k, events);
@@ -145,20 +155,9 @@ __global__ void __launch_bounds__(kTileThreads)
     }
     cuda::AddProduct<kTile, kTensor>(values, map, product);
   }
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const int2 row = rows[TileRow(i)];
-    if (row.x < 0) continue;
-    float* out = predictions + static_cast<size_t>(offsets[row.x] + row.y) * batch.columns;
-#pragma unroll
-    for (int part = 0; part < kTile / 8; ++part) {
-#pragma unroll
-      for (int side = 0; side < 2; ++side) {
-        const int c = column + TileColumn(part, side);
-        if (c < batch.columns) out[c] = product[part][i + side];
-      }
-    }
-  }
+  StoreEvents(product, rows, column, batch.columns, [&](int2 row) {
+    return predictions + static_cast<size_t>(offsets[row.x] + row.y) * batch.columns;
+  });
 }
 
 struct RouteArgs {
@@ -375,7 +374,7 @@ __global__ void __launch_bounds__(kTileThreads)
   const int slice = static_cast<int>(blockIdx.y) * kTile;
   LoadRows(batch, tile, rows);
   TileValues values;
-  Clear(values);
+  cuda::Clear(values);
   for (int column = tile.first * batch.dim / kTile * kTile; column < tile.last * batch.dim; column += kTile) {
     __syncthreads();
     LoadMap(batch, tile.map, slice, column, map);
@@ -384,20 +383,9 @@ __global__ void __launch_bounds__(kTileThreads)
     cuda::AddLogits<kTile, kTensor>(slopes, map, values);
   }
   __syncthreads();
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const int2 row = rows[TileRow(i)];
-    if (row.x < 0) continue;
-    float* out = event_gradient + EventOf(batch, row) * batch.dim;
-#pragma unroll
-    for (int part = 0; part < kTileParts; ++part) {
-#pragma unroll
-      for (int side = 0; side < 2; ++side) {
-        const int c = slice + TileColumn(part, side);
-        if (c < batch.dim) out[c] = values[part][i + side];
-      }
-    }
-  }
+  StoreEvents(values, rows, slice, batch.dim, [&](int2 row) {
+    return event_gradient + EventOf(batch, row) * batch.dim;
+  });
 }
 
 // Tiles [begin, end) of one map, whose sum goes to `out` [dim, columns].
@@ -419,8 +407,8 @@ __global__ void __launch_bounds__(kTileThreads)
   const MapPart part_of_map = parts[blockIdx.x];
   const int column = static_cast<int>(blockIdx.y) * kTile;
   const int slice = static_cast<int>(blockIdx.z) * kTile;
-  TileProduct product;
-  Clear(product);
+  TileValues product;
+  cuda::Clear(product);
   for (int t = part_of_map.begin; t < part_of_map.end; ++t) {
     const RowTile tile = batch.tiles[t];
     if (tile.last * batch.dim <= column || tile.first * batch.dim >= column + kTile) continue;
@@ -444,7 +432,7 @@ __global__ void __launch_bounds__(kTileThreads)
   for (int i = 0; i < 4; ++i) {
     const int row = slice + TileRow(i);
 #pragma unroll
-    for (int part = 0; part < kTile / 8; ++part) {
+    for (int part = 0; part < kTileParts; ++part) {
       const int c = column + TileColumn(part, i);
       if (row < batch.dim && c < batch.columns) {
         part_of_map.out[static_cast<size_t>(row) * batch.columns + c] = product[part][i];

@@ -27,14 +27,6 @@ inline constexpr int kMostTiles = kScanThreads / 2;
 
 // One TF32 product for one by FFMA, so that tensor cores pay off wherever there are any with TF32.
 __host__ __device__ constexpr bool ScansWithTf32(int capability) { return capability >= 80; }
-// Whether this compilation is for a device that takes the kernel with (or without) tensor cores: the other stays empty.
-#if defined(__CUDA_ARCH__)
-template <bool kTensor>
-inline constexpr bool kScanCompiled = kTensor == ScansWithTf32(__CUDA_ARCH__ / 10);
-#else
-template <bool kTensor>
-inline constexpr bool kScanCompiled = true;
-#endif
 
 // Items by position, from a whole tile on. Places without an item are not allowed.
 struct DeviceItems {
@@ -220,7 +212,7 @@ template <int kGroups, bool kTensor>
 __global__ void __launch_bounds__(kScanThreads, kGroups == 1 ? 4 : 3)
     ScanKernel(DeviceItems items, QueryRows rows, Round round, Margin margin, int tiles, bool resident, uint32_t* hits,
                Counter* read) {
-  if constexpr (!kScanCompiled<kTensor>) return;
+  if constexpr (!cuda::kCompiled<kTensor, ScansWithTf32>) return;
   constexpr int kRows = kGroups * kGroupRows;
   const int first_row = static_cast<int>(blockIdx.x) * kRows;
   const int first_tile = static_cast<int>(blockIdx.y) * tiles;
@@ -282,13 +274,7 @@ __global__ void __launch_bounds__(kScanThreads, kGroups == 1 ? 4 : 3)
     __syncthreads();
     if (slice == 0) {
 #pragma unroll
-      for (int g = 0; g < kGroups; ++g) {
-#pragma unroll
-        for (int part = 0; part < kTileParts; ++part) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) values[g][part][i] = 0;
-        }
-      }
+      for (int g = 0; g < kGroups; ++g) cuda::Clear(values[g]);
     }
     if (working) {
       AddSlice<kGroups, kTensor>(own + (resident ? slice : step % 2) * SliceFloats<kRows>(),

@@ -262,11 +262,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   Removed<kColumns> removed(problem, first_owner, begin);
   float sum[2] = {0, 0};
   float product[kDim / 8][4];
-#pragma unroll
-  for (int part = 0; part < kDim / 8; ++part) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) product[part][i] = 0;
-  }
+  cuda::Clear(product);
   cuda::SweepTiles<kDim, kTensor>(
       shared, shape, first_owner, begin, end, slice, [&](int first_other, TileValues& values, const float* others) {
         FindLogits<kColumns>(problem, removed, scan, first_owner, first_other, end, values);
