@@ -57,7 +57,8 @@ struct Library {
   Status (*similarity_search)(const similarity_search::Query&, const similarity_search::Outputs&, const CancelFlag&);
   Status (*dynamic_routing_forward)(const dynamic_routing::ForwardArgs&, const CancelFlag&);
   Status (*dynamic_routing_backward)(const dynamic_routing::BackwardArgs&, const CancelFlag&);
-  Status (*max_cover)(const max_cover::Problem&, bool by_ratio, const CancelFlag&, max_cover::Selection*);
+  Status (*max_cover)(const max_cover::Problem&, const CancelFlag&, max_cover::Selection* by_gain,
+                      max_cover::Selection* by_ratio);
 };
 
 #define PRISMREC_CUDA_TEXT_(x) #x
@@ -68,7 +69,7 @@ struct Library {
 #define PRISMREC_CUDA_STRINGS "other"
 #endif
 // Raised with every change of a structure that crosses the border.
-inline constexpr const char* kAbi = "prismrec-cuda 1, strings " PRISMREC_CUDA_STRINGS;
+inline constexpr const char* kAbi = "prismrec-cuda 2, strings " PRISMREC_CUDA_STRINGS;
 
 // The library of this process, opened by the first call: PRISMREC_CUDA_LIBRARY, else prismrec_cuda.so beside the addon.
 // Null where it cannot be used; `Describe().status` says why.

@@ -12,22 +12,27 @@ struct Implementation {
   CountCommon count_common;
 };
 
-Status GreedyOnCuda(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
-                    Selection* selection) {
-  return cuda::TheLibrary()->max_cover(problem, by_ratio, cancel, selection);
+template <Status (*kRun)(const Problem&, bool, const CancelFlag&, Selection*)>
+Status Each(const Problem& problem, const CancelFlag& cancel, Selection* by_gain, Selection* by_ratio) {
+  const Status status = kRun(problem, false, cancel, by_gain);
+  return status.ok() && by_ratio != nullptr ? kRun(problem, true, cancel, by_ratio) : status;
+}
+
+Status OnCuda(const Problem& problem, const CancelFlag& cancel, Selection* by_gain, Selection* by_ratio) {
+  return cuda::TheLibrary()->max_cover(problem, cancel, by_gain, by_ratio);
 }
 
 constexpr Variant<Implementation> kVariants[] = {
-    {"reference", Simd::kScalar, {Reference, nullptr}},
-    {"scalar", Simd::kScalar, {Greedy, scalar::max_cover::CountCommon}},
+    {"reference", Simd::kScalar, {Each<Reference>, nullptr}},
+    {"scalar", Simd::kScalar, {Each<Greedy>, scalar::max_cover::CountCommon}},
 #ifdef PRISMREC_ARCH_X86
-    {"avx2", Simd::kAvx2, {Greedy, avx2::max_cover::CountCommon}},
-    {"avx512", Simd::kAvx512, {Greedy, avx512::max_cover::CountCommon}},
+    {"avx2", Simd::kAvx2, {Each<Greedy>, avx2::max_cover::CountCommon}},
+    {"avx512", Simd::kAvx512, {Each<Greedy>, avx512::max_cover::CountCommon}},
 #endif
 #ifdef PRISMREC_ARCH_ARM64
-    {"neon", Simd::kNeon, {Greedy, neon::max_cover::CountCommon}},
+    {"neon", Simd::kNeon, {Each<Greedy>, neon::max_cover::CountCommon}},
 #endif
-    {"cuda", Simd::kScalar, {GreedyOnCuda, nullptr}},
+    {"cuda", Simd::kScalar, {OnCuda, nullptr}},
 };
 
 }  // namespace
@@ -42,18 +47,14 @@ Status Run(const char* variant, const Args& args, Outputs* outputs, const Cancel
   if (!status.ok()) return status;
   const auto [solve, count_common] = chosen->fn;
   problem.count_common = count_common;
-  Selection best;
-  status = solve(problem, false, cancel, &best);
-  int64_t bound = std::min(problem.attainable, best.bound);
-  outputs->by_ratio = false;
-  if (status.ok() && args.costs != nullptr) {
-    Selection other;
-    status = solve(problem, true, cancel, &other);
-    bound = std::min(bound, other.bound);
-    outputs->by_ratio = other.value > best.value;
-    if (outputs->by_ratio) best = std::move(other);
-  }
+  Selection best, other;
+  const bool priced = args.costs != nullptr;
+  status = solve(problem, cancel, &best, priced ? &other : nullptr);
   if (!status.ok()) return status;
+  int64_t bound = std::min(problem.attainable, best.bound);
+  if (priced) bound = std::min(bound, other.bound);
+  outputs->by_ratio = priced && other.value > best.value;
+  if (outputs->by_ratio) best = std::move(other);
   outputs->selected = std::move(best.picks);
   outputs->gains.resize(best.gains.size());
   std::transform(best.gains.begin(), best.gains.end(), outputs->gains.begin(),

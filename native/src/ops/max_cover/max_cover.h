@@ -181,10 +181,10 @@ inline double Sampler::Uniform() {
   return static_cast<double>(z ^ (z >> 15)) / 4294967296.0;
 }
 
-using Fn = Status (*)(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
-                      Selection* selection);
+// By gain, and where `by_ratio` is not null by gain per cost.
+using Fn = Status (*)(const Problem& problem, const CancelFlag& cancel, Selection* by_gain, Selection* by_ratio);
 
-// By definition: every step computes every gain anew.
+// One run. By definition: every step computes every gain anew.
 Status Reference(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
                  Selection* selection);
 Status Greedy(const Problem& problem, bool by_ratio, const CancelFlag& cancel, Selection* selection);

@@ -80,15 +80,11 @@ uint32_t BinThatHolds(const std::vector<T>& bins, double wanted) {
   return 0;
 }
 
-class DeviceRun {
+// A problem on the device, for one run after the other.
+class DeviceRuns {
  public:
-  DeviceRun(Session& session, const Problem& problem, bool by_ratio, Selection* selection)
-      : session_(session),
-        problem_(problem),
-        sets_(problem.args->sets),
-        by_ratio_(by_ratio),
-        selection_(selection) {
-    selection_->bound = problem.attainable;
+  DeviceRuns(Session& session, const Problem& problem)
+      : session_(session), problem_(problem), sets_(problem.args->sets) {
     cover_.sets = static_cast<uint32_t>(sets_.rows);
     cover_.elements = static_cast<uint32_t>(sets_.cols);
     cover_.indptr = session.Upload(sets_.indptr, sets_.rows + 1);
@@ -101,8 +97,7 @@ class DeviceRun {
       for (uint32_t i = 0; i < sets_.cols; ++i) units[i] = static_cast<float>(problem.UnitsOf(i));
       cover_.units = session.Upload(units.data(), units.size());
     }
-    const std::vector<uint32_t> left(sets_.cols, problem.args->repeats);
-    cover_.left = session.Upload(left.data(), left.size());
+    cover_.left = session.Allocate<uint32_t>(sets_.cols);
     for (size_t s = 0; s < sets_.rows; ++s) {
       largest_ = std::max<size_t>(largest_, sets_.indptr[s + 1] - sets_.indptr[s]);
     }
@@ -113,53 +108,73 @@ class DeviceRun {
     found_count_ = session.Allocate<uint32_t>(1);
     found_sets_ = session.Allocate<uint32_t>(sets_.rows);
     found_gains_ = session.Allocate<Gain>(sets_.rows);
+    if (problem.args->solver != Solver::kStochastic) PrepareGreedy();
+  }
+
+  void Run(bool by_ratio, Selection* selection) {
+    by_ratio_ = by_ratio;
+    selection_ = selection;
+    selection_->bound = problem_.attainable;
+    const std::vector<uint32_t> left(sets_.cols, problem_.args->repeats);
+    session_.UploadTo(cover_.left, left.data(), left.size());
+    if (problem_.args->solver == Solver::kStochastic) {
+      Sampled();
+    } else {
+      Greedy();
+    }
+  }
+
+ private:
+  void PrepareGreedy() {
+    greedy_.cover = cover_;
+    greedy_.index = Index();
+    greedy_.gains = gains_;
+    greedy_.costs = costs_;
+    greedy_.max_cost = problem_.args->max_cost;
+    greedy_.least_gain = problem_.least_gain;
+    greedy_.limit = static_cast<uint32_t>(problem_.limit);
+    greedy_.state = session_.Allocate<GreedyState>(1);
+    greedy_.long_lists = session_.Allocate<uint32_t>(sets_.nnz() / kLongList + 1);
+    greedy_.picks = session_.Allocate<uint32_t>(problem_.limit);
+    greedy_.pick_gains = session_.Allocate<Gain>(problem_.limit);
+    threads_ = Threads(sets_.rows);
+    blocks_ = std::min(MostBlocks(), static_cast<unsigned>((sets_.rows + threads_ - 1) / threads_));
+    greedy_.bests = session_.Allocate<Best>(blocks_);
+    if (!problem_.every_prefix) return;
+    most_batch_ = static_cast<uint32_t>(std::clamp<size_t>(kHistorySets / sets_.rows, 1, kMostBatch));
+    history_ = session_.Allocate<Gain>(most_batch_ * sets_.rows);
   }
 
   void Greedy() {
+    Clear(greedy_.state, 1);
+    Clear(greedy_.picks, problem_.limit);
+    Clear(greedy_.pick_gains, problem_.limit);
     FindGains();
-    DeviceGreedy greedy{};
-    greedy.cover = cover_;
-    greedy.index = Index();
-    greedy.gains = gains_;
-    greedy.costs = costs_;
-    greedy.max_cost = problem_.args->max_cost;
-    greedy.least_gain = problem_.least_gain;
-    greedy.limit = static_cast<uint32_t>(problem_.limit);
-    greedy.state = session_.Zeros<GreedyState>(1);
-    greedy.long_lists = session_.Allocate<uint32_t>(sets_.nnz() / kLongList + 1);
-    greedy.picks = session_.Zeros<uint32_t>(problem_.limit);
-    greedy.pick_gains = session_.Zeros<Gain>(problem_.limit);
-    const unsigned threads = Threads(sets_.rows);
-    const unsigned blocks = std::min(MostBlocks(), static_cast<unsigned>((sets_.rows + threads - 1) / threads));
-    greedy.bests = session_.Allocate<Best>(blocks);
-
-    uint32_t most_batch = kMostBatch;
-    Gain* history = nullptr;
-    if (problem_.every_prefix) {
-      most_batch = static_cast<uint32_t>(std::clamp<size_t>(kHistorySets / sets_.rows, 1, kMostBatch));
-      history = session_.Zeros<Gain>(most_batch * sets_.rows);
+    if (history_ != nullptr) {
+      Clear(history_, most_batch_ * sets_.rows);
     } else if (problem_.limit > 0) {
       Bound();
     }
     GreedyState state{};
-    for (uint32_t batch = std::min(kFirstBatch, most_batch); state.done == 0; batch = std::min(2 * batch, most_batch)) {
+    for (uint32_t batch = std::min(kFirstBatch, most_batch_); state.done == 0;
+         batch = std::min(2 * batch, most_batch_)) {
       const uint32_t first = state.picks;
-      for (uint32_t i = 0; i < batch; ++i) Pick(greedy, history, first, blocks, threads);
-      const uint32_t room = std::min(batch, greedy.limit - first);
+      for (uint32_t i = 0; i < batch; ++i) Pick(first);
+      const uint32_t room = std::min(batch, greedy_.limit - first);
       std::vector<uint32_t> picks(room);
-      std::vector<long long> pick_gains(room), rows(history != nullptr ? batch * sets_.rows : 0);
-      session_.Download(&state, greedy.state, 1);
-      session_.Download(picks.data(), greedy.picks + first, room);
-      session_.Download(pick_gains.data(), Host(greedy.pick_gains) + first, room);
-      session_.Download(rows.data(), Host(history), rows.size());
+      std::vector<long long> pick_gains(room), rows(history_ != nullptr ? batch * sets_.rows : 0);
+      session_.Download(&state, greedy_.state, 1);
+      session_.Download(picks.data(), greedy_.picks + first, room);
+      session_.Download(pick_gains.data(), Host(greedy_.pick_gains) + first, room);
+      session_.Download(rows.data(), Host(history_), rows.size());
       session_.Synchronize();
       for (uint32_t i = 0; i <= state.picks - first; ++i) {
         // The prefix of the last pick is looked at by the next one, which is of this batch only where it found nothing.
-        if (history != nullptr && i < batch) BoundBy(rows.data() + i * sets_.rows);
+        if (history_ != nullptr && i < batch) BoundBy(rows.data() + i * sets_.rows);
         if (i < state.picks - first) Note(picks[i], pick_gains[i]);
       }
     }
-    if (history == nullptr) Bound();
+    if (history_ == nullptr) Bound();
   }
 
   void Sampled() {
@@ -187,7 +202,6 @@ class DeviceRun {
     BoundAnew();
   }
 
- private:
   static const long long* Host(const Gain* gains) { return reinterpret_cast<const long long*>(gains); }
 
   unsigned MostBlocks() const {
@@ -196,7 +210,7 @@ class DeviceRun {
 
   template <class T>
   void Clear(T* array, size_t count) {
-    PRISMREC_CUDA_CHECK(cudaMemsetAsync(array, 0, count * sizeof(T), session_.stream()));
+    if (count > 0) PRISMREC_CUDA_CHECK(cudaMemsetAsync(array, 0, count * sizeof(T), session_.stream()));
   }
 
   // Of a block that shares out `count` things.
@@ -251,20 +265,20 @@ class DeviceRun {
   }
 
   // Queues one pick.
-  void Pick(const DeviceGreedy& greedy, Gain* history, uint32_t first, unsigned blocks, unsigned threads) {
+  void Pick(uint32_t first) {
     if (by_ratio_) {
-      PRISMREC_CUDA_LAUNCH(BestKernel<true>, dim3(blocks), dim3(threads), kBestBytes, session_.stream(), greedy, history,
-                           first);
+      PRISMREC_CUDA_LAUNCH(BestKernel<true>, dim3(blocks_), dim3(threads_), kBestBytes, session_.stream(), greedy_,
+                           history_, first);
     } else {
-      PRISMREC_CUDA_LAUNCH(BestKernel<false>, dim3(blocks), dim3(threads), kBestBytes, session_.stream(), greedy,
-                           history, first);
+      PRISMREC_CUDA_LAUNCH(BestKernel<false>, dim3(blocks_), dim3(threads_), kBestBytes, session_.stream(), greedy_,
+                           history_, first);
     }
-    PRISMREC_CUDA_LAUNCH(PickKernel, dim3(1), dim3(Threads(blocks)), kBestBytes, session_.stream(), greedy, blocks);
+    PRISMREC_CUDA_LAUNCH(PickKernel, dim3(1), dim3(Threads(blocks_)), kBestBytes, session_.stream(), greedy_, blocks_);
     const size_t cover_blocks = std::clamp<size_t>((largest_ + kMaxWarps - 1) / kMaxWarps, 1, MostBlocks());
     PRISMREC_CUDA_LAUNCH(CoverKernel, dim3(static_cast<unsigned>(cover_blocks)), dim3(kThreads), 0, session_.stream(),
-                         greedy);
+                         greedy_);
     if (sets_.rows <= kLongList) return;
-    PRISMREC_CUDA_LAUNCH(CoverLongKernel, dim3(MostBlocks()), dim3(kThreads), 0, session_.stream(), greedy);
+    PRISMREC_CUDA_LAUNCH(CoverLongKernel, dim3(MostBlocks()), dim3(kThreads), 0, session_.stream(), greedy_);
   }
 
   void Note(uint32_t set, int64_t gain) {
@@ -331,8 +345,9 @@ class DeviceRun {
   Session& session_;
   const Problem& problem_;
   const CsrView sets_;
-  const bool by_ratio_;
-  Selection* selection_;
+  // Of the run.
+  bool by_ratio_ = false;
+  Selection* selection_ = nullptr;
   // Entries of the largest set.
   size_t largest_ = 0;
   DeviceCover cover_{};
@@ -345,23 +360,23 @@ class DeviceRun {
   uint32_t* found_count_ = nullptr;
   uint32_t* found_sets_ = nullptr;
   Gain* found_gains_ = nullptr;
+  // Unless the solver draws samples.
+  DeviceGreedy greedy_{};
+  unsigned threads_ = 0;
+  unsigned blocks_ = 0;
+  uint32_t most_batch_ = kMostBatch;
+  Gain* history_ = nullptr;
 };
 
 }  // namespace
 
-Status GreedyOnCuda(const Problem& problem, bool by_ratio, const CancelFlag& cancel, Selection* selection) {
+Status GreedyOnCuda(const Problem& problem, const CancelFlag& cancel, Selection* by_gain, Selection* by_ratio) {
   return cuda::Guarded(cancel, [&](Session& session) {
     session.CheckCancelled();
-    if (problem.args->sets.rows == 0) {
-      selection->bound = 0;
-      return;
-    }
-    DeviceRun run(session, problem, by_ratio, selection);
-    if (problem.args->solver == Solver::kStochastic) {
-      run.Sampled();
-    } else {
-      run.Greedy();
-    }
+    if (problem.args->sets.rows == 0) return;  // both bounds are 0
+    DeviceRuns runs(session, problem);
+    runs.Run(false, by_gain);
+    if (by_ratio != nullptr) runs.Run(true, by_ratio);
   });
 }
 

@@ -6,7 +6,7 @@
 
 namespace prismrec::max_cover {
 
-Status GreedyOnCuda(const Problem& problem, bool by_ratio, const CancelFlag& cancel, Selection* selection);
+Status GreedyOnCuda(const Problem& problem, const CancelFlag& cancel, Selection* by_gain, Selection* by_ratio);
 
 }  // namespace prismrec::max_cover
 
