@@ -158,7 +158,9 @@ TEST(blocks_of_many_shapes_agree_with_the_reference) {
 
 // Lists that several rounds cut again, of few queries and of many.
 TEST(long_lists_of_many_items_agree_with_the_reference) {
-  for (const size_t queries : {1, 10}) ExpectAllAgree(Random(static_cast<uint32_t>(queries), 18500, queries, 1, 6, 1100, true));
+  for (const size_t queries : {1, 10}) {
+    ExpectAllAgree(Random(static_cast<uint32_t>(queries), 18500, queries, 1, 6, 1100, true));
+  }
 }
 
 // A first look in less than single precision must not cost an item its place: shorter twins, looked at after the others,

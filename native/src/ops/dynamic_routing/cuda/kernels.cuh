@@ -108,7 +108,8 @@ __device__ __forceinline__ void Arrive() {
 
 // Columns [column, columns) of a tile whose rows are events, to(event) the first column of one in memory.
 template <class To>
-__device__ __forceinline__ void StoreEvents(const TileValues& values, const int2* rows, int column, int columns, To to) {
+__device__ __forceinline__ void StoreEvents(const TileValues& values, const int2* rows, int column, int columns,
+                                            To to) {
 #pragma unroll
   for (int i = 0; i < 4; i += 2) {
     const int2 row = rows[TileRow(i)];

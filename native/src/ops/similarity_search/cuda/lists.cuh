@@ -265,8 +265,8 @@ __global__ void __launch_bounds__(kListThreads) MergeKernel(Lists lists, size_t 
 }
 
 // Before a pass, one for each digit from the top: those of a query's candidates whose key has the earlier digits of
-// `prefix` (the others of it are 0). They are `count`, of which the best `left` are among the query's best k, behind all
-// those with a larger prefix.
+// `prefix` (the others of it are 0). They are `count`, of which the best `left` are among the query's best k, behind
+// all those with a larger prefix.
 struct Bucket {
   uint64_t prefix;
   unsigned count;
