@@ -1,5 +1,6 @@
 #include "cuda/library.h"
 
+#include <cstdlib>
 #include <string>
 
 #include "cuda/runtime.cuh"
@@ -57,7 +58,7 @@ Status Fill(Report* report) {
   const int wished = WishedDevice();
   if (wished < 0 || wished >= count) {
     return DeviceUnavailable("there is no device of that number", "PRISMREC_CUDA_DEVICE from 0 to " +
-                                       std::to_string(count - 1), std::to_string(wished));
+                                       std::to_string(count - 1), std::getenv("PRISMREC_CUDA_DEVICE"));
   }
   const Device& device = report->devices[static_cast<size_t>(wished)];
   if (device.capability < kLeastCapability) {

@@ -1,6 +1,7 @@
 #include "cuda/runtime.cuh"
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -30,45 +31,45 @@ size_t Cap() {
 // One for the process. Device and pinned memory of every size class, free for the next call.
 class Pool {
  public:
-  void* Take(int device, size_t bytes) {
+  void* Take(size_t bytes) {
     const size_t size = SizeClass(bytes);
     std::lock_guard<std::mutex> lock(mutex_);
-    if (void* block = Reuse(&free_[device], size)) {
+    if (void* block = Reuse(&free_, size)) {
       Renew(block, bytes);
       sizes_[block] = size;
       return block;
     }
-    if (held_[device] + size > Cap()) Trim(device);
-    if (held_[device] + size > Cap()) Refuse(device, bytes);
+    if (held_ + size > Cap()) Trim();
+    if (held_ + size > Cap()) Refuse(bytes);
     void* block = nullptr;
     cudaError_t error = cudaMalloc(&block, size);
     if (error == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      Trim(device);
+      Trim();
       error = cudaMalloc(&block, size);
     }
     if (error == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      Refuse(device, bytes);
+      Refuse(bytes);
     }
     PRISMREC_CUDA_CHECK(error);
     Renew(block, bytes);
-    held_[device] += size;
+    held_ += size;
     sizes_[block] = size;
     return block;
   }
-  void Give(int device, void* block) {
+  void Give(void* block) {
     std::lock_guard<std::mutex> lock(mutex_);
-    free_[device].emplace(sizes_.at(block), block);
+    free_.emplace(sizes_.at(block), block);
   }
-  size_t Available(int device) {
+  size_t Available() {
     size_t available = 0;
     size_t total = 0;
     PRISMREC_CUDA_CHECK(cudaMemGetInfo(&available, &total));
     std::lock_guard<std::mutex> lock(mutex_);
     size_t kept = 0;
-    for (const auto& [size, block] : free_[device]) kept += size;
-    const size_t used = held_[device] - kept;
+    for (const auto& [size, block] : free_) kept += size;
+    const size_t used = held_ - kept;
     return std::min(available + kept, Cap() > used ? Cap() - used : 0);
   }
   void* TakePinned(size_t bytes) {
@@ -93,28 +94,28 @@ class Pool {
     blocks->erase(found);
     return block;
   }
-  void Trim(int device) {
-    for (const auto& [size, block] : free_[device]) {
+  void Trim() {
+    for (const auto& [size, block] : free_) {
       cudaFree(block);
-      held_[device] -= size;
+      held_ -= size;
       sizes_.erase(block);
     }
-    free_[device].clear();
+    free_.clear();
   }
-  [[noreturn]] void Refuse(int device, size_t bytes) {
+  [[noreturn]] void Refuse(size_t bytes) {
     size_t available = 0;
     size_t total = 0;
     if (cudaMemGetInfo(&available, &total) != cudaSuccess) cudaGetLastError();
-    throw Error(OutOfMemory("device " + std::to_string(device) + " has not enough memory",
+    throw Error(OutOfMemory("device " + std::to_string(TheDevice()) + " has not enough memory",
                             std::to_string(bytes) + " more bytes",
                             std::to_string(available) + " bytes free of " + std::to_string(total),
                             "Use device \"cpu\", or a smaller batch; PRISMREC_CUDA_MEMORY may cap it too low."));
   }
 
   std::mutex mutex_;
-  std::map<int, Free> free_;
+  Free free_;
   Free pinned_;
-  std::map<int, size_t> held_;
+  size_t held_ = 0;
   std::map<void*, size_t> sizes_;
 };
 
@@ -124,23 +125,29 @@ Pool& TheMemory() {
   return *pool;
 }
 
-const DeviceTraits& TraitsOf(int device) {
-  static std::mutex mutex;
-  static std::map<int, DeviceTraits> known;
-  std::lock_guard<std::mutex> lock(mutex);
-  const auto found = known.find(device);
-  if (found != known.end()) return found->second;
-  cudaDeviceProp properties;
-  PRISMREC_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
-  return known[device] = {properties.major * 10 + properties.minor, properties.multiProcessorCount,
-                          properties.sharedMemPerBlockOptin};
+const DeviceTraits& Traits() {
+  static const DeviceTraits traits = [] {
+    cudaDeviceProp properties;
+    PRISMREC_CUDA_CHECK(cudaGetDeviceProperties(&properties, TheDevice()));
+    return DeviceTraits{properties.major * 10 + properties.minor, properties.multiProcessorCount,
+                        properties.sharedMemPerBlockOptin};
+  }();
+  return traits;
 }
 
 }  // namespace
 
 int WishedDevice() {
   const char* text = std::getenv("PRISMREC_CUDA_DEVICE");
-  return text != nullptr ? std::atoi(text) : 0;
+  if (text == nullptr || *text == '\0') return 0;
+  char* end = nullptr;
+  const long number = std::strtol(text, &end, 10);
+  return *end == '\0' && number >= 0 && number <= INT_MAX ? static_cast<int>(number) : -1;
+}
+
+int TheDevice() {
+  static const int device = WishedDevice();
+  return device;
 }
 
 void Check(cudaError_t error, const char* call, const char* file, int line) {
@@ -163,13 +170,13 @@ void Check(cudaError_t error, const char* call, const char* file, int line) {
   }
 }
 
-Retained::Retained(size_t bytes) : device_(WishedDevice()), block_(TheMemory().Take(device_, bytes)) {}
+Retained::Retained(size_t bytes) : block_(TheMemory().Take(bytes)) {}
 
-Retained::~Retained() { TheMemory().Give(device_, block_); }
+Retained::~Retained() { TheMemory().Give(block_); }
 
-Session::Session(const CancelFlag& cancel) : cancel_(cancel), device_(WishedDevice()) {
-  PRISMREC_CUDA_CHECK(cudaSetDevice(device_));
-  traits_ = TraitsOf(device_);
+Session::Session(const CancelFlag& cancel) : cancel_(cancel) {
+  PRISMREC_CUDA_CHECK(cudaSetDevice(TheDevice()));
+  traits_ = Traits();
   PRISMREC_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
@@ -181,7 +188,7 @@ Session::~Session() {
 }
 
 void Session::Release() noexcept {
-  for (void* block : blocks_) TheMemory().Give(device_, block);
+  for (void* block : blocks_) TheMemory().Give(block);
   for (void* block : staging_) TheMemory().GivePinned(block);
   for (void* block : passing_) TheMemory().GivePinned(block);
   blocks_.clear();
@@ -189,11 +196,11 @@ void Session::Release() noexcept {
   passing_.clear();
 }
 
-size_t Session::available_bytes() const { return TheMemory().Available(device_); }
+size_t Session::available_bytes() const { return TheMemory().Available(); }
 
 void* Session::AllocateBytes(size_t bytes) {
   if (bytes == 0) return nullptr;
-  void* block = TheMemory().Take(device_, bytes);
+  void* block = TheMemory().Take(bytes);
   blocks_.push_back(block);
   return block;
 }

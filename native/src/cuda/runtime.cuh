@@ -31,8 +31,10 @@ class Error : public std::exception {
 void Check(cudaError_t error, const char* call, const char* file, int line);
 #define PRISMREC_CUDA_CHECK(call) ::prismrec::cuda::Check(call, #call, __FILE__, __LINE__)
 
-// What PRISMREC_CUDA_DEVICE names, else the first device.
+// The number in PRISMREC_CUDA_DEVICE, 0 without it; -1: it is no number.
 int WishedDevice();
+// The process's device, what was wished for when it was first used: the pool's memory and an index's copy are there.
+int TheDevice();
 
 struct DeviceTraits {
   int capability = 0;  // 80: compute capability 8.0
@@ -40,7 +42,7 @@ struct DeviceTraits {
   size_t shared_bytes = 0;  // per block
 };
 
-// Device memory that outlives the call that made it. Nothing may use it any more when it goes.
+// Device memory that outlives the call that made it, on whose thread a session lives. Nothing may use it any more when it goes.
 class Retained {
  public:
   explicit Retained(size_t bytes);
@@ -50,7 +52,6 @@ class Retained {
   void* data() const { return block_; }
 
  private:
-  int device_ = 0;
   void* block_ = nullptr;
 };
 
@@ -115,7 +116,6 @@ class Session {
   void Release() noexcept;
 
   const CancelFlag& cancel_;
-  int device_ = 0;
   DeviceTraits traits_;
   cudaStream_t stream_ = nullptr;
   std::vector<void*> blocks_;

@@ -596,6 +596,15 @@ TEST(memory_goes_back_to_the_pool_and_too_much_is_a_typed_error) {
   EXPECT_OK(Sessioned(1 << 20));
 }
 
+// Of two, the second in a run of its own: the device of a process is settled once.
+TEST(a_session_runs_on_the_device_that_is_wished_for) {
+  EXPECT_OK(Sessioned(1));
+  int device = -1;
+  EXPECT_EQ(cudaGetDevice(&device), cudaSuccess);
+  const char* wished = std::getenv("PRISMREC_CUDA_DEVICE");
+  EXPECT_EQ(device, wished != nullptr ? std::atoi(wished) : 0);
+}
+
 TEST(a_cancelled_session_gives_everything_back) {
   int32_t slot = 1;
   const CancelFlag cancelled(&slot);
@@ -616,12 +625,35 @@ std::string Reason(const char* variable, const char* value) {
   return report.status.message;
 }
 
+TEST(memory_and_streams_of_one_device_are_not_those_of_another) {
+  setenv("PRISMREC_CUDA_HOST_DEVICES", "2", 1);
+  EXPECT_EQ(Reason("PRISMREC_CUDA_DEVICE", "1"), std::string());
+  EXPECT_EQ(Reason("PRISMREC_CUDA_DEVICE", "2"), std::string("there is no device of that number"));
+  int before = 0;
+  EXPECT_EQ(cudaGetDevice(&before), cudaSuccess);
+  EXPECT_EQ(cudaSetDevice(0), cudaSuccess);
+  const Array<float> first(1);
+  cudaStream_t stream;
+  EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  EXPECT_EQ(cudaSetDevice(1), cudaSuccess);
+  const Array<float> second(1);
+  EXPECT_CLEAN(WriteAt, dim3(1), dim3(1), 0, second.data(), 0);
+  EXPECT_FAULT(FaultKind::kOutOfBounds, WriteAt, dim3(1), dim3(1), 0, first.data(), 0);
+  Launch("planted", WriteAt, dim3(1), dim3(1), 0, stream, first.data(), 0);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaSetDevice(before), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  unsetenv("PRISMREC_CUDA_HOST_DEVICES");
+}
+
 TEST(every_reason_why_there_is_no_gpu_has_its_own_words) {
   EXPECT_EQ(Reason("PRISMREC_CUDA_HOST_DRIVER", "none"), std::string("no NVIDIA driver is installed"));
   EXPECT_EQ(Reason("PRISMREC_CUDA_HOST_DRIVER", "old"), std::string("the NVIDIA driver is too old"));
   EXPECT_EQ(Reason("PRISMREC_CUDA_HOST_DEVICES", "0"), std::string("the NVIDIA driver finds no GPU"));
   EXPECT_EQ(Reason("PRISMREC_CUDA_HOST_SM", "61"), std::string("the GPU is too old"));
-  EXPECT_EQ(Reason("PRISMREC_CUDA_DEVICE", "3"), std::string("there is no device of that number"));
+  for (const char* number : {"1", "-1", "one", "0x"}) {
+    EXPECT_EQ(Reason("PRISMREC_CUDA_DEVICE", number), std::string("there is no device of that number"));
+  }
   EXPECT_EQ(Reason("PRISMREC_CUDA_HOST_SM", "75"), std::string());
   Report report;
   prismrec_cuda_library()->describe(&report);

@@ -41,6 +41,7 @@ enum : uint8_t { kWarpmates, kWarps, kBlocks };
 struct Region {
   uintptr_t begin = 0;
   size_t bytes = 0;
+  int device = 0;
   std::vector<Cell> cells;
 };
 
@@ -322,6 +323,7 @@ const Region* FindRegion(uintptr_t address) {
   if (next == regions.begin()) return nullptr;
   const Region* region = &std::prev(next)->second;
   if (address >= region->begin + region->bytes) return nullptr;
+  if (machine != nullptr && region->device != machine->grid.device) return nullptr;
   if (machine != nullptr) machine->last_region = region;
   return region;
 }
@@ -812,7 +814,7 @@ void AsyncWait(unsigned pending_groups) {
   }
 }
 
-void* Allocate(size_t bytes) {
+void* Allocate(int device, size_t bytes) {
   // Bytes to either side belong to nobody.
   char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 512 + 255) / 256 * 256));
   if (memory == nullptr) return nullptr;
@@ -821,6 +823,7 @@ void* Allocate(size_t bytes) {
   Region& region = Regions()[reinterpret_cast<uintptr_t>(pointer)];
   region.begin = reinterpret_cast<uintptr_t>(pointer);
   region.bytes = bytes;
+  region.device = device;
   region.cells.assign((bytes + 3) / 4, Cell());
   allocated_bytes += bytes;
   return pointer;

@@ -53,6 +53,7 @@ struct Grid {
   size_t shared_bytes = 0;
   bool cooperative = false;  // all blocks at the same time, which may then meet
   int capability = 0;        // 80: compute capability 8.0
+  int device = 0;
 };
 
 // Runs one grid to its end. False: a fault was found.
@@ -104,7 +105,7 @@ void MmaBf16(float* accumulator, const uint32_t* a, const uint32_t* b);
 uint32_t ToBf16(float x);
 
 // Global memory.
-void* Allocate(size_t bytes);
+void* Allocate(int device, size_t bytes);
 bool Release(void* pointer);
 size_t AllocatedBytes();
 // The piece at `pointer` is handed out anew, `bytes` long: nothing in it is initialised.

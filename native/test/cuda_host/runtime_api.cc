@@ -20,6 +20,8 @@ namespace cuda_host {
 
 class Stream {
  public:
+  explicit Stream(int of) : device(of) {}
+  const int device;
   std::deque<std::function<cudaError_t()>> work;
 };
 
@@ -105,7 +107,9 @@ cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> 
                                                    ResidentBlocks(grid.block.volume(), grid.shared_bytes)) {
     return Failed(cudaErrorCooperativeLaunchTooLarge);
   }
+  if (stream->device != current_device) return Failed(cudaErrorInvalidResourceHandle);
   grid.capability = Capability();
+  grid.device = current_device;
   stream->work.push_back([=] {
     const Body body{call, arguments.get(), bytes};
     return RunGrid(grid, body) ? cudaSuccess : cudaErrorIllegalAddress;
@@ -124,7 +128,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   }
   const size_t total = static_cast<size_t>(Setting("PRISMREC_CUDA_HOST_MEMORY", 1L << 30));
   if (AllocatedBytes() + bytes > total) return Failed(cudaErrorMemoryAllocation);
-  *pointer = Allocate(bytes);
+  *pointer = Allocate(current_device, bytes);
   return *pointer != nullptr ? cudaSuccess : Failed(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* pointer) {
@@ -176,7 +180,7 @@ cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new Stream();
+  *stream = new Stream(current_device);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -201,6 +205,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorCooperativeLaunchTooLarge: return "cudaErrorCooperativeLaunchTooLarge";

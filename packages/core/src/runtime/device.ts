@@ -11,7 +11,8 @@ export interface DeviceChoice {
 
 /**
  * What a preference comes to on this machine: "cpu" is the processor, "cuda" the GPU or an error, "auto" the GPU where
- * there is one that can be used. PRISMREC_CUDA_DEVICE chooses among several by number.
+ * there is one that can be used. PRISMREC_CUDA_DEVICE chooses among several by number,
+ * once for the process.
  *
  * @throws PrismrecError DEVICE_UNAVAILABLE for "cuda" where there is no usable GPU; `prismrec doctor` shows the same
  */
