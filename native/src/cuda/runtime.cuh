@@ -42,7 +42,7 @@ struct DeviceTraits {
   size_t shared_bytes = 0;  // per block
 };
 
-// Device memory that outlives the call that made it, on whose thread a session lives. Nothing may use it any more when it goes.
+// Device memory that outlives the call (and its session) that made it. Nothing may use it any more when it goes.
 class Retained {
  public:
   explicit Retained(size_t bytes);
