@@ -22,6 +22,8 @@ const HALF_SECOND = 0.5;
 export const QUICK_ROUNDS = 3;
 const BLOCK_SECONDS = 0.15;
 const MOST_CALLS = 300;
+const WARM_SECONDS = 0.6;
+const MOST_WARM_CALLS = 100;
 /** OpenMP's threads go on spinning for 200 ms after a call (KMP_BLOCKTIME); nobody else is to be timed meanwhile. */
 export const PAUSE_MS = 250;
 /** Blocks that others disturbed are measured again this often. */
@@ -170,7 +172,7 @@ async function enter(
     const { answer: first, block } = await timed(contestant, 1);
     const cold = first.seconds[0]!;
     const long = cold > LONG_SECONDS;
-    const warm = long ? cold : quantile((await contestant.run(Math.min(3, callsFor(cold)))).seconds, 0.5);
+    const warm = long ? cold : await warmUp(contestant, cold);
     return {
       ...entrant,
       contestant,
@@ -190,6 +192,13 @@ async function enter(
     say(`  ${impl} is left out: ${error instanceof Error ? error.message : error}`);
     return undefined;
   }
+}
+
+/** Calls until just-in-time compilers, allocators and caches have settled; gives the time of a call then. */
+async function warmUp(contestant: Contestant, cold: number): Promise<number> {
+  const few = quantile((await contestant.run(Math.min(3, callsFor(cold)))).seconds, 0.5);
+  const more = Math.min(MOST_WARM_CALLS, Math.floor(WARM_SECONDS / few));
+  return more < 1 ? few : quantile((await contestant.run(more)).seconds, 0.5);
 }
 
 export function callsFor(seconds: number): number {
