@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cmath>
 #include <optional>
+#include <type_traits>
 
 #include "ops/max_cover/cover.h"
 #include "ops/max_cover/max_cover.h"
@@ -13,8 +14,11 @@ namespace {
 // Sets per chunk of work where a list of them is looked up, and how many are worth a second thread.
 constexpr size_t kChunk = 64;
 constexpr size_t kParallel = 256;
-// Sets per chunk of a sweep over all of them.
+// Sets per chunk of a sweep over all of them, where gains are recomputed and where they are only
+// compared. With fewer entries waking a thread takes longer than recomputing all gains.
 constexpr size_t kSweep = 8192;
+constexpr size_t kCompareSweep = 65536;
+constexpr size_t kSweepEntries = size_t{1} << 20;
 // How many sets ahead memory is asked for.
 constexpr size_t kAhead = 8;
 // A sweep looks at the sets that may be worth the best's worth over this.
@@ -165,39 +169,73 @@ class GreedyRun {
   // somewhat less than the best may. Leaves those that are worth it in `found`, which may be none;
   // false where there is nothing to want.
   bool Sweep(const Wanted& wanted, double* floor, std::vector<Candidate>* found) {
-    const size_t chunks = (gains_.size() + kSweep - 1) / kSweep;
-    const auto worth_of = [&](uint32_t set) {
-      if (gains_[set] < wanted.least || !problem_.Affordable(set, wanted.spent)) return 0.0;
-      const double worth = WorthOf(set, wanted.by_ratio);
-      return worth < wanted.below ? worth : 0.0;
-    };
-    const auto each_set = [&](size_t chunk, auto use) {
-      const uint32_t last = static_cast<uint32_t>(std::min(gains_.size(), (chunk + 1) * kSweep));
-      for (uint32_t s = static_cast<uint32_t>(chunk * kSweep); s < last; ++s) use(s, worth_of(s));
-    };
-    std::vector<double> highs(chunks, 0);
-    pool_.ParallelFor(chunks, cancel_, [&](size_t chunk, int) {
-      double high = 0;
-      each_set(chunk, [&](uint32_t, double worth) { high = std::max(high, worth); });
-      highs[chunk] = high;
+    // Without costs a worth is a gain, and gains compare as whole numbers.
+    if (problem_.args->costs == nullptr) {
+      const int64_t below = Ceiling(wanted.below);
+      return SweepBy(
+          [this, least = wanted.least, below](uint32_t set) {
+            const int64_t gain = gains_[set];
+            return gain >= least && gain < below ? gain : 0;
+          },
+          floor, found);
+    }
+    return SweepBy(
+        [this, &wanted](uint32_t set) {
+          if (gains_[set] < wanted.least || !problem_.Affordable(set, wanted.spent)) return 0.0;
+          const double worth = WorthOf(set, wanted.by_ratio);
+          return worth < wanted.below ? worth : 0.0;
+        },
+        floor, found);
+  }
+
+  // The least whole number that is not less.
+  static int64_t Ceiling(double x) {
+    return x < static_cast<double>(kMaxTotalUnits) ? static_cast<int64_t>(std::ceil(x)) : INT64_MAX;
+  }
+
+  template <class Fn>
+  void EachChunk(size_t size, Fn fn) {
+    pool_.ParallelFor((gains_.size() + size - 1) / size, cancel_, [&](size_t chunk, int) {
+      fn(chunk, static_cast<uint32_t>(chunk * size),
+         static_cast<uint32_t>(std::min(gains_.size(), (chunk + 1) * size)));
     });
+  }
+
+  // worth_of(set): 0 for a set that is not wanted.
+  template <class WorthOf>
+  bool SweepBy(WorthOf worth_of, double* floor, std::vector<Candidate>* found) {
+    using Worth = decltype(worth_of(0));
     found->clear();
     swept_ = 0;
-    const double high = chunks == 0 ? 0 : *std::max_element(highs.begin(), highs.end());
+    std::vector<Worth> highs(gains_.size() / kCompareSweep + 1, 0);
+    EachChunk(kCompareSweep, [&](size_t chunk, uint32_t set, uint32_t last) {
+      Worth high = 0;
+      for (; set < last; ++set) high = std::max(high, worth_of(set));
+      highs[chunk] = high;
+    });
+    const Worth high = *std::max_element(highs.begin(), highs.end());
     if (high <= 0 || cancel_.Cancelled()) return false;
-    *floor = high / kSweepRange;
-    std::vector<std::vector<Candidate>> parts(chunks);
+    *floor = static_cast<double>(high) / kSweepRange;
+    Worth least;
+    if constexpr (std::is_integral_v<Worth>) {
+      least = Ceiling(*floor);
+    } else {
+      least = *floor;
+    }
+    const size_t size = sets_.nnz() < kSweepEntries ? std::max<size_t>(1, gains_.size()) : kSweep;
+    std::vector<std::vector<Candidate>> parts(gains_.size() / size + 1);
     std::atomic<size_t> swept{0};
-    pool_.ParallelFor(chunks, cancel_, [&](size_t chunk, int) {
+    EachChunk(size, [&](size_t chunk, uint32_t set, uint32_t last) {
       std::vector<uint32_t> sets;
-      each_set(chunk, [&](uint32_t set, double worth) {
-        if (worth >= *floor) sets.push_back(set);
-      });
+      for (; set < last; ++set) {
+        if (worth_of(set) >= least) sets.push_back(set);
+      }
       if (!UpToDate()) Renew(sets.data(), sets.size());
       swept.fetch_add(sets.size(), std::memory_order_relaxed);
-      for (const uint32_t set : sets) {
-        const double worth = worth_of(set);
-        if (worth >= *floor) parts[chunk].push_back({worth, set, static_cast<uint32_t>(picks())});
+      for (const uint32_t own : sets) {
+        const Worth worth = worth_of(own);
+        if (worth < least) continue;
+        parts[chunk].push_back({static_cast<double>(worth), own, static_cast<uint32_t>(picks())});
       }
     });
     swept_ = swept;
