@@ -10,6 +10,7 @@ const [modulePath = "", impl = ""] = process.argv.slice(2);
 const { default: bench } = (await import(pathToFileURL(modulePath).href)) as { readonly default: Bench };
 const implementation = find(bench);
 let prepared: Prepared | undefined;
+let collected = false;
 
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line) as Command;
@@ -59,8 +60,6 @@ async function run(contestant: Prepared, calls: number): Promise<object> {
     peakRssBytes: residentBytes().peak,
   };
 }
-
-let collected = false;
 
 function measureFromHere(): () => number {
   // Before the first call, whose memory is what is reported. Later it would only empty the caches of calls that are timed.
