@@ -27,7 +27,8 @@ class Cover {
     __builtin_prefetch(row + 16);
   }
   bool Counts(uint32_t element) const {
-    return open_.empty() ? units_[element] > 0 : (open_[element / 64] >> element % 64 & 1) != 0;
+    if (row_words_ > 0) return (open_[element / 64] >> element % 64 & 1) != 0;
+    return counts_.empty() ? units_[element] > 0 : counts_[element] != 0;
   }
   // Covers a set's elements once more; calls exhausted(element) for those that count no further.
   template <class Exhausted>
@@ -37,10 +38,12 @@ class Cover {
       if (!Counts(element)) continue;
       if (!left_.empty() && --left_[element] > 0) continue;
       exhausted(element);
-      if (open_.empty()) {
+      if (row_words_ > 0) {
+        open_[element / 64] &= ~(uint64_t{1} << element % 64);
+      } else if (counts_.empty()) {
         units_[element] = 0;
       } else {
-        open_[element / 64] &= ~(uint64_t{1} << element % 64);
+        counts_[element] = 0;
       }
     }
   }
@@ -49,7 +52,9 @@ class Cover {
   const CsrView sets_;
   const int64_t unit_;
   const CountCommon count_common_;
-  // One bit per element that still counts, where all weigh the same; else what each still counts.
+  // Where all elements weigh the same: 1 for each that still counts, as bits beside dense sets; else
+  // what each still counts.
+  std::vector<uint8_t> counts_;
   std::vector<uint64_t> open_;
   std::vector<float> units_;
   // How often each element still counts; empty where that is once.
