@@ -37,14 +37,18 @@ async function answer(command: Exclude<Command, { command: "quit" }>): Promise<o
     return { residentBefore, variant: prepared.variant, hasOracle: prepared.oracle !== undefined };
   }
   if (prepared === undefined) throw new Error("not prepared");
-  if (command.command === "run") return run(prepared, command.calls);
+  if (command.command === "run") return run(prepared, command.calls, command.before);
   const arrays = command.command === "oracle" ? await prepared.oracle?.() : prepared.result();
   return { arrays: storeArrays(command.folder, arrays ?? {}), remark: prepared.remark?.() };
 }
 
-async function run(contestant: Prepared, calls: number): Promise<object> {
+async function run(contestant: Prepared, calls: number, before: number): Promise<object> {
   const cpu = process.cpuUsage();
   const extra = measureFromHere();
+  for (let i = 0; i < before; i++) {
+    const pending = contestant.run();
+    if (pending instanceof Promise) await pending;
+  }
   const seconds: number[] = [];
   for (let i = 0; i < calls; i++) {
     const start = performance.now();

@@ -29,8 +29,9 @@ export class Contestant {
     return this.#ask<PrepareAnswer>({ command: "prepare", ...command });
   }
 
-  run(calls: number): Promise<RunAnswer> {
-    return this.#ask<RunAnswer>({ command: "run", calls });
+  /** `calls` that are timed, after `before` that are not. */
+  run(calls: number, before = 0): Promise<RunAnswer> {
+    return this.#ask<RunAnswer>({ command: "run", calls, before });
   }
 
   result(folder: string): Promise<ResultAnswer> {

@@ -18,7 +18,7 @@ export type Command =
       readonly outer: number;
       readonly options: Parameters;
     }
-  | { readonly command: "run"; readonly calls: number }
+  | { readonly command: "run"; readonly calls: number; readonly before: number }
   | { readonly command: "result" | "oracle"; readonly folder: string }
   | { readonly command: "quit" };
 

@@ -22,6 +22,8 @@ const HALF_SECOND = 0.5;
 export const QUICK_ROUNDS = 3;
 const BLOCK_SECONDS = 0.15;
 const MOST_CALLS = 300;
+/** After a pause a processor takes about this long to reach its speed again, and caches to fill. */
+const RAMP_SECONDS = 0.1;
 const WARM_SECONDS = 0.6;
 const MOST_WARM_CALLS = 100;
 /** OpenMP's threads go on spinning for 200 ms after a call (KMP_BLOCKTIME); nobody else is to be timed meanwhile. */
@@ -60,6 +62,7 @@ interface Running extends Entrant {
   readonly blocks: Block[];
   remark: string;
   calls: number;
+  before: number;
   roundsLeft: number;
   repeatsLeft: number;
 }
@@ -183,6 +186,7 @@ async function enter(
       blocks: long ? [block] : [],
       remark: "",
       calls: callsFor(warm),
+      before: rampCalls(warm),
       roundsLeft: long ? LONG_ROUNDS : quick ? QUICK_ROUNDS : warm > HALF_SECOND ? FEWER_ROUNDS : ROUNDS,
       repeatsLeft: long || quick ? 0 : MOST_REPEATS,
     };
@@ -205,6 +209,11 @@ export function callsFor(seconds: number): number {
   return Math.max(1, Math.min(MOST_CALLS, Math.round(BLOCK_SECONDS / seconds)));
 }
 
+/** Untimed calls at the start of a block. */
+export function rampCalls(seconds: number): number {
+  return Math.min(MOST_CALLS, Math.floor(RAMP_SECONDS / seconds));
+}
+
 /** Blocks in turns; gives those who came through. */
 async function alternate(running: readonly Running[], { say }: RunnerContext): Promise<readonly Running[]> {
   const lost = new Set<Running>();
@@ -213,7 +222,7 @@ async function alternate(running: readonly Running[], { say }: RunnerContext): P
       if (one.roundsLeft === 0) continue;
       await pause(PAUSE_MS);
       try {
-        const { block } = await timed(one.contestant, one.calls);
+        const { block } = await timed(one.contestant, one.calls, one.before);
         one.blocks.push(block);
         if (!isClean(block) && one.repeatsLeft > 0) one.repeatsLeft--;
         else one.roundsLeft--;
@@ -229,10 +238,14 @@ async function alternate(running: readonly Running[], { say }: RunnerContext): P
 }
 
 /** One block, and what others did meanwhile. */
-export async function timed(contestant: Contestant, calls: number): Promise<{ answer: RunAnswer; block: Block }> {
+export async function timed(
+  contestant: Contestant,
+  calls: number,
+  before = 0,
+): Promise<{ answer: RunAnswer; block: Block }> {
   const busy = busySeconds();
   const start = performance.now();
-  const answer = await contestant.run(calls);
+  const answer = await contestant.run(calls, before);
   const elapsed = (performance.now() - start) / 1000;
   const foreignCores = Math.max(0, (busySeconds() - busy - answer.cpuSeconds) / elapsed);
   return { answer, block: { seconds: answer.seconds, foreignCores } };

@@ -10,6 +10,7 @@ import {
   PAUSE_MS,
   QUICK_ROUNDS,
   type RunnerContext,
+  rampCalls,
   timed,
 } from "./runner.js";
 import { isClean, quantile } from "./statistics.js";
@@ -63,7 +64,7 @@ async function fewCalls(contestant: Contestant, leader: number): Promise<number>
   const wanted = seconds > LONG_SECONDS ? 1 : QUICK_ROUNDS;
   for (let clean = 0, round = 0; clean < wanted && round < 2 * wanted; round++) {
     await pause(PAUSE_MS);
-    const { block } = await timed(contestant, callsFor(seconds));
+    const { block } = await timed(contestant, callsFor(seconds), rampCalls(seconds));
     seconds = Math.min(seconds, quantile(block.seconds, 0.5));
     if (isClean(block)) clean++;
   }

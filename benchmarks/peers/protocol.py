@@ -64,7 +64,7 @@ def serve(prepare: Callable[[Case], Contestant]) -> None:
                 answer = {"residentBefore": resident("VmRSS")}
                 contestant = prepare(Case(sys.argv[1], *(command[field] for field in fields)))
             elif command["command"] == "run":
-                answer = timed(contestant.run, command["calls"])
+                answer = timed(contestant.run, command["calls"], command["before"])
             else:
                 answer = {"arrays": store(Path(command["folder"]), contestant.result())}
         except Exception as error:  # told to the runner, which leaves this contestant out
@@ -74,10 +74,12 @@ def serve(prepare: Callable[[Case], Contestant]) -> None:
     os._exit(0)  # without waiting for the libraries' threads
 
 
-def timed(run: Callable[[], Any], calls: int) -> dict[str, Any]:
+def timed(run: Callable[[], Any], calls: int, untimed: int) -> dict[str, Any]:
     reset_peak()
     before = resident("VmRSS")
     cpu = cpu_seconds()
+    for _ in range(untimed):
+        run()
     seconds = []
     for _ in range(calls):
         start = time.perf_counter()
