@@ -72,8 +72,15 @@ const bench: Bench = {
 };
 export default bench;
 
-function oracle(args: SgemmArgs): Arrays {
-  const c = new Float32Array(args.m * args.n);
-  native()!.sgemmSync({ ...args, c, variant: "reference" });
+/** The definition, in double precision. */
+function oracle({ m, n, k, a, b, transposeB }: SgemmArgs): Arrays {
+  const c = new Float32Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let x = 0; x < k; x++) sum += a[i * k + x]! * b[transposeB === true ? j * k + x : x * n + j]!;
+      c[i * n + j] = sum;
+    }
+  }
   return { c };
 }

@@ -12,11 +12,12 @@ import { root, run, since } from "./lib/run.mjs";
 /**
  * Compiles kernels in `native/build/<name>`.
  * @param {import("./lib/cuda-toolchain.mjs").CudaToolchain} toolchain
- * @param {{ name: string, architectures?: string, targets?: string[] }} options architectures, targets: CMake's
+ * @param {{ name: string, architectures?: string, targets?: string[], fresh?: boolean }} options architectures,
+ *   targets: CMake's; fresh: what is there is compiled again, so that the compiler prints what it does for all of it
  * @returns {Promise<{ folder: string, output: string }>} where they are, and what the compiler printed; throws where it
  *   failed
  */
-export async function compileCuda(toolchain, { name, architectures = "", targets = ["prismrec_cuda"] }) {
+export async function compileCuda(toolchain, { name, architectures = "", targets = ["prismrec_cuda"], fresh = false }) {
   const build = join("native", "build", name);
   let printed = "";
   for (const args of [
@@ -25,7 +26,10 @@ export async function compileCuda(toolchain, { name, architectures = "", targets
       `-DCMAKE_CUDA_COMPILER=${toolchain.nvcc}`,
       `-DCMAKE_CUDA_ARCHITECTURES=${architectures}`,
     ],
-    ["--build", build, "--target", ...targets, "--parallel", String(availableParallelism()), "--verbose"],
+    [
+      ...["--build", build, "--target", ...targets, ...(fresh ? ["--clean-first"] : [])],
+      ...["--parallel", String(availableParallelism()), "--verbose"],
+    ],
   ]) {
     const { code, output } = await run("cmake", args);
     if (code !== 0) throw new Error(output);

@@ -148,7 +148,7 @@ export async function cudaGates({ write = false } = {}) {
   let checked = 0;
   try {
     const targets = ["prismrec_cuda", "cuda_intrinsics_test"];
-    const { folder, output } = await compileCuda(toolchain, { name: "cuda-gates", targets });
+    const { folder, output } = await compileCuda(toolchain, { name: "cuda-gates", targets, fresh: true });
     const usages = parseUsage(await demangle(output));
     if (write) await writeFile(LIMITS, `${JSON.stringify(usages, null, 2)}\n`);
     const limits = /** @type {Usages} */ (JSON.parse(await readFile(LIMITS, "utf8")));
