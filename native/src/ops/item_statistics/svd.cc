@@ -104,6 +104,7 @@ void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width, const 
                     const CancelFlag& cancel) {
   for (int round = 0; round < 2; ++round) {
     std::vector<double> l = GramOf(panel.data(), rows, width, cancel);
+    if (cancel.Cancelled()) return;
     std::vector<double> inverse(width * width);  // L'^-1, upper triangular
     for (size_t j = 0; j < width; ++j) {
       double pivot = l[j * width + j];
@@ -254,6 +255,7 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
             ThreadPool::Global(), cancel);
     }
     Orthonormalise(left, a.rows, width, squared.data(), cancel);
+    if (cancel.Cancelled()) break;
     for (size_t r = 0; r < a.rows; ++r) {
       std::copy_n(left.data() + r * width, width, basis.data() + r * dimension + done);
     }
