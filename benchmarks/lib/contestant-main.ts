@@ -45,10 +45,7 @@ async function answer(command: Exclude<Command, { command: "quit" }>): Promise<o
 async function run(contestant: Prepared, calls: number, before: number): Promise<object> {
   const cpu = process.cpuUsage();
   const extra = measureFromHere();
-  for (let i = 0; i < before; i++) {
-    const pending = contestant.run();
-    if (pending instanceof Promise) await pending;
-  }
+  for (let i = 0; i < before; i++) await contestant.run();
   const seconds: number[] = [];
   for (let i = 0; i < calls; i++) {
     const start = performance.now();
