@@ -198,7 +198,7 @@ export interface NativeBinding {
    * [at least ids.length * cols]; the distinct ids.
    */
   embeddingMergeRows(ids: Uint32Array, parts: readonly Float32Array[], out: Float32Array, cols: number): Uint32Array;
-  /** Advice to the system about a table that has not been written to yet. */
+  /** Asks the system for large pages behind the table; what is there stays. */
   embeddingAdviseLargePages(table: Float32Array): void;
   embeddingSquaredNorm(x: Float32Array): number;
 }

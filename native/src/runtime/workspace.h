@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <new>
 
+#include "runtime/large_pages.h"
+
 namespace prismrec {
 
 // Memory aligned for vectors and cache lines, which grows and never shrinks. Not initialised.
@@ -22,23 +24,26 @@ class Workspace {
     const size_t bytes = count * sizeof(T);
     if (bytes > bytes_) {
       Release();
-      data_ = ::operator new(bytes, kAlignment);
+      alignment_ = std::align_val_t{bytes < kLargePage ? kCacheLine : kLargePage};
+      data_ = ::operator new(bytes, alignment_);
       bytes_ = bytes;
+      AdviseLargePages(data_, bytes);
     }
     return static_cast<T*>(data_);
   }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
+  static constexpr size_t kCacheLine = 64;
 
   void Release() {
-    if (data_ != nullptr) ::operator delete(data_, kAlignment);
+    if (data_ != nullptr) ::operator delete(data_, alignment_);
     data_ = nullptr;
     bytes_ = 0;
   }
 
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  std::align_val_t alignment_{kCacheLine};
 };
 
 }  // namespace prismrec

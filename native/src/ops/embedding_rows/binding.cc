@@ -1,5 +1,6 @@
 #include "ops/embedding_rows/embedding_rows.h"
 #include "ops/tensor_kernels/arguments.h"
+#include "runtime/large_pages.h"
 
 namespace prismrec::embedding_rows {
 namespace {
@@ -160,7 +161,7 @@ napi_value MergeRowsCall(napi_env env, napi_callback_info info) {
 napi_value AdviseLargePagesCall(napi_env env, napi_callback_info info) {
   Arguments<1> args(env, info, "embeddingAdviseLargePages");
   const Array table = args.Typed(0, napi_float32_array, 0);
-  if (args.ok()) AdviseLargePages(table.as<float>(), table.length);
+  if (args.ok()) AdviseLargePages(table.as<float>(), table.length * sizeof(float));
   return args.Result();
 }
 

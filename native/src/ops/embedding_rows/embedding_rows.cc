@@ -1,7 +1,5 @@
 #include "ops/embedding_rows/embedding_rows.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -184,18 +182,6 @@ void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float
       }
     }
   });
-}
-
-void AdviseLargePages([[maybe_unused]] float* table, [[maybe_unused]] size_t n) {
-#ifdef MADV_HUGEPAGE
-  constexpr size_t kPage = 4096;
-  constexpr size_t kLeastBytes = size_t{32} << 20;
-  if (n * sizeof(float) < kLeastBytes) return;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(table) + kPage - 1) / kPage * kPage;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(table + n) / kPage * kPage;
-  // Advice: where the system does not take it, nothing is lost.
-  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
 }
 
 double SquaredNorm(const float* x, size_t n) {

@@ -89,10 +89,6 @@ struct RowPart {
 // out[g] = the sum of the rows at the positions of group g, in their order.
 void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out, size_t cols);
 
-// Asks the system for large pages behind a table whose rows are touched all over: each would
-// otherwise fault in a page of its own and miss the translation cache. Small tables are left alone.
-void AdviseLargePages(float* table, size_t n);
-
 // Sum of squares in double.
 double SquaredNorm(const float* x, size_t n);
 

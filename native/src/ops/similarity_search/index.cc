@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "ops/similarity_search/similarity_search.h"
+#include "runtime/large_pages.h"
 
 namespace prismrec::similarity_search {
 namespace {
@@ -222,9 +223,7 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   const size_t bytes = built->Place(bias != nullptr, coded);
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
+  AdviseLargePages(memory, bytes);
   built->memory_ = static_cast<char*>(memory);
   built->bytes_ = bytes;
   built->Place(bias != nullptr, coded);

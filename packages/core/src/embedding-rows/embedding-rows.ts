@@ -25,15 +25,23 @@ import type {
 export { NO_ROW };
 
 export function createAdamState(length: number): AdamState {
-  return { m: new Float32Array(length), v: new Float32Array(length) };
+  const [m, v] = [new Float32Array(length), new Float32Array(length)];
+  adviseLargePages(m);
+  adviseLargePages(v);
+  return { m, v };
 }
 
 export function createRowAdamState(rows: number, cols: number): RowAdamState {
-  const { m, v } = createAdamState(rows * cols);
-  const addon = native();
-  addon?.embeddingAdviseLargePages(m);
-  addon?.embeddingAdviseLargePages(v);
-  return { m, v, steps: new Uint32Array(rows) };
+  return { ...createAdamState(rows * cols), steps: new Uint32Array(rows) };
+}
+
+/**
+ * Asks the system for large pages behind a table, because rows all over one miss the processor's translation cache
+ * otherwise. Costs a copy of what is written already; does nothing to small arrays and where the system has no such
+ * pages.
+ */
+export function adviseLargePages(table: Float32Array): void {
+  native()?.embeddingAdviseLargePages(table);
 }
 
 /**

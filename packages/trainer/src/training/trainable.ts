@@ -1,6 +1,7 @@
 import {
   type AdamState,
   adam,
+  adviseLargePages,
   clipScale,
   createAdamState,
   createRowAdamState,
@@ -57,6 +58,7 @@ export class Trainable {
     this.parameters = ParameterSet.create(network.specs(), random);
     this.items = items;
     this.bias = bias;
+    adviseLargePages(items.data);
     this.#moments = new Map(
       Array.from(this.parameters, ({ name, values }) => [name, createAdamState(values.length)] as const),
     );
