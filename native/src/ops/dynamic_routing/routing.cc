@@ -23,13 +23,43 @@ thread_local Workspace prediction_memory;
 thread_local Workspace partial_memory;
 thread_local Workspace row_memory;
 
+// Asks for a matrix [rows, cols], rows `ld` apart, a bit at a time while something else goes on.
+class Prefetcher {
+ public:
+  Prefetcher(const float* matrix, size_t rows, size_t cols, size_t ld)
+      : row_(matrix), rows_(rows), cols_(cols), ld_(ld) {}
+
+  // Some cache lines of it, as long as there are any.
+  void Next() {
+    for (int line = 0; line < kLinesAtOnce && rows_ > 0; ++line) {
+      __builtin_prefetch(row_ + col_);
+      col_ += kLine;
+      if (col_ < cols_) continue;
+      col_ = 0;
+      row_ += ld_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr size_t kLine = 64 / sizeof(float);
+  static constexpr int kLinesAtOnce = 8;
+
+  const float* row_;
+  size_t rows_;
+  const size_t cols_, ld_;
+  size_t col_ = 0;
+};
+
 // out [rows, map_cols] = events of the packed rows times their map
-void Predict(const Problem& problem, const Layout& layout, const Layout::Segment& segment,
-             float* out) {
+void Predict(const Kernels& kernels, const Problem& problem, const Layout& layout,
+             const Layout::Segment& segment, float* out) {
   const size_t dim = problem.dim;
   const size_t rows = segment.end - segment.begin;
   float* const packed = row_memory.Reserve<float>(rows * dim);
+  Prefetcher map(segment.map, dim, problem.map_cols(), problem.map_cols());
   for (size_t i = 0; i < rows; ++i) {
+    map.Next();
     std::memcpy(packed + i * dim, problem.events + layout.sources[segment.begin + i] * dim,
                 dim * sizeof(float));
   }
@@ -43,11 +73,12 @@ void Predict(const Problem& problem, const Layout& layout, const Layout::Segment
   gemm.ldb = gemm.n;
   gemm.c = out;
   gemm.ldc = gemm.n;
-  SgemmSerial(gemm);
+  SgemmSerial(gemm, *kernels.gemm);
 }
 
 // One segment's share of the gradients: for every interest (or for all that share a prediction) the
-// rows whose interest has a gradient are gathered, then dx += du W' and dW += x' du.
+// rows whose interest has a gradient are gathered, then dx += du W' and dW += x' du. What is the
+// first to reach an event or a map is written, so that nothing has to be cleared before.
 class SegmentGradient {
  public:
   SegmentGradient(const Kernels& kernels, const BackwardArgs& args, const Layout& layout,
@@ -59,76 +90,104 @@ class SegmentGradient {
         dsums_(dsums),
         active_(active) {}
 
-  // dmap [d, map_cols], 0 on entry
+  // dmap [d, map_cols]
   void Run(const Layout::Segment& segment, float* dmap) {
-    float* const memory = row_memory.Reserve<float>(3 * kGradientRows * problem_.dim);
+    const size_t dim = problem_.dim;
+    float* const memory = row_memory.Reserve<float>(3 * kGradientRows * dim);
     x_ = memory;
-    du_ = x_ + kGradientRows * problem_.dim;
-    dx_ = du_ + kGradientRows * problem_.dim;
+    du_ = x_ + kGradientRows * dim;
+    dx_ = du_ + kGradientRows * dim;
+    begin_ = segment.begin;
+    reached_.assign(segment.end - segment.begin, 0);
     for (size_t p = 0; p < problem_.predictions(); ++p) {
-      const size_t column = p * problem_.dim;
+      const size_t column = p * dim;
       const size_t last = problem_.shared ? problem_.interests : p + 1;
+      Prefetcher map(segment.map + column, dim, dim, problem_.map_cols());
+      fresh_ = true;
       for (size_t row = segment.begin; row < segment.end; ++row) {
-        if (Gather(layout_.sources[row], p, last) && sources_.size() == kGradientRows) {
+        map.Next();
+        if (Gather(row, p, last) && rows_.size() == kGradientRows) {
           Flush(segment.map + column, dmap + column);
         }
       }
       Flush(segment.map + column, dmap + column);
+      for (size_t i = 0; fresh_ && i < dim; ++i) {
+        std::fill_n(dmap + column + i * problem_.map_cols(), dim, 0.0f);
+      }
+    }
+    for (size_t row = segment.begin; row < segment.end; ++row) {
+      if (reached_[row - begin_] == 0) std::fill_n(EventGradient(row), dim, 0.0f);
     }
   }
 
  private:
+  float* EventGradient(size_t row) const {
+    return args_.event_gradient + layout_.sources[row] * problem_.dim;
+  }
+
   // Appends an event of interests [first, last) unless none of them has a gradient.
-  bool Gather(size_t source, size_t first, size_t last) {
+  bool Gather(size_t row, size_t first, size_t last) {
     const size_t dim = problem_.dim;
+    const size_t source = layout_.sources[row];
     const size_t user = source / problem_.length;
     const size_t t = source % problem_.length;
-    float* const du = du_ + sources_.size() * dim;
+    float* const du = du_ + rows_.size() * dim;
     bool any = false;
     for (size_t k = first; k < last; ++k) {
       const size_t interest = user * problem_.interests + k;
       if (active_[interest] == 0) continue;
-      if (!any) std::fill(du, du + dim, 0.0f);
+      const float coefficient = args_.coefficients[interest * problem_.length + t];
+      const auto add = any ? kernels_.axpy : kernels_.scaled;
+      add(coefficient, &dsums_[interest * dim], du, dim);
       any = true;
-      kernels_.axpy(args_.coefficients[interest * problem_.length + t], &dsums_[interest * dim], du,
-                    dim);
     }
     if (!any) return false;
-    std::memcpy(x_ + sources_.size() * dim, problem_.events + source * dim, dim * sizeof(float));
-    sources_.push_back(source);
+    std::memcpy(x_ + rows_.size() * dim, problem_.events + source * dim, dim * sizeof(float));
+    rows_.push_back(row);
     return true;
   }
 
   void Flush(const float* map, float* dmap) {
-    if (sources_.empty()) return;
+    if (rows_.empty()) return;
     const size_t dim = problem_.dim;
-    GemmArgs gemm;
-    gemm.m = sources_.size();
-    gemm.n = dim;
-    gemm.k = dim;
-    gemm.a = du_;
-    gemm.lda = dim;
-    gemm.b = map;
-    gemm.ldb = problem_.map_cols();
-    gemm.trans_b = true;
-    gemm.c = dx_;
-    gemm.ldc = dim;
-    SgemmSerial(gemm);
-    for (size_t i = 0; i < sources_.size(); ++i) {
-      kernels_.axpy(1.0f, dx_ + i * dim, args_.event_gradient + sources_[i] * dim, dim);
+    GemmArgs to_events;
+    to_events.m = rows_.size();
+    to_events.n = dim;
+    to_events.k = dim;
+    to_events.a = du_;
+    to_events.lda = dim;
+    to_events.b = map;
+    to_events.ldb = problem_.map_cols();
+    to_events.trans_b = true;
+    to_events.c = dx_;
+    to_events.ldc = dim;
+    SgemmSerial(to_events, *kernels_.gemm);
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      float* const to = EventGradient(rows_[i]);
+      uint8_t& reached = reached_[rows_[i] - begin_];
+      if (reached == 0) {
+        std::memcpy(to, dx_ + i * dim, dim * sizeof(float));
+      } else {
+        kernels_.axpy(1.0f, dx_ + i * dim, to, dim);
+      }
+      reached = 1;
     }
-    gemm.m = dim;
-    gemm.k = sources_.size();
-    gemm.a = x_;
-    gemm.trans_a = true;
-    gemm.b = du_;
-    gemm.ldb = dim;
-    gemm.trans_b = false;
-    gemm.beta = 1.0f;
-    gemm.c = dmap;
-    gemm.ldc = problem_.map_cols();
-    SgemmSerial(gemm);
-    sources_.clear();
+    // Both factors lie as the loop reads them: nothing to pack.
+    gemm::Direct to_map{};
+    to_map.m = to_map.n = dim;
+    to_map.k = rows_.size();
+    to_map.a = x_;
+    to_map.a_row = 1;
+    to_map.a_col = dim;
+    to_map.b = du_;
+    to_map.ldb = dim;
+    to_map.c = dmap;
+    to_map.ldc = problem_.map_cols();
+    to_map.alpha = 1.0f;
+    to_map.beta = fresh_ ? 0.0f : 1.0f;
+    kernels_.gemm->direct_rows(to_map);
+    fresh_ = false;
+    rows_.clear();
   }
 
   const Kernels& kernels_;
@@ -138,7 +197,10 @@ class SegmentGradient {
   const std::vector<float>& dsums_;
   const std::vector<uint8_t>& active_;
   float *x_ = nullptr, *du_ = nullptr, *dx_ = nullptr;  // [kGradientRows, d]
-  std::vector<size_t> sources_;                         // of the rows gathered
+  std::vector<size_t> rows_;                            // gathered
+  size_t begin_ = 0;
+  std::vector<uint8_t> reached_;  // the segment's rows whose gradient has been written
+  bool fresh_ = true;             // the map's gradient has not been written
 };
 
 }  // namespace
@@ -157,7 +219,7 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
     float* const predictions = prediction_memory.Reserve<float>(layout.sources.size() * cols);
     pool.ParallelFor(layout.segments.size(), cancel, [&](size_t s, int) {
       const Layout::Segment& segment = layout.segments[s];
-      Predict(problem, layout, segment, predictions + segment.begin * cols);
+      Predict(kernels, problem, layout, segment, predictions + segment.begin * cols);
     });
     std::vector<size_t> event_offsets(problem.length);
     for (size_t t = 0; t < problem.length; ++t) event_offsets[t] = layout.position_rows[t] * cols;
@@ -206,15 +268,23 @@ Status Backward(const Kernels& kernels, const BackwardArgs& args, ThreadPool& po
   // Segments of one map sum into parts of their own, which are then added in order.
   const bool partial = problem.map_count == 1 && count > 1;
   float* const parts = partial ? partial_memory.Reserve<float>(count * map_size) : nullptr;
-  std::fill(args.event_gradient, args.event_gradient + problem.users * problem.length * dim, 0.0f);
   // The maps that no segment has, or the one that all of them have.
   float* const covered = args.map_gradient + (partial ? 0 : count * map_size);
   std::fill(covered, args.map_gradient + problem.map_count * map_size, 0.0f);
-  pool.ParallelFor(count, cancel, [&](size_t s, int) {
-    const Layout::Segment& segment = layout.segments[s];
+  const size_t user_chunks = (problem.users + kUserGrain - 1) / kUserGrain;
+  pool.ParallelFor(count + user_chunks, cancel, [&](size_t chunk, int) {
+    if (chunk >= count) {
+      // Events that are none.
+      const size_t first = (chunk - count) * kUserGrain;
+      for (size_t b = first; b < std::min(problem.users, first + kUserGrain); ++b) {
+        float* const user = args.event_gradient + b * problem.length * dim;
+        std::fill(user + problem.lengths[b] * dim, user + problem.length * dim, 0.0f);
+      }
+      return;
+    }
+    const Layout::Segment& segment = layout.segments[chunk];
     float* const dmap =
-        partial ? parts + s * map_size : args.map_gradient + (segment.map - problem.maps);
-    std::fill(dmap, dmap + map_size, 0.0f);
+        partial ? parts + chunk * map_size : args.map_gradient + (segment.map - problem.maps);
     SegmentGradient(kernels, args, layout, dsums, active).Run(segment, dmap);
   });
   if (cancel.Cancelled()) return Cancelled();

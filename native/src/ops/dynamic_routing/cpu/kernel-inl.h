@@ -1,5 +1,6 @@
 // One user's routing, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles
 // this file in its own translation unit and namespace.
+#include "gemm/cpu/tile-inl.h"
 #include "ops/dynamic_routing/cpu/kernels.h"
 #include "simd/span-inl.h"
 
@@ -29,24 +30,38 @@ inline void SoftmaxOverInterests(const float* logits, float* weights, size_t int
   }
 }
 
-// sum[c] = sum over t of weights[t] * prediction(t)[c]
+// Vectors of a prediction that registers hold at a time.
+constexpr size_t kVecs = 8;
+constexpr size_t kColumns = kVecs * kLanes;
+
+// Events whose predictions are asked for before their turn: they lie apart, in the third-level
+// cache.
+constexpr size_t kEventsAhead = 4;
+
+inline void Prefetch(const float* from, size_t floats) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  for (size_t i = 0; i < floats; i += kLine) __builtin_prefetch(from + i);
+}
+
+// sum[c] = sum over t of weights[t] * prediction(t)[c]; `first`: nothing has been read yet.
 inline void WeightedSum(const Routing& r, const float* weights, const float* predictions,
-                        float* sum) {
+                        bool first, float* sum) {
   size_t c = 0;
-  for (; c + 4 * kLanes <= r.dim; c += 4 * kLanes) {
-    Vec s0 = Zero(), s1 = Zero(), s2 = Zero(), s3 = Zero();
+  for (; c + kColumns <= r.dim; c += kColumns) {
+    Vec s[kVecs];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVecs; ++v) s[v] = Zero();
     for (size_t t = 0; t < r.count; ++t) {
+      if (first && t + kEventsAhead < r.count) {
+        Prefetch(predictions + r.event_offsets[t + kEventsAhead] + c, kColumns);
+      }
       const Vec weight = Set(weights[t]);
       const float* u = predictions + r.event_offsets[t] + c;
-      s0 = Fma(weight, Load(u), s0);
-      s1 = Fma(weight, Load(u + kLanes), s1);
-      s2 = Fma(weight, Load(u + 2 * kLanes), s2);
-      s3 = Fma(weight, Load(u + 3 * kLanes), s3);
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kVecs; ++v) s[v] = Fma(weight, Load(u + v * kLanes), s[v]);
     }
-    Store(sum + c, s0);
-    Store(sum + c + kLanes, s1);
-    Store(sum + c + 2 * kLanes, s2);
-    Store(sum + c + 3 * kLanes, s3);
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVecs; ++v) Store(sum + c + v * kLanes, s[v]);
   }
   for (; c < r.dim; c += kLanes) {
     const size_t lanes = r.dim - c < kLanes ? r.dim - c : kLanes;
@@ -55,6 +70,32 @@ inline void WeightedSum(const Routing& r, const float* weights, const float* pre
       s = Fma(Set(weights[t]), LoadN(predictions + r.event_offsets[t] + c, lanes), s);
     }
     StoreN(sum + c, s, lanes);
+  }
+}
+
+// logits[t] += factor * <prediction(t), sum>
+inline void AddAgreement(const Routing& r, const float* predictions, const float* sum, float factor,
+                         float* logits) {
+  size_t c = 0;
+  for (; c + kColumns <= r.dim; c += kColumns) {
+    Vec s[kVecs];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVecs; ++v) s[v] = Load(sum + c + v * kLanes);
+    for (size_t t = 0; t < r.count; ++t) {
+      const float* u = predictions + r.event_offsets[t] + c;
+      Vec even = Mul(Load(u), s[0]);
+      Vec odd = Mul(Load(u + kLanes), s[1]);
+#pragma GCC unroll 8
+      for (size_t v = 2; v < kVecs; v += 2) {
+        even = Fma(Load(u + v * kLanes), s[v], even);
+        odd = Fma(Load(u + (v + 1) * kLanes), s[v + 1], odd);
+      }
+      logits[t] += factor * ReduceAdd(Add(even, odd));
+    }
+  }
+  if (c == r.dim) return;
+  for (size_t t = 0; t < r.count; ++t) {
+    logits[t] += factor * Dot(predictions + r.event_offsets[t] + c, sum + c, r.dim - c);
   }
 }
 
@@ -76,12 +117,10 @@ void Route(const Routing& r) {
     for (size_t k = 0; k < r.interests; ++k) {
       const float* predictions = r.predictions + k * r.interest_stride;
       float* sum = r.sums + k * r.dim;
-      WeightedSum(r, weights + k * stride, predictions, sum);
+      WeightedSum(r, weights + k * stride, predictions, round == 1, sum);
       const float factor = SquashFactor(Dot(sum, sum, r.dim));
       if (round < r.iterations) {
-        for (size_t t = 0; t < r.count; ++t) {
-          logits[k * stride + t] += factor * Dot(predictions + r.event_offsets[t], sum, r.dim);
-        }
+        AddAgreement(r, predictions, sum, factor, logits + k * stride);
       } else {
         for (size_t c = 0; c < r.dim; ++c) r.vectors[k * r.dim + c] = factor * sum[c];
         for (size_t t = 0; t < r.count; ++t) {
@@ -102,6 +141,14 @@ void SquashGradient(const float* sum, const float* dvector, float* dsum, size_t 
   for (size_t c = 0; c < dim; ++c) dsum[c] = factor * dvector[c] + along * sum[c];
 }
 
-constexpr prismrec::dynamic_routing::Kernels kKernels = {Route, SquashGradient, Axpy};
+inline void Scaled(float a, const float* x, float* y, size_t n) {
+  const Vec factor = Set(a);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, Mul(factor, Load(x + i)));
+  for (; i < n; ++i) y[i] = a * x[i];
+}
+
+constexpr prismrec::dynamic_routing::Kernels kKernels = {Route, SquashGradient, Axpy, Scaled,
+                                                         tile::kKernel};
 
 }  // namespace prismrec::PRISMREC_SIMD_NS::dynamic_routing

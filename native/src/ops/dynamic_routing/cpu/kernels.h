@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "gemm/cpu/table.h"
+
 namespace prismrec::dynamic_routing {
 
 // One user's rounds. The prediction of event t for interest k lies at
@@ -31,6 +33,9 @@ struct Kernels {
   void (*squash_gradient)(const float* sum, const float* dvector, float* dsum, size_t dim);
   // y[i] += a * x[i]
   void (*axpy)(float a, const float* x, float* y, size_t n);
+  // y[i] = a * x[i]
+  void (*scaled)(float a, const float* x, float* y, size_t n);
+  const gemm::Kernel* gemm;
 };
 
 extern const Kernels kScalarKernels;
