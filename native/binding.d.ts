@@ -200,7 +200,8 @@ export interface NativeBinding {
   embeddingMergeRows(ids: Uint32Array, parts: readonly Float32Array[], out: Float32Array, cols: number): Uint32Array;
   /** Asks the system for large pages behind the table; what is there stays. */
   embeddingAdviseLargePages(table: Float32Array): void;
-  embeddingSquaredNorm(x: Float32Array): number;
+  /** Sum of squares over all arrays. */
+  embeddingSquaredNorm(arrays: readonly Float32Array[]): number;
 }
 
 /** Loads the addon; throws an Error whose message says what was looked for and what went wrong. */
@@ -461,6 +462,10 @@ export interface SoftmaxLossArgs {
   readonly targetLogQ?: Float32Array | undefined;
   /** Default true. */
   readonly gradients?: boolean | undefined;
+  /** [R * J * dim] where that gradient goes; absent: an array is made. */
+  readonly interestGradient?: Float32Array | undefined;
+  /** The same for the items: [N * dim], sampled: [min(N, candidates.length + targetIndices.length) * dim]. */
+  readonly itemGradient?: Float32Array | undefined;
   readonly variant?: string | undefined;
 }
 

@@ -22,6 +22,25 @@ const uint32_t* Ids(Arguments<N>& args, size_t at, size_t rows, bool none, size_
   return ids;
 }
 
+// The Float32Arrays of a list.
+template <size_t N>
+std::vector<ArrayView<const float>> FloatArrays(Arguments<N>& args, size_t at) {
+  std::vector<ArrayView<const float>> arrays;
+  const Napi::Value list = args.Get(at);
+  for (uint32_t i = 0; args.ok() && list.IsArray() && i < list.As<Napi::Array>().Length(); ++i) {
+    const Napi::Value entry = list.As<Napi::Array>().Get(i);
+    if (!entry.IsTypedArray() ||
+        entry.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+      args.Fail(InvalidArgument("an entry of a list of arrays is no Float32Array", "Float32Array",
+                                "something else"));
+      break;
+    }
+    const Napi::Float32Array array = entry.As<Napi::Float32Array>();
+    arrays.push_back({array.Data(), array.ElementLength()});
+  }
+  return arrays;
+}
+
 template <size_t N>
 AdamOptions Options(Arguments<N>& args, size_t at) {
   AdamOptions options;
@@ -133,16 +152,8 @@ napi_value MergeRowsCall(napi_env env, napi_callback_info info) {
   float* out = args.Floats(2, ids.length * cols);
   std::vector<RowPart> parts;
   size_t total = 0;
-  const Napi::Value list = args.Get(1);
-  for (uint32_t i = 0; args.ok() && list.IsArray() && i < list.As<Napi::Array>().Length(); ++i) {
-    const Napi::Value part = list.As<Napi::Array>().Get(i);
-    if (!part.IsTypedArray() ||
-        part.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
-      args.Fail(InvalidArgument("a part is no Float32Array", "Float32Array", "something else"));
-      return args.Result();
-    }
-    const Napi::Float32Array rows = part.As<Napi::Float32Array>();
-    parts.push_back({rows.Data(), cols == 0 ? 0 : rows.ElementLength() / cols});
+  for (const ArrayView<const float>& part : FloatArrays(args, 1)) {
+    parts.push_back({part.data, cols == 0 ? 0 : part.size / cols});
     total += parts.back().count;
   }
   if (total != ids.length) {
@@ -165,12 +176,12 @@ napi_value AdviseLargePagesCall(napi_env env, napi_callback_info info) {
   return args.Result();
 }
 
-// (x) -> sum of squares
+// (arrays: Float32Array[]) -> sum of squares
 napi_value SquaredNormCall(napi_env env, napi_callback_info info) {
   Arguments<1> args(env, info, "embeddingSquaredNorm");
-  const Array x = args.Typed(0, napi_float32_array, 0);
+  const std::vector<ArrayView<const float>> arrays = FloatArrays(args, 0);
   if (!args.ok()) return args.Result();
-  return Napi::Number::New(Napi::Env(env), SquaredNorm(x.as<float>(), x.length));
+  return Napi::Number::New(Napi::Env(env), SquaredNorm(arrays));
 }
 
 }  // namespace

@@ -184,22 +184,27 @@ void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float
   });
 }
 
-double SquaredNorm(const float* x, size_t n) {
+double SquaredNorm(const std::vector<ArrayView<const float>>& arrays) {
   // Fixed blocks, joined in order: the same bits whatever the number of threads.
-  const size_t blocks = (n + kGrain - 1) / kGrain;
-  std::vector<double> partial(blocks);
-  ForRange(blocks, 1, [&](size_t begin, size_t end) {
+  std::vector<ArrayView<const float>> blocks;
+  for (const ArrayView<const float>& x : arrays) {
+    for (size_t i = 0; i < x.size; i += kGrain) {
+      blocks.push_back({x.data + i, std::min(kGrain, x.size - i)});
+    }
+  }
+  std::vector<double> partial(blocks.size());
+  ForRange(blocks.size(), 1, [&](size_t begin, size_t end) {
     for (size_t b = begin; b < end; ++b) {
+      const auto [x, n] = blocks[b];
       double sums[8] = {};
-      const size_t stop = std::min(n, (b + 1) * kGrain);
-      size_t i = b * kGrain;
-      for (; i + 8 <= stop; i += 8) {
+      size_t i = 0;
+      for (; i + 8 <= n; i += 8) {
         for (size_t lane = 0; lane < 8; ++lane) {
           const double value = x[i + lane];
           sums[lane] += value * value;
         }
       }
-      for (; i < stop; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
+      for (; i < n; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
       for (double sum : sums) partial[b] += sum;
     }
   });

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/tensor_view.h"
+
 namespace prismrec::embedding_rows {
 
 // The scalars of one Adam update, all steps' corrections worked out by the caller in double.
@@ -89,8 +91,8 @@ struct RowPart {
 // out[g] = the sum of the rows at the positions of group g, in their order.
 void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out, size_t cols);
 
-// Sum of squares in double.
-double SquaredNorm(const float* x, size_t n);
+// Sum of squares over all arrays, in double.
+double SquaredNorm(const std::vector<ArrayView<const float>>& arrays);
 
 // The implementation for this machine, or for the instruction set named; null where it cannot run.
 AdamSpan AdamSpanNamed(const char* variant);

@@ -79,7 +79,7 @@ TEST(updates_have_the_same_bits_on_any_number_of_threads) {
              {table.data(), m.data(), v.data(), steps.data(), ids.data(), g.data(), rows, cols,
               true, 1});
     ScatterAddRows(table.data(), rows, repeated.data(), g.data(), rows, cols);
-    table.push_back(static_cast<float>(SquaredNorm(g.data(), g.size())));
+    table.push_back(static_cast<float>(SquaredNorm({{g.data(), g.size()}})));
     seen.push_back(table);
   }
   pool.SetThreads(before);

@@ -173,10 +173,7 @@ export function adam(values: Float32Array, state: AdamState, gradients: Float32A
 /** Euclidean norm over all entries of all arrays, summed in double precision. */
 export function globalNorm(gradients: readonly Float32Array[]): number {
   const addon = native();
-  if (addon === undefined) return globalNormReference(gradients);
-  let sum = 0;
-  for (const gradient of gradients) sum += addon.embeddingSquaredNorm(gradient);
-  return Math.sqrt(sum);
+  return addon === undefined ? globalNormReference(gradients) : Math.sqrt(addon.embeddingSquaredNorm(gradients));
 }
 
 /** The `gradientScale` that brings a global norm down to `maxNorm`; 1 where it is within. */
