@@ -40,24 +40,29 @@ uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
 // Makes one column of each distinct candidate: its repeats have the same logit up to log_q, so that
 // they count as one with their weights together.
 void PlanColumns(const Args& args, Plan* plan) {
-  std::vector<std::pair<uint32_t, uint32_t>> drawn;
-  drawn.reserve(args.candidate_count);
+  // Item in the high half, so that one comparison sorts by item, then by place.
+  std::vector<uint64_t> drawn(args.candidate_count);
   for (size_t s = 0; s < args.candidate_count; ++s) {
-    drawn.emplace_back(args.candidates[s], static_cast<uint32_t>(s));
+    drawn[s] = static_cast<uint64_t>(args.candidates[s]) << 32 | s;
   }
   std::sort(drawn.begin(), drawn.end());
+  const auto item = [&](size_t n) { return static_cast<uint32_t>(drawn[n] >> 32); };
   const auto log_weight = [&](size_t n) {
-    return args.log_q == nullptr ? 0.0 : -static_cast<double>(args.log_q[drawn[n].second]);
+    const uint32_t place = static_cast<uint32_t>(drawn[n]);
+    return args.log_q == nullptr ? 0.0 : -static_cast<double>(args.log_q[place]);
   };
   for (size_t first = 0, n = 0; n < drawn.size(); first = n) {
-    double top = log_weight(first);
-    for (n = first + 1; n < drawn.size() && drawn[n].first == drawn[first].first; ++n) {
-      top = std::max(top, log_weight(n));
+    double weight = log_weight(first);
+    n = first + 1;
+    if (n < drawn.size() && item(n) == item(first)) {
+      double top = weight;
+      for (; n < drawn.size() && item(n) == item(first); ++n) top = std::max(top, log_weight(n));
+      double total = 0;
+      for (size_t i = first; i < n; ++i) total += std::exp(log_weight(i) - top);
+      weight = top + std::log(total);
     }
-    double total = 0;
-    for (size_t i = first; i < n; ++i) total += std::exp(log_weight(i) - top);
-    plan->column_items.push_back(drawn[first].first);
-    plan->column_weights.push_back(static_cast<float>(top + std::log(total)));
+    plan->column_items.push_back(item(first));
+    plan->column_weights.push_back(static_cast<float>(weight));
   }
   plan->columns = plan->column_items.size();
 }
@@ -72,11 +77,16 @@ void PlanShared(Plan* plan) {
 
   std::set_union(plan->column_items.begin(), plan->column_items.end(), plan->target_items.begin(),
                  plan->target_items.end(), std::back_inserter(plan->gradient_items));
-  for (const std::vector<uint32_t>* items : {&plan->column_items, &plan->target_items}) {
-    uint32_t slot = 0;
-    for (const uint32_t item : *items) {
-      while (plan->gradient_items[slot] != item) ++slot;
-      plan->gradient_slots.push_back(slot);
+  plan->slot_columns.assign(plan->gradient_items.size(), kNoRow);
+  plan->slot_targets.assign(plan->gradient_items.size(), kNoRow);
+  uint32_t column = 0, target = 0;
+  for (size_t slot = 0; slot < plan->gradient_items.size(); ++slot) {
+    const uint32_t item = plan->gradient_items[slot];
+    if (column < plan->column_items.size() && plan->column_items[column] == item) {
+      plan->slot_columns[slot] = column++;
+    }
+    if (target < plan->target_items.size() && plan->target_items[target] == item) {
+      plan->slot_targets[slot] = target++;
     }
   }
 }

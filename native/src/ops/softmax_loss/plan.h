@@ -23,6 +23,8 @@ struct Target {
   float shift;
 };
 
+inline constexpr uint32_t kNoRow = UINT32_MAX;
+
 struct Plan {
   // Counted rows and, for each, its present interests pairs[row_pairs[i] .. row_pairs[i + 1]).
   std::vector<uint32_t> rows;
@@ -42,10 +44,11 @@ struct Plan {
   std::vector<float> column_weights;
   // Sampled only: distinct targets and candidates, ascending.
   std::vector<uint32_t> gradient_items;
-  // Shared candidates: distinct targets of all rows, ascending; and where each panel column, then
-  // each of target_items, lies in gradient_items.
+  // Shared candidates: distinct targets of all rows, ascending; and, for each of gradient_items,
+  // the panel column and the one of target_items that it is, or kNoRow.
   std::vector<uint32_t> target_items;
-  std::vector<uint32_t> gradient_slots;
+  std::vector<uint32_t> slot_columns;
+  std::vector<uint32_t> slot_targets;
   // Candidates of each row's own: an entry is a candidate or a target of a counted row; row i has
   // the entries [i * row_entries, (i + 1) * row_entries), its candidates first.
   // slot_entries[slot_begin[s] .. slot_begin[s + 1]): those of gradient_items[s], ascending.

@@ -38,13 +38,22 @@ constexpr size_t kFewChunks = 4;
 constexpr size_t kPartialFloats = size_t{1} << 23;
 // Columns are packed once a call up to this size, else tile by tile.
 constexpr size_t kPackedFloats = size_t{1} << 22;
+// Of columns, a thread at a time.
+constexpr size_t kPanelsAtOnce = 8;
 // The weights of rows with candidates of their own are kept this much at a time.
 constexpr size_t kWaveFloats = size_t{1} << 20;
 // Columns of the panel that stay in the second-level cache for both products.
 constexpr size_t kProductColumns = 512;
+// Few rows do not pay for packing: both products then read their factors where they lie, this many
+// columns at a time, so that a strip of rows of at most that length stays in the first-level cache.
+constexpr size_t kDirectPairs = 64;
+constexpr size_t kDirectColumns = 128;
+constexpr size_t kDirectRowBytes = 256;
+
+constexpr size_t kLine = 64 / sizeof(float);
 
 // To whole cache lines.
-constexpr size_t Aligned(size_t floats) { return (floats + 15) / 16 * 16; }
+constexpr size_t Aligned(size_t floats) { return (floats + kLine - 1) / kLine * kLine; }
 
 // What one thread works in, from one chunk to the next.
 struct Buffers {
@@ -100,8 +109,8 @@ class Sweeper {
   bool ItemsFinite() const;
   void Shape();
   Buffers MakeBuffers() const;
-  void CopyColumns(const uint32_t* items, const float* added, float sign, float* vectors,
-                   float* shift) const;
+  void CopyColumns(const uint32_t* items, const float* added, float sign, size_t count,
+                   float* vectors, float* shift) const;
   void Chunk(size_t chunk);
   void Waves();
   void Columns(size_t row, size_t tile0, size_t width, Buffers* work);
@@ -118,6 +127,7 @@ class Sweeper {
                         Buffers* work);
   void Products(size_t pair0, size_t pair1, size_t tile0, size_t width, bool first, float* items,
                 Buffers* work);
+  void Product(bool direct, const gemm::Direct& product) const;
   float ScaleOf(double sum) const {
     return static_cast<float>(1.0 / (sum * static_cast<double>(counted())));
   }
@@ -136,6 +146,7 @@ class Sweeper {
   const float* columns_ = nullptr;       // [plan.columns, d]
   const float* column_shift_ = nullptr;  // [plan.columns] bias; sampled: with the weight
   const float* packed_ = nullptr;        // panels of columns_, nullable
+  bool columns_finite_ = true;
 
   size_t tile_ = 0;
   size_t stride_ = 0;  // of the panel's rows: tile_ rounded up to whole panels of columns
@@ -165,28 +176,40 @@ void Sweeper::Gather() {
   if (per_row()) return;
   columns_ = args_.items.data;
   column_shift_ = args_.item_bias;
+  float* const shift = candidate_vectors + candidates * dim_;
   if (sampled()) {
-    float* const shift = candidate_vectors + candidates * dim_;
-    CopyColumns(plan_.column_items.data(), plan_.column_weights.data(), 1.0f, candidate_vectors,
-                shift);
     columns_ = candidate_vectors;
     column_shift_ = shift;
   }
-  if (panels == 0) return;
   float* const packed = candidate_vectors + Aligned(candidates * (dim_ + 1));
-  const size_t step = 32 * kernel.nr;
-  pool_.ParallelFor((plan_.columns + step - 1) / step, cancel_, [&](size_t part, int) {
+  if (panels > 0) packed_ = packed;
+  const size_t step = kPanelsAtOnce * kernel.nr;
+  std::vector<uint8_t> finite((plan_.columns + step - 1) / step, 1);
+  pool_.ParallelFor(finite.size(), cancel_, [&](size_t part, int) {
     const size_t from = part * step;
-    gemm::PackColumns(kernel, columns_ + from * dim_, dim_, std::min(step, plan_.columns - from),
-                      dim_, packed + from * dim_);
+    const size_t count = std::min(step, plan_.columns - from);
+    if (sampled()) {
+      CopyColumns(plan_.column_items.data() + from, plan_.column_weights.data() + from, 1.0f, count,
+                  candidate_vectors + from * dim_, shift + from);
+    }
+    finite[part] = spans_.all_finite(columns_ + from * dim_, count * dim_) &&
+                   (column_shift_ == nullptr || spans_.all_finite(column_shift_ + from, count));
+    if (panels > 0) {
+      gemm::PackColumns(kernel, columns_ + from * dim_, dim_, count, dim_, packed + from * dim_);
+    }
   });
-  packed_ = packed;
+  columns_finite_ = std::find(finite.begin(), finite.end(), 0) == finite.end();
 }
 
-// The vectors of plan_.columns items and what their logits get: bias + sign * added.
-void Sweeper::CopyColumns(const uint32_t* items, const float* added, float sign, float* vectors,
-                          float* shift) const {
-  for (size_t s = 0; s < plan_.columns; ++s) {
+// The vectors of items and what their logits get: bias + sign * added.
+void Sweeper::CopyColumns(const uint32_t* items, const float* added, float sign, size_t count,
+                          float* vectors, float* shift) const {
+  // They lie all over the table, so they are asked for before their turn.
+  constexpr size_t kAhead = 8;
+  for (size_t s = 0; s < count; ++s) {
+    if (s + kAhead < count) {
+      for (size_t i = 0; i < dim_; i += kLine) __builtin_prefetch(Item(items[s + kAhead]) + i);
+    }
     std::memcpy(vectors + s * dim_, Item(items[s]), dim_ * sizeof(float));
     shift[s] = (args_.item_bias == nullptr ? 0.0f : args_.item_bias[items[s]]) +
                (added == nullptr ? 0.0f : sign * added[s]);
@@ -203,9 +226,7 @@ bool Sweeper::ItemsFinite() const {
     return std::all_of(items.begin(), items.end(), finite);
   };
   if (per_row()) return all(plan_.gradient_items);
-  return spans_.all_finite(columns_, plan_.columns * dim_) &&
-         (column_shift_ == nullptr || spans_.all_finite(column_shift_, plan_.columns)) &&
-         all(plan_.target_items);
+  return columns_finite_ && all(plan_.target_items);
 }
 
 void Sweeper::Shape() {
@@ -223,7 +244,10 @@ void Sweeper::Shape() {
   block_pairs_ = std::max(plan_.most_pairs, std::min(rows_at_once, kPanelFloats / columns));
   if (block_pairs_ < kFewestPanelRows) block_pairs_ = kPanelRows;
   tile_ = std::min(columns, std::max<size_t>(1, kPanelFloats / block_pairs_ / nr) * nr);
-  stride_ = (tile_ + nr - 1) / nr * nr;
+  // An odd number of cache lines, so that a column of the panel spreads over the whole first-level
+  // cache.
+  stride_ = Aligned((tile_ + nr - 1) / nr * nr);
+  if (stride_ / kLine % 2 == 0) stride_ += kLine;
 
   const size_t partial = (columns + plan_.target_items.size()) * (dim_ + 1);
   const size_t affordable = std::max<size_t>(2, kPartialFloats / partial);
@@ -480,7 +504,7 @@ void Sweeper::Columns(size_t row, size_t tile0, size_t width, Buffers* work) {
   if (per_row()) {
     const size_t first = plan_.rows[row] * plan_.columns;
     CopyColumns(args_.candidates + first, args_.log_q == nullptr ? nullptr : args_.log_q + first,
-                -1.0f, work->own_columns, work->own_shift);
+                -1.0f, plan_.columns, work->own_columns, work->own_shift);
     work->columns = work->own_columns;
     work->shift = work->own_shift;
   } else {
@@ -675,71 +699,72 @@ void Sweeper::Products(size_t pair0, size_t pair1, size_t tile0, size_t width, b
   for (size_t p = 0; per_row() && p < pairs; ++p) {
     std::memcpy(items + p * plan_.row_entries, work->panel + p * stride_, width * sizeof(float));
   }
-  GemmArgs to_interests;
-  to_interests.m = pairs;
-  to_interests.n = dim_;
-  to_interests.lda = stride_;
-  to_interests.ldb = dim_;
-  to_interests.c = work->interest_gradient;
-  to_interests.ldc = dim_;
-  GemmArgs to_items;
-  to_items.trans_a = true;
-  to_items.n = dim_;
-  to_items.k = pairs;
-  to_items.lda = stride_;
-  to_items.b = scaled_interests;
-  to_items.ldb = dim_;
-  to_items.ldc = dim_;
-  to_items.beta = first ? 0.0f : 1.0f;
-  for (size_t column = 0; column < width; column += kProductColumns) {
-    to_interests.k = to_items.m = std::min(kProductColumns, width - column);
-    to_interests.a = to_items.a = work->panel + column;
-    to_interests.b = work->columns + column * dim_;
-    to_interests.beta = tile0 + column == 0 ? 0.0f : 1.0f;
-    SgemmSerial(to_interests, *spans_.kernel);
+  const bool direct = pairs <= kDirectPairs && dim_ * sizeof(float) <= kDirectRowBytes;
+  const size_t step = direct ? kDirectColumns : kProductColumns;
+  for (size_t column = 0; column < width; column += step) {
+    const size_t count = std::min(step, width - column);
+    const float* const weights = work->panel + column;
+    const float* const columns = work->columns + column * dim_;
+    const float beta = tile0 + column == 0 ? 0.0f : 1.0f;
+    Product(direct, {pairs, dim_, count, weights, stride_, 1, columns, dim_,
+                     work->interest_gradient, dim_, 1.0f, beta});
     if (per_row()) continue;
-    to_items.c = items + (tile0 + column) * dim_;
-    SgemmSerial(to_items, *spans_.kernel);
+    Product(direct, {count, dim_, pairs, weights, 1, stride_, scaled_interests, dim_,
+                     items + (tile0 + column) * dim_, dim_, 1.0f, first ? 0.0f : 1.0f});
   }
 }
 
+void Sweeper::Product(bool direct, const gemm::Direct& product) const {
+  if (direct) return spans_.kernel->direct_rows(product);
+  GemmArgs gemm;
+  gemm.trans_a = product.a_row == 1;
+  gemm.m = product.m;
+  gemm.n = product.n;
+  gemm.k = product.k;
+  gemm.a = product.a;
+  gemm.lda = gemm.trans_a ? product.a_col : product.a_row;
+  gemm.b = product.b;
+  gemm.ldb = product.ldb;
+  gemm.beta = product.beta;
+  gemm.c = product.c;
+  gemm.ldc = product.ldc;
+  SgemmSerial(gemm, *spans_.kernel);
+}
+
 void Sweeper::Reduce() {
-  constexpr size_t kRowsAtOnce = 256;
-  const size_t rows = plan_.columns + plan_.target_items.size();
-  outputs_->gradient_rows = sampled() ? plan_.gradient_items.size() : plan_.columns;
-  const bool empty = item_partials_.empty();
-  if (empty) {
-    std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_,
-              0.0f);
-    std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
-  } else {
-    float* items = sampled() ? item_partials_[0] : outputs_->item_gradient;
-    float* bias = sampled() ? bias_partials_[0] : outputs_->bias_gradient;
-    pool_.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel_, [&](size_t part, int) {
-      const size_t begin = part * kRowsAtOnce;
-      const size_t count = std::min(rows, begin + kRowsAtOnce) - begin;
-      if (!sampled()) {
-        std::memcpy(items + begin * dim_, &item_partials_[0][begin * dim_],
-                    count * dim_ * sizeof(float));
-        std::memcpy(bias + begin, &bias_partials_[0][begin], count * sizeof(float));
-      }
-      for (size_t chunk = 1; chunk < item_partials_.size(); ++chunk) {
-        spans_.axpy(1.0f, &item_partials_[chunk][begin * dim_], items + begin * dim_, count * dim_);
-        spans_.axpy(1.0f, &bias_partials_[chunk][begin], bias + begin, count);
-      }
-    });
+  constexpr size_t kRowsAtOnce = 128;
+  const size_t rows = sampled() ? plan_.gradient_items.size() : plan_.columns;
+  outputs_->gradient_rows = rows;
+  if (sampled()) {
+    std::copy(plan_.gradient_items.begin(), plan_.gradient_items.end(), outputs_->item_ids);
   }
-  if (!sampled()) return;
-  std::copy(plan_.gradient_items.begin(), plan_.gradient_items.end(), outputs_->item_ids);
-  if (empty) return;
-  std::fill(outputs_->item_gradient, outputs_->item_gradient + outputs_->gradient_rows * dim_,
-            0.0f);
-  std::fill(outputs_->bias_gradient, outputs_->bias_gradient + outputs_->gradient_rows, 0.0f);
-  for (size_t row = 0; row < rows; ++row) {
-    const size_t slot = plan_.gradient_slots[row];
-    spans_.axpy(1.0f, &item_partials_[0][row * dim_], outputs_->item_gradient + slot * dim_, dim_);
-    outputs_->bias_gradient[slot] += bias_partials_[0][row];
-  }
+  pool_.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel_, [&](size_t part, int) {
+    const size_t begin = part * kRowsAtOnce;
+    const size_t end = std::min(rows, begin + kRowsAtOnce);
+    float* const items = outputs_->item_gradient + begin * dim_;
+    float* const bias = outputs_->bias_gradient + begin;
+    std::fill(items, items + (end - begin) * dim_, 0.0f);
+    std::fill(bias, bias + (end - begin), 0.0f);
+    if (!sampled()) {
+      for (size_t chunk = 0; chunk < item_partials_.size(); ++chunk) {
+        spans_.axpy(1.0f, &item_partials_[chunk][begin * dim_], items, (end - begin) * dim_);
+        spans_.axpy(1.0f, &bias_partials_[chunk][begin], bias, end - begin);
+      }
+      return;
+    }
+    const auto add = [&](size_t slot, size_t row) {
+      for (size_t chunk = 0; chunk < item_partials_.size(); ++chunk) {
+        spans_.axpy(1.0f, &item_partials_[chunk][row * dim_], items + (slot - begin) * dim_, dim_);
+        bias[slot - begin] += bias_partials_[chunk][row];
+      }
+    };
+    for (size_t slot = begin; slot < end; ++slot) {
+      const uint32_t column = plan_.slot_columns[slot];
+      const uint32_t target = plan_.slot_targets[slot];
+      if (column != kNoRow) add(slot, column);
+      if (target != kNoRow) add(slot, plan_.columns + target);
+    }
+  });
 }
 
 }  // namespace

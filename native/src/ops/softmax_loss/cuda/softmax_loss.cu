@@ -166,7 +166,12 @@ class Softmax {
       ids = plan_.gradient_items;
     } else if (sampled_) {
       ids = plan_.column_items;
-      order_.assign(plan_.gradient_slots.begin(), plan_.gradient_slots.begin() + static_cast<std::ptrdiff_t>(columns_));
+      order_.resize(columns_);
+      std::vector<uint32_t> target_slots(plan_.target_items.size());
+      for (uint32_t slot = 0; slot < plan_.gradient_items.size(); ++slot) {
+        if (plan_.slot_columns[slot] != kNoRow) order_[plan_.slot_columns[slot]] = slot;
+        if (plan_.slot_targets[slot] != kNoRow) target_slots[plan_.slot_targets[slot]] = slot;
+      }
       for (size_t t = 0; t < plan_.target_items.size(); ++t) {
         const uint32_t item = plan_.target_items[t];
         const auto column = std::lower_bound(plan_.column_items.begin(), plan_.column_items.end(), item);
@@ -175,7 +180,7 @@ class Softmax {
           continue;
         }
         place_of_target_.push_back(static_cast<uint32_t>(ids.size()));
-        order_.push_back(plan_.gradient_slots[columns_ + t]);
+        order_.push_back(target_slots[t]);
         ids.push_back(item);
       }
     }
