@@ -130,6 +130,13 @@ class Args {
     void* data = NewTypedArray(TypedArrayTraits<T>::kType, sizeof(T), length, &slot);
     return {static_cast<T*>(data), length, slot};
   }
+  // The caller's array for that result, as it is, where there is one; else one from Allocate.
+  template <class T>
+  Buffer<T> AllocateUnlessGiven(const char* name, size_t length) {
+    if (!Has(name)) return Allocate<T>(length);
+    const ArrayView<T> given = MutableArray<T>(name, length);
+    return {given.data, length, Hold(Get(name))};
+  }
 
   double Number(const char* name);
   double Number(const char* name, double fallback);

@@ -56,9 +56,11 @@ struct SoftmaxLoss {
     outputs.row_losses = (row_losses = from.Allocate<float>(rows)).data;
     if (!from.Bool("gradients", true)) return;
     const size_t gradient_rows = softmax_loss::GradientRows(args);
-    outputs.interest_gradient = (interest_gradient = from.Allocate<float>(pairs * dim)).data;
+    interest_gradient = from.AllocateUnlessGiven<float>("interestGradient", pairs * dim);
+    outputs.interest_gradient = interest_gradient.data;
     outputs.offset_gradient = (offset_gradient = from.Allocate<float>(pairs)).data;
-    outputs.item_gradient = (item_gradient = from.Allocate<float>(gradient_rows * dim)).data;
+    item_gradient = from.AllocateUnlessGiven<float>("itemGradient", gradient_rows * dim);
+    outputs.item_gradient = item_gradient.data;
     outputs.bias_gradient = (bias_gradient = from.Allocate<float>(gradient_rows)).data;
     if (args.candidates != nullptr)
       outputs.item_ids = (item_ids = from.Allocate<uint32_t>(gradient_rows)).data;

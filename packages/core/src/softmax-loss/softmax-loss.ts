@@ -6,7 +6,7 @@ import { variantFor } from "../runtime/device.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { softmaxLossReference } from "./reference.js";
-import type { SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
+import type { GradientAllocator, SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue } from "./types.js";
 
 /**
  * Softmax cross-entropy of rows of interests against items, with gradients: the loss of row r is the mean over its
@@ -16,18 +16,30 @@ import type { SoftmaxLoss, SoftmaxLossChoice, SoftmaxLossInput, SoftmaxLossValue
  * Memory is O(R * J * d + N * d): the [R * J, N] logits are never whole in memory. Same input, same bits, whatever the
  * number of threads.
  *
+ * @param allocate where the gradients of interests and items come from; what they hold does not matter
  * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT (a row with targets and no present interest among them),
  *   NON_FINITE where an input is not finite or a logit overflows
  */
-export function softmaxLossSync(input: SoftmaxLossInput & { readonly gradients?: true }): SoftmaxLoss;
-export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss>;
-export function softmaxLossSync(input: SoftmaxLossInput & SoftmaxLossChoice): SoftmaxLossValue & Partial<SoftmaxLoss> {
+export function softmaxLossSync(
+  input: SoftmaxLossInput & { readonly gradients?: true },
+  allocate?: GradientAllocator,
+): SoftmaxLoss;
+export function softmaxLossSync(
+  input: SoftmaxLossInput & SoftmaxLossChoice,
+  allocate?: GradientAllocator,
+): SoftmaxLossValue & Partial<SoftmaxLoss>;
+export function softmaxLossSync(
+  input: SoftmaxLossInput & SoftmaxLossChoice,
+  allocate?: GradientAllocator,
+): SoftmaxLossValue & Partial<SoftmaxLoss> {
   checkSoftmaxLoss(input);
   const variant = variantFor(input);
   const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(softmaxLossReference(input));
   try {
-    return fromOutput(input, addon.softmaxLossSync(nativeArgs(input, variant)));
+    const args = nativeArgs(input, variant);
+    const gradients = allocate === undefined || input.gradients === false ? {} : allocateGradients(input, allocate);
+    return fromOutput(input, addon.softmaxLossSync({ ...args, ...gradients }));
   } catch (error) {
     throw fromNativeError(error);
   }
@@ -81,6 +93,17 @@ function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice, variant: string
     targetLogQ: input.sampled?.targetLogQ,
     gradients: input.gradients,
     variant,
+  };
+}
+
+function allocateGradients(
+  { interests, items, targets, sampled }: SoftmaxLossInput,
+  allocate: GradientAllocator,
+): Pick<SoftmaxLossArgs, "interestGradient" | "itemGradient"> {
+  const most = sampled === undefined ? items.rows : sampled.ids.length + targets.indices.length;
+  return {
+    interestGradient: allocate("interests", interests.data.length),
+    itemGradient: allocate("items", Math.min(items.rows, most) * items.cols),
   };
 }
 

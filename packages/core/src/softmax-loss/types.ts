@@ -50,6 +50,9 @@ export interface SoftmaxLossChoice {
   readonly gradients?: boolean;
 }
 
+/** Gives the array, of that length, which a gradient is written to. */
+export type GradientAllocator = (of: "interests" | "items", length: number) => Float32Array;
+
 export interface SoftmaxLossValue {
   /** Mean over the rows that have targets, nats; 0 where no row has any. */
   readonly loss: number;

@@ -63,20 +63,23 @@ export class BestInterestObjective implements Objective {
       const count = output.vectors.shape[2];
       const offsets = onlyBest(output.vectors, items, targets);
       return externalLoss([output.vectors], ([vectors]) => {
-        const result = softmaxLossSync({
-          interests: { data: vectors!, rows: users.length * count, cols: items.cols },
-          interestsPerRow: count,
-          offsets,
-          items,
-          targets: {
-            indptr: Uint32Array.from({ length: users.length + 1 }, (_, r) => r),
-            indices: targets,
-            rows: users.length,
-            cols: items.rows,
+        const result = softmaxLossSync(
+          {
+            interests: { data: vectors!, rows: users.length * count, cols: items.cols },
+            interestsPerRow: count,
+            offsets,
+            items,
+            targets: {
+              indptr: Uint32Array.from({ length: users.length + 1 }, (_, r) => r),
+              indices: targets,
+              rows: users.length,
+              cols: items.rows,
+            },
+            readout: "max",
+            sampled,
           },
-          readout: "max",
-          sampled,
-        });
+          buffers?.gradients,
+        );
         itemGradient = { ids: result.gradients.itemIds!, data: result.gradients.items };
         return { loss: result.loss, gradients: [result.gradients.interests] };
       });

@@ -87,17 +87,20 @@ export class NextItemsObjective implements Objective {
         const count = output.vectors.shape[2];
         const tensors = output.offsets === undefined ? [output.vectors] : [output.vectors, output.offsets];
         const prediction = externalLoss(tensors, ([vectors, offsets]) => {
-          const result = softmaxLossSync({
-            interests: { data: vectors!, rows: packed.targets.rows * count, cols: items.cols },
-            interestsPerRow: count,
-            ...(offsets === undefined ? {} : { offsets }),
-            items,
-            ...(bias === undefined ? {} : { itemBias: bias }),
-            targets: packed.targets,
-            ...(config.maskPrefix ? { mask: packed.prefix } : {}),
-            readout: this.network.readout,
-            ...(sampled === undefined ? {} : { sampled }),
-          });
+          const result = softmaxLossSync(
+            {
+              interests: { data: vectors!, rows: packed.targets.rows * count, cols: items.cols },
+              interestsPerRow: count,
+              ...(offsets === undefined ? {} : { offsets }),
+              items,
+              ...(bias === undefined ? {} : { itemBias: bias }),
+              targets: packed.targets,
+              ...(config.maskPrefix ? { mask: packed.prefix } : {}),
+              readout: this.network.readout,
+              ...(sampled === undefined ? {} : { sampled }),
+            },
+            buffers?.gradients,
+          );
           parts.prediction = result.loss;
           itemGradient = { ids: result.gradients.itemIds ?? new Uint32Array(0), data: result.gradients.items };
           biasGradient = result.gradients.itemBias;

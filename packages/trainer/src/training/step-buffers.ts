@@ -1,4 +1,4 @@
-import { tf, valuesInPlace } from "@prismrec/core";
+import { allocateValues, type GradientAllocator, tf, valuesInPlace } from "@prismrec/core";
 
 /**
  * Where the gradients of one step after another lie, because fresh memory costs more than most of a step's arithmetic and
@@ -17,6 +17,10 @@ export class StepBuffers {
     }
     return array.length === length ? array : array.subarray(0, length);
   }
+
+  /** For the loss: its gradient of the interests becomes a tensor's, that of the items stays here. */
+  readonly gradients: GradientAllocator = (of, length) =>
+    of === "interests" ? allocateValues(length) : this.floats("loss/items", length);
 
   /** Keeps a tensor beyond the scope it was made in, and gives its values where they lie. */
   hold(tensor: tf.Tensor): Float32Array {
