@@ -308,6 +308,32 @@ describe.each(variants)("softmax loss, variant %s", (variant) => {
     expect(value.loss).toBe(softmaxLossSync({ ...input, ...chosen }).loss);
   });
 
+  for (const candidates of [undefined, 12]) {
+    it.skipIf(native() === undefined)(
+      `writes the gradients into memory it is given${candidates === undefined ? "" : ", for candidates too"}`,
+      () => {
+        const input = example({
+          rows: 7,
+          interests: 3,
+          items: 40,
+          dim: 5,
+          readout: "max",
+          ...(candidates === undefined ? {} : { candidates }),
+        });
+        const given = new Map<string, Float32Array>();
+        const { gradients } = softmaxLossSync(input, (of, length) => {
+          const array = new Float32Array(length).fill(Number.NaN);
+          given.set(of, array);
+          return array;
+        });
+        const alone = softmaxLossSync(input).gradients;
+        expect(gradients.interests.buffer).toBe(given.get("interests")!.buffer);
+        expect(gradients.items.buffer).toBe(given.get("items")!.buffer);
+        expect(gradients).toEqual(alone);
+      },
+    );
+  }
+
   it("gives the same bits as a promise", async () => {
     const input = example({ rows: 30, interests: 4, items: 90, dim: 8, readout: "log-sum-exp" });
     expect(await softmaxLoss({ ...input, ...chosen })).toEqual(softmaxLossSync({ ...input, ...chosen }));
