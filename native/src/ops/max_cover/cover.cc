@@ -16,11 +16,11 @@ constexpr size_t kDenseChunk = 64;
 }  // namespace
 
 Cover::Cover(const Problem& problem)
-    : sets_(problem.args->sets), unit_(problem.unit), count_common_(problem.count_common) {
+    : sets_(problem.args->sets), count_common_(problem.count_common) {
   if (problem.args->repeats > 1) {
     left_.assign(sets_.cols, static_cast<uint16_t>(problem.args->repeats));
   }
-  if (unit_ == 0) {
+  if (problem.unit == 0) {
     units_ = problem.units;
     return;
   }
@@ -51,7 +51,7 @@ Cover::Cover(const Problem& problem)
 int64_t Cover::GainOf(uint32_t set) const {
   if (row_words_ > 0) {
     const uint64_t* row = rows_.data() + set * row_words_;
-    return static_cast<int64_t>(count_common_(row, open_.data(), row_words_)) * unit_;
+    return static_cast<int64_t>(count_common_(row, open_.data(), row_words_));
   }
   const uint32_t* const end = sets_.indices + sets_.indptr[set + 1];
   const uint32_t* at = sets_.indices + sets_.indptr[set];
@@ -62,7 +62,7 @@ int64_t Cover::GainOf(uint32_t set) const {
       odd += counts_[at[1]];
     }
     if (at < end) even += counts_[*at];
-    return static_cast<int64_t>(even + odd) * unit_;
+    return static_cast<int64_t>(even + odd);
   }
   // Whole numbers below 2^53: their sum is exact in any order.
   double even = 0, odd = 0;

@@ -2,6 +2,7 @@
 #ifndef PRISMREC_OPS_MAX_COVER_COVER_H_
 #define PRISMREC_OPS_MAX_COVER_COVER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -13,7 +14,7 @@ class Cover {
  public:
   explicit Cover(const Problem& problem);
 
-  // In units.
+  // In units; where all elements weigh the same, how many of them.
   int64_t GainOf(uint32_t set) const;
   // How many words of memory a gain takes: its cost.
   size_t WorkOf(uint32_t set) const {
@@ -22,9 +23,11 @@ class Cover {
   // Starts to load what GainOf will read.
   void Prefetch(uint32_t set) const {
     if (row_words_ > 0) return;
-    const uint32_t* row = sets_.indices + sets_.indptr[set];
-    __builtin_prefetch(row);
-    __builtin_prefetch(row + 16);
+    constexpr size_t kMost = 128;
+    const size_t from = sets_.indptr[set];
+    const size_t to = std::min<size_t>(sets_.indptr[set + 1], from + kMost);
+    for (size_t e = from; e < to; e += 16) __builtin_prefetch(sets_.indices + e);
+    if (to > from) __builtin_prefetch(sets_.indices + to - 1);
   }
   bool Counts(uint32_t element) const {
     if (row_words_ > 0) return (open_[element / 64] >> element % 64 & 1) != 0;
@@ -50,7 +53,6 @@ class Cover {
 
  private:
   const CsrView sets_;
-  const int64_t unit_;
   const CountCommon count_common_;
   // Where all elements weigh the same: 1 for each that still counts, as bits beside dense sets; else
   // what each still counts.

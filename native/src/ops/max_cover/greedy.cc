@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <type_traits>
 
@@ -19,8 +20,9 @@ constexpr size_t kParallel = 256;
 constexpr size_t kSweep = 8192;
 constexpr size_t kCompareSweep = 65536;
 constexpr size_t kSweepEntries = size_t{1} << 20;
+constexpr uint32_t kSweepBlock = 64;
 // How many sets ahead memory is asked for.
-constexpr size_t kAhead = 8;
+constexpr size_t kAhead = 16;
 // A sweep looks at the sets that may be worth the best's worth over this.
 constexpr double kSweepRange = 1.25;
 // After this share of the sets of a sweep has been looked up one by one, another sweep is cheaper.
@@ -49,7 +51,8 @@ struct InvertedIndex {
   std::vector<uint32_t> indptr;
   std::vector<uint32_t> sets;
 
-  InvertedIndex(const CsrView& csr, const Cover& cover, const std::vector<int64_t>& gains,
+  template <class Gain>
+  InvertedIndex(const CsrView& csr, const Cover& cover, const std::vector<Gain>& gains,
                 const CancelFlag& cancel) {
     ThreadPool& pool = ThreadPool::Global();
     // A part's counts take E values: not more of them than there are entries.
@@ -89,7 +92,10 @@ struct InvertedIndex {
   }
 };
 
-// A run under way: the selection so far, what it has covered, and what each set may still add.
+// A run under way: the selection so far, what it has covered, and what each set may still add: in
+// units, or, where all elements weigh the same, in elements, which are smaller numbers and so faster
+// to sweep over.
+template <class Gain>
 class GreedyRun {
  public:
   GreedyRun(const Problem& problem, bool by_ratio, const CancelFlag& cancel, Selection* selection)
@@ -99,6 +105,7 @@ class GreedyRun {
         cancel_(cancel),
         selection_(selection),
         cover_(problem),
+        scale_(problem.unit == 0 ? 1 : problem.unit),
         gains_(sets_.rows) {
     selection_->bound = problem.attainable;
   }
@@ -118,13 +125,14 @@ class GreedyRun {
  private:
   size_t picks() const { return selection_->picks.size(); }
   bool Full() const { return picks() >= problem_.limit; }
+  int64_t UnitsOf(uint32_t set) const { return int64_t{gains_[set]} * scale_; }
   double WorthOf(uint32_t set, bool by_ratio) const {
-    return problem_.WorthOf(gains_[set], set, by_ratio);
+    return problem_.WorthOf(UnitsOf(set), set, by_ratio);
   }
   void FirstGains() {
     if (problem_.unit != 0 && problem_.args->weights == nullptr) {
       for (size_t s = 0; s < gains_.size(); ++s) {
-        gains_[s] = static_cast<int64_t>(sets_.indptr[s + 1] - sets_.indptr[s]) * problem_.unit;
+        gains_[s] = static_cast<Gain>(sets_.indptr[s + 1] - sets_.indptr[s]);
       }
       return;
     }
@@ -139,7 +147,7 @@ class GreedyRun {
     size_t done = 0, polled = 0;
     for (size_t i = 0; i < count; ++i) {
       if (i + kAhead < count) cover_.Prefetch(sets[i + kAhead]);
-      gains_[sets[i]] = cover_.GainOf(sets[i]);
+      gains_[sets[i]] = static_cast<Gain>(cover_.GainOf(sets[i]));
       done += cover_.WorkOf(sets[i]);
       if (done - polled < kPollWork) continue;
       polled = done;
@@ -171,26 +179,28 @@ class GreedyRun {
   bool Sweep(const Wanted& wanted, double* floor, std::vector<Candidate>* found) {
     // Without costs a worth is a gain, and gains compare as whole numbers.
     if (problem_.args->costs == nullptr) {
-      const int64_t below = Ceiling(wanted.below);
+      const Gain least = Ceiling(static_cast<double>(wanted.least) / scale_);
+      const Gain most = Ceiling(wanted.below / static_cast<double>(scale_)) - 1;
       return SweepBy(
-          [this, least = wanted.least, below](uint32_t set) {
-            const int64_t gain = gains_[set];
-            return gain >= least && gain < below ? gain : 0;
+          [gains = gains_.data(), least, most](uint32_t set) {
+            const Gain gain = gains[set];
+            return gain >= least && gain <= most ? gain : Gain{0};
           },
-          floor, found);
+          static_cast<double>(scale_), floor, found);
     }
     return SweepBy(
         [this, &wanted](uint32_t set) {
-          if (gains_[set] < wanted.least || !problem_.Affordable(set, wanted.spent)) return 0.0;
+          if (UnitsOf(set) < wanted.least || !problem_.Affordable(set, wanted.spent)) return 0.0;
           const double worth = WorthOf(set, wanted.by_ratio);
           return worth < wanted.below ? worth : 0.0;
         },
-        floor, found);
+        1.0, floor, found);
   }
 
-  // The least whole number that is not less.
-  static int64_t Ceiling(double x) {
-    return x < static_cast<double>(kMaxTotalUnits) ? static_cast<int64_t>(std::ceil(x)) : INT64_MAX;
+  // The least gain that is not less.
+  static Gain Ceiling(double x) {
+    constexpr Gain kMost = std::numeric_limits<Gain>::max();
+    return x < static_cast<double>(kMost) ? static_cast<Gain>(std::ceil(x)) : kMost;
   }
 
   template <class Fn>
@@ -201,9 +211,9 @@ class GreedyRun {
     });
   }
 
-  // worth_of(set): 0 for a set that is not wanted.
+  // worth_of(set), times `scale`: 0 for a set that is not wanted.
   template <class WorthOf>
-  bool SweepBy(WorthOf worth_of, double* floor, std::vector<Candidate>* found) {
+  bool SweepBy(WorthOf worth_of, double scale, double* floor, std::vector<Candidate>* found) {
     using Worth = decltype(worth_of(0));
     found->clear();
     swept_ = 0;
@@ -215,10 +225,10 @@ class GreedyRun {
     });
     const Worth high = *std::max_element(highs.begin(), highs.end());
     if (high <= 0 || cancel_.Cancelled()) return false;
-    *floor = static_cast<double>(high) / kSweepRange;
+    *floor = static_cast<double>(high) * scale / kSweepRange;
     Worth least;
     if constexpr (std::is_integral_v<Worth>) {
-      least = Ceiling(*floor);
+      least = Ceiling(*floor / scale);
     } else {
       least = *floor;
     }
@@ -227,15 +237,23 @@ class GreedyRun {
     std::atomic<size_t> swept{0};
     EachChunk(size, [&](size_t chunk, uint32_t set, uint32_t last) {
       std::vector<uint32_t> sets;
-      for (; set < last; ++set) {
-        if (worth_of(set) >= least) sets.push_back(set);
+      while (set < last) {
+        // Most blocks have none, which vector instructions see at once.
+        const uint32_t end = std::min(last, set + kSweepBlock);
+        bool any = false;
+        for (uint32_t own = set; own < end; ++own) any |= worth_of(own) >= least;
+        for (; any && set < end; ++set) {
+          if (worth_of(set) >= least) sets.push_back(set);
+        }
+        set = end;
       }
       if (!UpToDate()) Renew(sets.data(), sets.size());
       swept.fetch_add(sets.size(), std::memory_order_relaxed);
       for (const uint32_t own : sets) {
         const Worth worth = worth_of(own);
         if (worth < least) continue;
-        parts[chunk].push_back({static_cast<double>(worth), own, static_cast<uint32_t>(picks())});
+        parts[chunk].push_back(
+            {static_cast<double>(worth) * scale, own, static_cast<uint32_t>(picks())});
       }
     });
     swept_ = swept;
@@ -265,7 +283,7 @@ class GreedyRun {
             Renew(&top.set, 1);
             ++stale;
           }
-          if (gains_[top.set] < problem_.least_gain) continue;
+          if (UnitsOf(top.set) < problem_.least_gain) continue;
           const double worth = WorthOf(top.set, by_ratio_);
           if (worth < floor) continue;
           if (worth != top.worth) {
@@ -289,7 +307,7 @@ class GreedyRun {
     const auto gains_of = [&](const std::vector<uint32_t>& drawn) -> const std::vector<int64_t>& {
       Recompute(drawn);
       gains.resize(drawn.size());
-      for (size_t i = 0; i < drawn.size(); ++i) gains[i] = gains_[drawn[i]];
+      for (size_t i = 0; i < drawn.size(); ++i) gains[i] = UnitsOf(drawn[i]);
       return gains;
     };
     while (!Full() && !cancel_.Cancelled()) {
@@ -302,12 +320,12 @@ class GreedyRun {
 
   void Take(uint32_t set) {
     selection_->picks.push_back(set);
-    selection_->gains.push_back(gains_[set]);
-    selection_->value += gains_[set];
+    selection_->gains.push_back(UnitsOf(set));
+    selection_->value += UnitsOf(set);
     selection_->cost += problem_.CostOf(set);
     cover_.Add(set, [&](uint32_t element) {
       if (!index_) return;
-      const int64_t units = problem_.UnitsOf(element);
+      const Gain units = static_cast<Gain>(problem_.UnitsOf(element) / scale_);
       for (size_t o = index_->indptr[element]; o < index_->indptr[element + 1]; ++o) {
         gains_[index_->sets[o]] -= units;
       }
@@ -347,7 +365,7 @@ class GreedyRun {
         found.resize(left);
       }
       left -= found.size();
-      for (const Candidate& candidate : found) sum += gains_[candidate.set];
+      for (const Candidate& candidate : found) sum += UnitsOf(candidate.set);
     }
     return sum;
   }
@@ -360,7 +378,7 @@ class GreedyRun {
     while (Sweep({true, 1, 0, floor}, &floor, &found)) {
       std::sort(found.begin(), found.end(), Above);
       for (const Candidate& candidate : found) {
-        const int64_t gain = gains_[candidate.set];
+        const int64_t gain = UnitsOf(candidate.set);
         const double cost = problem_.CostOf(candidate.set);
         if (cost > left) {
           return sum + static_cast<int64_t>(std::ceil(static_cast<double>(gain) * (left / cost)));
@@ -378,8 +396,9 @@ class GreedyRun {
   const CancelFlag& cancel_;
   Selection* selection_;
   Cover cover_;
+  const int64_t scale_;  // units to a gain
   // What each set adds at most, 0 for a selected one; exact where recomputed since the last pick.
-  std::vector<int64_t> gains_;
+  std::vector<Gain> gains_;
   // The exact solver's, once it is worth building: then all gains are exact.
   std::optional<InvertedIndex> index_;
   // Words read to recompute gains.
@@ -393,7 +412,10 @@ class GreedyRun {
 
 Status Greedy(const Problem& problem, bool by_ratio, const CancelFlag& cancel,
               Selection* selection) {
-  return GreedyRun(problem, by_ratio, cancel, selection).Run();
+  if (problem.unit != 0 && problem.args->sets.cols <= INT32_MAX) {
+    return GreedyRun<int32_t>(problem, by_ratio, cancel, selection).Run();
+  }
+  return GreedyRun<int64_t>(problem, by_ratio, cancel, selection).Run();
 }
 
 }  // namespace prismrec::max_cover
