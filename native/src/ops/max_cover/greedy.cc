@@ -20,6 +20,7 @@ constexpr size_t kParallel = 256;
 constexpr size_t kSweep = 8192;
 constexpr size_t kCompareSweep = 65536;
 constexpr size_t kSweepEntries = size_t{1} << 20;
+// Sets whose gains are compared at once.
 constexpr uint32_t kSweepBlock = 64;
 // How many sets ahead memory is asked for.
 constexpr size_t kAhead = 16;
