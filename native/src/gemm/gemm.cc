@@ -19,6 +19,8 @@ constexpr size_t kColBlock = 4096;
 constexpr size_t kSerialColBlock = 1024;
 // At most this deep, the writing of C costs more than the reading of B.
 constexpr size_t kShallow = 96;
+// For this many columns each, packing A again costs little.
+constexpr size_t kWideChunk = 1024;
 // Below this many multiply-adds a product is not worth a second thread; below the other not worth
 // packing.
 constexpr size_t kSerialWork = 1 << 20;
@@ -224,14 +226,20 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
       std::min(depth_blocks, std::max<size_t>(1, kPackedFloats / (widest * depth_block)));
   float* const b =
       pack_b.Reserve<float>(packed_blocks * widest * depth_block + gemm::kPackSlack);
-  // Columns are split where rows are few.
-  const size_t row_step = std::clamp(RoundUp(Blocks(g.m, 2 * wanted), kernel.mr), 6 * kernel.mr,
-                                     kRowBlock / kernel.mr * kernel.mr);
+  // The more rows a chunk has, the less often B is read; columns are split instead where they are
+  // so many that packing A again costs little, or where rows are few.
+  const size_t most_rows = kRowBlock / kernel.mr * kernel.mr;
+  const size_t wide_chunks = std::clamp<size_t>(
+      std::min(g.n, widest) / kWideChunk, 1, Blocks(2 * wanted, Blocks(g.m, most_rows)));
+  const size_t row_step =
+      std::clamp(RoundUp(Blocks(g.m, Blocks(2 * wanted, wide_chunks)), kernel.mr), 6 * kernel.mr,
+                 most_rows);
   const size_t row_chunks = Blocks(g.m, row_step);
   for (size_t j = 0; j < g.n; j += widest) {
     const size_t cols = std::min(widest, g.n - j);
     const size_t panels = Blocks(cols, kernel.nr);
-    const size_t col_chunks = std::clamp<size_t>(Blocks(wanted, row_chunks), 1, panels);
+    const size_t col_chunks =
+        std::clamp<size_t>(Blocks(wanted, row_chunks), std::min(wide_chunks, panels), panels);
     const size_t col_step = Blocks(panels, col_chunks) * kernel.nr;
     const size_t pack_step = Blocks(panels, wanted) * kernel.nr;
     const size_t pack_chunks = Blocks(cols, pack_step);

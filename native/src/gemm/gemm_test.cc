@@ -146,7 +146,8 @@ TEST(the_number_of_threads_does_not_change_a_bit) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   for (const Shape& shape :
-       {Shape{300, 500, 600}, Shape{4, 5000, 64}, Shape{1000, 40, 64}, Shape{70, 90, 4000}}) {
+       {Shape{300, 500, 600}, Shape{4, 5000, 64}, Shape{1000, 40, 64}, Shape{70, 90, 4000},
+        Shape{700, 2600, 40}}) {
     for (int flags = 0; flags < 4; flags += test::Reduced() ? 3 : 1) {
       Problem p = Make(shape, flags & 1, flags & 2, 0, [&] { return normal(random); });
       test::SetContext(Describe(p.args, "best"));

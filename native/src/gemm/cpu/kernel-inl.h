@@ -77,9 +77,22 @@ inline void BlockProduct(const Block& g) {
     for (size_t i = 0; i < g.m; i += kRows) {
       for (size_t j = 0; j < g.n; j += kCols) tile(i, j);
     }
-  } else {
-    for (size_t j = 0; j < g.n; j += kCols) {
-      for (size_t i = 0; i < g.m; i += kRows) tile(i, j);
+    return;
+  }
+  // Each tile fetches its share of the next panel of B, which waits in a farther cache. A larger
+  // share than this would keep the tile's own loads waiting.
+  constexpr size_t kLine = 64 / sizeof(float), kMostAhead = 16 * kLine;
+  const size_t tiles = (g.m + kRows - 1) / kRows;
+  const size_t even = (g.k * kCols + tiles - 1) / tiles;
+  const size_t share = even < kMostAhead ? even : kMostAhead;
+  for (size_t j = 0; j < g.n; j += kCols) {
+    const float* next = g.b + (j + kCols) * g.k;
+    const float* const end = j + kCols < g.n ? next + g.k * kCols : next;
+    for (size_t i = 0; i < g.m; i += kRows) {
+      for (const float* const stop = next + share; next < stop && next < end; next += kLine) {
+        __builtin_prefetch(next);
+      }
+      tile(i, j);
     }
   }
 }
