@@ -164,13 +164,15 @@ std::vector<Shape> Shapes() {
     shapes.push_back({Kind::kSupervised, 60, 8, similarity, 0.004f, Reduction::kMean, 0, false,
                       false, false, 2, 4});
     if (test::Reduced()) continue;
-    // Several panels and tiles; many columns; blocks of two, three, four and five tiles, where one
-    // number serves all exponentials and where none does.
-    shapes.push_back(
-        {Kind::kInfoNce, 700, 12, similarity, 0.2f, Reduction::kMean, 100, true, true, true});
-    shapes.push_back(
-        {Kind::kInfoNce, 40, 3, similarity, 0.2f, Reduction::kMean, 40000, true, true, false});
+    // Several panels and tiles; many columns, several tiles a task; blocks of two, three, four and
+    // five tiles; where one number serves all exponentials and where none does.
     for (const float temperature : {0.2f, 0.02f}) {
+      shapes.push_back({Kind::kInfoNce, 700, 12, similarity, temperature, Reduction::kMean, 100,
+                        true, true, true});
+      shapes.push_back({Kind::kInfoNce, 40, 3, similarity, temperature, Reduction::kMean, 40000,
+                        true, true, false});
+      shapes.push_back({Kind::kInfoNce, 250, 18, similarity, temperature, Reduction::kMean, 6000,
+                        false, true, false});
       for (const size_t n : {250, 530, 700}) {
         shapes.push_back({Kind::kSupervised, n, 12, similarity, temperature, Reduction::kMean, 0,
                           false, true, false, 2, 4});
@@ -224,7 +226,9 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   groups.groups = 14;
   Shape batch = groups;
   batch.scope = Scope::kBatch;
-  for (const Shape& shape : {pairs, groups, batch}) {
+  Shape many_tiles{Kind::kInfoNce, 250, 16, Similarity::kCosine, 0.02f};
+  many_tiles.negatives = 6000;
+  for (const Shape& shape : {pairs, groups, batch, many_tiles}) {
     const Case made(shape);
     ThreadPool::Global().SetThreads(1);
     const Answer one(made.args, nullptr);

@@ -1,12 +1,10 @@
 // A panel of rows against all columns, cut into chunks of columns that any thread may take. A chunk
-// turns its logits into exponentials relative to each row's own maximum inside the chunk, sums them
-// and multiplies them with its columns: the rows' gradient up to factors that are known when all
-// chunks are done. Its exponentials stay where they are (the panel fits the cache) for the columns'
-// gradient, which the same chunk takes from them when its turn comes for the next panel. So logits
-// are computed once, 6 n c d operations in all; every sum has one owner and a fixed order, so the
-// bits do not depend on the threads.
+// turns its logits into exponentials, sums them and multiplies them with its columns: the rows'
+// gradient up to factors that are known when all chunks are done. Its exponentials stay where they
+// are (the panel fits the cache) for the columns' gradient, which the same chunk takes from them
+// when its turn comes for the next panel. So logits are computed once, 6 n c d operations in all;
+// every sum has one owner and a fixed order, so the bits do not depend on the threads.
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -23,6 +21,11 @@ constexpr size_t kPanelFloats = 1700000;
 // More rows bring no more reuse and take more of the second-level cache.
 constexpr size_t kMostPanelRows = 96;
 constexpr size_t kRowsAtOnce = 16;
+// Enough for many threads; each keeps products for the panel's rows, which have to be added up.
+constexpr size_t kMostTasks = 40;
+// Logits no further from 0 need no maximum: sums of their exponentials, and what one is divided by
+// the other, are far from the limits of single precision.
+constexpr float kFarthest = 40;
 
 thread_local Workspace shared_memory;
 thread_local Workspace scratch_memory;
@@ -39,7 +42,8 @@ class PairSweep {
         column_gradient_(column_gradient),
         tile_(TileSize(kernel.gemm)),
         chunks_((problem.column_count + tile_ - 1) / tile_),
-        spread_(Spread(problem.dim)) {
+        task_chunks_((chunks_ + kMostTasks - 1) / kMostTasks),
+        tasks_((chunks_ + task_chunks_ - 1) / task_chunks_) {
     const size_t columns = p_.column_count;
     const size_t affordable = std::max(kPanelFloats, columns * p_.dim / 4 * 3) / columns;
     const size_t step = std::min({kMostPanelRows, affordable, p_.row_count});
@@ -49,14 +53,26 @@ class PairSweep {
   Status Run(ThreadPool& pool, const CancelFlag& cancel);
 
  private:
+  struct Scratch {
+    float* lanes;   // [panel rows][kMostLanes]
+    float* packed;  // a chunk's columns, for the logits
+    float* plain;   // and packed as the rows that the exponentials are multiplied with
+  };
+
   Range Chunk(size_t chunk) const {
     return {chunk * tile_, std::min((chunk + 1) * tile_, p_.column_count)};
   }
-  size_t PackedChunk() const { return gemm::PackedFloats(tile_, gemm_.nr, p_.dim); }
   float* Exponentials(size_t chunk) const { return panel_ + chunk * panel_rows_ * tile_; }
 
-  void Exponentiate(const Range& rows, size_t chunk) const;
-  void Finish(const Range& rows, size_t row) const;
+  void Reserve();
+  bool Begin(const Range& rows) const;
+  Scratch Memory() const;
+  PairBlock Block(const Range& rows, const Range& columns, const float* packed) const;
+  void Maxima(const Range& rows, size_t task) const;
+  void Sweep(const Range& before, const Range& rows, size_t task, bool back) const;
+  void Exponentiate(const Range& rows, size_t task, size_t chunk, bool first,
+                    const float* ahead) const;
+  void Finish(const Range& panel, const Range& rows) const;
   void ColumnGradient(const Range& rows, size_t chunk) const;
 
   const Spans& spans_;
@@ -65,165 +81,232 @@ class PairSweep {
   double* const losses_;
   float* const row_gradient_;
   float* const column_gradient_;
-  const size_t tile_, chunks_, spread_;
+  const size_t tile_, chunks_, task_chunks_, tasks_;
   size_t panel_rows_;
-  float* packed_;  // [chunks] packed columns
+  float farthest_;  // of the columns from 0, shifts apart
+  float most_shift_;
+  float* shift_;  // [chunks][tile] -infinity beyond the columns
   // Of the panel under way.
-  float* panel_;     // [chunks][panel rows][tile]
-  float* products_;  // [panel rows][chunks][d] exponentials times columns
-  float* tops_;      // [panel rows][chunks] what exponentials are relative to; then factors
-  float* positive_;  // [panel rows] logit of the positive
-  float* scale_;     // [panel rows] what turns relative exponentials into gradients
-  double* sums_;     // [panel rows][chunks] of the exponentials, less the positive's
+  float* panel_;      // [chunks][panel rows][tile] exponentials
+  float* products_;   // [tasks][panel rows][d] exponentials times columns
+  float* factors_;    // packed columns of [panel rows, d]: rows times what their gradients scale by
+  float* tops_;       // [panel rows] what the exponentials are relative to
+  float* scales_;     // [panel rows] what turns exponentials into gradients
+  float* positive_;   // [panel rows] logit of the positive
+  float* task_tops_;  // [tasks][panel rows]
+  double* sums_;      // [tasks][panel rows] of the exponentials
 };
 
 Status PairSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   const bool gradients = row_gradient_ != nullptr;
-  const size_t panel = chunks_ * panel_rows_ * tile_;
-  const size_t products = gradients ? panel_rows_ * chunks_ * p_.dim : 0;
-  const size_t cells = panel_rows_ * chunks_;
-  const size_t packed = chunks_ * PackedChunk();
-  const size_t floats = panel + products + cells + 2 * panel_rows_ + packed;
-  sums_ = shared_memory.Reserve<double>(cells + (floats + 1) / 2);
-  panel_ = reinterpret_cast<float*>(sums_ + cells);
-  products_ = panel_ + panel;
-  tops_ = products_ + products;
-  positive_ = tops_ + cells;
-  scale_ = positive_ + panel_rows_;
-  packed_ = scale_ + panel_rows_;
-
+  Reserve();
   Range before;
   for (size_t begin = 0;; begin += panel_rows_) {
     const Range rows{std::min(begin, p_.row_count), std::min(begin + panel_rows_, p_.row_count)};
     if (rows.size() == 0 && !gradients) break;
-    pool.ParallelFor(chunks_, cancel, [&](size_t chunk, int) {
-      if (gradients && before.size() > 0) ColumnGradient(before, chunk);
-      if (rows.size() > 0) Exponentiate(rows, chunk);
+    if (!Begin(rows)) {
+      pool.ParallelFor(tasks_, cancel, [&](size_t task, int) { Maxima(rows, task); });
+      for (size_t i = 0; i < tasks_ * panel_rows_; ++i) {
+        float& top = tops_[i % panel_rows_];
+        top = std::max(top, task_tops_[i]);
+      }
+    }
+    // There and back: what the last panel used last is still in the cache.
+    const bool back = begin / panel_rows_ % 2 == 1;
+    pool.ParallelFor(tasks_, cancel, [&](size_t i, int) {
+      Sweep(before, rows, back ? tasks_ - 1 - i : i, back);
     });
     if (rows.size() == 0 || cancel.Cancelled()) break;
     pool.ParallelFor((rows.size() + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
       const size_t first = rows.begin + part * kRowsAtOnce;
-      for (size_t row = first; row < std::min(first + kRowsAtOnce, rows.end); ++row) {
-        Finish(rows, row);
-      }
+      Finish(rows, {first, std::min(first + kRowsAtOnce, rows.end)});
     });
     before = rows;
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
-void PairSweep::Exponentiate(const Range& rows, size_t chunk) const {
+// The columns' gradients of the panel before, and the exponentials of this one.
+void PairSweep::Sweep(const Range& before, const Range& rows, size_t task, bool back) const {
+  const bool gradients = row_gradient_ != nullptr && before.size() > 0;
+  const size_t first = task * task_chunks_;
+  const size_t count = std::min(first + task_chunks_, chunks_) - first;
+  std::fill_n(sums_ + task * panel_rows_, panel_rows_, 0.0);
+  for (size_t step = 0; step < count; ++step) {
+    const size_t chunk = first + (back ? count - 1 - step : step);
+    if (gradients) ColumnGradient(before, chunk);
+    if (rows.size() == 0) continue;
+    const float* const next = Exponentials(back ? chunk - 1 : chunk + 1);
+    Exponentiate(rows, task, chunk, step == 0, gradients && step + 1 < count ? next : nullptr);
+  }
+}
+
+void PairSweep::Reserve() {
+  const bool gradients = row_gradient_ != nullptr;
+  const size_t panel = chunks_ * panel_rows_ * tile_;
+  const size_t products = gradients ? tasks_ * panel_rows_ * p_.dim : 0;
+  const size_t factors = gradients ? gemm::PackedFloats(p_.dim, gemm_.nr, panel_rows_) : 0;
+  const size_t cells = tasks_ * panel_rows_;
+  const size_t floats = panel + products + factors + cells + 3 * panel_rows_ + chunks_ * tile_;
+  panel_ = shared_memory.Reserve<float>(floats + 2 * cells);
+  sums_ = reinterpret_cast<double*>(panel_ + panel);
+  shift_ = panel_ + panel + 2 * cells;
+  products_ = shift_ + chunks_ * tile_;
+  factors_ = products_ + products;
+  task_tops_ = factors_ + factors;
+  tops_ = task_tops_ + cells;
+  positive_ = tops_ + panel_rows_;
+  scales_ = positive_ + panel_rows_;
+
+  const size_t columns = p_.column_count;
+  if (p_.shift == nullptr) {
+    std::fill_n(shift_, columns, 0.0f);
+  } else {
+    std::copy_n(p_.shift, columns, shift_);
+  }
+  std::fill(shift_ + columns, shift_ + chunks_ * tile_, kNegativeInfinity);
+  most_shift_ = 0;
+  farthest_ = 0;
+  for (size_t j = 0; j < columns; ++j) {
+    const float* const column = p_.columns + j * p_.dim;
+    most_shift_ = std::max(most_shift_, std::fabs(shift_[j]));
+    farthest_ = std::max(farthest_, spans_.dot(column, column, p_.dim));
+  }
+  farthest_ = std::sqrt(farthest_) * p_.inverse_temperature;
+}
+
+// The rows' positives; returns whether the exponentials may be relative to 0, which they then are,
+// or else to maxima of which the positives are the first.
+bool PairSweep::Begin(const Range& rows) const {
+  bool bounded = true;
+  for (size_t row = rows.begin; row < rows.end; ++row) {
+    const float* const h = p_.rows + row * p_.dim;
+    positive_[row - rows.begin] =
+        p_.inverse_temperature * spans_.dot(h, p_.columns + row * p_.dim, p_.dim) + shift_[row];
+    const float length = std::sqrt(spans_.dot(h, h, p_.dim));
+    bounded = bounded && length * farthest_ + most_shift_ <= kFarthest;
+  }
+  std::fill_n(tops_, panel_rows_, 0.0f);
+  if (!bounded) std::copy_n(positive_, rows.size(), tops_);
+  return bounded;
+}
+
+PairBlock PairSweep::Block(const Range& rows, const Range& columns, const float* packed) const {
+  PairBlock block{};
+  block.rows = rows.size();
+  block.columns = columns.size();
+  block.dim = p_.dim;
+  block.row = p_.rows + rows.begin * p_.dim;
+  block.column = packed;
+  block.shift = shift_ + columns.begin;
+  block.scale = p_.inverse_temperature;
+  if (p_.row_ids != nullptr) {
+    block.row_ids = p_.row_ids + rows.begin;
+    block.column_ids = p_.column_ids + columns.begin;
+  }
+  block.own = static_cast<ptrdiff_t>(rows.begin) - static_cast<ptrdiff_t>(columns.begin);
+  return block;
+}
+
+// What a thread works with.
+PairSweep::Scratch PairSweep::Memory() const {
+  const size_t packed = gemm::PackedFloats(tile_, gemm_.nr, p_.dim);
+  const size_t lanes = panel_rows_ * kMostLanes;
+  Scratch work;
+  work.lanes = scratch_memory.Reserve<float>(lanes + packed +
+                                             gemm::PackedFloats(p_.dim, gemm_.nr, tile_));
+  work.packed = work.lanes + lanes;
+  work.plain = work.packed + packed;
+  return work;
+}
+
+void PairSweep::Maxima(const Range& rows, size_t task) const {
+  const Scratch work = Memory();
+  float* const tops = task_tops_ + task * panel_rows_;
+  std::fill_n(tops, panel_rows_, kNegativeInfinity);
+  const size_t first = task * task_chunks_;
+  for (size_t chunk = first; chunk < std::min(first + task_chunks_, chunks_); ++chunk) {
+    const Range columns = Chunk(chunk);
+    gemm::PackColumns(gemm_, p_.columns + columns.begin * p_.dim, p_.dim, columns.size(), p_.dim,
+                      work.packed);
+    spans_.pair_maxima(Block(rows, columns, work.packed), work.lanes, tops);
+  }
+}
+
+// `first` in its task; `ahead` is what the next chunk will read, nullable.
+void PairSweep::Exponentiate(const Range& rows, size_t task, size_t chunk, bool first,
+                             const float* ahead) const {
+  const Scratch work = Memory();
   const Range columns = Chunk(chunk);
   const float* const from = p_.columns + columns.begin * p_.dim;
-  float* const packed = packed_ + chunk * PackedChunk();
-  if (rows.begin == 0) {
-    gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, packed);
-  }
-  const float* const shift = p_.shift == nullptr ? nullptr : p_.shift + columns.begin;
-  for (size_t first = rows.begin; first < rows.end; first += gemm_.mr) {
-    float* const strip = Exponentials(chunk) + (first - rows.begin) * tile_;
-    const size_t count = std::min(gemm_.mr, rows.end - first);
-    TileLogits(gemm_, p_.rows + first * p_.dim, count, packed, columns.size(), p_.dim,
-               p_.inverse_temperature, strip, tile_);
-    for (size_t row = first; row < first + count; ++row) {
-      float* const x = strip + (row - first) * tile_;
-      const size_t at = row - rows.begin;
-      if (p_.row_ids != nullptr) {
-        const float positive = row - columns.begin < columns.size() ? x[row - columns.begin] : 0;
-        spans_.remove_equal(x, p_.column_ids + columns.begin, p_.row_ids[row], columns.size());
-        if (row - columns.begin < columns.size()) x[row - columns.begin] = positive;
-      }
-      // The positive stays apart: what is left of 1 - its share would drown in rounding.
-      if (row - columns.begin < columns.size()) {
-        float& own = x[row - columns.begin];
-        positive_[at] = own + (shift == nullptr ? 0.0f : shift[row - columns.begin]);
-        own = kNegativeInfinity;
-      }
-      const float top = std::max(-FLT_MAX, spans_.shift_max(x, shift, 0.0f, columns.size()));
-      tops_[at * chunks_ + chunk] = top;
-      sums_[at * chunks_ + chunk] = spans_.exp_sum(x, top, columns.size());
-    }
-  }
+  gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, work.packed);
+  PairBlock block = Block(rows, columns, work.packed);
+  block.ahead = ahead;
+  spans_.pair_exponentials(block, tops_, Exponentials(chunk), tile_,
+                           work.lanes, sums_ + task * panel_rows_);
   if (row_gradient_ == nullptr) return;
-  float* const spread = scratch_memory.Reserve<float>(tile_ * spread_);
-  for (size_t j = 0; j < columns.size(); ++j) {
-    std::memcpy(spread + j * spread_, from + j * p_.dim, p_.dim * sizeof(float));
-  }
-  gemm::Direct product{};
-  product.m = rows.size();
+  gemm::PackColumnsOfPlain(gemm_, from, p_.dim, p_.dim, columns.size(), work.plain);
+  gemm::Block product{};
+  product.m = (rows.size() + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
   product.n = p_.dim;
   product.k = columns.size();
   product.a = Exponentials(chunk);
   product.a_row = tile_;
-  product.a_col = 1;
-  product.b = spread;
-  product.ldb = spread_;
-  product.c = products_ + chunk * p_.dim;
-  product.ldc = chunks_ * p_.dim;
+  product.b = work.plain;
+  product.c = products_ + task * panel_rows_ * p_.dim;
+  product.ldc = p_.dim;
   product.alpha = 1.0f;
-  gemm_.direct_rows(product);
+  product.beta = first ? 0.0f : 1.0f;
+  gemm_.block(product);
 }
 
-// Statistics, loss and gradient of a row, and what its columns need.
-void PairSweep::Finish(const Range& rows, size_t row) const {
-  const size_t at = row - rows.begin;
-  float* const tops = tops_ + at * chunks_;
-  const double* const sums = sums_ + at * chunks_;
-  const float top = std::max(positive_[at], spans_.shift_max(tops, nullptr, 0.0f, chunks_));
-  spans_.exp_sum(tops, top, chunks_);
-  double others = 0;
-  for (size_t chunk = 0; chunk < chunks_; ++chunk) others += sums[chunk] * double{tops[chunk]};
-  const double own = double{positive_[at]} - top;
-  const double sum = others + std::exp(own);
-  losses_[row] += std::log(sum) - own;
+// Statistics, losses and gradients of some rows, and what their columns need.
+void PairSweep::Finish(const Range& panel, const Range& rows) const {
+  for (size_t row = rows.begin; row < rows.end; ++row) {
+    const size_t at = row - panel.begin;
+    double others = 0;
+    for (size_t task = 0; task < tasks_; ++task) others += sums_[task * panel_rows_ + at];
+    const double own = double{positive_[at]} - tops_[at];
+    const double sum = others + std::exp(own);
+    losses_[row] += std::log(sum) - own;
+    if (row_gradient_ == nullptr) continue;
+    const double scale = double{p_.weight} * p_.inverse_temperature / sum;
+    scales_[at] = static_cast<float>(scale);
+    const float pull = static_cast<float>(-scale * others);
+    const float* const h = p_.rows + row * p_.dim;
+    spans_.axpy(pull, p_.columns + row * p_.dim, row_gradient_ + row * p_.dim, p_.dim);
+    spans_.axpy(pull, h, column_gradient_ + row * p_.dim, p_.dim);
+    for (size_t d = 0; d < p_.dim; d += gemm_.nr) {
+      float* const to = factors_ + d * panel.size() + at * gemm_.nr;
+      const size_t count = std::min(gemm_.nr, p_.dim - d);
+      std::copy_n(h + d, count, to);
+      std::fill(to + count, to + gemm_.nr, 0.0f);
+      spans_.scale(scales_[at], to, count);
+    }
+  }
   if (row_gradient_ == nullptr) return;
-  const double scale = double{p_.weight} * p_.inverse_temperature / sum;
-  scale_[at] = static_cast<float>(scale);
-  float* const gradient = row_gradient_ + row * p_.dim;
-  gemm::Direct product{};
-  product.m = 1;
-  product.n = p_.dim;
-  product.k = chunks_;
-  product.a = tops;
-  product.a_row = chunks_;
-  product.a_col = 1;
-  product.b = products_ + at * chunks_ * p_.dim;
-  product.ldb = p_.dim;
-  product.c = gradient;
-  product.ldc = p_.dim;
-  product.alpha = scale_[at];
-  product.beta = 1.0f;
-  gemm_.direct_rows(product);
-  const float pull = static_cast<float>(-scale * others);
-  spans_.axpy(pull, p_.columns + row * p_.dim, gradient, p_.dim);
-  spans_.axpy(pull, p_.rows + row * p_.dim, column_gradient_ + row * p_.dim, p_.dim);
+  // Task by task: their products are far apart, those of the rows in one are not.
+  for (size_t task = 0; task < tasks_; ++task) {
+    const float* const products = products_ + task * panel_rows_ * p_.dim;
+    for (size_t row = rows.begin; row < rows.end; ++row) {
+      const size_t at = row - panel.begin;
+      spans_.axpy(scales_[at], products + at * p_.dim, row_gradient_ + row * p_.dim, p_.dim);
+    }
+  }
 }
 
 void PairSweep::ColumnGradient(const Range& rows, size_t chunk) const {
   const Range columns = Chunk(chunk);
-  float* const scaled = scratch_memory.Reserve<float>(panel_rows_ * spread_);
-  for (size_t row = rows.begin; row < rows.end; ++row) {
-    const size_t at = row - rows.begin;
-    // The product reads down the columns, which no hardware foresees.
-    const float* const x = Exponentials(chunk) + at * tile_;
-    for (size_t j = 0; j < columns.size(); j += 16) __builtin_prefetch(x + j, 0, 2);
-    float* const to = scaled + at * spread_;
-    std::memcpy(to, p_.rows + row * p_.dim, p_.dim * sizeof(float));
-    spans_.scale(scale_[at] * tops_[at * chunks_ + chunk], to, p_.dim);
-  }
-  gemm::Direct product{};
-  product.m = columns.size();
-  product.n = p_.dim;
-  product.k = rows.size();
-  product.a = Exponentials(chunk);
-  product.a_row = 1;
-  product.a_col = tile_;
-  product.b = scaled;
-  product.ldb = spread_;
-  product.c = column_gradient_ + columns.begin * p_.dim;
-  product.ldc = p_.dim;
-  product.alpha = product.beta = 1.0f;
-  gemm_.direct_rows(product);
+  ColumnBlock block{};
+  block.rows = rows.size();
+  block.columns = columns.size();
+  block.dim = p_.dim;
+  block.exponentials = Exponentials(chunk);
+  block.stride = tile_;
+  block.factors = factors_;
+  block.gradient = column_gradient_ + columns.begin * p_.dim;
+  block.ahead = p_.columns + columns.begin * p_.dim;
+  spans_.column_gradient(block);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The spans, once, on the abstract vector of simd/vec-inl.h. Each instruction set compiles this
 // file in its own translation unit and namespace; nothing here may call an inline function shared
 // with other units.
+#include "gemm/cpu/tile-inl.h"
 #include "ops/contrastive_loss/cpu/spans.h"
 #include "simd/span-inl.h"
 
@@ -51,9 +52,179 @@ inline void ExpPairs(float* x, float a, float top, const float* b, const float* 
   });
 }
 
+// ---- pairs ----------------------------------------------------------------------------------
+
+using prismrec::contrastive_loss::ColumnBlock;
+using prismrec::contrastive_loss::PairBlock;
+
+inline constexpr size_t kTileRows = tile::kRows, kTileCols = tile::kCols;
+
+// Takes the columns with their rows' ids out of a tile.
+PRISMREC_TILE_INLINE void RemoveIds(const PairBlock& g, size_t i, size_t j,
+                                    Vec (&sum)[tile::kRows][tile::kVecs]) {
+  const Vec removed = Set(kNegativeInfinity);
+  Vec ids[tile::kVecs];
+#pragma GCC unroll 4
+  for (int v = 0; v < tile::kVecs; ++v) {
+    const size_t at = j + v * kLanes;
+    const size_t left = at < g.columns ? g.columns - at : 0;
+    ids[v] = LoadSome(g.column_ids + at, left < kLanes ? left : kLanes);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < tile::kRows; ++r) {
+    if (i + r >= g.rows) break;
+    const Vec id = Set(g.row_ids[i + r]);
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) {
+      sum[r][v] = Blend(Equal(ids[v], id), removed, sum[r][v]);
+    }
+  }
+}
+
+// The same for the rows' positives.
+PRISMREC_TILE_INLINE void RemoveOwn(ptrdiff_t own, Vec (&sum)[tile::kRows][tile::kVecs]) {
+  float x[kTileRows][kTileCols];
+#pragma GCC unroll 16
+  for (int r = 0; r < tile::kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) Store(x[r] + v * kLanes, sum[r][v]);
+    const ptrdiff_t at = own + r;
+    if (at >= 0 && at < tile::kCols) x[r][at] = kNegativeInfinity;
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) sum[r][v] = Load(x[r] + v * kLanes);
+  }
+}
+
+// fn(i, j, sum) for the tiles' products. A panel of columns stays in the first-level cache while
+// all rows pass.
+template <class Fn>
+PRISMREC_TILE_INLINE void EachPairTile(const PairBlock& g, Fn&& fn) {
+  for (size_t j = 0; j < g.columns; j += kTileCols) {
+    for (size_t i = 0; i < g.rows; i += kTileRows) {
+      Vec sum[tile::kRows][tile::kVecs];
+      tile::Clear(sum);
+      tile::AccumulateStrided(g.dim, g.row + i * g.dim, g.dim, 1, g.column + j * g.dim, kTileCols,
+                              sum);
+      if (g.row_ids != nullptr) RemoveIds(g, i, j, sum);
+      const ptrdiff_t own = g.own + static_cast<ptrdiff_t>(i) - static_cast<ptrdiff_t>(j);
+      if (own > -tile::kRows && own < tile::kCols) RemoveOwn(own, sum);
+      fn(i, j, sum);
+    }
+  }
+}
+
+inline void PairExponentials(const PairBlock& g, const float* tops, float* out, size_t stride,
+                             float* lanes, double* sums) {
+  const Vec scale = Set(g.scale);
+  EachPairTile(g, [&](size_t i, size_t j, Vec (&sum)[tile::kRows][tile::kVecs]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < tile::kRows; ++r) {
+      if (g.ahead != nullptr) __builtin_prefetch(g.ahead + (i + r) * stride + j, 1, 2);
+      const Vec top = Set(tops[i + r]);
+      float* const to = out + (i + r) * stride + j;
+      Vec total = j == 0 ? Zero() : Load(lanes + (i + r) * kLanes);
+#pragma GCC unroll 4
+      for (int v = 0; v < tile::kVecs; ++v) {
+        const Vec shift = Sub(Load(g.shift + j + v * kLanes), top);
+        const Vec x = Exp(Fma(scale, sum[r][v], shift));
+        Store(to + v * kLanes, x);
+        total = Add(total, x);
+      }
+      Store(lanes + (i + r) * kLanes, total);
+    }
+  });
+  for (size_t r = 0; r < g.rows; ++r) sums[r] += double{ReduceAdd(Load(lanes + r * kLanes))};
+}
+
+inline void PairMaxima(const PairBlock& g, float* lanes, float* tops) {
+  const Vec scale = Set(g.scale);
+  EachPairTile(g, [&](size_t i, size_t j, Vec (&sum)[tile::kRows][tile::kVecs]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < tile::kRows; ++r) {
+      Vec top = j == 0 ? Set(kNegativeInfinity) : Load(lanes + (i + r) * kLanes);
+#pragma GCC unroll 4
+      for (int v = 0; v < tile::kVecs; ++v) {
+        top = Max(top, Fma(scale, sum[r][v], Load(g.shift + j + v * kLanes)));
+      }
+      Store(lanes + (i + r) * kLanes, top);
+    }
+  });
+  for (size_t r = 0; r < g.rows; ++r) {
+    const float top = ReduceMax(Load(lanes + r * kLanes));
+    if (top > tops[r]) tops[r] = top;
+  }
+}
+
+PRISMREC_TILE_INLINE void AddTile(const ColumnBlock& g, size_t j, size_t d,
+                                  const Vec (&sum)[tile::kRows][tile::kVecs]) {
+  const size_t columns = g.columns - j;
+  float* const to = g.gradient + j * g.dim + d;
+  if (columns >= kTileRows && g.dim - d >= kTileCols) {
+#pragma GCC unroll 16
+    for (int r = 0; r < tile::kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < tile::kVecs; ++v) {
+        float* const c = to + r * g.dim + v * kLanes;
+        Store(c, Add(Load(c), sum[r][v]));
+      }
+    }
+    return;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < tile::kRows; ++r) {
+    if (static_cast<size_t>(r) >= columns) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) {
+      const size_t at = d + v * kLanes;
+      if (at >= g.dim) break;
+      const size_t count = g.dim - at < kLanes ? g.dim - at : kLanes;
+      float* const c = to + r * g.dim + v * kLanes;
+      StoreSome(c, Add(LoadSome(c, count), sum[r][v]), count);
+    }
+  }
+}
+
+inline void ColumnGradient(const ColumnBlock& g) {
+  // Panels of factors that leave room for the exponentials in the first-level cache.
+  constexpr size_t kNear = 4096;
+  constexpr size_t kAtOnce = 8;
+  constexpr size_t kLine = 16;
+  const size_t panels = kNear / (g.rows * kTileCols);
+  const size_t near = (panels < 1 ? 1 : panels) * kTileCols;
+  for (size_t first = 0; first < g.dim; first += near) {
+    const size_t end = g.dim - first < near ? g.dim : first + near;
+    for (size_t j = 0; j < g.columns; j += kTileRows) {
+      for (size_t d = first; d < end; d += kTileCols) {
+        for (size_t r = 0; r < kTileRows; ++r) {
+          __builtin_prefetch(g.gradient + (j + kTileRows + r) * g.dim + d, 1);
+          if (g.ahead != nullptr) __builtin_prefetch(g.ahead + (j + r) * g.dim + d, 0, 2);
+        }
+        Vec sum[tile::kRows][tile::kVecs];
+        tile::Clear(sum);
+        const float* a = g.exponentials + j;
+        const float* b = g.factors + d * g.rows;
+        if (d == first) {
+          for (size_t p = 0; p < g.rows; p += kAtOnce) {
+            const size_t count = g.rows - p < kAtOnce ? g.rows - p : kAtOnce;
+            for (size_t q = 0; q < kAtOnce; ++q) {
+              __builtin_prefetch(a + (p + q) * g.stride + kLine);
+            }
+            tile::AccumulateStrided(count, a + p * g.stride, 1, g.stride, b + p * kTileCols,
+                                    kTileCols, sum);
+          }
+        } else {
+          tile::AccumulateStrided(g.rows, a, 1, g.stride, b, kTileCols, sum);
+        }
+        AddTile(g, j, d, sum);
+      }
+    }
+  }
+}
+
 constexpr prismrec::contrastive_loss::Spans kSpans = {
-    ShiftMax, ExpSum,      ExpSumColumns, Sum,   RemoveEqual, ScalePairs,
-    ExpPairs, AddConstant, Axpy,          Scale, Dot,         AllFinite,
+    PairExponentials, PairMaxima, ColumnGradient, ShiftMax, ExpSum,
+    ExpSumColumns,    Sum,        RemoveEqual,    ScalePairs, ExpPairs,
+    AddConstant,      Axpy,       Scale,          Dot,      AllFinite,
 };
 
 }  // namespace prismrec::PRISMREC_SIMD_NS::contrastive_loss

@@ -7,7 +7,44 @@
 
 namespace prismrec::contrastive_loss {
 
+// No vector has more.
+inline constexpr size_t kMostLanes = 16;
+
+// A panel of rows against a tile of columns, logit = scale * <row, column> + shift[column]. Whole
+// tiles of the tile engine are computed: there is room for as many rows and columns everywhere but
+// behind the ids.
+struct PairBlock {
+  size_t rows, columns, dim;
+  const float* row;     // `dim` apart
+  const float* column;  // packed, gemm/pack.h
+  const float* shift;   // -infinity from `columns` on
+  float scale;
+  // Null together: a column with the row's id is no candidate.
+  const float* row_ids;
+  const float* column_ids;
+  // Column own + r, if it is one of these, is the positive of row r and no candidate either.
+  ptrdiff_t own;
+  const float* ahead;  // laid out as `out`, to be fetched in passing; nullable
+};
+
+// gradient[j, :] += sum_r exponentials[r, j] * factors[r, :]
+struct ColumnBlock {
+  size_t rows, columns, dim;
+  const float* exponentials;  // `stride` apart, room for whole tiles
+  size_t stride;
+  const float* factors;  // packed columns of a [rows, dim] matrix, gemm/pack.h
+  float* gradient;       // [columns, dim]
+  const float* ahead;    // [columns, dim] to be fetched in passing, nullable
+};
+
 struct Spans {
+  // out[r * stride + j] = exp(logit - tops[r]), 0 for what is no candidate; sums[r] += their sum.
+  // `lanes` has room for kMostLanes floats a row.
+  void (*pair_exponentials)(const PairBlock& block, const float* tops, float* out, size_t stride,
+                            float* lanes, double* sums);
+  // tops[r] = max(tops[r], the logits of candidates)
+  void (*pair_maxima)(const PairBlock& block, float* lanes, float* tops);
+  void (*column_gradient)(const ColumnBlock& block);
   // x[i] += bias[i] + offset (bias nullable); returns the maximum, -infinity for n = 0.
   float (*shift_max)(float* x, const float* bias, float offset, size_t n);
   // x[i] = exp(x[i] - top); returns the sum.
