@@ -68,7 +68,8 @@ void RowRange(const GemmArgs& g, const Kernel& kernel, size_t i0, size_t i1, siz
               size_t p0, size_t depth, const float* b) {
   const auto product = [&](size_t i, size_t rows, const float* a, size_t a_row, bool rows_first) {
     kernel.block({rows, cols, depth, a, b, g.c + i * g.ldc + j0, g.ldc, g.alpha,
-                  p0 == 0 ? g.beta : 1.0f, a_row, rows_first});
+                  p0 == 0 ? g.beta : 1.0f, a_row, rows_first, g.lower,
+                  static_cast<ptrdiff_t>(i) - static_cast<ptrdiff_t>(j0)});
   };
   if (!g.trans_a && cols <= kInPlacePanels * kernel.nr) {
     const size_t whole = (i1 - i0) / kernel.mr * kernel.mr;
@@ -257,12 +258,16 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
         });
       });
       pool.ParallelFor(row_chunks * Blocks(cols, col_step), cancel, [&](size_t chunk, int) {
-        const size_t i = chunk % row_chunks * row_step;
+        const size_t row_chunk = chunk % row_chunks;
+        // The longest rows of a triangle first.
+        const size_t i = (g.lower ? row_chunks - 1 - row_chunk : row_chunk) * row_step;
+        const size_t end = std::min(i + row_step, g.m);
         const size_t from = chunk / row_chunks * col_step;
+        if (g.lower && j + from >= end) return;
         for (size_t block = 0; block < count && !cancel.Cancelled(); ++block) {
           for_block(block, [&](size_t p, size_t depth, const float* packed) {
-            RowRange(g, kernel, i, std::min(i + row_step, g.m), j + from,
-                     std::min(col_step, cols - from), p, depth, packed + from * depth);
+            RowRange(g, kernel, i, end, j + from, std::min(col_step, cols - from), p, depth,
+                     packed + from * depth);
           });
         }
       });

@@ -25,6 +25,8 @@ struct GemmArgs {
   float beta = 0.0f;   // 0: C is not read, so it may hold anything
   float* c = nullptr;  // [m, n]; must not overlap a and b
   size_t ldc = 0;      // distance of rows of `c`, in floats
+  // Only C's elements up to its diagonal are wanted; what lies above may be left as it is or not.
+  bool lower = false;
 };
 
 // On the calling thread alone, e.g. inside the body of a ParallelFor. Throws std::bad_alloc.

@@ -1,6 +1,7 @@
 #include "gemm/gemm.h"
 #include "gemm/pack.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -80,6 +81,45 @@ TEST(integers_are_multiplied_exactly_by_every_variant) {
         p.args.c = threaded.data();
         Sgemm(p.args, *variant.fn, ThreadPool::Global(), CancelFlag());
         EXPECT_TRUE(threaded == expected);
+      }
+    }
+  }
+}
+
+TEST(a_triangle_is_right_up_to_its_diagonal_and_spares_work_above) {
+  std::mt19937 random(7);
+  std::uniform_int_distribution<int> digit(-4, 4);
+  for (const auto& variant : gemm::kVariants) {
+    if (!Supported(variant.simd)) continue;
+    for (const Shape& shape :
+         {Shape{20, 20, 9}, Shape{150, 150, 70}, Shape{611, 611, 40}, Shape{90, 300, 64}}) {
+      for (const bool transposed : {false, true}) {
+        Problem p = Make(shape, transposed, !transposed, 3,
+                         [&] { return static_cast<float>(digit(random)); });
+        p.args.beta = 1.0f;
+        p.args.lower = true;
+        test::SetContext(Describe(p.args, variant.name));
+        std::vector<float> expected = p.c;
+        p.args.c = expected.data();
+        gemm::Reference(p.args);
+        for (const bool serial : {true, false}) {
+          std::vector<float> c = p.c;
+          p.args.c = c.data();
+          if (serial) {
+            SgemmSerial(p.args, *variant.fn);
+          } else {
+            Sgemm(p.args, *variant.fn, ThreadPool::Global(), CancelFlag());
+          }
+          size_t wrong = 0;
+          for (size_t i = 0; i < shape.m; ++i) {
+            for (size_t j = 0; j <= std::min(i, shape.n - 1); ++j) {
+              wrong += c[i * p.args.ldc + j] != expected[i * p.args.ldc + j];
+            }
+          }
+          EXPECT_EQ(wrong, size_t{0});
+          // The last of the first row is far from the diagonal.
+          if (shape.m >= 150) EXPECT_EQ(c[shape.n - 1], p.c[shape.n - 1]);
+        }
       }
     }
   }

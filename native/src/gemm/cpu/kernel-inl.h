@@ -73,9 +73,12 @@ inline void BlockProduct(const Block& g) {
     Tile(g.k, g.a + i * panel, g.a_row, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,
          g.m - i < kRows ? g.m - i : kRows, g.n - j < kCols ? g.n - j : kCols, g.alpha, g.beta);
   };
+  const auto reaches = [&g](size_t i, size_t j) {
+    return !g.lower || static_cast<ptrdiff_t>(i) + kRows + g.diagonal > static_cast<ptrdiff_t>(j);
+  };
   if (g.rows_first) {
     for (size_t i = 0; i < g.m; i += kRows) {
-      for (size_t j = 0; j < g.n; j += kCols) tile(i, j);
+      for (size_t j = 0; j < g.n && reaches(i, j); j += kCols) tile(i, j);
     }
     return;
   }
@@ -92,7 +95,7 @@ inline void BlockProduct(const Block& g) {
       for (const float* const stop = next + share; next < stop && next < end; next += kLine) {
         __builtin_prefetch(next);
       }
-      tile(i, j);
+      if (reaches(i, j)) tile(i, j);
     }
   }
 }

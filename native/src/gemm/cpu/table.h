@@ -20,6 +20,9 @@ struct Block {
   // Whether each panel of A meets all of B's before the next one: C is then written row by row,
   // which pays where k is small and the writing of C is what costs.
   bool rows_first;
+  // Whether tiles wholly above the diagonal are left out, which passes c[i * ldc + i + diagonal].
+  bool lower;
+  ptrdiff_t diagonal;
 };
 
 // A product from matrices where they lie, for shapes that packing does not pay for.

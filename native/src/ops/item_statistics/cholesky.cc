@@ -14,8 +14,6 @@ namespace prismrec::item_statistics {
 namespace {
 
 constexpr size_t kLeaf = 64;
-// A square of this order on the diagonal is updated whole, its upper triangle in vain.
-constexpr size_t kSquare = 256;
 
 // Where a matrix of order n > kLeaf is split.
 size_t Half(size_t n) { return (n / 2 + kLeaf - 1) / kLeaf * kLeaf; }
@@ -171,16 +169,9 @@ class Inverter {
   // Adds alpha P P' to the triangle [o, o + n) for P [n, k], or alpha P' P for P [k, n].
   void AddSquare(size_t o, size_t n, bool transposed, const float* p, size_t k, float alpha) {
     if (Stopped()) return;
-    const auto add = [&](size_t row, size_t rows, size_t col, size_t cols) {
-      const size_t stride = transposed ? 1 : n_;
-      Multiply({transposed, !transposed, rows, cols, k, alpha, p + row * stride, n_,
-                p + col * stride, n_, 1.0f, At(o + row, o + col), n_});
-    };
-    if (n <= kSquare) return add(0, n, 0, n);
-    const size_t half = Half(n), rest = n - half;
-    AddSquare(o, half, transposed, p, k, alpha);
-    add(half, rest, 0, half);
-    AddSquare(o + half, rest, transposed, p + half * (transposed ? 1 : n_), k, alpha);
+    GemmArgs square = {transposed, !transposed, n, n, k, alpha, p, n_, p, n_, 1.0f, At(o, o), n_};
+    square.lower = true;
+    Multiply(square);
   }
 
   // Block (r, m, o, n) times the leaf's inverse or its transpose.
