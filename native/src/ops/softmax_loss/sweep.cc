@@ -743,15 +743,18 @@ void Sweeper::Reduce() {
     const size_t end = std::min(rows, begin + kRowsAtOnce);
     float* const items = outputs_->item_gradient + begin * dim_;
     float* const bias = outputs_->bias_gradient + begin;
-    std::fill(items, items + (end - begin) * dim_, 0.0f);
-    std::fill(bias, bias + (end - begin), 0.0f);
-    if (!sampled()) {
-      for (size_t chunk = 0; chunk < item_partials_.size(); ++chunk) {
+    if (!sampled() && !item_partials_.empty()) {
+      std::memcpy(items, &item_partials_[0][begin * dim_], (end - begin) * dim_ * sizeof(float));
+      std::memcpy(bias, &bias_partials_[0][begin], (end - begin) * sizeof(float));
+      for (size_t chunk = 1; chunk < item_partials_.size(); ++chunk) {
         spans_.axpy(1.0f, &item_partials_[chunk][begin * dim_], items, (end - begin) * dim_);
         spans_.axpy(1.0f, &bias_partials_[chunk][begin], bias, end - begin);
       }
       return;
     }
+    std::fill(items, items + (end - begin) * dim_, 0.0f);
+    std::fill(bias, bias + (end - begin), 0.0f);
+    if (item_partials_.empty()) return;
     const auto add = [&](size_t slot, size_t row) {
       for (size_t chunk = 0; chunk < item_partials_.size(); ++chunk) {
         spans_.axpy(1.0f, &item_partials_[chunk][row * dim_], items + (slot - begin) * dim_, dim_);
