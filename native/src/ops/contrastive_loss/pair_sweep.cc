@@ -136,8 +136,9 @@ void PairSweep::Sweep(const Range& before, const Range& rows, size_t task, bool 
     const size_t chunk = first + (back ? count - 1 - step : step);
     if (gradients) ColumnGradient(before, chunk);
     if (rows.size() == 0) continue;
-    const float* const next = Exponentials(back ? chunk - 1 : chunk + 1);
-    Exponentiate(rows, task, chunk, step == 0, gradients && step + 1 < count ? next : nullptr);
+    const float* next = nullptr;
+    if (gradients && step + 1 < count) next = Exponentials(back ? chunk - 1 : chunk + 1);
+    Exponentiate(rows, task, chunk, step == 0, next);
   }
 }
 
@@ -242,8 +243,8 @@ void PairSweep::Exponentiate(const Range& rows, size_t task, size_t chunk, bool 
   gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, work.packed);
   PairBlock block = Block(rows, columns, work.packed);
   block.ahead = ahead;
-  spans_.pair_exponentials(block, tops_, Exponentials(chunk), tile_,
-                           work.lanes, sums_ + task * panel_rows_);
+  spans_.pair_exponentials(block, tops_, Exponentials(chunk), tile_, work.lanes,
+                           sums_ + task * panel_rows_);
   if (row_gradient_ == nullptr) return;
   gemm::PackColumnsOfPlain(gemm_, from, p_.dim, p_.dim, columns.size(), work.plain);
   gemm::Block product{};

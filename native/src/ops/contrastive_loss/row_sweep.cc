@@ -25,6 +25,11 @@ namespace {
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 // exp(-60) is far from the smallest float, so sums of such keep their accuracy.
 constexpr float kMostSpread = 60.0f;
+
+// Distance of rows of a right factor that is read in place: an odd number of cache lines, so that
+// a column of it spreads over the whole first-level cache.
+size_t Spread(size_t dim) { return ((dim + 15) / 16 | 1) * 16; }
+
 // Sums over a row's candidates, as far as they have been met.
 struct Sums {
   float top = -FLT_MAX;  // what `sum` is relative to

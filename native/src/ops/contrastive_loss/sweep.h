@@ -89,10 +89,6 @@ Status RunKernel(const Kernel& kernel, const Args& args, Outputs* outputs, Threa
 // second-level cache.
 size_t TileSize(const gemm::Kernel& kernel);
 
-// Distance of rows of a right factor that is read in place: an odd number of cache lines, so that
-// a column of it spreads over the whole first-level cache.
-inline size_t Spread(size_t dim) { return ((dim + 15) / 16 | 1) * 16; }
-
 // logits = rows x columns^T / temperature for packed columns.
 void TileLogits(const gemm::Kernel& kernel, const float* rows, size_t row_count,
                 const float* packed_columns, size_t column_count, size_t dim, float scale,
