@@ -190,8 +190,8 @@ class Result {
     object_.Set(name, held_.Get(buffer.slot));
   }
   // A copy as a typed array.
-  template <class T>
-  void Set(const char* name, const std::vector<T>& values) {
+  template <class T, class Allocator>
+  void Set(const char* name, const std::vector<T, Allocator>& values) {
     object_.Set(name, Copy(TypedArrayTraits<T>::kType, values.data(), sizeof(T), values.size()));
   }
   void Set(const char* name, double value) { object_.Set(name, Napi::Number::New(env_, value)); }

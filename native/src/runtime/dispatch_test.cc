@@ -1,6 +1,7 @@
 #include "runtime/dispatch.h"
 
 #include <string>
+#include <vector>
 
 #include "runtime/tensor_view.h"
 #include "test_harness.h"
@@ -59,6 +60,16 @@ TEST(csr_matrices_are_checked_for_order_and_range) {
   const uint32_t late[] = {1, 1, 1, 3}, falling[] = {0, 2, 1, 3};
   EXPECT_TRUE(CheckCsr({late, indices, nullptr, 3, 3}).code == StatusCode::kInvalidArgument);
   EXPECT_TRUE(CheckCsr({falling, indices, nullptr, 3, 3}).code == StatusCode::kInvalidArgument);
+  std::vector<uint32_t> many(200000, 4);
+  const uint32_t many_ptr[] = {0, 200000};
+  EXPECT_OK(CheckCsr({many_ptr, many.data(), nullptr, 1, 5}));
+  many[170000] = 5;
+  const Status status = CheckCsr({many_ptr, many.data(), nullptr, 1, 5});
+  EXPECT_TRUE(status.code == StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.received, "5 at entry 170000");
+  const int32_t raised = 1;
+  EXPECT_TRUE(CheckCsr({good_ptr, indices, nullptr, 3, 3}, CancelFlag(&raised)).code ==
+              StatusCode::kCancelled);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 #include "runtime/memory.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
 
+#include "runtime/large_pages.h"
 #include "test_harness.h"
 
 namespace prismrec {
@@ -53,6 +55,20 @@ TEST(the_first_version_of_control_groups_is_read_too) {
 }
 
 TEST(some_memory_is_left_on_this_machine) { EXPECT_GT(AvailableMemory(), size_t{1} << 20); }
+
+TEST(a_large_vector_keeps_its_values_as_it_grows) {
+  LargeVector<uint32_t> values;
+  for (uint32_t i = 0; i < 3u << 20; ++i) values.push_back(i);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(values.data()) % kLargePage, 0u);
+  values.resize(values.size() + 5);
+  bool kept = true;
+  for (uint32_t i = 0; i < 3u << 20; ++i) kept = kept && values[i] == i;
+  EXPECT_TRUE(kept);
+  values.assign(7, 9);
+  values.shrink_to_fit();
+  EXPECT_TRUE((values == LargeVector<uint32_t>{9, 9, 9, 9, 9, 9, 9}));
+  EXPECT_TRUE((LargeVector<float>(3, 0.0f) == LargeVector<float>{0, 0, 0}));
+}
 
 }  // namespace
 }  // namespace prismrec

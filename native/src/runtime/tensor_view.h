@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/cancel.h"
 #include "runtime/status.h"
 
 namespace prismrec {
@@ -43,7 +44,7 @@ struct CsrView {
 
 // Whether the indices of `csr` stay inside it; the arrays' lengths are the reader's business.
 // O(nnz).
-Status CheckCsr(const CsrView& csr);
+Status CheckCsr(const CsrView& csr, const CancelFlag& cancel = CancelFlag());
 
 }  // namespace prismrec
 
