@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -17,15 +18,17 @@ namespace {
 constexpr size_t kRowsPerChunk = 32;
 
 // What a loop on one thread goes through before it looks at the cancel flag.
-constexpr size_t kRowsPerPoll = 256;
-constexpr size_t kEntriesPerPoll = 1 << 20;
+constexpr size_t kRowsPerPoll = 32;
+constexpr size_t kEntriesPerPoll = 1 << 16;
+
+// Entries of the rows that a worker keeps together until all are there.
+constexpr size_t kBlock = size_t{1} << 20;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
 
-// The rows of one chunk on their way into a sparse matrix.
-struct Part {
-  std::vector<uint32_t> lengths, indices;
-  std::vector<float> values;
+struct Entries {
+  LargeVector<uint32_t> indices;
+  LargeVector<float> values;
 
   void Push(uint32_t index, double value) {
     indices.push_back(index);
@@ -33,34 +36,82 @@ struct Part {
   }
 };
 
+// The rows of one chunk on their way into a sparse matrix.
+struct Part {
+  std::vector<uint32_t> lengths;
+  std::shared_ptr<const Entries> block;
+  size_t begin = 0, size = 0;  // where in `block`
+};
+
+// Makes the parts of one worker. They lie together in large blocks, which take no time to give back
+// where an operation is cancelled.
+class PartMaker {
+ public:
+  void Push(uint32_t index, double value) { entries_.Push(index, value); }
+  void EndRow() {
+    lengths_.push_back(static_cast<uint32_t>(entries_.indices.size() - row_));
+    row_ = entries_.indices.size();
+  }
+  Part Take() {
+    const size_t size = entries_.indices.size();
+    if (block_ == nullptr || block_->indices.size() + size > capacity_) {
+      capacity_ = std::max(size, std::min(kBlock, 2 * capacity_));
+      block_ = std::make_shared<Entries>();
+      block_->indices.reserve(capacity_);
+      block_->values.reserve(capacity_);
+    }
+    Part part{std::move(lengths_), block_, block_->indices.size(), size};
+    block_->indices.insert(block_->indices.end(), entries_.indices.begin(),
+                           entries_.indices.end());
+    block_->values.insert(block_->values.end(), entries_.values.begin(), entries_.values.end());
+    lengths_.clear();
+    entries_.indices.clear();
+    entries_.values.clear();
+    row_ = 0;
+    return part;
+  }
+
+ private:
+  std::vector<uint32_t> lengths_;
+  Entries entries_;  // of the part under way
+  size_t row_ = 0;   // where its last row begins
+  std::shared_ptr<Entries> block_;
+  size_t capacity_ = 0;
+};
+
 Status Join(std::vector<Part>& parts, const CancelFlag& cancel, CsrMatrix* out) {
   size_t nnz = 0;
-  for (const Part& part : parts) nnz += part.indices.size();
+  for (const Part& part : parts) nnz += part.size;
   if (nnz > std::numeric_limits<uint32_t>::max()) {
     return OutOfMemory("the co-occurrence matrix has too many entries", "at most 2^32 - 1",
                        std::to_string(nnz), "Leave out rare items or very long histories.");
   }
   out->indptr.assign(1, 0);
-  out->indices.clear();
-  out->values.clear();
-  out->indices.reserve(nnz);
-  out->values.reserve(nnz);
-  for (Part& part : parts) {
-    if (cancel.Cancelled()) return Cancelled();
-    for (uint32_t length : part.lengths) out->indptr.push_back(out->indptr.back() + length);
-    out->indices.insert(out->indices.end(), part.indices.begin(), part.indices.end());
-    out->values.insert(out->values.end(), part.values.begin(), part.values.end());
-    part = Part();
+  out->indices.resize(nnz);
+  out->values.resize(nnz);
+  std::vector<size_t> starts(parts.size());
+  for (size_t p = 0; p < parts.size(); ++p) {
+    starts[p] = out->indptr.back();
+    for (uint32_t length : parts[p].lengths) out->indptr.push_back(out->indptr.back() + length);
   }
-  return Status::Ok();
+  ThreadPool::Global().ParallelFor(parts.size(), cancel, [&](size_t p, int) {
+    const Part part = std::move(parts[p]);
+    const auto from = static_cast<std::ptrdiff_t>(part.begin);
+    const auto to = static_cast<std::ptrdiff_t>(starts[p]);
+    std::copy_n(part.block->indices.begin() + from, part.size, out->indices.begin() + to);
+    std::copy_n(part.block->values.begin() + from, part.size, out->values.begin() + to);
+  });
+  return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
 // Adds row `item` of X' diag(w) X to `row` [cols]: users in ascending order, so that the order of
 // additions does not depend on who computes it. Calls first(other) when an entry leaves 0.
+// Cancelled: unfinished.
 template <class T, class First>
-void AddRow(const CsrView& x, const CsrView& users_of, const float* weights, size_t item, T* row,
-            First first) {
+void AddRow(const CsrView& x, const CsrView& users_of, const float* weights, size_t item,
+            const CancelFlag& cancel, T* row, First first) {
   for (size_t at = users_of.indptr[item]; at < users_of.indptr[item + 1]; ++at) {
+    if (at % kRowsPerPoll == 0 && cancel.Cancelled()) return;
     const size_t user = users_of.indices[at];
     const T weight = weights == nullptr ? T{1} : static_cast<T>(weights[user]);
     for (size_t place = x.indptr[user]; place < x.indptr[user + 1]; ++place) {
@@ -79,7 +130,10 @@ CsrMatrix Transpose(const CsrView& matrix, const CancelFlag& cancel) {
   out.indptr.assign(matrix.cols + 1, 0);
   out.indices.resize(nnz);
   if (matrix.values != nullptr) out.values.resize(nnz);
-  for (size_t i = 0; i < nnz; ++i) ++out.indptr[matrix.indices[i] + 1];
+  for (size_t i = 0; i < nnz; ++i) {
+    if (i % kEntriesPerPoll == 0 && cancel.Cancelled()) return out;
+    ++out.indptr[matrix.indices[i] + 1];
+  }
   for (size_t c = 0; c < matrix.cols; ++c) out.indptr[c + 1] += out.indptr[c];
   std::vector<uint32_t> next(out.indptr.begin(), out.indptr.end() - 1);
   for (size_t r = 0; r < matrix.rows; ++r) {
@@ -95,47 +149,49 @@ CsrMatrix Transpose(const CsrView& matrix, const CancelFlag& cancel) {
 
 namespace {
 
-// Row by row of X' diag(w) X: push(part, item, touched, row) adds to the result, `touched` being
+// Row by row of X' diag(w) X: push(maker, item, touched, row) adds to the result, `touched` being
 // the columns whose entry in `row` counts, ascending.
 template <class Push>
 Status ForEachCountRow(const CsrView& x, const float* weights, const CancelFlag& cancel,
                        CsrMatrix* out, Push push) {
-  if (Status status = CheckCsr(x); !status.ok()) return status;
+  if (Status status = CheckCsr(x, cancel); !status.ok()) return status;
   const CsrMatrix transposed = Transpose(x, cancel);
+  if (cancel.Cancelled()) return Cancelled();
   const CsrView users_of = View(transposed, x.cols, x.rows);
   ThreadPool& pool = ThreadPool::Global();
   struct Scratch {
     std::vector<double> row;
     std::vector<uint8_t> seen;
     std::vector<uint32_t> touched;
+    PartMaker maker;
   };
   std::vector<Scratch> scratch(pool.threads());
   std::vector<Part> parts(ChunksOf(x.cols));
   pool.ParallelFor(parts.size(), cancel, [&](size_t chunk, int worker) {
-    auto& [row, seen, touched] = scratch[worker];
+    auto& [row, seen, touched, maker] = scratch[worker];
     row.resize(x.cols);
     seen.resize(x.cols);
-    Part& part = parts[chunk];
     const size_t end = std::min(x.cols, (chunk + 1) * kRowsPerChunk);
     for (size_t item = chunk * kRowsPerChunk; item < end && !cancel.Cancelled(); ++item) {
       touched.clear();
-      AddRow(x, users_of, weights, item, row.data(), [&](uint32_t other) {
+      AddRow(x, users_of, weights, item, cancel, row.data(), [&](uint32_t other) {
         if (seen[other] == 0) {
           seen[other] = 1;
           touched.push_back(other);
         }
       });
       std::sort(touched.begin(), touched.end());
-      const size_t before = part.indices.size();
-      push(part, item, touched, row.data());
-      part.lengths.push_back(static_cast<uint32_t>(part.indices.size() - before));
+      push(maker, item, touched, row.data());
+      maker.EndRow();
       for (uint32_t other : touched) {
         row[other] = 0.0;
         seen[other] = 0;
       }
     }
+    parts[chunk] = maker.Take();
   });
   if (cancel.Cancelled()) return Cancelled();
+  scratch.clear();
   return Join(parts, cancel, out);
 }
 
@@ -144,15 +200,16 @@ Status ForEachCountRow(const CsrView& x, const float* weights, const CancelFlag&
 Status Cooccurrence(const CooccurrenceArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
   return ForEachCountRow(
       args.rows, args.weights, cancel, out,
-      [](Part& part, size_t, const std::vector<uint32_t>& touched, const double* row) {
-        for (uint32_t other : touched) part.Push(other, row[other]);
+      [](PartMaker& maker, size_t, const std::vector<uint32_t>& touched, const double* row) {
+        for (uint32_t other : touched) maker.Push(other, row[other]);
       });
 }
 
 Status ItemNeighbours(const ItemNeighboursArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
   return ForEachCountRow(
       args.rows, nullptr, cancel, out,
-      [&args](Part& part, size_t item, const std::vector<uint32_t>& touched, const double* row) {
+      [&args](PartMaker& maker, size_t item, const std::vector<uint32_t>& touched,
+              const double* row) {
         const double norm = args.squared_norms[item];
         std::vector<std::pair<double, uint32_t>> scored;  // of minus the similarity
         scored.reserve(touched.size());
@@ -162,14 +219,15 @@ Status ItemNeighbours(const ItemNeighboursArgs& args, const CancelFlag& cancel, 
         }
         const size_t kept = std::min(args.neighbours, scored.size());
         std::partial_sort(scored.begin(), scored.begin() + kept, scored.end());
-        for (size_t i = 0; i < kept; ++i) part.Push(scored[i].second, -scored[i].first);
+        for (size_t i = 0; i < kept; ++i) maker.Push(scored[i].second, -scored[i].first);
       });
 }
 
 Status Gram(const GramArgs& args, const CancelFlag& cancel) {
   const CsrView& x = args.rows;
-  if (Status status = CheckCsr(x); !status.ok()) return status;
+  if (Status status = CheckCsr(x, cancel); !status.ok()) return status;
   const CsrMatrix transposed = Transpose(x, cancel);
+  if (cancel.Cancelled()) return Cancelled();
   const CsrView users_of = View(transposed, x.cols, x.rows);
   ThreadPool& pool = ThreadPool::Global();
   std::vector<std::vector<double>> scratch(pool.threads());
@@ -178,7 +236,7 @@ Status Gram(const GramArgs& args, const CancelFlag& cancel) {
     const size_t end = std::min(x.cols, (chunk + 1) * kRowsPerChunk);
     for (size_t item = chunk * kRowsPerChunk; item < end && !cancel.Cancelled(); ++item) {
       row.assign(x.cols, 0.0);
-      AddRow(x, users_of, args.weights, item, row.data(), [](uint32_t) {});
+      AddRow(x, users_of, args.weights, item, cancel, row.data(), [](uint32_t) {});
       row[item] += args.ridge;
       float* const to = args.out + item * x.cols;
       for (size_t j = 0; j < x.cols; ++j) to[j] = static_cast<float>(row[j]);
@@ -189,7 +247,7 @@ Status Gram(const GramArgs& args, const CancelFlag& cancel) {
 
 Status Ppmi(const PpmiArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
   const CsrView& counts = args.counts;
-  if (Status status = CheckCsr(counts); !status.ok()) return status;
+  if (Status status = CheckCsr(counts, cancel); !status.ok()) return status;
   const size_t items = counts.rows;
   const auto value = [&counts](size_t e) {
     return counts.values == nullptr ? 1.0 : static_cast<double>(counts.values[e]);
@@ -216,21 +274,23 @@ Status Ppmi(const PpmiArgs& args, const CancelFlag& cancel, CsrMatrix* out) {
   double total = 0.0;
   for (double s : smooth) total += s;
   std::vector<Part> parts(ChunksOf(items));
-  pool.ParallelFor(parts.size(), cancel, [&](size_t chunk, int) {
-    Part& part = parts[chunk];
+  std::vector<PartMaker> makers(pool.threads());
+  pool.ParallelFor(parts.size(), cancel, [&](size_t chunk, int worker) {
+    PartMaker& maker = makers[worker];
     const size_t end = std::min(items, (chunk + 1) * kRowsPerChunk);
-    for (size_t i = chunk * kRowsPerChunk; i < end; ++i) {
-      const size_t before = part.indices.size();
+    for (size_t i = chunk * kRowsPerChunk; i < end && !cancel.Cancelled(); ++i) {
       for (size_t e = counts.indptr[i]; e < counts.indptr[i + 1]; ++e) {
         const uint32_t j = counts.indices[e];
         if (j == i || value(e) == 0.0) continue;
         const double information = std::log(value(e) * total / (marginal[i] * smooth[j]));
-        if (information > 0.0) part.Push(j, information);
+        if (information > 0.0) maker.Push(j, information);
       }
-      part.lengths.push_back(static_cast<uint32_t>(part.indices.size() - before));
+      maker.EndRow();
     }
+    parts[chunk] = maker.Take();
   });
   if (cancel.Cancelled()) return Cancelled();
+  makers.clear();
   return Join(parts, cancel, out);
 }
 

@@ -9,6 +9,7 @@
 
 #include "gemm/gemm.h"
 #include "runtime/cancel.h"
+#include "runtime/large_pages.h"
 #include "runtime/status.h"
 #include "runtime/tensor_view.h"
 
@@ -17,8 +18,8 @@ namespace prismrec::item_statistics {
 // A sparse matrix that an operation made; within a row the indices ascend unless said otherwise.
 struct CsrMatrix {
   std::vector<uint32_t> indptr;   // [rows + 1]
-  std::vector<uint32_t> indices;  // [nnz]
-  std::vector<float> values;      // [nnz]
+  LargeVector<uint32_t> indices;  // [nnz]
+  LargeVector<float> values;      // [nnz]
 };
 
 // X' diag(w) X, the diagonal included. The values of `rows` are not read: every entry counts 1.

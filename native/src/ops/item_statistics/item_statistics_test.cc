@@ -63,6 +63,28 @@ TEST(cooccurrence_counts_pairs_by_hand) {
   EXPECT_TRUE((Dense(out, 3, 3) == std::vector<double>{2, 1, 2, 1, 1, 1, 2, 1, 3}));
 }
 
+TEST(cooccurrence_joins_rows_from_several_blocks) {
+  // A user with every item, one with a third of them: more entries than one block holds.
+  const size_t items = 1500;
+  const std::vector<uint32_t> indptr = {0, 1500, 2000};
+  std::vector<uint32_t> indices;
+  for (size_t i = 0; i < items; ++i) indices.push_back(static_cast<uint32_t>(i));
+  for (size_t i = 0; i < items; i += 3) indices.push_back(static_cast<uint32_t>(i));
+  const float weights[] = {1.0f, 0.5f};
+  CsrMatrix out;
+  EXPECT_OK(Cooccurrence({{indptr.data(), indices.data(), nullptr, 2, items}, weights},
+                         CancelFlag(), &out));
+  EXPECT_EQ(out.indices.size(), items * items);
+  bool right = true;
+  for (size_t e = 0; e < out.indices.size(); ++e) {
+    const size_t i = e / items, j = e % items;
+    right = right && out.indices[e] == j;
+    right = right && out.values[e] == (i % 3 == 0 && j % 3 == 0 ? 1.5f : 1.0f);
+  }
+  for (size_t i = 0; i <= items; ++i) right = right && out.indptr[i] == i * items;
+  EXPECT_TRUE(right);
+}
+
 TEST(cooccurrence_and_gram_agree_with_the_definition) {
   for (auto [users, items] : {std::pair<size_t, size_t>{1, 1}, {5, 3}, {40, 33}, {300, 100}}) {
     const Data data(users, items, static_cast<int>(items));

@@ -18,8 +18,9 @@ constexpr size_t kRowsPerChunk = 256;
 // taken from it, not a direction.
 constexpr double kVanished = 1e-10;
 
-// Entries that a loop on one thread goes through before it looks at the cancel flag.
-constexpr size_t kEntriesPerPoll = 1 << 20;
+// What a loop on one thread goes through before it looks at the cancel flag.
+constexpr size_t kEntriesPerPoll = 1 << 16;
+constexpr size_t kRowsPerPoll = 4096;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
 
@@ -79,10 +80,10 @@ std::vector<double> GramOf(const float* panel, size_t rows, size_t width,
 }
 
 // panel [rows, width] = panel * right [width, columns], both dense.
-void MultiplyRight(std::vector<float>& panel, size_t rows, size_t width, const double* right,
+void MultiplyRight(LargeVector<float>& panel, size_t rows, size_t width, const double* right,
                    size_t columns, const CancelFlag& cancel) {
   std::vector<float> factor(right, right + width * columns);
-  std::vector<float> product(rows * columns);
+  LargeVector<float> product(rows * columns);
   Sgemm({false, false, rows, columns, width, 1.0f, panel.data(), width, factor.data(), columns,
          0.0f, product.data(), columns},
         ThreadPool::Global(), cancel);
@@ -90,8 +91,8 @@ void MultiplyRight(std::vector<float>& panel, size_t rows, size_t width, const d
 }
 
 // Q' panel [count, width] for the first `count` columns of Q [rows, dimension].
-void Project(const std::vector<float>& basis, size_t rows, size_t dimension, size_t count,
-             const std::vector<float>& panel, size_t width, const CancelFlag& cancel, float* out) {
+void Project(const LargeVector<float>& basis, size_t rows, size_t dimension, size_t count,
+             const LargeVector<float>& panel, size_t width, const CancelFlag& cancel, float* out) {
   Sgemm({true, false, count, width, rows, 1.0f, basis.data(), dimension, panel.data(), width, 0.0f,
          out, width},
         ThreadPool::Global(), cancel);
@@ -100,7 +101,7 @@ void Project(const std::vector<float>& basis, size_t rows, size_t dimension, siz
 // Makes the columns of a panel orthonormal: panel * L'^-1 for panel' panel = L L'. A column that
 // depends on those before it becomes 0, `squared` being the squared lengths that its columns had
 // before anything was taken from them. Twice: the first round leaves what single precision lost.
-void Orthonormalise(std::vector<float>& panel, size_t rows, size_t width, const double* squared,
+void Orthonormalise(LargeVector<float>& panel, size_t rows, size_t width, const double* squared,
                     const CancelFlag& cancel) {
   for (int round = 0; round < 2; ++round) {
     std::vector<double> l = GramOf(panel.data(), rows, width, cancel);
@@ -226,7 +227,7 @@ std::vector<double> SymmetricEigen(std::vector<double>& a, size_t n, const Cance
 
 Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   const CsrView& a = args.matrix;
-  if (Status status = CheckCsr(a); !status.ok()) return status;
+  if (Status status = CheckCsr(a, cancel); !status.ok()) return status;
   for (size_t e = 0; a.values != nullptr && e < a.nnz(); ++e) {
     if (e % kEntriesPerPoll == 0 && cancel.Cancelled()) return Cancelled();
     if (!std::isfinite(a.values[e])) {
@@ -236,16 +237,19 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   }
   const size_t width = args.width, dimension = width * args.blocks;
   const CsrMatrix transposed_matrix = Transpose(a, cancel);
+  if (cancel.Cancelled()) return Cancelled();
   const CsrView transposed = View(transposed_matrix, a.cols, a.rows);
-  std::vector<float> left(a.rows * width), right(a.cols * width);
-  std::vector<float> basis(a.rows * dimension);  // Q, columns orthonormal or 0
+  LargeVector<float> left(a.rows * width), right(a.cols * width);
+  LargeVector<float> basis(a.rows * dimension);  // Q, columns orthonormal or 0
   std::vector<float> image(dimension * width);
   std::vector<double> projected(dimension * dimension);  // Q' A A' Q
   Multiply(a, args.start, width, cancel, left.data());
   for (size_t done = 0; done < dimension && !cancel.Cancelled(); done += width) {
     std::vector<double> squared(width);
-    for (size_t i = 0; i < left.size(); ++i) {
-      squared[i % width] += static_cast<double>(left[i]) * left[i];
+    for (size_t r = 0; r < a.rows; ++r) {
+      if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return Cancelled();
+      const float* const row = left.data() + r * width;
+      for (size_t c = 0; c < width; ++c) squared[c] += static_cast<double>(row[c]) * row[c];
     }
     // What earlier columns hold is taken away, twice for orthogonality to machine precision.
     for (int round = 0; round < 2 && done > 0; ++round) {
@@ -257,6 +261,7 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
     Orthonormalise(left, a.rows, width, squared.data(), cancel);
     if (cancel.Cancelled()) break;
     for (size_t r = 0; r < a.rows; ++r) {
+      if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return Cancelled();
       std::copy_n(left.data() + r * width, width, basis.data() + r * dimension + done);
     }
     Multiply(transposed, left.data(), width, cancel, right.data());
@@ -286,14 +291,19 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   }
   MultiplyRight(basis, a.rows, dimension, leading.data(), args.rank, cancel);
   if (cancel.Cancelled()) return Cancelled();
-  for (size_t c = 0; c < args.rank; ++c) {
-    float largest = 0.0f;
-    for (size_t r = 0; r < a.rows; ++r) {
-      const float entry = basis[r * args.rank + c];
-      if (std::fabs(entry) > std::fabs(largest)) largest = entry;
+  std::vector<float> largest(args.rank);
+  for (size_t r = 0; r < a.rows; ++r) {
+    if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return Cancelled();
+    const float* const row = basis.data() + r * args.rank;
+    for (size_t c = 0; c < args.rank; ++c) {
+      if (std::fabs(row[c]) > std::fabs(largest[c])) largest[c] = row[c];
     }
-    const float sign = largest < 0.0f ? -1.0f : 1.0f;
-    for (size_t r = 0; r < a.rows; ++r) args.u[r * args.rank + c] = sign * basis[r * args.rank + c];
+  }
+  for (size_t r = 0; r < a.rows; ++r) {
+    if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return Cancelled();
+    const float* const row = basis.data() + r * args.rank;
+    float* const to = args.u + r * args.rank;
+    for (size_t c = 0; c < args.rank; ++c) to[c] = largest[c] < 0.0f ? -row[c] : row[c];
   }
   return Status::Ok();
 }
