@@ -15,7 +15,7 @@ constexpr size_t kDenseChunk = 64;
 
 }  // namespace
 
-Cover::Cover(const Problem& problem)
+Cover::Cover(const Problem& problem, const CancelFlag& cancel)
     : sets_(problem.args->sets), count_common_(problem.count_common) {
   if (problem.args->repeats > 1) {
     left_.assign(sets_.cols, static_cast<uint16_t>(problem.args->repeats));
@@ -35,11 +35,12 @@ Cover::Cover(const Problem& problem)
     open_[i / 64] |= static_cast<uint64_t>(problem.UnitsOf(i) > 0) << i % 64;
   }
   row_words_ = words;
-  rows_.assign(sets_.rows * words, 0);
+  rows_.resize(sets_.rows * words);
   const size_t chunks = (sets_.rows + kDenseChunk - 1) / kDenseChunk;
-  ThreadPool::Global().ParallelFor(chunks, CancelFlag(), [&](size_t chunk, int) {
+  ThreadPool::Global().ParallelFor(chunks, cancel, [&](size_t chunk, int) {
     const size_t last = std::min(sets_.rows, (chunk + 1) * kDenseChunk);
     for (size_t s = chunk * kDenseChunk; s < last; ++s) {
+      std::fill_n(rows_.data() + s * words, words, uint64_t{0});
       for (size_t e = sets_.indptr[s]; e < sets_.indptr[s + 1]; ++e) {
         const uint32_t element = sets_.indices[e];
         rows_[s * words + element / 64] |= uint64_t{1} << element % 64;

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "ops/max_cover/max_cover.h"
+#include "runtime/large_pages.h"
 
 namespace prismrec::max_cover {
 
 class Cover {
  public:
-  explicit Cover(const Problem& problem);
+  // Cancelled: unfinished.
+  Cover(const Problem& problem, const CancelFlag& cancel);
 
   // In units; where all elements weigh the same, how many of them.
   int64_t GainOf(uint32_t set) const;
@@ -63,7 +65,7 @@ class Cover {
   std::vector<uint16_t> left_;
   // Dense sets as bits, [S, row_words]; 0 words: the sets are read from the indices.
   size_t row_words_ = 0;
-  std::vector<uint64_t> rows_;
+  LargeVector<uint64_t> rows_;
 };
 
 }  // namespace prismrec::max_cover

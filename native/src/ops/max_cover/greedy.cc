@@ -45,15 +45,91 @@ struct Candidate {
 bool Below(const Candidate& a, const Candidate& b) {
   return a.worth < b.worth || (a.worth == b.worth && a.set > b.set);
 }
-bool Above(const Candidate& a, const Candidate& b) { return Below(b, a); }
+
+// Candidates, the best first. The sets' parts have a heap each, which all threads build, and the
+// parts stand in a heap by their best.
+class CandidateQueue {
+ public:
+  // Makes room for so many parts, all empty.
+  void Clear(size_t parts) {
+    parts_.resize(parts);
+    for (std::vector<Candidate>& part : parts_) part.clear();
+    order_.clear();
+    size_ = 0;
+  }
+  // To fill, and to make a heap of (by Below), before Start.
+  std::vector<Candidate>& Part(size_t part) { return parts_[part]; }
+  void Start() {
+    for (size_t part = 0; part < parts_.size(); ++part) {
+      size_ += parts_[part].size();
+      if (!parts_[part].empty()) order_.push_back(static_cast<uint32_t>(part));
+    }
+    std::make_heap(order_.begin(), order_.end(), ByBest{parts_});
+  }
+
+  bool empty() const { return order_.empty(); }
+  size_t size() const { return size_; }
+  const Candidate& top() const { return parts_[order_.front()].front(); }
+  void Pop() {
+    std::pop_heap(order_.begin(), order_.end(), ByBest{parts_});
+    std::vector<Candidate>& part = parts_[order_.back()];
+    std::pop_heap(part.begin(), part.end(), Below);
+    part.pop_back();
+    --size_;
+    PlaceLast();
+  }
+  // Puts another in the place of the best.
+  void Replace(const Candidate& candidate) {
+    std::pop_heap(order_.begin(), order_.end(), ByBest{parts_});
+    std::vector<Candidate>& part = parts_[order_.back()];
+    std::pop_heap(part.begin(), part.end(), Below);
+    part.back() = candidate;
+    std::push_heap(part.begin(), part.end(), Below);
+    PlaceLast();
+  }
+  // Calls use(set) for some of those that are likely to follow the best.
+  template <class Use>
+  void Peek(Use use) const {
+    const std::vector<Candidate>& part = parts_[order_.front()];
+    for (size_t i = 1; i < std::min<size_t>(3, part.size()); ++i) use(part[i].set);
+    if (order_.size() > 1) use(parts_[order_[1]].front().set);
+  }
+  template <class Use>
+  void Each(Use use) const {
+    for (const std::vector<Candidate>& part : parts_) {
+      for (const Candidate& candidate : part) use(candidate);
+    }
+  }
+
+ private:
+  struct ByBest {
+    const std::vector<std::vector<Candidate>>& parts;
+    bool operator()(uint32_t a, uint32_t b) const {
+      return Below(parts[a].front(), parts[b].front());
+    }
+  };
+
+  // Brings the part behind the heap of parts, whose best is another now, into it.
+  void PlaceLast() {
+    if (parts_[order_.back()].empty()) {
+      order_.pop_back();
+    } else {
+      std::push_heap(order_.begin(), order_.end(), ByBest{parts_});
+    }
+  }
+
+  std::vector<std::vector<Candidate>> parts_;
+  std::vector<uint32_t> order_;  // the parts that are not empty
+  size_t size_ = 0;
+};
 
 // The sets that hold each element that still counts.
 struct InvertedIndex {
   std::vector<uint32_t> indptr;
-  std::vector<uint32_t> sets;
+  LargeVector<uint32_t> sets;
 
   template <class Gain>
-  InvertedIndex(const CsrView& csr, const Cover& cover, const std::vector<Gain>& gains,
+  InvertedIndex(const CsrView& csr, const Cover& cover, const LargeVector<Gain>& gains,
                 const CancelFlag& cancel) {
     ThreadPool& pool = ThreadPool::Global();
     // A part's counts take E values: not more of them than there are entries.
@@ -80,6 +156,7 @@ struct InvertedIndex {
     indptr.resize(csr.cols + 1);
     uint32_t total = 0;
     for (size_t i = 0; i < csr.cols; ++i) {
+      if (i % kPollEvery == 0 && cancel.Cancelled()) return;
       indptr[i] = total;
       for (size_t part = 0; part < parts; ++part) {
         const uint32_t count = at[part][i];
@@ -105,7 +182,7 @@ class GreedyRun {
         by_ratio_(by_ratio),
         cancel_(cancel),
         selection_(selection),
-        cover_(problem),
+        cover_(problem, cancel),
         scale_(problem.unit == 0 ? 1 : problem.unit),
         gains_(sets_.rows) {
     selection_->bound = problem.attainable;
@@ -137,9 +214,9 @@ class GreedyRun {
       }
       return;
     }
-    std::vector<uint32_t> all(gains_.size());
+    LargeVector<uint32_t> all(gains_.size());
     for (uint32_t s = 0; s < all.size(); ++s) all[s] = s;
-    Recompute(all);
+    Recompute(all.data(), all.size());
     work_ = 0;
   }
 
@@ -156,10 +233,10 @@ class GreedyRun {
     }
     work_.fetch_add(done, std::memory_order_relaxed);
   }
-  void Recompute(const std::vector<uint32_t>& sets) {
-    const size_t size = sets.size() < kParallel ? kParallel : kChunk;
-    pool_.ParallelFor((sets.size() + size - 1) / size, cancel_, [&](size_t chunk, int) {
-      Renew(sets.data() + chunk * size, std::min(size, sets.size() - chunk * size));
+  void Recompute(const uint32_t* sets, size_t count) {
+    const size_t size = count < kParallel ? kParallel : kChunk;
+    pool_.ParallelFor((count + size - 1) / size, cancel_, [&](size_t chunk, int) {
+      Renew(sets + chunk * size, std::min(size, count - chunk * size));
     });
   }
   // Whether gains are exact without recomputing.
@@ -177,7 +254,7 @@ class GreedyRun {
   // Brings the gains of the best of the wanted sets up to date: of all that may be worth `*floor`,
   // somewhat less than the best may. Leaves those that are worth it in `found`, which may be none;
   // false where there is nothing to want.
-  bool Sweep(const Wanted& wanted, double* floor, std::vector<Candidate>* found) {
+  bool Sweep(const Wanted& wanted, double* floor, CandidateQueue* found) {
     // Without costs a worth is a gain, and gains compare as whole numbers.
     if (problem_.args->costs == nullptr) {
       const Gain least = Ceiling(static_cast<double>(wanted.least) / scale_);
@@ -214,9 +291,8 @@ class GreedyRun {
 
   // worth_of(set), times `scale`: 0 for a set that is not wanted.
   template <class WorthOf>
-  bool SweepBy(WorthOf worth_of, double scale, double* floor, std::vector<Candidate>* found) {
+  bool SweepBy(WorthOf worth_of, double scale, double* floor, CandidateQueue* found) {
     using Worth = decltype(worth_of(0));
-    found->clear();
     swept_ = 0;
     std::vector<Worth> highs(gains_.size() / kCompareSweep + 1, 0);
     EachChunk(kCompareSweep, [&](size_t chunk, uint32_t set, uint32_t last) {
@@ -234,7 +310,7 @@ class GreedyRun {
       least = *floor;
     }
     const size_t size = sets_.nnz() < kSweepEntries ? std::max<size_t>(1, gains_.size()) : kSweep;
-    std::vector<std::vector<Candidate>> parts(gains_.size() / size + 1);
+    found->Clear(gains_.size() / size + 1);
     std::atomic<size_t> swept{0};
     EachChunk(size, [&](size_t chunk, uint32_t set, uint32_t last) {
       std::vector<uint32_t> sets;
@@ -250,54 +326,57 @@ class GreedyRun {
       }
       if (!UpToDate()) Renew(sets.data(), sets.size());
       swept.fetch_add(sets.size(), std::memory_order_relaxed);
+      std::vector<Candidate>& part = found->Part(chunk);
       for (const uint32_t own : sets) {
         const Worth worth = worth_of(own);
         if (worth < least) continue;
-        parts[chunk].push_back(
-            {static_cast<double>(worth) * scale, own, static_cast<uint32_t>(picks())});
+        part.push_back({static_cast<double>(worth) * scale, own, static_cast<uint32_t>(picks())});
       }
+      std::make_heap(part.begin(), part.end(), Below);
     });
     swept_ = swept;
-    for (const auto& part : parts) found->insert(found->end(), part.begin(), part.end());
+    found->Start();
     return !cancel_.Cancelled();
   }
 
   void Greedy() {
     if (problem_.limit > 0) Bound();
-    std::vector<Candidate> heap;
+    CandidateQueue queue;
     double floor = 0;
     while (!Full() &&
-           Sweep({by_ratio_, problem_.least_gain, selection_->cost, HUGE_VAL}, &floor, &heap)) {
-      std::make_heap(heap.begin(), heap.end(), Below);
+           Sweep({by_ratio_, problem_.least_gain, selection_->cost, HUGE_VAL}, &floor, &queue)) {
       const size_t most_stale = swept_ / kStaleShare + kStaleLeast;
-      for (size_t turn = 1, stale = 0; !heap.empty() && !Full() && stale < most_stale; ++turn) {
+      for (size_t turn = 1, stale = 0; !queue.empty() && !Full() && stale < most_stale; ++turn) {
         if (turn % kPollEvery == 0 && cancel_.Cancelled()) return;
-        std::pop_heap(heap.begin(), heap.end(), Below);
-        const Candidate top = heap.back();
-        heap.pop_back();
-        for (size_t next = 0; next < std::min<size_t>(3, heap.size()); ++next) {
-          cover_.Prefetch(heap[next].set);
+        const Candidate top = queue.top();
+        queue.Peek([this](uint32_t next) { cover_.Prefetch(next); });
+        if (!problem_.Affordable(top.set, selection_->cost)) {
+          queue.Pop();
+          continue;
         }
-        if (!problem_.Affordable(top.set, selection_->cost)) continue;
         if (top.as_of != picks()) {
           if (!UpToDate()) {
             Renew(&top.set, 1);
             ++stale;
           }
-          if (UnitsOf(top.set) < problem_.least_gain) continue;
           const double worth = WorthOf(top.set, by_ratio_);
-          if (worth < floor) continue;
+          if (UnitsOf(top.set) < problem_.least_gain || worth < floor) {
+            queue.Pop();
+            continue;
+          }
           if (worth != top.worth) {
-            heap.push_back({worth, top.set, static_cast<uint32_t>(picks())});
-            std::push_heap(heap.begin(), heap.end(), Below);
+            queue.Replace({worth, top.set, static_cast<uint32_t>(picks())});
             continue;
           }
         }
+        queue.Pop();
         Take(top.set);
         if (!Full() && problem_.AsksBound(picks())) Bound();
         if (problem_.args->solver == Solver::kExact && !index_ &&
             work_ > kLazyShare * sets_.nnz()) {
           Index();
+          // The index may have been left unfinished.
+          if (cancel_.Cancelled()) return;
         }
       }
     }
@@ -306,7 +385,7 @@ class GreedyRun {
     Sampler sampler(problem_);
     std::vector<int64_t> gains;
     const auto gains_of = [&](const std::vector<uint32_t>& drawn) -> const std::vector<int64_t>& {
-      Recompute(drawn);
+      Recompute(drawn.data(), drawn.size());
       gains.resize(drawn.size());
       for (size_t i = 0; i < drawn.size(); ++i) gains[i] = UnitsOf(drawn[i]);
       return gains;
@@ -335,11 +414,12 @@ class GreedyRun {
   }
 
   void Index() {
-    std::vector<uint32_t> live;
+    LargeVector<uint32_t> live;
+    live.reserve(gains_.size());
     for (uint32_t s = 0; s < gains_.size(); ++s) {
       if (gains_[s] > 0) live.push_back(s);
     }
-    Recompute(live);
+    Recompute(live.data(), live.size());
     if (cancel_.Cancelled()) return;
     index_.emplace(sets_, cover_, gains_, cancel_);
   }
@@ -355,32 +435,37 @@ class GreedyRun {
   }
 
   int64_t MostByCount() {
-    std::vector<Candidate> found;
+    CandidateQueue found;
     double floor = HUGE_VAL;
     size_t left = problem_.limit;
     int64_t sum = 0;
     while (left > 0 && Sweep({false, 1, 0, floor}, &floor, &found)) {
-      if (found.size() > left) {
-        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(left),
-                         found.end(), Above);
-        found.resize(left);
+      if (found.size() <= left) {
+        left -= found.size();
+        found.Each([&](const Candidate& candidate) { sum += UnitsOf(candidate.set); });
+        continue;
       }
-      left -= found.size();
-      for (const Candidate& candidate : found) sum += UnitsOf(candidate.set);
+      for (; left > 0; --left) {
+        if (left % kPollEvery == 0 && cancel_.Cancelled()) break;
+        sum += UnitsOf(found.top().set);
+        found.Pop();
+      }
     }
     return sum;
   }
 
   int64_t MostByCost() {
-    std::vector<Candidate> found;
+    CandidateQueue found;
     double floor = HUGE_VAL;
     double left = problem_.args->max_cost;
     int64_t sum = 0;
     while (Sweep({true, 1, 0, floor}, &floor, &found)) {
-      std::sort(found.begin(), found.end(), Above);
-      for (const Candidate& candidate : found) {
-        const int64_t gain = UnitsOf(candidate.set);
-        const double cost = problem_.CostOf(candidate.set);
+      for (size_t turn = 1; !found.empty(); ++turn) {
+        if (turn % kPollEvery == 0 && cancel_.Cancelled()) break;
+        const uint32_t set = found.top().set;
+        found.Pop();
+        const int64_t gain = UnitsOf(set);
+        const double cost = problem_.CostOf(set);
         if (cost > left) {
           return sum + static_cast<int64_t>(std::ceil(static_cast<double>(gain) * (left / cost)));
         }
@@ -399,7 +484,7 @@ class GreedyRun {
   Cover cover_;
   const int64_t scale_;  // units to a gain
   // What each set adds at most, 0 for a selected one; exact where recomputed since the last pick.
-  std::vector<Gain> gains_;
+  LargeVector<Gain> gains_;
   // The exact solver's, once it is worth building: then all gains are exact.
   std::optional<InvertedIndex> index_;
   // Words read to recompute gains.

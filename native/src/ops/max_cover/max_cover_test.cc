@@ -1,10 +1,12 @@
 #include "ops/max_cover/max_cover.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 
 #include "runtime/thread_pool.h"
 #include "test_harness.h"
@@ -265,6 +267,35 @@ TEST(every_structure_picks_what_naive_greedy_picks) {
   test::SetContext("");
 }
 
+TEST(sets_of_several_parts_are_picked_in_order) {
+  // More than 8192 sets and 2^20 entries: candidates queue up in parts. Later sets are larger.
+  std::mt19937 generator(7);
+  std::vector<std::vector<uint32_t>> sets(30000);
+  for (uint32_t s = 0; s < sets.size(); ++s) {
+    const uint32_t step = 1100 - s / 100;
+    for (uint32_t e = generator() % step; e < 20000; e += 1 + generator() % step) {
+      sets[s].push_back(e);
+    }
+  }
+  Instance instance = Make(sets, 20000);
+  EXPECT_GT(instance.indices.size(), size_t{1} << 20);
+  for (const bool priced : {false, true}) {
+    if (priced) {
+      for (size_t s = 0; s < sets.size(); ++s) {
+        instance.costs.push_back(static_cast<float>(1 + generator() % 3));
+      }
+    }
+    Args args = instance.ToArgs();
+    args.max_sets = 12;
+    if (priced) args.max_cost = 15;
+    const Outputs naive = Solve(args, "reference");
+    for (const Solver solver : {Solver::kExact, Solver::kLazy}) {
+      args.solver = solver;
+      ExpectSame(Solve(args, "scalar"), naive);
+    }
+  }
+}
+
 TEST(picks_and_bound_do_not_depend_on_the_threads) {
   ThreadPool& pool = ThreadPool::Global();
   const int before = pool.threads();
@@ -354,6 +385,30 @@ TEST(a_cancelled_cover_says_so) {
       args.solver = solver;
       Outputs outputs;
       EXPECT_TRUE(Run(variant, args, &outputs, CancelFlag(&slot)).code == StatusCode::kCancelled);
+    }
+  }
+}
+
+TEST(a_cover_may_be_cancelled_at_any_moment) {
+  const Instance instance = Skewed(2, 4000, 3000, 20);
+  const Args args = instance.ToArgs();
+  const auto begun = std::chrono::steady_clock::now();
+  const Outputs whole = Solve(args, nullptr);
+  const auto taken = std::chrono::steady_clock::now() - begun;
+  const int moments = test::Reduced() ? 10 : 60;
+  for (int moment = 0; moment < moments; ++moment) {
+    int32_t slot = 0;
+    std::thread canceller([&] {
+      std::this_thread::sleep_for(taken * moment / moments);
+      __atomic_store_n(&slot, 1, __ATOMIC_RELAXED);
+    });
+    Outputs outputs;
+    const Status status = Run(nullptr, args, &outputs, CancelFlag(&slot));
+    canceller.join();
+    if (status.ok()) {
+      ExpectSame(outputs, whole);
+    } else {
+      EXPECT_TRUE(status.code == StatusCode::kCancelled);
     }
   }
 }

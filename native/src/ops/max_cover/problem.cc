@@ -15,9 +15,11 @@ constexpr double kEveryPrefixWork = 1048576.0;
 // Cancellation is polled after this many sets.
 constexpr size_t kPollEvery = 1024;
 
-Status CheckNumbers(const char* name, const float* values, size_t count, bool positive) {
+Status CheckNumbers(const char* name, const float* values, size_t count, bool positive,
+                    const CancelFlag& cancel) {
   const auto at = [&](size_t i) { return std::string(name) + "[" + std::to_string(i) + "]"; };
   for (size_t i = 0; values != nullptr && i < count; ++i) {
+    if (i % kPollEvery == 0 && cancel.Cancelled()) return Cancelled();
     if (!std::isfinite(values[i])) {
       return NonFinite(at(i) + " is not finite", "finite numbers", std::to_string(values[i]));
     }
@@ -179,8 +181,8 @@ Status Prepare(const Args& args, const CancelFlag& cancel, Problem* problem) {
   const CsrView& sets = args.sets;
   problem->args = &args;
   Status status = CheckScalars(args);
-  if (status.ok()) status = CheckNumbers("weights", args.weights, sets.cols, false);
-  if (status.ok()) status = CheckNumbers("costs", args.costs, sets.rows, true);
+  if (status.ok()) status = CheckNumbers("weights", args.weights, sets.cols, false, cancel);
+  if (status.ok()) status = CheckNumbers("costs", args.costs, sets.rows, true, cancel);
   if (!status.ok()) return status;
   std::vector<uint16_t> degree;
   status = CountDegrees(sets, static_cast<uint16_t>(args.repeats), cancel, &degree);
