@@ -111,6 +111,10 @@ inline void RowsTile(const Direct& g, size_t i, size_t j, size_t last) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = Zero();
   }
+  // Of a shallow product the next strip of C is fetched, because its own comes too late.
+  const size_t below = i + 2 * R <= g.m ? R : 0;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) __builtin_prefetch(g.c + (i + below + r) * g.ldc + j, 1);
   const float* a = g.a + i * g.a_row;
   const float* b = g.b + j;
   const bool whole = last == kLanes;

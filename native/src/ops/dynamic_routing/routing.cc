@@ -104,13 +104,16 @@ class SegmentGradient {
       const size_t last = problem_.shared ? problem_.interests : p + 1;
       Prefetcher map(segment.map + column, dim, dim, problem_.map_cols());
       fresh_ = true;
+      rows_.clear();
       for (size_t row = segment.begin; row < segment.end; ++row) {
         map.Next();
-        if (Gather(row, p, last) && rows_.size() == kGradientRows) {
-          Flush(segment.map + column, dmap + column);
-        }
+        if (HasGradient(row, p, last)) rows_.push_back(row);
       }
-      Flush(segment.map + column, dmap + column);
+      for (size_t done = 0; done < rows_.size(); done += kGradientRows) {
+        const size_t count = std::min(kGradientRows, rows_.size() - done);
+        Gather(&rows_[done], count, p, last);
+        Products(&rows_[done], count, segment.map + column, dmap + column);
+      }
       for (size_t i = 0; fresh_ && i < dim; ++i) {
         std::fill_n(dmap + column + i * problem_.map_cols(), dim, 0.0f);
       }
@@ -125,33 +128,46 @@ class SegmentGradient {
     return args_.event_gradient + layout_.sources[row] * problem_.dim;
   }
 
-  // Appends an event of interests [first, last) unless none of them has a gradient.
-  bool Gather(size_t row, size_t first, size_t last) {
-    const size_t dim = problem_.dim;
-    const size_t source = layout_.sources[row];
-    const size_t user = source / problem_.length;
-    const size_t t = source % problem_.length;
-    float* const du = du_ + rows_.size() * dim;
-    bool any = false;
-    for (size_t k = first; k < last; ++k) {
-      const size_t interest = user * problem_.interests + k;
-      if (active_[interest] == 0) continue;
-      const float coefficient = args_.coefficients[interest * problem_.length + t];
-      const auto add = any ? kernels_.axpy : kernels_.scaled;
-      add(coefficient, &dsums_[interest * dim], du, dim);
-      any = true;
-    }
-    if (!any) return false;
-    std::memcpy(x_ + rows_.size() * dim, problem_.events + source * dim, dim * sizeof(float));
-    rows_.push_back(row);
-    return true;
+  size_t FirstInterest(size_t row) const {
+    return layout_.sources[row] / problem_.length * problem_.interests;
   }
 
-  void Flush(const float* map, float* dmap) {
-    if (rows_.empty()) return;
+  // Whether one of interests [first, last) of the event's user has a gradient.
+  bool HasGradient(size_t row, size_t first, size_t last) const {
+    const uint8_t* const active = &active_[FirstInterest(row)];
+    return std::any_of(active + first, active + last, [](uint8_t a) { return a != 0; });
+  }
+
+  // x = the events of the rows, du = what interests [first, last) hand down to their predictions.
+  void Gather(const size_t* rows, size_t count, size_t first, size_t last) {
+    const size_t dim = problem_.dim;
+    // Events and their gradients lie apart, so they are asked for before their turn.
+    constexpr size_t kAhead = 6;
+    for (size_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) {
+        Prefetcher(problem_.events + layout_.sources[rows[i + kAhead]] * dim, 1, dim, dim).Next();
+        Prefetcher(EventGradient(rows[i + kAhead]), 1, dim, dim).Next();
+      }
+      const size_t source = layout_.sources[rows[i]];
+      const size_t interests = FirstInterest(rows[i]);
+      bool any = false;
+      for (size_t k = first; k < last; ++k) {
+        const size_t interest = interests + k;
+        if (active_[interest] == 0) continue;
+        const float coefficient =
+            args_.coefficients[interest * problem_.length + source % problem_.length];
+        const auto add = any ? kernels_.axpy : kernels_.scaled;
+        add(coefficient, &dsums_[interest * dim], du_ + i * dim, dim);
+        any = true;
+      }
+      std::memcpy(x_ + i * dim, problem_.events + source * dim, dim * sizeof(float));
+    }
+  }
+
+  void Products(const size_t* rows, size_t count, const float* map, float* dmap) {
     const size_t dim = problem_.dim;
     GemmArgs to_events;
-    to_events.m = rows_.size();
+    to_events.m = count;
     to_events.n = dim;
     to_events.k = dim;
     to_events.a = du_;
@@ -162,9 +178,9 @@ class SegmentGradient {
     to_events.c = dx_;
     to_events.ldc = dim;
     SgemmSerial(to_events, *kernels_.gemm);
-    for (size_t i = 0; i < rows_.size(); ++i) {
-      float* const to = EventGradient(rows_[i]);
-      uint8_t& reached = reached_[rows_[i] - begin_];
+    for (size_t i = 0; i < count; ++i) {
+      float* const to = EventGradient(rows[i]);
+      uint8_t& reached = reached_[rows[i] - begin_];
       if (reached == 0) {
         std::memcpy(to, dx_ + i * dim, dim * sizeof(float));
       } else {
@@ -175,7 +191,7 @@ class SegmentGradient {
     // Both factors lie as the loop reads them: nothing to pack.
     gemm::Direct to_map{};
     to_map.m = to_map.n = dim;
-    to_map.k = rows_.size();
+    to_map.k = count;
     to_map.a = x_;
     to_map.a_row = 1;
     to_map.a_col = dim;
@@ -187,7 +203,6 @@ class SegmentGradient {
     to_map.beta = fresh_ ? 0.0f : 1.0f;
     kernels_.gemm->direct_rows(to_map);
     fresh_ = false;
-    rows_.clear();
   }
 
   const Kernels& kernels_;
@@ -197,7 +212,7 @@ class SegmentGradient {
   const std::vector<float>& dsums_;
   const std::vector<uint8_t>& active_;
   float *x_ = nullptr, *du_ = nullptr, *dx_ = nullptr;  // [kGradientRows, d]
-  std::vector<size_t> rows_;                            // gathered
+  std::vector<size_t> rows_;                            // of the segment, with a gradient
   size_t begin_ = 0;
   std::vector<uint8_t> reached_;  // the segment's rows whose gradient has been written
   bool fresh_ = true;             // the map's gradient has not been written

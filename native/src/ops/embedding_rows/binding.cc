@@ -53,9 +53,9 @@ AdamOptions Options(Arguments<N>& args, size_t at) {
   return options;
 }
 
-AdamSpan ActiveSpan() {
-  static const AdamSpan span = AdamSpanNamed(nullptr);
-  return span;
+const Spans& ActiveSpans() {
+  static const Spans* const spans = SpansNamed(nullptr);
+  return *spans;
 }
 
 // (values, m, v, gradients, step, learningRate, beta1, beta2, epsilon, weightDecay, gradientScale)
@@ -68,7 +68,7 @@ napi_value AdamCall(napi_env env, napi_callback_info info) {
   const size_t step = args.Size(4);
   const AdamOptions options = Options(args, 5);
   if (args.ok()) {
-    Adam(ActiveSpan(), FactorsAt(options, step), values.as<float>(), m, v, gradients,
+    Adam(ActiveSpans(), FactorsAt(options, step), values.as<float>(), m, v, gradients,
          values.length);
   }
   return args.Result();
@@ -99,7 +99,7 @@ napi_value LazyAdamCall(napi_env env, napi_callback_info info) {
   const size_t step = args.Size(8);
   const AdamOptions options = Options(args, 9);
   if (args.ok()) {
-    LazyAdam(ActiveSpan(), options,
+    LazyAdam(ActiveSpans(), options,
              {table.as<float>(), m, v, steps.as<uint32_t>(), ids, gradients, count, cols, per_row,
               step});
   }
@@ -181,7 +181,7 @@ napi_value SquaredNormCall(napi_env env, napi_callback_info info) {
   Arguments<1> args(env, info, "embeddingSquaredNorm");
   const std::vector<ArrayView<const float>> arrays = FloatArrays(args, 0);
   if (!args.ok()) return args.Result();
-  return Napi::Number::New(Napi::Env(env), SquaredNorm(arrays));
+  return Napi::Number::New(Napi::Env(env), SquaredNorm(ActiveSpans(), arrays));
 }
 
 }  // namespace

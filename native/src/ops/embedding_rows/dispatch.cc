@@ -5,21 +5,21 @@
 namespace prismrec::embedding_rows {
 namespace {
 
-constexpr Variant<AdamSpan> kAdamSpans[] = {
-    {"scalar", Simd::kScalar, scalar::embedding_rows::AdamSpan},
+constexpr Variant<const Spans*> kVariants[] = {
+    {"scalar", Simd::kScalar, &scalar::embedding_rows::kSpans},
 #ifdef PRISMREC_ARCH_X86
-    {"avx2", Simd::kAvx2, avx2::embedding_rows::AdamSpan},
-    {"avx512", Simd::kAvx512, avx512::embedding_rows::AdamSpan},
+    {"avx2", Simd::kAvx2, &avx2::embedding_rows::kSpans},
+    {"avx512", Simd::kAvx512, &avx512::embedding_rows::kSpans},
 #endif
 #ifdef PRISMREC_ARCH_ARM64
-    {"neon", Simd::kNeon, neon::embedding_rows::AdamSpan},
+    {"neon", Simd::kNeon, &neon::embedding_rows::kSpans},
 #endif
 };
 
 }  // namespace
 
-AdamSpan AdamSpanNamed(const char* variant) {
-  const Variant<AdamSpan>* selected = Select(kAdamSpans, variant);
+const Spans* SpansNamed(const char* variant) {
+  const Variant<const Spans*>* selected = Select(kVariants, variant);
   return selected == nullptr ? nullptr : selected->fn;
 }
 

@@ -53,14 +53,14 @@ AdamFactors FactorsAt(const AdamOptions& options, uint64_t step) {
   return f;
 }
 
-void Adam(AdamSpan span, const AdamFactors& factors, float* values, float* m, float* v,
+void Adam(const Spans& spans, const AdamFactors& factors, float* values, float* m, float* v,
           const float* gradients, size_t n) {
   ForRange(n, kGrain, [&](size_t begin, size_t end) {
-    span(factors, values + begin, m + begin, v + begin, gradients + begin, end - begin);
+    spans.adam(factors, values + begin, m + begin, v + begin, gradients + begin, end - begin);
   });
 }
 
-void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& args) {
+void LazyAdam(const Spans& spans, const AdamOptions& options, const LazyAdamArgs& args) {
   const AdamFactors shared = FactorsAt(options, args.step);
   ForRange(args.count, RowGrain(args.cols), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
@@ -74,8 +74,8 @@ void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& arg
       const uint32_t seen = ++args.steps[row];
       const size_t at = row * args.cols;
       const AdamFactors own = args.per_row ? FactorsAt(options, seen) : shared;
-      span(own, args.table + at, args.m + at, args.v + at, args.gradients + i * args.cols,
-           args.cols);
+      spans.adam(own, args.table + at, args.m + at, args.v + at, args.gradients + i * args.cols,
+                 args.cols);
     }
   });
 }
@@ -174,6 +174,7 @@ void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float
   };
   ForRange(groups.ids.size(), RowGrain(cols), [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g) {
+      if (g + kRowsAhead < end) Prefetch(row(groups.positions[groups.starts[g + kRowsAhead]]), cols);
       float* const to = out + g * cols;
       std::memcpy(to, row(groups.positions[groups.starts[g]]), cols * sizeof(float));
       for (size_t n = groups.starts[g] + 1; n < groups.starts[g + 1]; ++n) {
@@ -184,7 +185,7 @@ void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float
   });
 }
 
-double SquaredNorm(const std::vector<ArrayView<const float>>& arrays) {
+double SquaredNorm(const Spans& spans, const std::vector<ArrayView<const float>>& arrays) {
   // Fixed blocks, joined in order: the same bits whatever the number of threads.
   std::vector<ArrayView<const float>> blocks;
   for (const ArrayView<const float>& x : arrays) {
@@ -195,17 +196,7 @@ double SquaredNorm(const std::vector<ArrayView<const float>>& arrays) {
   std::vector<double> partial(blocks.size());
   ForRange(blocks.size(), 1, [&](size_t begin, size_t end) {
     for (size_t b = begin; b < end; ++b) {
-      const auto [x, n] = blocks[b];
-      double sums[8] = {};
-      size_t i = 0;
-      for (; i + 8 <= n; i += 8) {
-        for (size_t lane = 0; lane < 8; ++lane) {
-          const double value = x[i + lane];
-          sums[lane] += value * value;
-        }
-      }
-      for (; i < n; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
-      for (double sum : sums) partial[b] += sum;
+      partial[b] = spans.squared_sum(blocks[b].data, blocks[b].size);
     }
   });
   double total = 0;

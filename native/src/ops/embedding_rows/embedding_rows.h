@@ -34,12 +34,17 @@ struct AdamOptions {
 
 AdamFactors FactorsAt(const AdamOptions& options, uint64_t step);
 
-// values, m, v [n] are updated in place from gradients [n].
-using AdamSpan = void (*)(const AdamFactors& factors, float* values, float* m, float* v,
-                          const float* gradients, size_t n);
+// What each instruction set implements.
+struct Spans {
+  // values, m, v [n] are updated in place from gradients [n].
+  void (*adam)(const AdamFactors& factors, float* values, float* m, float* v,
+               const float* gradients, size_t n);
+  // Sum of squares in double: the same bits in every variant, because a float's square is exact.
+  double (*squared_sum)(const float* x, size_t n);
+};
 
 // A dense parameter of n elements.
-void Adam(AdamSpan span, const AdamFactors& factors, float* values, float* m, float* v,
+void Adam(const Spans& spans, const AdamFactors& factors, float* values, float* m, float* v,
           const float* gradients, size_t n);
 
 struct LazyAdamArgs {
@@ -56,7 +61,7 @@ struct LazyAdamArgs {
 };
 
 // Adam on the rows `ids` and on no other.
-void LazyAdam(AdamSpan span, const AdamOptions& options, const LazyAdamArgs& args);
+void LazyAdam(const Spans& spans, const AdamOptions& options, const LazyAdamArgs& args);
 
 // An id that stands for no row, such as padding.
 inline constexpr uint32_t kNoRow = 0xffffffffu;
@@ -92,10 +97,10 @@ struct RowPart {
 void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out, size_t cols);
 
 // Sum of squares over all arrays, in double.
-double SquaredNorm(const std::vector<ArrayView<const float>>& arrays);
+double SquaredNorm(const Spans& spans, const std::vector<ArrayView<const float>>& arrays);
 
 // The implementation for this machine, or for the instruction set named; null where it cannot run.
-AdamSpan AdamSpanNamed(const char* variant);
+const Spans* SpansNamed(const char* variant);
 
 namespace reference {
 

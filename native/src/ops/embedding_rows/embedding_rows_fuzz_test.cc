@@ -36,13 +36,13 @@ TEST(every_variant_updates_the_rows_as_the_definition_does) {
     const std::vector<float> gradients = random.Fill(ids.size() * cols, random.Kind());
     ids.push_back(0);  // beyond the end: an empty vector's data may be null
     for (Simd simd : kAllSimd) {
-      const AdamSpan span = AdamSpanNamed(SimdName(simd));
-      if (span == nullptr) continue;
+      const Spans* const spans = SpansNamed(SimdName(simd));
+      if (spans == nullptr) continue;
       std::vector<float> table = start, m(table.size()), v(table.size());
       std::vector<double> want(table.begin(), table.end());
       std::vector<uint32_t> steps(rows);
       for (uint64_t step = 1; step <= 3; ++step) {
-        LazyAdam(span, options,
+        LazyAdam(*spans, options,
                  {table.data(), m.data(), v.data(), steps.data(), ids.data(), gradients.data(),
                   ids.size() - 1, cols, step % 2 == 0, step});
       }
@@ -100,7 +100,7 @@ TEST(rows_are_gathered_and_added_bit_for_bit) {
 
 TEST(the_default_is_the_variant_of_the_active_instruction_set) {
   const char* const variant = test::DefaultVariant("embedding_rows");
-  EXPECT_TRUE(AdamSpanNamed(nullptr) == AdamSpanNamed(variant));
+  EXPECT_TRUE(SpansNamed(nullptr) == SpansNamed(variant));
 }
 
 // One step of Adam as it is written down, in single precision.
@@ -133,11 +133,11 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
       }
     }
     for (Simd simd : kAllSimd) {
-      const AdamSpan span = AdamSpanNamed(SimdName(simd));
-      if (span == nullptr) continue;
+      const Spans* const spans = SpansNamed(SimdName(simd));
+      if (spans == nullptr) continue;
       std::vector<float> values = start, m(n), v(n);
       for (uint64_t step = 1; step <= 5; ++step) {
-        Adam(span, FactorsAt(options, step), values.data(), m.data(), v.data(),
+        Adam(*spans, FactorsAt(options, step), values.data(), m.data(), v.data(),
              gradients[step - 1].data(), n);
       }
       test::ExpectAsAccurate(values, naive, exact);

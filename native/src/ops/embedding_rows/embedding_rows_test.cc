@@ -24,8 +24,8 @@ std::vector<float> Wave(size_t n, double phase) {
 
 TEST(adam_is_within_rounding_of_double_precision) {
   for (const char* name : kNames) {
-    const AdamSpan span = AdamSpanNamed(name);
-    if (span == nullptr) continue;
+    const Spans* const spans = SpansNamed(name);
+    if (spans == nullptr) continue;
     for (size_t n : {1, 3, 7, 8, 9, 17, 66, 40001}) {
       test::SetContext(std::string(name) + " n=" + std::to_string(n));
       std::vector<float> values = Wave(n, 1), m(n), v(n);
@@ -33,11 +33,31 @@ TEST(adam_is_within_rounding_of_double_precision) {
       for (uint64_t step = 1; step <= 8; ++step) {
         const std::vector<float> g = Wave(n, static_cast<double>(step));
         const std::vector<double> exact_g(g.begin(), g.end());
-        Adam(span, FactorsAt(kOptions, step), values.data(), m.data(), v.data(), g.data(), n);
+        Adam(*spans, FactorsAt(kOptions, step), values.data(), m.data(), v.data(), g.data(), n);
         reference::Adam(kOptions, step, exact.data(), exact_m.data(), exact_v.data(),
                         exact_g.data(), n);
       }
       for (size_t i = 0; i < n; ++i) EXPECT_NEAR(values[i], exact[i], 2e-6);
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(the_squared_norm_is_that_of_plain_loops_in_double_and_the_same_in_every_variant) {
+  for (size_t n : {0, 1, 15, 16, 17, 1000, 40001, 70000}) {
+    std::vector<float> x = Wave(n, 1);
+    // Their squares are beyond single precision.
+    if (n > 0) x[n / 2] = 1e25f;
+    if (n > 1) x[n - 1] = -1e-30f;
+    double expected = 0;
+    for (const float value : x) expected += static_cast<double>(value) * value;
+    const double first = SquaredNorm(*SpansNamed("scalar"), {{x.data(), n}});
+    EXPECT_NEAR(first, expected, 1e-13 * expected);
+    for (const char* name : kNames) {
+      const Spans* const spans = SpansNamed(name);
+      if (spans == nullptr) continue;
+      test::SetContext(std::string(name) + " n=" + std::to_string(n));
+      EXPECT_EQ(SquaredNorm(*spans, {{x.data(), n}}), first);
     }
   }
   test::SetContext("");
@@ -50,7 +70,7 @@ TEST(lazy_adam_touches_its_rows_only_and_counts_them) {
   std::vector<uint32_t> steps(rows);
   const std::vector<uint32_t> ids = {0, 7, 8, 49};
   const std::vector<float> g = Wave(ids.size() * cols, 3);
-  LazyAdam(AdamSpanNamed(nullptr), kOptions,
+  LazyAdam(*SpansNamed(nullptr), kOptions,
            {table.data(), m.data(), v.data(), steps.data(), ids.data(), g.data(), ids.size(), cols,
             false, 1});
   for (size_t r = 0; r < rows; ++r) {
@@ -75,11 +95,11 @@ TEST(updates_have_the_same_bits_on_any_number_of_threads) {
       repeated[i] = static_cast<uint32_t>(i * 7919 % 101);
     }
     const std::vector<float> g = Wave(rows * cols, 2);
-    LazyAdam(AdamSpanNamed(nullptr), kOptions,
+    LazyAdam(*SpansNamed(nullptr), kOptions,
              {table.data(), m.data(), v.data(), steps.data(), ids.data(), g.data(), rows, cols,
               true, 1});
     ScatterAddRows(table.data(), rows, repeated.data(), g.data(), rows, cols);
-    table.push_back(static_cast<float>(SquaredNorm({{g.data(), g.size()}})));
+    table.push_back(static_cast<float>(SquaredNorm(*SpansNamed(nullptr), {{g.data(), g.size()}})));
     seen.push_back(table);
   }
   pool.SetThreads(before);

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
@@ -32,9 +32,7 @@ interface Shuffleable {
  * draws never shift another's.
  */
 export function createRandom(seed: number | string, stream = ""): Random {
-  const digest = createHash("sha256")
-    .update(JSON.stringify([String(seed), stream]))
-    .digest();
+  const digest = hash("sha256", JSON.stringify([String(seed), stream]), "buffer");
   return new PureRandom([digest.readInt32LE(0), digest.readInt32LE(4), digest.readInt32LE(8), digest.readInt32LE(12)]);
 }
 

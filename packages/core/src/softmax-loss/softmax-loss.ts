@@ -37,9 +37,8 @@ export function softmaxLossSync(
   const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) return finite(softmaxLossReference(input));
   try {
-    const args = nativeArgs(input, variant);
-    const gradients = allocate === undefined || input.gradients === false ? {} : allocateGradients(input, allocate);
-    return fromOutput(input, addon.softmaxLossSync({ ...args, ...gradients }));
+    const args = nativeArgs(input, variant, input.gradients === false ? undefined : allocate);
+    return fromOutput(input, addon.softmaxLossSync(args));
   } catch (error) {
     throw fromNativeError(error);
   }
@@ -72,7 +71,11 @@ export async function softmaxLoss(
   return fromOutput(input, output);
 }
 
-function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice, variant: string | undefined): SoftmaxLossArgs {
+function nativeArgs(
+  input: SoftmaxLossInput & SoftmaxLossChoice,
+  variant: string | undefined,
+  allocate?: GradientAllocator,
+): SoftmaxLossArgs {
   return {
     rows: input.targets.rows,
     interestsPerRow: input.interestsPerRow,
@@ -92,19 +95,16 @@ function nativeArgs(input: SoftmaxLossInput & SoftmaxLossChoice, variant: string
     logQ: input.sampled?.logQ,
     targetLogQ: input.sampled?.targetLogQ,
     gradients: input.gradients,
+    interestGradient: allocate?.("interests", input.interests.data.length),
+    itemGradient: allocate?.("items", gradientRows(input) * input.items.cols),
     variant,
   };
 }
 
-function allocateGradients(
-  { interests, items, targets, sampled }: SoftmaxLossInput,
-  allocate: GradientAllocator,
-): Pick<SoftmaxLossArgs, "interestGradient" | "itemGradient"> {
-  const most = sampled === undefined ? items.rows : sampled.ids.length + targets.indices.length;
-  return {
-    interestGradient: allocate("interests", interests.data.length),
-    itemGradient: allocate("items", Math.min(items.rows, most) * items.cols),
-  };
+/** At most. */
+function gradientRows({ items, targets, sampled }: SoftmaxLossInput): number {
+  if (sampled === undefined) return items.rows;
+  return Math.min(items.rows, sampled.ids.length + targets.indices.length);
 }
 
 function fromOutput(input: SoftmaxLossInput, output: SoftmaxLossOutput): SoftmaxLossValue & Partial<SoftmaxLoss> {

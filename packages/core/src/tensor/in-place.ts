@@ -1,3 +1,4 @@
+import { PrismrecError } from "../errors/errors.js";
 import { PrismrecBackend } from "./prismrec-backend.js";
 import { tf } from "./tfjs.js";
 
@@ -18,4 +19,18 @@ export function valuesInPlace(tensor: tf.Tensor): Float32Array {
 export function allocateValues(length: number): Float32Array {
   const backend = tf.backend();
   return backend instanceof PrismrecBackend ? backend.allocate(length) : new Float32Array(length);
+}
+
+/**
+ * A float32 tensor of `values`, which are its own from now on. Does what `tf.tensor` does for such an array, without
+ * working out from it what is known.
+ */
+export function tensorOf(values: Float32Array, shape: number[]): tf.Tensor {
+  if (values.length !== tf.util.sizeFromShape(shape)) {
+    throw new PrismrecError("SHAPE_MISMATCH", "values do not fill the tensor's shape", {
+      expected: `[${shape.join(", ")}]`,
+      received: `${values.length} values`,
+    });
+  }
+  return tf.engine().makeTensor(values, shape, "float32");
 }

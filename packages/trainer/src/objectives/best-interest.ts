@@ -6,6 +6,7 @@ import {
   type RowContribution,
   type SequenceBatch,
   softmaxLossSync,
+  tensorOf,
   tf,
   withScope,
 } from "@prismrec/core";
@@ -47,7 +48,7 @@ export class BestInterestObjective implements Objective {
     const { items } = trainable;
     const random = this.seeds.step(step);
     const users = this.#users.subarray(index * config.batchSize, (index + 1) * config.batchSize);
-    const cuts = Uint32Array.from(users, (user) => {
+    const cuts = users.map((user) => {
       const length = this.sequences.indptr[user + 1]! - this.sequences.indptr[user]!;
       return random.integer(Math.min(config.minHistory, length - 1), length);
     });
@@ -70,7 +71,7 @@ export class BestInterestObjective implements Objective {
             offsets,
             items,
             targets: {
-              indptr: Uint32Array.from({ length: users.length + 1 }, (_, r) => r),
+              indptr: new Uint32Array(users.length + 1).map((_, r) => r),
               indices: targets,
               rows: users.length,
               cols: items.rows,
@@ -100,7 +101,7 @@ export class BestInterestObjective implements Objective {
 export function onlyBest(vectors: tf.Tensor4D, items: Matrix, targets: Uint32Array): Float32Array {
   const [rows, , count, dim] = vectors.shape;
   const scores = withScope(() => {
-    const wanted = tf.tensor(gatherRows(items, targets).data, [rows, dim, 1]);
+    const wanted = tensorOf(gatherRows(items, targets).data, [rows, dim, 1]);
     return tf.matMul(tf.reshape(vectors, [rows, count, dim]), wanted).dataSync();
   });
   const offsets = new Float32Array(rows * count).fill(Number.NEGATIVE_INFINITY);

@@ -8,6 +8,7 @@ import {
   type ParameterSet,
   type RowContribution,
   type SequenceBatch,
+  tensorOf,
   tf,
   valuesInPlace,
   withScope,
@@ -38,7 +39,7 @@ export function externalLoss(
       const factor = dy.dataSync()[0]!;
       return gradients.map((gradient, i) => {
         const scaled = factor === 1 ? gradient : gradient.map((value) => value * factor);
-        return tf.tensor(scaled, tensors[i]!.shape, "float32");
+        return tensorOf(scaled, tensors[i]!.shape);
       });
     };
     return { value: tf.scalar(loss), gradFunc };

@@ -1,4 +1,4 @@
-// Adam over a span of floats, on the abstract vector.
+// Spans of floats: Adam on the abstract vector, sums of squares in double.
 #include "ops/embedding_rows/cpu/spans.h"
 #include "ops/embedding_rows/embedding_rows.h"
 #include "simd/vec-inl.h"
@@ -43,5 +43,24 @@ void AdamSpan(const AdamFactors& factors, float* values, float* m, float* v, con
     StoreN(v + i, second, r);
   }
 }
+
+double SquaredSum(const float* x, size_t n) {
+  // As many sums as two of the widest vectors hold, joined in order.
+  constexpr size_t kSums = 16;
+  double sums[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (size_t lane = 0; lane < kSums; ++lane) {
+      const double value = x[i + lane];
+      sums[lane] += value * value;
+    }
+  }
+  for (; i < n; ++i) sums[0] += static_cast<double>(x[i]) * x[i];
+  double total = 0;
+  for (double sum : sums) total += sum;
+  return total;
+}
+
+const prismrec::embedding_rows::Spans kSpans = {AdamSpan, SquaredSum};
 
 }  // namespace prismrec::PRISMREC_SIMD_NS::embedding_rows

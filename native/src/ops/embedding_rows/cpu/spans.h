@@ -5,18 +5,17 @@
 
 namespace prismrec {
 
-#define PRISMREC_DECLARE_ADAM_SPAN(isa)                                                        \
-  namespace isa::embedding_rows {                                                              \
-  void AdamSpan(const prismrec::embedding_rows::AdamFactors& factors, float* values, float* m, \
-                float* v, const float* gradients, size_t n);                                   \
+#define PRISMREC_DECLARE_SPANS(isa)                    \
+  namespace isa::embedding_rows {                      \
+  extern const prismrec::embedding_rows::Spans kSpans; \
   }
 
-PRISMREC_DECLARE_ADAM_SPAN(scalar)
-PRISMREC_DECLARE_ADAM_SPAN(avx2)
-PRISMREC_DECLARE_ADAM_SPAN(avx512)
-PRISMREC_DECLARE_ADAM_SPAN(neon)
+PRISMREC_DECLARE_SPANS(scalar)
+PRISMREC_DECLARE_SPANS(avx2)
+PRISMREC_DECLARE_SPANS(avx512)
+PRISMREC_DECLARE_SPANS(neon)
 
-#undef PRISMREC_DECLARE_ADAM_SPAN
+#undef PRISMREC_DECLARE_SPANS
 
 }  // namespace prismrec
 

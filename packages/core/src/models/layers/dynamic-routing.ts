@@ -1,5 +1,5 @@
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../../dynamic-routing/dynamic-routing.js";
-import { allocateValues, valuesInPlace } from "../../tensor/in-place.js";
+import { allocateValues, tensorOf, valuesInPlace } from "../../tensor/in-place.js";
 import { tf } from "../../tensor/tfjs.js";
 import type { SequenceBatch } from "./sequence-batch.js";
 
@@ -40,17 +40,17 @@ export function dynamicRouting(
     { ...problemOf(embedded, maps), iterations, initial },
     allocateValues,
   );
-  const shares = tf.tensor(coefficients, [users, interests, length]) as tf.Tensor3D;
+  const shares = tensorOf(coefficients, [users, interests, length]) as tf.Tensor3D;
   const op = tf.customGrad((...inputs) => {
     const [x, w, save] = inputs as [tf.Tensor, tf.Tensor, tf.GradSaveFunc];
-    save([x, w, shares, tf.tensor(sums, [users, interests, dim])]);
+    save([x, w, shares, tensorOf(sums, [users, interests, dim])]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
       const [x, w, c, s] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
       const given = { coefficients: valuesInPlace(c), sums: valuesInPlace(s), vectorGradient: valuesInPlace(dy) };
       const gradients = dynamicRoutingGradientSync({ ...problemOf(x, w), ...given }, allocateValues);
-      return [tf.tensor(gradients.events, embedded.shape), tf.tensor(gradients.maps, maps.shape)];
+      return [tensorOf(gradients.events, embedded.shape), tensorOf(gradients.maps, maps.shape)];
     };
-    return { value: tf.tensor(vectors, [users, interests, dim]), gradFunc };
+    return { value: tensorOf(vectors, [users, interests, dim]), gradFunc };
   });
   return { interests: op(embedded, maps) as tf.Tensor3D, coefficients: shares };
 }

@@ -1,5 +1,6 @@
 import { PrismrecError } from "../../errors/errors.js";
 import type { Random } from "../../random/random.js";
+import { tensorOf } from "../../tensor/in-place.js";
 import { tf } from "../../tensor/tfjs.js";
 
 /** Fills a new parameter; `shape` is the parameter's own. */
@@ -150,8 +151,6 @@ export class ParameterSet implements Iterable<Parameter> {
 
   /** Tensors over the same memory where the backend allows (`prismrec`, `cpu`), else copies. */
   tensors(): Record<string, tf.Tensor> {
-    return Object.fromEntries(
-      Array.from(this, ({ name, shape, values }) => [name, tf.tensor(values, [...shape], "float32")]),
-    );
+    return Object.fromEntries(Array.from(this, ({ name, shape, values }) => [name, tensorOf(values, [...shape])]));
   }
 }

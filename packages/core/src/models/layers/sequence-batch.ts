@@ -1,7 +1,7 @@
 import { gatherRows } from "../../embedding-rows/embedding-rows.js";
 import type { Matrix } from "../../matrix/matrix.js";
-import { allocateValues } from "../../tensor/in-place.js";
-import { tf } from "../../tensor/tfjs.js";
+import { allocateValues, tensorOf } from "../../tensor/in-place.js";
+import type { tf } from "../../tensor/tfjs.js";
 import type { History } from "../model.js";
 
 /**
@@ -59,8 +59,10 @@ export function packHistories(histories: readonly History[], maxLength: number, 
 
 /** Rows of the item table that the events of a batch are: NO_ROW where padded. */
 export function eventRows(batch: SequenceBatch): Uint32Array {
+  const rows = new Uint32Array(batch.items.length);
   // Padding is id 0, and 0 - 1 wraps around to NO_ROW.
-  return batch.items.map((id) => id - 1);
+  for (let i = 0; i < rows.length; i++) rows[i] = batch.items[i]! - 1;
+  return rows;
 }
 
 /**
@@ -70,7 +72,7 @@ export function eventRows(batch: SequenceBatch): Uint32Array {
 export function gatherEmbedded(batch: SequenceBatch, table: Matrix, rows = eventRows(batch)): tf.Tensor3D {
   const { size, length } = batch;
   const { data } = gatherRows(table, rows, allocateValues(size * length * table.cols));
-  return tf.tensor(data, [size, length, table.cols], "float32") as tf.Tensor3D;
+  return tensorOf(data, [size, length, table.cols]) as tf.Tensor3D;
 }
 
 /** [B * P * count] 1 for all interests of a position that is used. */
