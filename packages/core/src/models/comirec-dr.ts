@@ -1,10 +1,18 @@
 import { z } from "zod";
+import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
+import type { RoutingProblem } from "../dynamic-routing/types.js";
 import { createRandom } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
 import { dynamicRouting } from "./layers/dynamic-routing.js";
-import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
+import {
+  gaussian,
+  type ParameterSet,
+  type ParameterSpec,
+  type ParameterTensors,
+  parameter,
+} from "./layers/parameters.js";
 import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput } from "./network.js";
+import type { InterestNetwork, NetworkOutput, VectorGradients } from "./network.js";
 
 export const comirecDrSchema = z
   .strictObject({
@@ -72,6 +80,32 @@ export class ComirecDrNetwork implements InterestNetwork {
       attention: routed.coefficients,
       collaborative: interests,
     };
+  }
+
+  differentiate(
+    parameters: ParameterSet,
+    embedded: Float32Array,
+    batch: SequenceBatch,
+    loss: (vectors: Float32Array) => Float32Array,
+    allocate: (length: number) => Float32Array,
+  ): VectorGradients {
+    const { dim, interests, iterations, maxHistory, bilinear } = this.config;
+    const problem: RoutingProblem = {
+      users: batch.size,
+      length: batch.length,
+      interests,
+      dim,
+      lengths: batch.lengths,
+      events: embedded,
+      maps: parameters.get("bilinear")!.values,
+      mapCount: bilinear === "position" ? maxHistory : 1,
+      shared: bilinear === "shared" && interests > 1,
+    };
+    const initial = this.#initial(batch.length);
+    const { vectors, sums, coefficients } = dynamicRoutingSync({ ...problem, iterations, initial }, allocate);
+    const vectorGradient = loss(vectors);
+    const gradients = dynamicRoutingGradientSync({ ...problem, coefficients, sums, vectorGradient }, allocate);
+    return { parameters: new Map([["bilinear", gradients.maps]]), embedded: gradients.events };
   }
 
   #initial(length: number): Float32Array {

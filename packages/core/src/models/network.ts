@@ -1,6 +1,6 @@
 import type { tf } from "../tensor/tfjs.js";
 import type { Alignment } from "./layers/alignment.js";
-import type { ParameterSpec, ParameterTensors } from "./layers/parameters.js";
+import type { ParameterSet, ParameterSpec, ParameterTensors } from "./layers/parameters.js";
 import type { SequenceBatch } from "./layers/sequence-batch.js";
 import type { DropoutSource } from "./layers/transformer.js";
 
@@ -19,6 +19,12 @@ export interface NetworkOutput {
   readonly alignment?: Alignment & { readonly collaborativeVectors: tf.Tensor4D };
 }
 
+/** Gradients of a loss, by parameter name and with respect to the embedded rows, [B, T, d]. */
+export interface VectorGradients {
+  readonly parameters: ReadonlyMap<string, Float32Array>;
+  readonly embedded: Float32Array;
+}
+
 /** A user encoder as training and serving share it: pure functions of parameters and embedded histories. */
 export interface InterestNetwork {
   readonly name: string;
@@ -31,4 +37,17 @@ export interface InterestNetwork {
   specs(): ParameterSpec[];
   /** @param embedded [B, T, d] item rows, zero where padded; @param drop training only */
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch, drop?: DropoutSource): NetworkOutput;
+  /**
+   * The gradients that `forward` has by tfjs's tape, of a network that is a single operation and so needs no tape.
+   *
+   * @param loss turns the interests [B, P, J, d] into their gradient; called once
+   * @param allocate where arrays come from, the result's too; what they hold does not matter
+   */
+  differentiate?(
+    parameters: ParameterSet,
+    embedded: Float32Array,
+    batch: SequenceBatch,
+    loss: (vectors: Float32Array) => Float32Array,
+    allocate: (length: number) => Float32Array,
+  ): VectorGradients;
 }

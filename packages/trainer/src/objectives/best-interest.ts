@@ -1,14 +1,10 @@
 import {
-  gatherRows,
   type InterestNetwork,
   type Matrix,
   mergeRows,
   type RowContribution,
   type SequenceBatch,
   softmaxLossSync,
-  tensorOf,
-  tf,
-  withScope,
 } from "@prismrec/core";
 import type { CutTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
@@ -16,7 +12,7 @@ import type { RunSeeds } from "../training/seeds.js";
 import type { TrainingSequences } from "../training/sequences.js";
 import type { StepBuffers } from "../training/step-buffers.js";
 import type { Trainable } from "../training/trainable.js";
-import { differentiate, externalLoss } from "./gradients.js";
+import { differentiateVectors } from "./gradients.js";
 import { LogUniformSampler } from "./log-uniform.js";
 
 /**
@@ -56,34 +52,27 @@ export class BestInterestObjective implements Objective {
     const drawn = this.#sampler.draw(config.negativesPerUser * users.length, targets, random);
     const sampled = config.logQ ? drawn : { ids: drawn.ids };
     let itemGradient: RowContribution = { ids: new Uint32Array(0), data: new Float32Array(0) };
+    const indptr = new Uint32Array(users.length + 1).map((_, row) => row);
     const {
       loss,
       network: dense,
       embedded,
-    } = differentiate(network, trainable.parameters, items, batch, undefined, buffers, (output) => {
-      const count = output.vectors.shape[2];
-      const offsets = onlyBest(output.vectors, items, targets);
-      return externalLoss([output.vectors], ([vectors]) => {
-        const result = softmaxLossSync(
-          {
-            interests: { data: vectors!, rows: users.length * count, cols: items.cols },
-            interestsPerRow: count,
-            offsets,
-            items,
-            targets: {
-              indptr: new Uint32Array(users.length + 1).map((_, r) => r),
-              indices: targets,
-              rows: users.length,
-              cols: items.rows,
-            },
-            readout: "max",
-            sampled,
-          },
-          buffers?.gradients,
-        );
-        itemGradient = { ids: result.gradients.itemIds!, data: result.gradients.items };
-        return { loss: result.loss, gradients: [result.gradients.interests] };
-      });
+    } = differentiateVectors(network, trainable.parameters, items, batch, buffers, (vectors, allocate) => {
+      const interests = { data: vectors, rows: vectors.length / items.cols, cols: items.cols };
+      const result = softmaxLossSync(
+        {
+          interests,
+          interestsPerRow: interests.rows / users.length,
+          offsets: onlyBest(interests, items, targets),
+          items,
+          targets: { indptr, indices: targets, rows: users.length, cols: items.rows },
+          readout: "max",
+          sampled,
+        },
+        allocate,
+      );
+      itemGradient = { ids: result.gradients.itemIds!, data: result.gradients.items };
+      return { loss: result.loss, gradient: result.gradients.interests };
     });
     const out = buffers?.floats("items", itemGradient.data.length + embedded.data.length);
     const { rows, data } = mergeRows([itemGradient, embedded], items.cols, out);
@@ -95,22 +84,31 @@ export class BestInterestObjective implements Objective {
  * Offsets [R * J] that leave each row the interest with the largest inner product with its target: the hard readout, in
  * which no gradient reaches the others.
  *
- * @param vectors [R, 1, J, d]
+ * @param interests [R * J, d]
  * @param targets [R] rows of the item table
  */
-export function onlyBest(vectors: tf.Tensor4D, items: Matrix, targets: Uint32Array): Float32Array {
-  const [rows, , count, dim] = vectors.shape;
-  const scores = withScope(() => {
-    const wanted = tensorOf(gatherRows(items, targets).data, [rows, dim, 1]);
-    return tf.matMul(tf.reshape(vectors, [rows, count, dim]), wanted).dataSync();
-  });
-  const offsets = new Float32Array(rows * count).fill(Number.NEGATIVE_INFINITY);
-  for (let r = 0; r < rows; r++) {
+export function onlyBest(interests: Matrix, items: Matrix, targets: Uint32Array): Float32Array {
+  const count = interests.rows / targets.length;
+  const offsets = new Float32Array(interests.rows).fill(Number.NEGATIVE_INFINITY);
+  for (let r = 0; r < targets.length; r++) {
     let best = r * count;
-    for (let j = best + 1; j < (r + 1) * count; j++) if (scores[j]! > scores[best]!) best = j;
+    let highest = Number.NEGATIVE_INFINITY;
+    for (let j = r * count; j < (r + 1) * count; j++) {
+      const score = innerProduct(interests, j, items, targets[r]!);
+      if (score <= highest) continue;
+      best = j;
+      highest = score;
+    }
     offsets[best] = 0;
   }
   return offsets;
+}
+
+function innerProduct(a: Matrix, i: number, b: Matrix, j: number): number {
+  const [from, to] = [i * a.cols, j * b.cols];
+  let sum = 0;
+  for (let c = 0; c < a.cols; c++) sum += a.data[from + c]! * b.data[to + c]!;
+  return sum;
 }
 
 /** The last `maxLength` events before each cut, newest first, and the item at the cut as the row of its target. */

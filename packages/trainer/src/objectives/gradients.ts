@@ -1,7 +1,9 @@
 import {
   type DropoutSource,
   eventRows,
+  type GradientAllocator,
   gatherEmbedded,
+  gatherRows,
   type InterestNetwork,
   type Matrix,
   type NetworkOutput,
@@ -95,4 +97,47 @@ export function differentiate(
       embedded: { ids: rows, data: valuesOf(grads[0]!) },
     };
   });
+}
+
+/**
+ * `differentiate` for a loss that reads the interests' values and brings its own gradient: without tfjs's tape where the
+ * network needs none.
+ *
+ * @param loss of the interests [B, P, J, d]; `allocate` is where the loss's gradients are to lie
+ */
+export function differentiateVectors(
+  network: InterestNetwork,
+  parameters: ParameterSet,
+  items: Matrix,
+  batch: SequenceBatch,
+  buffers: StepBuffers | undefined,
+  loss: (
+    vectors: Float32Array,
+    allocate: GradientAllocator | undefined,
+  ) => { readonly loss: number; readonly gradient: Float32Array },
+): NetworkGradients {
+  if (network.differentiate === undefined) {
+    return differentiate(network, parameters, items, batch, undefined, buffers, ({ vectors }) =>
+      externalLoss([vectors], ([values]) => {
+        const { loss: value, gradient } = loss(values!, buffers?.tapeGradients);
+        return { loss: value, gradients: [gradient] };
+      }),
+    );
+  }
+  const allocate = buffers?.allocate ?? ((length: number) => new Float32Array(length));
+  const rows = eventRows(batch);
+  const { data } = gatherRows(items, rows, allocate(rows.length * items.cols));
+  let value = 0;
+  const gradients = network.differentiate(
+    parameters,
+    data,
+    batch,
+    (vectors) => {
+      const { loss: found, gradient } = loss(vectors, buffers?.gradients);
+      value = found;
+      return gradient;
+    },
+    allocate,
+  );
+  return { loss: value, network: gradients.parameters, embedded: { ids: rows, data: gradients.embedded } };
 }

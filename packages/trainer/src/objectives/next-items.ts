@@ -99,7 +99,7 @@ export class NextItemsObjective implements Objective {
               readout: this.network.readout,
               ...(sampled === undefined ? {} : { sampled }),
             },
-            buffers?.gradients,
+            buffers?.tapeGradients,
           );
           parts.prediction = result.loss;
           itemGradient = { ids: result.gradients.itemIds ?? new Uint32Array(0), data: result.gradients.items };

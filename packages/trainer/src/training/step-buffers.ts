@@ -7,6 +7,7 @@ import { allocateValues, type GradientAllocator, tf, valuesInPlace } from "@pris
 export class StepBuffers {
   readonly #arrays = new Map<string, Float32Array>();
   readonly #tensors: tf.Tensor[] = [];
+  #allocated = 0;
 
   /** An array for `name` of that length; its contents are undefined. */
   floats(name: string, length: number): Float32Array {
@@ -18,9 +19,15 @@ export class StepBuffers {
     return array.length === length ? array : array.subarray(0, length);
   }
 
-  /** For the loss: its gradient of the interests becomes a tensor's, that of the items stays here. */
-  readonly gradients: GradientAllocator = (of, length) =>
-    of === "interests" ? allocateValues(length) : this.floats("loss/items", length);
+  /** An array like that of the same call in the step before; its contents are undefined. */
+  readonly allocate = (length: number): Float32Array => this.floats(`allocated/${this.#allocated++}`, length);
+
+  /** For the loss. */
+  readonly gradients: GradientAllocator = (of, length) => this.floats(`loss/${of}`, length);
+
+  /** For a loss on tfjs's tape: its gradient of the interests becomes a tensor's, that of the items stays here. */
+  readonly tapeGradients: GradientAllocator = (of, length) =>
+    of === "interests" ? allocateValues(length) : this.gradients(of, length);
 
   /** Keeps a tensor beyond the scope it was made in, and gives its values where they lie. */
   hold(tensor: tf.Tensor): Float32Array {
@@ -31,5 +38,6 @@ export class StepBuffers {
   release(): void {
     tf.dispose(this.#tensors);
     this.#tensors.length = 0;
+    this.#allocated = 0;
   }
 }
