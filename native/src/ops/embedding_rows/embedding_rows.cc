@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/cancel.h"
+#include "runtime/radix_sort.h"
 #include "runtime/thread_pool.h"
 
 namespace prismrec::embedding_rows {
@@ -112,38 +113,15 @@ void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const 
 }
 
 RowGroups GroupRows(const uint32_t* ids, size_t count) {
-  // Radix sort of (id, position) from the low digit up: each pass keeps the order of the one
-  // before.
-  struct Entry {
-    uint32_t id;
-    uint32_t at;
-  };
-  std::vector<Entry> entries, sorted;
+  std::vector<IdAt> entries;
   entries.reserve(count);
-  uint32_t all = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (ids[i] == kNoRow) continue;
-    entries.push_back({ids[i], static_cast<uint32_t>(i)});
-    all |= ids[i];
+    if (ids[i] != kNoRow) entries.push_back({ids[i], static_cast<uint32_t>(i)});
   }
-  sorted.resize(entries.size());
-  constexpr int kBits = 11;
-  constexpr uint32_t kMask = (1u << kBits) - 1;
-  for (int shift = 0; shift < 32 && (all >> shift) != 0; shift += kBits) {
-    std::vector<size_t> place(size_t{1} << kBits, 0);
-    for (const Entry& entry : entries) ++place[(entry.id >> shift) & kMask];
-    size_t start = 0;
-    for (size_t& bucket : place) {
-      const size_t size = bucket;
-      bucket = start;
-      start += size;
-    }
-    for (const Entry& entry : entries) sorted[place[(entry.id >> shift) & kMask]++] = entry;
-    entries.swap(sorted);
-  }
+  RadixSort(&entries);
   RowGroups groups;
   groups.positions.reserve(entries.size());
-  for (const Entry& entry : entries) {
+  for (const IdAt& entry : entries) {
     if (groups.ids.empty() || groups.ids.back() != entry.id) {
       groups.ids.push_back(entry.id);
       groups.starts.push_back(static_cast<uint32_t>(groups.positions.size()));

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "runtime/radix_sort.h"
+
 namespace prismrec::softmax_loss {
 namespace {
 
@@ -40,17 +42,15 @@ uint32_t PlaceOf(const std::vector<uint32_t>& sorted, uint32_t item) {
 // Makes one column of each distinct candidate: its repeats have the same logit up to log_q, so that
 // they count as one with their weights together.
 void PlanColumns(const Args& args, Plan* plan) {
-  // Item in the high half, so that one comparison sorts by item, then by place.
-  std::vector<uint64_t> drawn(args.candidate_count);
-  for (size_t s = 0; s < args.candidate_count; ++s) {
-    drawn[s] = static_cast<uint64_t>(args.candidates[s]) << 32 | s;
-  }
-  std::sort(drawn.begin(), drawn.end());
-  const auto item = [&](size_t n) { return static_cast<uint32_t>(drawn[n] >> 32); };
+  std::vector<IdAt> drawn(args.candidate_count);
+  for (uint32_t s = 0; s < args.candidate_count; ++s) drawn[s] = {args.candidates[s], s};
+  RadixSort(&drawn);
+  const auto item = [&](size_t n) { return drawn[n].id; };
   const auto log_weight = [&](size_t n) {
-    const uint32_t place = static_cast<uint32_t>(drawn[n]);
-    return args.log_q == nullptr ? 0.0 : -static_cast<double>(args.log_q[place]);
+    return args.log_q == nullptr ? 0.0 : -static_cast<double>(args.log_q[drawn[n].at]);
   };
+  plan->column_items.reserve(drawn.size());
+  plan->column_weights.reserve(drawn.size());
   for (size_t first = 0, n = 0; n < drawn.size(); first = n) {
     double weight = log_weight(first);
     n = first + 1;

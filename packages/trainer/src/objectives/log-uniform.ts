@@ -6,9 +6,12 @@ import type { Random, SampledCandidates } from "@prismrec/core";
  */
 export class LogUniformSampler {
   readonly #span: number;
+  /** By row, 0 where not asked for yet. */
+  readonly #logProbability: Float64Array;
 
   constructor(private readonly itemCount: number) {
     this.#span = Math.log(itemCount + 1);
+    this.#logProbability = new Float64Array(itemCount);
   }
 
   /** `count` rows with replacement, and the log of the expected count of each of them and of each target. */
@@ -22,8 +25,17 @@ export class LogUniformSampler {
 
   #logQ(count: number, rows: Uint32Array): Float32Array {
     const logQ = new Float32Array(rows.length);
-    for (let i = 0; i < rows.length; i++) logQ[i] = Math.log(count * this.probability(rows[i]!));
+    const logCount = Math.log(count);
+    for (let i = 0; i < rows.length; i++) logQ[i] = logCount + this.#logProbabilityOf(rows[i]!);
     return logQ;
+  }
+
+  #logProbabilityOf(row: number): number {
+    const known = this.#logProbability[row]!;
+    if (known !== 0) return known;
+    const found = Math.log(this.probability(row));
+    this.#logProbability[row] = found;
+    return found;
   }
 
   probability(row: number): number {
