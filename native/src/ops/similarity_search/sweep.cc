@@ -22,6 +22,8 @@ constexpr size_t kMinRangePanels = 64;
 // With few queries the items are divided as well, in rounds: the first is short and finds thresholds,
 // each of the others ends where this many times as many items have been seen.
 constexpr size_t kFirstRoundPanels = 128;
+// Without a threshold the first round reads single precision, and one thread does it.
+constexpr size_t kFirstCodedRoundPanels = 64;
 constexpr size_t kGrowth = 4;
 constexpr size_t kSelectionSlack = 64;
 // The codes are read first where reading is what costs: few rows, and lists so short that few items
@@ -154,6 +156,12 @@ bool UseCodes(const Query& query) {
   return longest * 127 * std::sqrt(static_cast<double>(index.cols())) < 1e38;
 }
 
+// The rows of a block as a scan of the codes takes them.
+struct CodedRows {
+  std::vector<int8_t> codes;
+  std::vector<CodeRow> bounds;
+};
+
 // One row in 8 bits, [octets * kCodeOctet], and what bounds its products from their codes:
 //   <h, e> = <h, e - s c> + s <h - step g, c> + s step <g, c>,
 // the first at most |h| error s, the second |h - step g| |s c| with |s c| <= |e| + error s.
@@ -176,11 +184,26 @@ CodeRow EncodeRow(const float* row, double norm, size_t d, int8_t* codes) {
   return {step / 2, static_cast<float>((norm + left) * 1.001), static_cast<float>(left * 1.001), total};
 }
 
+CodedRows EncodeRows(const Query& query, const Block& block) {
+  const size_t d = query.index->cols();
+  CodedRows rows;
+  const size_t padded = query.index->octets() * kCodeOctet;
+  const size_t first = query.first_row[block.begin];
+  const size_t count = query.first_row[block.end] - first;
+  rows.codes.resize(count * padded);
+  for (size_t r = 0; r < count; ++r) {
+    rows.bounds.push_back(EncodeRow(query.rows.data() + (first + r) * d, query.norms[first + r], d,
+                                    rows.codes.data() + r * padded));
+  }
+  return rows;
+}
+
 // One block of queries against ranges of panels.
 class BlockSweep {
  public:
-  BlockSweep(const PanelKernel& kernel, const Query& query, const Block& block, bool coded,
-             const CancelFlag& cancel)
+  // `coded`: the block's rows, if they are to go through the codes; else null.
+  BlockSweep(const PanelKernel& kernel, const Query& query, const Block& block,
+             const CodedRows* coded, const CancelFlag& cancel)
       : coded_(coded),
         kernel_(kernel),
         query_(query),
@@ -191,29 +214,26 @@ class BlockSweep {
         row_count_(query.first_row[block.end] - first_) {
     const size_t d = index_.cols();
     const float* rows = query.rows.data() + first_ * d;
-    step_ = coded ? 1 : kernel.gemm->mr;
+    step_ = coded != nullptr ? 1 : kernel.gemm->mr;
     const size_t units = (row_count_ + step_ - 1) / step_;
-    if (coded) {
-      const size_t padded = index_.octets() * kCodeOctet;
-      codes_.resize(row_count_ * padded);
+    if (coded != nullptr) {
       code_hits_.resize(row_count_ * kGroupPanels);
-      for (size_t r = 0; r < row_count_; ++r) {
-        bounds_.push_back(EncodeRow(rows + r * d, query.norms[first_ + r], d, codes_.data() + r * padded));
-      }
     } else {
       rows_.resize(gemm::PackedFloats(row_count_, step_, d));
       gemm::PackRows(*kernel.gemm, rows, d, row_count_, d, rows_.data());
     }
     limits_.assign(units * step_, std::numeric_limits<float>::infinity());
     active_.resize(units);
-    if (!coded) hits_.resize(row_count_);
+    if (coded == nullptr) hits_.resize(row_count_);
     query_of_.reserve(row_count_);
     for (size_t q = block.begin; q < block.end; ++q) {
       const size_t own = query.first_row[q + 1] - query.first_row[q];
       query_of_.insert(query_of_.end(), own, static_cast<uint32_t>(q));
       most_rows_ = std::max(most_rows_, own);
     }
-    if (coded || query.readout == Readout::kLogSumExp) products_.resize(most_rows_ * kPanelItems);
+    if (coded != nullptr || query.readout == Readout::kLogSumExp) {
+      products_.resize(most_rows_ * kPanelItems);
+    }
     group_panels_ = std::clamp<size_t>(kGroupTiles / std::max<size_t>(1, row_count_), 1, kGroupPanels);
   }
 
@@ -228,7 +248,7 @@ class BlockSweep {
         if (index_.bias() == nullptr) return;  // what follows is no longer
         continue;
       }
-      if (coded_) {
+      if (coded_ != nullptr) {
         ConsumeCodes(ScanCodes(group, group_end));
         continue;
       }
@@ -265,8 +285,8 @@ class BlockSweep {
     scan.norms = index_.norms();
     scan.bias = index_.bias();
     scan.allowed = query_.allowed.data();
-    scan.rows = codes_.data();
-    scan.bounds = bounds_.data();
+    scan.rows = coded_->codes.data();
+    scan.bounds = coded_->bounds.data();
     scan.limits = limits_.data();
     scan.active = active_.data();
     scan.active_count = active_count_;
@@ -308,10 +328,11 @@ class BlockSweep {
     }
     size_t items = 0;
     for (size_t p = begin; p < end && active_count_ > 0; ++p) {
-      items += static_cast<size_t>(__builtin_popcount(query_.allowed[p]));
+      const uint32_t allowed = query_.allowed[p];
+      items += allowed == ~0u ? kPanelItems : static_cast<size_t>(__builtin_popcount(allowed));
     }
     touched_.read += active_rows * items;
-    if (!coded_) touched_.scored += active_rows * items;
+    if (coded_ == nullptr) touched_.scored += active_rows * items;
     return active_count_ > 0;
   }
 
@@ -381,7 +402,7 @@ class BlockSweep {
     kernel_.products(d, index_.panel(panel), items, query_.rows.data() + own * d, count, products_.data());
     float sums[kPanelItems];
     if (Sums(q)) kernel_.log_sum_exp(products_.data(), offsets, count, sums);
-    if (coded_) touched_.scored += count * static_cast<size_t>(__builtin_popcount(items));
+    if (coded_ != nullptr) touched_.scored += count * static_cast<size_t>(__builtin_popcount(items));
     for (; items != 0; items &= items - 1) {
       const size_t i = static_cast<size_t>(__builtin_ctz(items));
       const size_t top = Largest(products_.data() + i, offsets, count);
@@ -397,7 +418,7 @@ class BlockSweep {
     if (score >= selection->threshold() && !Excluded(q, id)) selection->Add(score, id, interest);
   }
 
-  const bool coded_;
+  const CodedRows* const coded_;
   const PanelKernel& kernel_;
   const Query& query_;
   const Index& index_;
@@ -409,8 +430,6 @@ class BlockSweep {
   size_t most_rows_ = 0;
   size_t group_panels_ = 0;
   std::vector<float> rows_;
-  std::vector<int8_t> codes_;
-  std::vector<CodeRow> bounds_;
   std::vector<float> limits_;
   std::vector<uint32_t> active_;
   size_t active_count_ = 0;
@@ -444,11 +463,13 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
   std::vector<std::vector<Selection>> lists(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) lists[b].resize(blocks[b].end - blocks[b].begin);
   const size_t wanted = blocks.empty() ? 1 : (kWantedChunks + blocks.size() - 1) / blocks.size();
-  const bool codes = UseCodes(query);
+  std::vector<CodedRows> coded(UseCodes(query) ? blocks.size() : 0);
+  for (size_t b = 0; b < coded.size(); ++b) coded[b] = EncodeRows(query, blocks[b]);
   Touched touched;
   size_t begin = 0;
   while (begin < panels && !blocks.empty()) {
-    const size_t first = std::max(kFirstRoundPanels, 4 * query.k / kPanelItems);
+    const size_t least = coded.empty() ? kFirstRoundPanels : kFirstCodedRoundPanels;
+    const size_t first = std::max(least, 4 * query.k / kPanelItems);
     const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, kGrowth * begin));
     const size_t ranges =
         begin == 0 ? 1 : std::clamp<size_t>((end - begin) / kMinRangePanels, 1, wanted);
@@ -461,7 +482,8 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
       const size_t from = begin + chunk % ranges * step;
       for (const Selection& list : lists[b]) found[chunk].emplace_back(list.floor());
       // Without a threshold every item would have to be scored after all.
-      BlockSweep sweep(kernel, query, blocks[b], codes && begin > 0, cancel);
+      const CodedRows* rows = begin > 0 && !coded.empty() ? &coded[b] : nullptr;
+      BlockSweep sweep(kernel, query, blocks[b], rows, cancel);
       sweep.Run(std::min(from, end), std::min(from + step, end), &found[chunk]);
       parts[chunk] = sweep.touched();
     });
