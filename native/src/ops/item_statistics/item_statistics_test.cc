@@ -274,6 +274,36 @@ TEST(the_number_of_threads_changes_no_bit_of_a_decomposition) {
   pool.SetThreads(before);
 }
 
+// Symmetric and full: random off the diagonal, large enough on it to be definite.
+std::vector<float> FullDefinite(size_t n, int seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+  std::vector<float> a(n * n);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < i; ++j) a[i * n + j] = a[j * n + i] = uniform(random);
+    a[i * n + i] = 2.0f + 2.5f * std::sqrt(static_cast<float>(n));
+  }
+  return a;
+}
+
+TEST(the_number_of_threads_changes_no_bit_of_an_inverse) {
+  ThreadPool& pool = ThreadPool::Global();
+  const int before = pool.threads();
+  const size_t n = 700;
+  for (const auto& variant : gemm::kVariants) {
+    if (!Supported(variant.simd)) continue;
+    std::vector<float> first;
+    for (int threads : {1, 4}) {
+      pool.SetThreads(threads);
+      std::vector<float> a = FullDefinite(n, 3);
+      EXPECT_OK(CholeskyInverse({n, a.data()}, *variant.fn, CancelFlag()));
+      if (first.empty()) first = a;
+      EXPECT_TRUE(a == first);
+    }
+  }
+  pool.SetThreads(before);
+}
+
 // X' X + ridge I of a random X: what EASE inverts.
 std::vector<float> Definite(size_t n, double ridge, int seed) {
   const Data data(3 * n + 5, n, seed);
@@ -285,9 +315,10 @@ std::vector<float> Definite(size_t n, double ridge, int seed) {
 TEST(every_variant_inverts_a_regularised_gram_matrix) {
   for (const auto& variant : gemm::kVariants) {
     if (!Supported(variant.simd)) continue;
-    for (size_t n : {1, 2, 7, 127, 128, 129, 300, 400}) {
+    for (size_t n : {1, 2, 7, 63, 65, 129, 256, 257, 400, 600}) {
       test::SetContext(std::string(variant.name) + " n=" + std::to_string(n));
-      const std::vector<float> a = Definite(n, 5.0, static_cast<int>(n));
+      const int seed = static_cast<int>(n);
+      const std::vector<float> a = n < 200 ? Definite(n, 5.0, seed) : FullDefinite(n, seed);
       std::vector<float> inverse = a;
       // The upper triangle must not be read.
       for (size_t i = 0; i < n; ++i) {
@@ -296,7 +327,7 @@ TEST(every_variant_inverts_a_regularised_gram_matrix) {
       }
       EXPECT_OK(CholeskyInverse({n, inverse.data()}, *variant.fn, CancelFlag()));
       const std::vector<double> expected = reference::Inverse(a.data(), n);
-      // The largest entry of the inverse is below 1 / ridge.
+      // The largest entry of the inverse is about 1 / ridge at most.
       for (size_t i = 0; i < n * n; ++i) EXPECT_NEAR(inverse[i], expected[i], 2e-6);
       for (size_t i = 0; i < n; ++i) {
         for (size_t j = 0; j < i; ++j) EXPECT_EQ(inverse[i * n + j], inverse[j * n + i]);
