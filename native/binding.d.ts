@@ -549,8 +549,10 @@ export interface DynamicRoutingProblem {
   readonly dim: number;
   /** [B], each at most T */
   readonly lengths: Uint32Array;
-  /** [B * T * d] */
+  /** [B * T * d]; with `rows` a table whose rows have d elements */
   readonly events: Float32Array;
+  /** [B * T] */
+  readonly rows?: Uint32Array | undefined;
   /** [mapCount * d * K * d], or [mapCount * d * d] when shared */
   readonly maps: Float32Array;
   /** 1, or at least T */

@@ -34,7 +34,15 @@ dynamic_routing::Problem ParseProblem(Args& from) {
                               std::to_string(problem.map_count)));
   }
   problem.lengths = from.Array<uint32_t>("lengths", problem.users).data;
-  problem.events = from.Matrix<float>("events", problem.users * problem.length, problem.dim).data;
+  const size_t events = problem.users * problem.length;
+  problem.rows = from.OptionalArray<uint32_t>("rows", events).data;
+  if (problem.rows == nullptr) {
+    problem.events = from.Matrix<float>("events", events, problem.dim).data;
+  } else {
+    const ArrayView<const float> table = from.Array<float>("events");
+    problem.events = table.data;
+    problem.table_rows = problem.dim == 0 ? 0 : table.size / problem.dim;
+  }
   problem.maps =
       from.Matrix<float>("maps", problem.map_count * problem.dim, problem.map_cols()).data;
   return problem;

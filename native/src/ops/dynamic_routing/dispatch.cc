@@ -23,11 +23,33 @@ Status BackwardWith(const BackwardArgs& args, const CancelFlag& cancel) {
   return Backward(kKernels, args, ThreadPool::Global(), cancel);
 }
 
+// The events of a table, [B, T, d], in `memory`; what lies beyond a user's length is 0.
+Problem Gathered(Problem problem, std::vector<float>* memory) {
+  if (problem.rows == nullptr) return problem;
+  memory->resize(problem.users * problem.length * problem.dim);
+  for (size_t b = 0; b < problem.users; ++b) {
+    for (size_t t = 0; t < problem.lengths[b]; ++t) {
+      const size_t at = b * problem.length + t;
+      std::copy_n(problem.event(at), problem.dim, memory->data() + at * problem.dim);
+    }
+  }
+  problem.events = memory->data();
+  problem.rows = nullptr;
+  return problem;
+}
+
+// The device is sent the events alone, not the table.
 Status ForwardOnCuda(const ForwardArgs& args, const CancelFlag& cancel) {
-  return cuda::TheLibrary()->dynamic_routing_forward(args, cancel);
+  std::vector<float> events;
+  ForwardArgs gathered = args;
+  gathered.problem = Gathered(args.problem, &events);
+  return cuda::TheLibrary()->dynamic_routing_forward(gathered, cancel);
 }
 Status BackwardOnCuda(const BackwardArgs& args, const CancelFlag& cancel) {
-  return cuda::TheLibrary()->dynamic_routing_backward(args, cancel);
+  std::vector<float> events;
+  BackwardArgs gathered = args;
+  gathered.problem = Gathered(args.problem, &events);
+  return cuda::TheLibrary()->dynamic_routing_backward(gathered, cancel);
 }
 
 constexpr Variant<Implementation> kVariants[] = {
@@ -45,10 +67,17 @@ constexpr Variant<Implementation> kVariants[] = {
 
 Status Check(const Problem& problem) {
   for (size_t b = 0; b < problem.users; ++b) {
-    if (problem.lengths[b] <= problem.length) continue;
-    return InvalidArgument("lengths[" + std::to_string(b) + "] exceeds the batch's length",
-                           "at most " + std::to_string(problem.length),
-                           std::to_string(problem.lengths[b]));
+    if (problem.lengths[b] > problem.length) {
+      return InvalidArgument("lengths[" + std::to_string(b) + "] exceeds the batch's length",
+                             "at most " + std::to_string(problem.length),
+                             std::to_string(problem.lengths[b]));
+    }
+    for (size_t t = 0; problem.rows != nullptr && t < problem.lengths[b]; ++t) {
+      const uint32_t row = problem.rows[b * problem.length + t];
+      if (row < problem.table_rows) continue;
+      return InvalidArgument("an event's row is outside the table",
+                             "below " + std::to_string(problem.table_rows), std::to_string(row));
+    }
   }
   return Status::Ok();
 }

@@ -19,14 +19,19 @@ struct Problem {
   size_t dim = 0;        // d >= 1
   // [B] events of each user, at most T: those at positions 0 .. lengths[b] - 1.
   const uint32_t* lengths = nullptr;
-  // [B, T, d]; what lies beyond a user's length is not read.
+  // [B, T, d]; what lies beyond a user's length is not read. With `rows` a table [table_rows, d].
   const float* events = nullptr;
+  // [B, T], nullable: where in the table each event lies.
+  const uint32_t* rows = nullptr;
+  size_t table_rows = 0;
   // [map_count, d, predictions() * d]: one map for all positions, or one for each of at least T.
   const float* maps = nullptr;
   size_t map_count = 0;
   // Whether an event says the same to every interest, so that a map has d columns instead of K * d.
   bool shared = false;
 
+  // Event b * T + t.
+  const float* event(size_t at) const { return events + (rows == nullptr ? at : rows[at]) * dim; }
   size_t predictions() const { return shared ? 1 : interests; }
   size_t map_cols() const { return predictions() * dim; }
   size_t map_size() const { return dim * map_cols(); }

@@ -185,6 +185,37 @@ TEST(sums_of_whole_numbers_are_exact) {
   test::SetContext("");
 }
 
+TEST(events_of_a_table_give_the_bits_of_events_in_a_row) {
+  for (const Shape& shape : {Shape{9, 11, 4, 16, 11}, Shape{40, 6, 2, 33, 1, true}}) {
+    const Case made(shape);
+    Case listed(shape);
+    // A table in another order, padding outside of it.
+    const size_t count = shape.users * shape.length;
+    std::vector<uint32_t> rows(count, std::numeric_limits<uint32_t>::max());
+    for (size_t b = 0; b < shape.users; ++b) {
+      for (size_t t = 0; t < made.lengths[b]; ++t) {
+        const size_t at = b * shape.length + t;
+        rows[at] = static_cast<uint32_t>(count - 1 - at);
+        std::copy_n(&made.events[at * shape.dim], shape.dim, &listed.events[rows[at] * shape.dim]);
+      }
+    }
+    listed.problem.rows = rows.data();
+    listed.problem.table_rows = count;
+    for (const char* variant : RunnableVariants()) {
+      test::SetContext(variant);
+      const Answer want(made, variant), got(listed, variant);
+      EXPECT_OK(got.status);
+      EXPECT_TRUE(SameBits(got.vectors, want.vectors));
+      EXPECT_TRUE(SameBits(got.devents, want.devents));
+      EXPECT_TRUE(SameBits(got.dmaps, want.dmaps));
+      listed.problem.table_rows = rows[0];
+      EXPECT_TRUE(Answer(listed, variant).status.code == StatusCode::kInvalidArgument);
+      listed.problem.table_rows = count;
+    }
+  }
+  test::SetContext("");
+}
+
 TEST(shares_of_an_event_sum_to_one_and_padding_has_none) {
   const Case made({9, 11, 4, 16, 1});
   for (const char* variant : RunnableVariants()) {

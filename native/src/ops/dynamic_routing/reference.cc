@@ -14,7 +14,7 @@ std::vector<double> Predictions(const Problem& p, size_t user) {
   std::vector<double> u(p.interests * p.length * p.dim);
   for (size_t k = 0; k < p.interests; ++k) {
     for (size_t t = 0; t < p.lengths[user]; ++t) {
-      const float* x = p.events + (user * p.length + t) * p.dim;
+      const float* x = p.event(user * p.length + t);
       for (size_t c = 0; c < p.dim; ++c) {
         double sum = 0;
         for (size_t i = 0; i < p.dim; ++i) {
@@ -106,7 +106,7 @@ Status Backward(const BackwardArgs& args, const CancelFlag& cancel) {
         for (size_t i = 0; i < p.dim; ++i) {
           const size_t weight = map + i * p.map_cols() + first + c;
           devents[event * p.dim + i] += du * p.maps[weight];
-          dmaps[weight] += du * p.events[event * p.dim + i];
+          dmaps[weight] += du * p.event(event)[i];
         }
       }
     }

@@ -17,6 +17,8 @@ constexpr size_t kPredictionFloats = size_t{1} << 22;
 constexpr size_t kUserGrain = 8;
 // Rows of a gradient's product: they and a map's part stay in the second-level cache.
 constexpr size_t kGradientRows = 128;
+// Events and their gradients lie apart, so they are asked for this long before their turn.
+constexpr size_t kEventsAhead = 6;
 
 // Kept from call to call: a training step would otherwise spend its time on fresh pages.
 thread_local Workspace prediction_memory;
@@ -58,10 +60,13 @@ void Predict(const Kernels& kernels, const Problem& problem, const Layout& layou
   const size_t rows = segment.end - segment.begin;
   float* const packed = row_memory.Reserve<float>(rows * dim);
   Prefetcher map(segment.map, dim, problem.map_cols(), problem.map_cols());
+  const size_t* const sources = &layout.sources[segment.begin];
   for (size_t i = 0; i < rows; ++i) {
     map.Next();
-    std::memcpy(packed + i * dim, problem.events + layout.sources[segment.begin + i] * dim,
-                dim * sizeof(float));
+    if (i + kEventsAhead < rows) {
+      Prefetcher(problem.event(sources[i + kEventsAhead]), 1, dim, dim).Next();
+    }
+    std::memcpy(packed + i * dim, problem.event(sources[i]), dim * sizeof(float));
   }
   GemmArgs gemm;
   gemm.m = rows;
@@ -141,12 +146,11 @@ class SegmentGradient {
   // x = the events of the rows, du = what interests [first, last) hand down to their predictions.
   void Gather(const size_t* rows, size_t count, size_t first, size_t last) {
     const size_t dim = problem_.dim;
-    // Events and their gradients lie apart, so they are asked for before their turn.
-    constexpr size_t kAhead = 6;
     for (size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) {
-        Prefetcher(problem_.events + layout_.sources[rows[i + kAhead]] * dim, 1, dim, dim).Next();
-        Prefetcher(EventGradient(rows[i + kAhead]), 1, dim, dim).Next();
+      if (i + kEventsAhead < count) {
+        const size_t next = rows[i + kEventsAhead];
+        Prefetcher(problem_.event(layout_.sources[next]), 1, dim, dim).Next();
+        Prefetcher(EventGradient(next), 1, dim, dim).Next();
       }
       const size_t source = layout_.sources[rows[i]];
       const size_t interests = FirstInterest(rows[i]);
@@ -160,7 +164,7 @@ class SegmentGradient {
         add(coefficient, &dsums_[interest * dim], du_ + i * dim, dim);
         any = true;
       }
-      std::memcpy(x_ + i * dim, problem_.events + source * dim, dim * sizeof(float));
+      std::memcpy(x_ + i * dim, problem_.event(source), dim * sizeof(float));
     }
   }
 

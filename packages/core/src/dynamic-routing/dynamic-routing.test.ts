@@ -103,6 +103,27 @@ describe.each(variants)("dynamic routing (%s)", (variant) => {
     for (const [i, value] of maps.entries()) expect(value !== 0, `map ${i}`).toBe(i < 2 * 5 * 15 && i % 15 < 5);
   });
 
+  it("reads events out of a table as it reads them in their order", () => {
+    const given = problem({ variant });
+    const table = values(6 * given.dim, "table");
+    // Padding is no row of the table.
+    const rows = Uint32Array.of(5, 0, 0, 3, 9, 9, 9, 9, 2, 5, 9, 9);
+    const events = Float32Array.from({ length: 12 * given.dim }, (_, i) => {
+      return table[rows[Math.floor(i / given.dim)]! * given.dim + (i % given.dim)] ?? Number.NaN;
+    });
+    const apart = { ...given, events: table, rows };
+    const output = dynamicRoutingSync(apart);
+    expect(output).toEqual(dynamicRoutingSync({ ...given, events }));
+    const rest = { coefficients: output.coefficients, sums: output.sums, vectorGradient: output.vectors };
+    expect(dynamicRoutingGradientSync({ ...apart, ...rest })).toEqual(
+      dynamicRoutingGradientSync({ ...given, events, ...rest }),
+    );
+    expect(() => dynamicRoutingSync({ ...apart, events: table.subarray(0, 5 * given.dim) })).toThrow(
+      /outside the table/,
+    );
+    expect(() => dynamicRoutingSync({ ...apart, rows: rows.subarray(1) })).toThrow(/wrong length/);
+  });
+
   it("refuses wrong shapes, lengths and what is not finite", () => {
     const codeOf = (overrides: Partial<DynamicRoutingInput>): string | undefined => {
       try {

@@ -70,7 +70,8 @@ export function dynamicRoutingGradientSync(
     return dynamicRoutingGradientReference(input);
   }
   try {
-    const [eventGradient, mapGradient] = [allocate(input.events.length), allocate(input.maps.length)];
+    const eventGradient = allocate(input.users * input.length * input.dim);
+    const mapGradient = allocate(input.maps.length);
     const given = { coefficients, sums, vectorGradient };
     addon.dynamicRoutingGradSync({ ...nativeProblem(input, variant), ...given, eventGradient, mapGradient });
     return { events: eventGradient, maps: mapGradient };
@@ -84,8 +85,8 @@ function newArray(length: number): Float32Array {
 }
 
 function nativeProblem(input: RoutingProblem, variant: string | undefined): DynamicRoutingProblem {
-  const { users, length, interests, dim, lengths, events, maps, mapCount, shared } = input;
-  return { users, length, interests, dim, lengths, events, maps, mapCount, shared, variant };
+  const { users, length, interests, dim, lengths, events, rows, maps, mapCount, shared } = input;
+  return { users, length, interests, dim, lengths, events, rows, maps, mapCount, shared, variant };
 }
 
 function checkProblem(problem: RoutingProblem): void {
@@ -100,13 +101,26 @@ function checkProblem(problem: RoutingProblem): void {
     });
   }
   checkLength("lengths", lengths.length, users);
-  checkLength("events", problem.events.length, users * length * dim);
+  if (problem.rows === undefined) checkLength("events", problem.events.length, users * length * dim);
+  else checkLength("rows", problem.rows.length, users * length);
   checkLength("maps", problem.maps.length, mapCount * dim * (problem.shared ? dim : interests * dim));
   for (let b = 0; b < users; b++) {
-    if (lengths[b]! <= length) continue;
-    throw new PrismrecError("INVALID_ARGUMENT", `lengths[${b}] exceeds the batch's length`, {
-      expected: `at most ${length}`,
-      received: String(lengths[b]),
+    if (lengths[b]! > length) {
+      throw new PrismrecError("INVALID_ARGUMENT", `lengths[${b}] exceeds the batch's length`, {
+        expected: `at most ${length}`,
+        received: String(lengths[b]),
+      });
+    }
+    if (problem.rows !== undefined) checkRows(problem.rows, b * length, lengths[b]!, problem.events.length / dim);
+  }
+}
+
+function checkRows(rows: Uint32Array, from: number, count: number, tableRows: number): void {
+  for (let i = from; i < from + count; i++) {
+    if (rows[i]! + 1 <= tableRows) continue;
+    throw new PrismrecError("INVALID_ARGUMENT", "an event's row is outside the table", {
+      expected: `below ${Math.floor(tableRows)}`,
+      received: String(rows[i]),
     });
   }
 }

@@ -14,6 +14,11 @@ function mapStart({ mapCount, shared, dim, interests }: RoutingProblem, t: numbe
   return (mapCount === 1 ? 0 : t * dim * columns) + (shared ? 0 : k * dim);
 }
 
+/** Where event b * T + t begins in `events`. */
+function eventStart({ rows, dim }: RoutingProblem, event: number): number {
+  return (rows?.[event] ?? event) * dim;
+}
+
 /** [K, T, d] what each event of a user says about each interest. */
 function predictionsOf(problem: RoutingProblem, user: number): Float64Array {
   const { length, interests, dim, events, maps, shared } = problem;
@@ -23,8 +28,9 @@ function predictionsOf(problem: RoutingProblem, user: number): Float64Array {
     for (let t = 0; t < problem.lengths[user]!; t++) {
       const map = mapStart(problem, t, k);
       const to = (k * length + t) * dim;
+      const at = eventStart(problem, user * length + t);
       for (let i = 0; i < dim; i++) {
-        const x = events[(user * length + t) * dim + i]!;
+        const x = events[at + i]!;
         for (let c = 0; c < dim; c++) predictions[to + c]! += x * maps[map + i * columns + c]!;
       }
     }
@@ -101,13 +107,14 @@ export function dynamicRoutingGradientReference(input: DynamicRoutingGradientInp
     for (let t = 0; t < input.lengths[user]!; t++) {
       const share = coefficients[interest * length + t]!;
       const event = (user * length + t) * dim;
+      const read = eventStart(input, user * length + t);
       const map = mapStart(input, t, interest % interests);
       for (let i = 0; i < dim; i++) {
         for (let c = 0; c < dim; c++) {
           const gradient = share * sumGradient[c]!;
           const weight = map + i * columns + c;
           events[event + i]! += gradient * input.maps[weight]!;
-          maps[weight]! += gradient * input.events[event + i]!;
+          maps[weight]! += gradient * input.events[read + i]!;
         }
       }
     }

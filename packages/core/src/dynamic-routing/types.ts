@@ -12,8 +12,10 @@ export interface RoutingProblem {
   readonly dim: number;
   /** [B] events of each user, at most T: those at positions 0 .. lengths[b] - 1. */
   readonly lengths: Uint32Array;
-  /** [B * T * d]; what lies beyond a user's length is not read. */
+  /** [B * T * d]; what lies beyond a user's length is not read. With `rows` a table whose rows have d elements. */
   readonly events: Float32Array;
+  /** [B * T] the table's row of each event; absent: the events lie in their order. */
+  readonly rows?: Uint32Array;
   /** [mapCount, d, K * d], or [mapCount, d, d] when `shared`. */
   readonly maps: Float32Array;
   /** 1: one map for all positions; else one for each, at least T. */

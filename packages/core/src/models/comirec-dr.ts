@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
 import type { RoutingProblem } from "../dynamic-routing/types.js";
+import type { Matrix } from "../matrix/matrix.js";
 import { createRandom } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
 import { dynamicRouting } from "./layers/dynamic-routing.js";
@@ -84,7 +85,8 @@ export class ComirecDrNetwork implements InterestNetwork {
 
   differentiate(
     parameters: ParameterSet,
-    embedded: Float32Array,
+    items: Matrix,
+    rows: Uint32Array,
     batch: SequenceBatch,
     loss: (vectors: Float32Array) => Float32Array,
     allocate: (length: number) => Float32Array,
@@ -96,7 +98,8 @@ export class ComirecDrNetwork implements InterestNetwork {
       interests,
       dim,
       lengths: batch.lengths,
-      events: embedded,
+      events: items.data,
+      rows,
       maps: parameters.get("bilinear")!.values,
       mapCount: bilinear === "position" ? maxHistory : 1,
       shared: bilinear === "shared" && interests > 1,

@@ -1,3 +1,4 @@
+import type { Matrix } from "../matrix/matrix.js";
 import type { tf } from "../tensor/tfjs.js";
 import type { Alignment } from "./layers/alignment.js";
 import type { ParameterSet, ParameterSpec, ParameterTensors } from "./layers/parameters.js";
@@ -40,12 +41,15 @@ export interface InterestNetwork {
   /**
    * The gradients that `forward` has by tfjs's tape, of a network that is a single operation and so needs no tape.
    *
+   * @param items [N, d]
+   * @param rows [B * T] of `items`, for each event; NO_ROW where padded
    * @param loss turns the interests [B, P, J, d] into their gradient; called once
    * @param allocate where arrays come from, the result's too; what they hold does not matter
    */
   differentiate?(
     parameters: ParameterSet,
-    embedded: Float32Array,
+    items: Matrix,
+    rows: Uint32Array,
     batch: SequenceBatch,
     loss: (vectors: Float32Array) => Float32Array,
     allocate: (length: number) => Float32Array,

@@ -3,7 +3,6 @@ import {
   eventRows,
   type GradientAllocator,
   gatherEmbedded,
-  gatherRows,
   type InterestNetwork,
   type Matrix,
   type NetworkOutput,
@@ -126,11 +125,11 @@ export function differentiateVectors(
   }
   const allocate = buffers?.allocate ?? ((length: number) => new Float32Array(length));
   const rows = eventRows(batch);
-  const { data } = gatherRows(items, rows, allocate(rows.length * items.cols));
   let value = 0;
   const gradients = network.differentiate(
     parameters,
-    data,
+    items,
+    rows,
     batch,
     (vectors) => {
       const { loss: found, gradient } = loss(vectors, buffers?.gradients);
