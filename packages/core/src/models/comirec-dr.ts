@@ -1,19 +1,12 @@
 import { z } from "zod";
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
 import type { RoutingProblem } from "../dynamic-routing/types.js";
-import type { Matrix } from "../matrix/matrix.js";
 import { createRandom } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
 import { dynamicRouting } from "./layers/dynamic-routing.js";
-import {
-  gaussian,
-  type ParameterSet,
-  type ParameterSpec,
-  type ParameterTensors,
-  parameter,
-} from "./layers/parameters.js";
+import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
 import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput, VectorGradients } from "./network.js";
+import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "./network.js";
 
 export const comirecDrSchema = z
   .strictObject({
@@ -83,14 +76,7 @@ export class ComirecDrNetwork implements InterestNetwork {
     };
   }
 
-  differentiate(
-    parameters: ParameterSet,
-    items: Matrix,
-    rows: Uint32Array,
-    batch: SequenceBatch,
-    loss: (vectors: Float32Array) => Float32Array,
-    allocate: (length: number) => Float32Array,
-  ): VectorGradients {
+  differentiate({ parameters, items, rows, batch, loss, allocate }: VectorPass): VectorGradients {
     const { dim, interests, iterations, maxHistory, bilinear } = this.config;
     const problem: RoutingProblem = {
       users: batch.size,

@@ -20,6 +20,20 @@ export interface NetworkOutput {
   readonly alignment?: Alignment & { readonly collaborativeVectors: tf.Tensor4D };
 }
 
+/** What a network needs to differentiate a loss of its interests' values. */
+export interface VectorPass {
+  readonly parameters: ParameterSet;
+  /** [N, d] */
+  readonly items: Matrix;
+  /** [B * T] of `items`, for each event; NO_ROW where padded. */
+  readonly rows: Uint32Array;
+  readonly batch: SequenceBatch;
+  /** Turns the interests [B, P, J, d] into their gradient; called once. */
+  readonly loss: (vectors: Float32Array) => Float32Array;
+  /** Where arrays come from, the result's too; what they hold does not matter. */
+  readonly allocate: (length: number) => Float32Array;
+}
+
 /** Gradients of a loss, by parameter name and with respect to the embedded rows, [B, T, d]. */
 export interface VectorGradients {
   readonly parameters: ReadonlyMap<string, Float32Array>;
@@ -38,20 +52,6 @@ export interface InterestNetwork {
   specs(): ParameterSpec[];
   /** @param embedded [B, T, d] item rows, zero where padded; @param drop training only */
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch, drop?: DropoutSource): NetworkOutput;
-  /**
-   * The gradients that `forward` has by tfjs's tape, of a network that is a single operation and so needs no tape.
-   *
-   * @param items [N, d]
-   * @param rows [B * T] of `items`, for each event; NO_ROW where padded
-   * @param loss turns the interests [B, P, J, d] into their gradient; called once
-   * @param allocate where arrays come from, the result's too; what they hold does not matter
-   */
-  differentiate?(
-    parameters: ParameterSet,
-    items: Matrix,
-    rows: Uint32Array,
-    batch: SequenceBatch,
-    loss: (vectors: Float32Array) => Float32Array,
-    allocate: (length: number) => Float32Array,
-  ): VectorGradients;
+  /** The gradients that `forward` has by tfjs's tape, of a network that is a single operation and so needs no tape. */
+  differentiate?(pass: VectorPass): VectorGradients;
 }

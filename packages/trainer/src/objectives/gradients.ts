@@ -126,17 +126,17 @@ export function differentiateVectors(
   const allocate = buffers?.allocate ?? ((length: number) => new Float32Array(length));
   const rows = eventRows(batch);
   let value = 0;
-  const gradients = network.differentiate(
+  const gradients = network.differentiate({
     parameters,
     items,
     rows,
     batch,
-    (vectors) => {
+    loss: (vectors) => {
       const { loss: found, gradient } = loss(vectors, buffers?.gradients);
       value = found;
       return gradient;
     },
     allocate,
-  );
+  });
   return { loss: value, network: gradients.parameters, embedded: { ids: rows, data: gradients.embedded } };
 }
