@@ -219,21 +219,34 @@ class Inverter {
     Multiply(square);
   }
 
-  // Block (r, m, o, n) times a triangle's inverse or its transpose, kLeaf of its columns at a time,
-  // each time as deep as these are not 0.
+  // A triangular factor of order n, packed kLeaf rows or columns at a time.
+  struct Groups {
+    size_t n;
+    bool upper;     // 0 behind their place on the diagonal, else before it
+    size_t floats;  // of each group
+    float* packed;
+
+    // Calls fn(first, count, where they begin to differ from 0, for how long, where they lie)
+    // for each group.
+    template <class Fn>
+    void Each(Fn fn) const {
+      for (size_t first = 0; first < n; first += kLeaf) {
+        const size_t count = std::min(kLeaf, n - first);
+        const size_t from = upper ? 0 : first, end = upper ? first + count : n;
+        fn(first, count, from, end - from, packed + first / kLeaf * floats);
+      }
+    }
+  };
+  static Groups MakeGroups(size_t n, bool upper, size_t width) {
+    const size_t floats = gemm::PackedFloats(kLeaf, width, n);
+    return {n, upper, floats, factor_memory.Reserve<float>((n + kLeaf - 1) / kLeaf * floats)};
+  }
+
+  // Block (r, m, o, n) times a triangle's inverse or its transpose.
   void MultiplyTriangleRight(size_t r, size_t m, size_t o, size_t n, const float* inverse,
                              bool transposed) {
-    const size_t groups = (n + kLeaf - 1) / kLeaf;
-    const size_t group_floats = gemm::PackedFloats(kLeaf, kernel_.nr, n);
-    float* const factor = factor_memory.Reserve<float>(groups * group_floats);
-    const auto for_group = [&](auto fn) {
-      for (size_t g = 0; g < groups; ++g) {
-        const size_t j = g * kLeaf, cols = std::min(kLeaf, n - j);
-        const size_t from = transposed ? 0 : j, end = transposed ? j + cols : n;
-        fn(j, cols, from, end - from, factor + g * group_floats);
-      }
-    };
-    for_group([&](size_t j, size_t cols, size_t from, size_t depth, float* to) {
+    const Groups groups = MakeGroups(n, transposed, kernel_.nr);
+    groups.Each([&](size_t j, size_t cols, size_t from, size_t depth, float* to) {
       if (transposed) {
         gemm::PackColumns(kernel_, inverse + j * kTriangle, kTriangle, cols, depth, to);
       } else {
@@ -251,7 +264,7 @@ class Inverter {
       float* const left = block_memory.Reserve<float>(left_floats + step * n + gemm::kPackSlack);
       float* const a = left + left_floats;
       for (size_t i = 0; i < rows; ++i) std::copy_n(c + i * n_, n, a + i * n);
-      for_group([&](size_t j, size_t cols, size_t from, size_t depth, const float* b) {
+      groups.Each([&](size_t j, size_t cols, size_t from, size_t depth, const float* b) {
         if (whole > 0) {
           kernel_.block({whole, cols, depth, a + from, b, c + j, n_, 1.0f, 0.0f, n, true, false,
                          0});
@@ -267,17 +280,8 @@ class Inverter {
   // alpha times the inverse of triangle [o, o + n), or its transpose, times block (o, n, c, k).
   void MultiplyTriangleLeft(size_t o, size_t n, size_t c, size_t k, bool transposed, float alpha) {
     const float* const inverse = InverseAt(o, 0);
-    const size_t groups = (n + kLeaf - 1) / kLeaf;
-    const size_t group_floats = gemm::PackedFloats(kLeaf, kernel_.mr, n);
-    float* const factor = factor_memory.Reserve<float>(groups * group_floats);
-    const auto for_group = [&](auto fn) {
-      for (size_t g = 0; g < groups; ++g) {
-        const size_t i = g * kLeaf, rows = std::min(kLeaf, n - i);
-        const size_t from = transposed ? i : 0, end = transposed ? n : i + rows;
-        fn(i, rows, from, end - from, factor + g * group_floats);
-      }
-    };
-    for_group([&](size_t i, size_t rows, size_t from, size_t depth, float* to) {
+    const Groups groups = MakeGroups(n, !transposed, kernel_.mr);
+    groups.Each([&](size_t i, size_t rows, size_t from, size_t depth, float* to) {
       if (transposed) {
         gemm::PackRowsOfTranspose(kernel_, inverse + from * kTriangle + i, kTriangle, rows, depth,
                                   to);
@@ -294,7 +298,7 @@ class Inverter {
       gemm::PackColumnsOfPlain(kernel_, to, n_, cols, n, b);
       for (size_t j = 0; j < cols; j += kernel_.nr) {
         const size_t width = std::min(kernel_.nr, cols - j);
-        for_group([&](size_t i, size_t rows, size_t from, size_t depth, const float* a) {
+        groups.Each([&](size_t i, size_t rows, size_t from, size_t depth, const float* a) {
           kernel_.block({rows, width, depth, a, b + j * n + from * kernel_.nr, to + i * n_ + j, n_,
                          alpha, 0.0f, 0, false, false, 0});
         });

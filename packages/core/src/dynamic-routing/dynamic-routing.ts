@@ -27,6 +27,7 @@ export function dynamicRoutingSync(input: DynamicRoutingInput, allocate = newArr
   const variant = variantFor(input);
   const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
+    checkRows(input);
     const output = dynamicRoutingReference(input);
     checkFinite("an interest", output.vectors);
     return output;
@@ -66,6 +67,7 @@ export function dynamicRoutingGradientSync(
   const variant = variantFor(input);
   const addon = variant === "typescript" ? undefined : native();
   if (addon === undefined) {
+    checkRows(input);
     checkFinite("a gradient", vectorGradient);
     return dynamicRoutingGradientReference(input);
   }
@@ -105,23 +107,26 @@ function checkProblem(problem: RoutingProblem): void {
   else checkLength("rows", problem.rows.length, users * length);
   checkLength("maps", problem.maps.length, mapCount * dim * (problem.shared ? dim : interests * dim));
   for (let b = 0; b < users; b++) {
-    if (lengths[b]! > length) {
-      throw new PrismrecError("INVALID_ARGUMENT", `lengths[${b}] exceeds the batch's length`, {
-        expected: `at most ${length}`,
-        received: String(lengths[b]),
-      });
-    }
-    if (problem.rows !== undefined) checkRows(problem.rows, b * length, lengths[b]!, problem.events.length / dim);
+    if (lengths[b]! <= length) continue;
+    throw new PrismrecError("INVALID_ARGUMENT", `lengths[${b}] exceeds the batch's length`, {
+      expected: `at most ${length}`,
+      received: String(lengths[b]),
+    });
   }
 }
 
-function checkRows(rows: Uint32Array, from: number, count: number, tableRows: number): void {
-  for (let i = from; i < from + count; i++) {
-    if (rows[i]! + 1 <= tableRows) continue;
-    throw new PrismrecError("INVALID_ARGUMENT", "an event's row is outside the table", {
-      expected: `below ${Math.floor(tableRows)}`,
-      received: String(rows[i]),
-    });
+/** The addon does so itself. */
+function checkRows({ users, length, lengths, dim, events, rows }: RoutingProblem): void {
+  if (rows === undefined) return;
+  const tableRows = Math.floor(events.length / dim);
+  for (let b = 0; b < users; b++) {
+    for (let i = b * length; i < b * length + lengths[b]!; i++) {
+      if (rows[i]! < tableRows) continue;
+      throw new PrismrecError("INVALID_ARGUMENT", "an event's row is outside the table", {
+        expected: `below ${tableRows}`,
+        received: String(rows[i]),
+      });
+    }
   }
 }
 

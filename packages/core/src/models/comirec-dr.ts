@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
-import type { RoutingProblem } from "../dynamic-routing/types.js";
 import { createRandom } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
-import { dynamicRouting } from "./layers/dynamic-routing.js";
+import { dynamicRouting, routingProblem } from "./layers/dynamic-routing.js";
 import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
 import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "./network.js";
@@ -77,19 +76,9 @@ export class ComirecDrNetwork implements InterestNetwork {
   }
 
   differentiate({ parameters, items, rows, batch, loss, allocate }: VectorPass): VectorGradients {
-    const { dim, interests, iterations, maxHistory, bilinear } = this.config;
-    const problem: RoutingProblem = {
-      users: batch.size,
-      length: batch.length,
-      interests,
-      dim,
-      lengths: batch.lengths,
-      events: items.data,
-      rows,
-      maps: parameters.get("bilinear")!.values,
-      mapCount: bilinear === "position" ? maxHistory : 1,
-      shared: bilinear === "shared" && interests > 1,
-    };
+    const { interests, iterations } = this.config;
+    const maps = parameters.get("bilinear")!;
+    const problem = { ...routingProblem(batch, interests, items.data, maps), rows };
     const initial = this.#initial(batch.length);
     const { vectors, sums, coefficients } = dynamicRoutingSync({ ...problem, iterations, initial }, allocate);
     const vectorGradient = loss(vectors);

@@ -1,4 +1,5 @@
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../../dynamic-routing/dynamic-routing.js";
+import type { RoutingProblem } from "../../dynamic-routing/types.js";
 import { allocateValues, tensorOf, valuesInPlace } from "../../tensor/in-place.js";
 import { tf } from "../../tensor/tfjs.js";
 import type { SequenceBatch } from "./sequence-batch.js";
@@ -11,11 +12,38 @@ export interface RoutingSettings {
   readonly initial: Float32Array;
 }
 
+/** Maps [d, K * d], or [d, d] shared by all interests, or [at least T, d, K * d] with one map for each position. */
+interface Maps {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+/** A batch's problem: how many maps there are, and whether interests share them, is seen from their shape. */
+export function routingProblem(
+  batch: SequenceBatch,
+  interests: number,
+  events: Float32Array,
+  maps: Maps,
+): RoutingProblem {
+  const dim = maps.shape.at(-2)!;
+  return {
+    users: batch.size,
+    length: batch.length,
+    interests,
+    dim,
+    lengths: batch.lengths,
+    events,
+    maps: maps.values,
+    mapCount: maps.shape.length === 3 ? maps.shape[0]! : 1,
+    shared: interests > 1 && maps.shape.at(-1) === dim,
+  };
+}
+
 /**
  * `dynamicRoutingSync` on tfjs's tape; gradient flows through the last sum only.
  *
  * @param embedded [B, T, d]
- * @param maps [d, K * d], or [d, d] shared by all interests, or [at least T, d, K * d] with one map for each position
+ * @param maps as `Maps` says
  * @returns interests [B, K, d] and the last coefficients [B, K, T], zero where padded
  */
 export function dynamicRouting(
@@ -25,17 +53,8 @@ export function dynamicRouting(
   { interests, iterations, initial }: RoutingSettings,
 ): { interests: tf.Tensor3D; coefficients: tf.Tensor3D } {
   const [users, length, dim] = embedded.shape;
-  const problemOf = (x: tf.Tensor, w: tf.Tensor) => ({
-    users,
-    length,
-    interests,
-    dim,
-    lengths: batch.lengths,
-    events: valuesInPlace(x),
-    maps: valuesInPlace(w),
-    mapCount: maps.rank === 3 ? maps.shape[0]! : 1,
-    shared: interests > 1 && maps.shape.at(-1) === dim,
-  });
+  const problemOf = (x: tf.Tensor, w: tf.Tensor) =>
+    routingProblem(batch, interests, valuesInPlace(x), { shape: maps.shape, values: valuesInPlace(w) });
   const { vectors, sums, coefficients } = dynamicRoutingSync(
     { ...problemOf(embedded, maps), iterations, initial },
     allocateValues,
