@@ -12,7 +12,7 @@ import { benchGpu, setBenchDevice } from "./lib/device.js";
 import { describeMachine, type Machine } from "./lib/machine.js";
 import { type Measurement, probeMeasurement, toJsonLine } from "./lib/measurement.js";
 import { nodePeerVersions, Peers } from "./lib/peers.js";
-import { RESULTS, writeReport } from "./lib/report.js";
+import { REPORT, resultsFolder, writeReport } from "./lib/report.js";
 import { InputFiles, measureCase, type RunnerContext } from "./lib/runner.js";
 import { terminalTable } from "./lib/table.js";
 import { tuneCase } from "./lib/tune.js";
@@ -23,7 +23,7 @@ Runs this project against every installed peer on the same inputs, in turns, and
 Peers are installed by: npm run bench:peers
 
   operations     ${Object.keys(BENCHES).join(", ")}
-                 all: every one of them; table: write results/README.md and the plots from results/*.csv
+                 all: every one of them; table: write the pages and plots of results/ from its CSV files
   --quick        few and small cases, under a minute; nothing is saved
   --json         one JSON line for each measurement on stdout (npm run -s bench: without npm's own lines)
   --only TEXT    only cases whose name contains TEXT; nothing is saved
@@ -53,7 +53,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (options.table) {
     await writeReport();
-    say(`written: ${join(RESULTS, "README.md")}`);
+    say(`written: ${REPORT}`);
     return 0;
   }
   if (native() === undefined) {
@@ -94,8 +94,9 @@ async function runBench(op: string, options: Options, folder: string): Promise<v
   }
   const rows = "rows" in bench ? await runProbe(bench, options) : await runCases(bench, module, options, folder);
   if (!isSaved(options)) return;
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(join(RESULTS, options.device === "cuda" ? `${op}.cuda.csv` : `${op}.csv`), toCsv(rows));
+  const results = resultsFolder(describeMachine().simd);
+  mkdirSync(results, { recursive: true });
+  writeFileSync(join(results, options.device === "cuda" ? `${op}.cuda.csv` : `${op}.csv`), toCsv(rows));
 }
 
 function isSaved({ quick, only, tune }: Options): boolean {

@@ -19,11 +19,13 @@ export function describeMachine(): Machine {
   return {
     machine: `${model}, ${CORES} cores, ${memory} GiB, ${simd}`,
     simd,
-    commit:
-      git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+"),
+    commit: git("rev-parse", "--short", "HEAD") + (git(...CHANGES) === "" ? "" : "+"),
     date: `${new Date().toISOString().slice(0, 19)}Z`,
   };
 }
+
+/** Results do not count: a run of several operations writes them on its way. */
+const CHANGES = ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results"];
 
 function git(...args: string[]): string {
   try {

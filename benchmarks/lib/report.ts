@@ -9,47 +9,80 @@ import { benchmarksRoot } from "./paths.js";
 import { growthPlot, type PlotPoint } from "./plot.js";
 import { bytes, seconds } from "./table.js";
 
-export const RESULTS = join(benchmarksRoot, "results");
+const RESULTS = join(benchmarksRoot, "results");
+export const REPORT = join(RESULTS, "README.md");
 
-/** Writes results/README.md and the plots from results/*.csv. */
+/** Where a kind of processor keeps its results. */
+export function resultsFolder(simd: string): string {
+  return join(RESULTS, simd);
+}
+
+interface Page {
+  readonly simd: string;
+  readonly rows: readonly Measurement[];
+}
+
+/** Writes each instruction set's page and plots from its CSV files, and the page that lays them side by side. */
 export async function writeReport(): Promise<void> {
-  const sections: string[] = [];
-  const all: Measurement[] = [];
-  const known = readdirSync(RESULTS);
-  for (const [op, module] of Object.entries(BENCHES)) {
-    if (!known.includes(`${op}.csv`)) continue;
-    const rows = fromCsv(readFileSync(join(RESULTS, `${op}.csv`), "utf8"));
-    all.push(...rows);
-    const { default: bench } = (await import(module.href)) as { readonly default: Bench | Probe };
-    sections.push(section(bench, rows, writePlots(bench, rows)));
+  const pages: Page[] = [];
+  for (const entry of readdirSync(RESULTS, { withFileTypes: true })) {
+    if (entry.isDirectory()) pages.push({ simd: entry.name, rows: await writePage(entry.name) });
   }
-  const head = [
+  pages.sort((a, b) => a.simd.localeCompare(b.simd));
+  const lines = [
     "# Results",
     "",
-    "Made by `npm run bench -- table` from the CSV files here, which hold every row with versions, settings, clean blocks and",
-    "foreign load. Ratios are the fastest agreeing peer's median over ours, both of one run: above 1 is ahead. How it was",
-    "measured stands in [the suite's README](../README.md).",
+    "One page for each instruction set that the suite ran on; all are made by `npm run bench -- table` from the CSV files beside",
+    "them. Ratios are the fastest agreeing peer's median over ours, both of one run: above 1 is ahead. How it was measured",
+    "stands in [the suite's README](../README.md).",
     "",
-    ...machines(all),
+    ...pages.flatMap(({ simd, rows }) => machines(rows).map((machine) => `- [${simd}](${simd}/README.md): ${machine}`)),
     "",
-    ...bars(all),
+    ...bars(pages),
   ];
-  writeFileSync(join(RESULTS, "README.md"), `${[...head, ...sections].join("\n").trimEnd()}\n`);
+  writeFileSync(REPORT, `${lines.join("\n").trimEnd()}\n`);
+}
+
+async function writePage(simd: string): Promise<Measurement[]> {
+  const folder = resultsFolder(simd);
+  const known = readdirSync(folder);
+  const sections: string[] = [];
+  const all: Measurement[] = [];
+  for (const [op, module] of Object.entries(BENCHES)) {
+    if (!known.includes(`${op}.csv`)) continue;
+    const rows = fromCsv(readFileSync(join(folder, `${op}.csv`), "utf8"));
+    all.push(...rows);
+    const { default: bench } = (await import(module.href)) as { readonly default: Bench | Probe };
+    sections.push(section(bench, rows, writePlots(folder, bench, rows)));
+  }
+  const head = [
+    `# Results with ${simd}`,
+    "",
+    "From the CSV files here, which hold every row with versions, settings, clean blocks and foreign load. What the project",
+    "sets itself, met or missed, is [one page up](../README.md).",
+    "",
+    ...machines(all).map((machine) => `- ${machine}`),
+    "",
+  ];
+  writeFileSync(join(folder, "README.md"), `${[...head, ...sections].join("\n").trimEnd()}\n`);
+  return all;
 }
 
 function machines(rows: readonly Measurement[]): string[] {
-  const seen = new Set(rows.map(({ machine, commit, date }) => `- ${machine}; commit ${commit}; ${date.slice(0, 10)}`));
-  return [...seen];
+  return [...new Set(rows.map(({ machine, commit, date }) => `${machine}; commit ${commit}; ${date.slice(0, 10)}`))];
 }
 
 /** Bars that count by the GEMM rate take it from the rows of the same machine. */
-function bars(rows: readonly Measurement[]): string[] {
+function bars(pages: readonly Page[]): string[] {
   const lines = BARS.map(({ op, what, judge }) => {
-    const verdict = judge(rows);
-    if (verdict === undefined) return `| ${op} | ${what} | not measured | |`;
-    return `| ${op} | ${what} | ${verdict.reached} | ${verdict.met ? "met" : "**missed**"} |`;
+    const cells = pages.map(({ rows }) => {
+      const verdict = judge(rows);
+      return verdict === undefined ? "not measured" : `${verdict.reached}${verdict.met ? "" : " **missed**"}`;
+    });
+    return `| ${[op, what, ...cells].join(" | ")} |`;
   });
-  return ["## Bars", "", "| | bar | reached | |", "|---|---|---|---|", ...lines, ""];
+  const header = ["", "bar", ...pages.map(({ simd }) => simd)];
+  return ["## Bars", "", `| ${header.join(" | ")} |`, `|${"---|".repeat(header.length)}`, ...lines, ""];
 }
 
 function section(bench: Bench | Probe, rows: readonly Measurement[], plots: readonly string[]): string {
@@ -104,7 +137,7 @@ function rate(bench: Bench | Probe, name: string, median: number): string {
   return `${Number((amount / median).toPrecision(3)).toLocaleString("en")} ${unit}`;
 }
 
-function writePlots(bench: Bench | Probe, rows: readonly Measurement[]): string[] {
+function writePlots(folder: string, bench: Bench | Probe, rows: readonly Measurement[]): string[] {
   if (!("cases" in bench)) return [];
   const points: PlotPoint[] = bench.cases.flatMap((one) => {
     const { plot } = one;
@@ -120,6 +153,6 @@ function writePlots(bench: Bench | Probe, rows: readonly Measurement[]): string[
   });
   if (points.length === 0) return [];
   const file = `${bench.op}.svg`;
-  writeFileSync(join(RESULTS, file), growthPlot(bench.title, points));
+  writeFileSync(join(folder, file), growthPlot(bench.title, points));
   return [file];
 }
