@@ -1,4 +1,4 @@
-// The AVX-512 intrinsics that simd/vec-inl.h uses, in plain code, so that the AVX-512 variants are
+// The AVX-512 intrinsics that simd/vec-inl.h and the scan of codes use, in plain code, so that the AVX-512 variants are
 // tested on machines that do not run them. Put before a source file by CMake's
 // PRISMREC_EMULATE_AVX512; never part of the addon.
 #ifndef PRISMREC_TEST_AVX512_EMULATION_H_
@@ -97,6 +97,23 @@ inline Ints ShiftRight(Ints v, int by) {
   return out;
 }
 
+// A 256-bit instruction for each half.
+template <class F>
+inline Ints Halves(Ints a, Ints b, F f) {
+  __m256i x[2], y[2];
+  std::memcpy(x, &a, sizeof(a));
+  std::memcpy(y, &b, sizeof(b));
+  for (int i = 0; i < 2; ++i) x[i] = f(x[i], y[i]);
+  std::memcpy(&a, x, sizeof(a));
+  return a;
+}
+inline Ints LoadInts(const void* p) {
+  Ints v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+inline void StoreInts(void* p, Ints v) { std::memcpy(p, &v, sizeof(v)); }
+
 }  // namespace prismrec::emulated
 
 #define __m512 prismrec::emulated::Floats
@@ -136,6 +153,16 @@ inline Ints ShiftRight(Ints v, int by) {
 #define _mm512_or_si512(a, b) ((a) | (b))
 #define _mm512_and_si512(a, b) ((a) & (b))
 #define _mm512_sub_epi32(a, b) ((a) - (b))
+#define _mm512_add_epi32(a, b) ((a) + (b))
+#define _mm512_loadu_si512 prismrec::emulated::LoadInts
+#define _mm512_storeu_si512 prismrec::emulated::StoreInts
+#define PRISMREC_BY_HALVES(a, b, f) \
+  prismrec::emulated::Halves(a, b, [](__m256i x, __m256i y) { return f(x, y); })
+#define _mm512_add_epi16(a, b) PRISMREC_BY_HALVES(a, b, _mm256_add_epi16)
+#define _mm512_maddubs_epi16(a, b) PRISMREC_BY_HALVES(a, b, _mm256_maddubs_epi16)
+#define _mm512_madd_epi16(a, b) PRISMREC_BY_HALVES(a, b, _mm256_madd_epi16)
+#define _mm512_srli_epi16(a, by) \
+  prismrec::emulated::Halves(a, a, [](__m256i x, __m256i) { return _mm256_srli_epi16(x, by); })
 #undef _mm512_srli_epi32
 #define _mm512_srli_epi32 prismrec::emulated::ShiftRight
 #define _mm512_cvtepi32_ps(a) \

@@ -36,26 +36,27 @@ inline constexpr int kCols = kVecs * static_cast<int>(kLanes);
 // Inlined, or the sums would go through memory.
 #define PRISMREC_TILE_INLINE inline __attribute__((always_inline))
 
-PRISMREC_TILE_INLINE void Clear(Vec (&sum)[kRows][kVecs]) {
+template <int R>
+PRISMREC_TILE_INLINE void Clear(Vec (&sum)[R][kVecs]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) sum[i][v] = Zero();
   }
 }
 
 // sum[i][:] += A[i, p] * B[p, :] for p < k, A[i, p] at a[i * a_row + p * a_col] and B[p, :] at
-// b + p * b_row.
+// b + p * b_row. Of fewer rows than kRows each keeps its bits.
+template <int R>
 PRISMREC_TILE_INLINE void AccumulateStrided(size_t k, const float* a, size_t a_row, size_t a_col,
-                                            const float* b, size_t b_row,
-                                            Vec (&sum)[kRows][kVecs]) {
+                                            const float* b, size_t b_row, Vec (&sum)[R][kVecs]) {
 #pragma GCC unroll 4
   for (size_t p = 0; p < k; ++p) {
     Vec row[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) row[v] = Load(b + v * kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < R; ++i) {
       const Vec element = Set(a[i * a_row]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVecs; ++v) sum[i][v] = Fma(element, row[v], sum[i][v]);

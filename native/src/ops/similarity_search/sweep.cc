@@ -22,9 +22,12 @@ constexpr size_t kMinRangePanels = 64;
 // With few queries the items are divided as well, in rounds: the first is short and finds thresholds,
 // each of the others ends where this many times as many items have been seen.
 constexpr size_t kFirstRoundPanels = 128;
-// Without a threshold the first round reads single precision, and one thread does it.
-constexpr size_t kFirstCodedRoundPanels = 64;
 constexpr size_t kGrowth = 4;
+// Of the codes the first round reads single precision, for want of a threshold, and one thread does it; the
+// last begins early, and ranges are long: a second thread takes longer to wake than some thousand items.
+constexpr size_t kFirstCodedRoundPanels = 64;
+constexpr size_t kLastCodedGrowth = 8;
+constexpr size_t kMinCodedRangePanels = 512;
 constexpr size_t kSelectionSlack = 64;
 // The codes are read first where reading is what costs: few rows, and lists so short that few items
 // have to be scored as well.
@@ -269,6 +272,7 @@ class BlockSweep {
     scan.bias = index_.bias();
     scan.allowed = query_.allowed.data();
     scan.rows = rows_.data();
+    scan.row_count = row_count_;
     scan.limits = limits_.data();
     scan.active = active_.data();
     scan.active_count = active_count_;
@@ -277,6 +281,8 @@ class BlockSweep {
 
   size_t ScanCodes(size_t begin, size_t end) {
     CodeScan scan;
+    scan.d = index_.cols();
+    scan.items = index_.items();
     scan.octets = index_.octets();
     scan.coarse = index_.coarse_codes();
     scan.fine = index_.fine_codes();
@@ -470,9 +476,10 @@ Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outpu
   while (begin < panels && !blocks.empty()) {
     const size_t least = coded.empty() ? kFirstRoundPanels : kFirstCodedRoundPanels;
     const size_t first = std::max(least, 4 * query.k / kPanelItems);
-    const size_t end = wanted == 1 ? panels : std::min(panels, std::max(first, kGrowth * begin));
-    const size_t ranges =
-        begin == 0 ? 1 : std::clamp<size_t>((end - begin) / kMinRangePanels, 1, wanted);
+    const bool rest = wanted == 1 || (!coded.empty() && kLastCodedGrowth * begin >= panels);
+    const size_t end = rest ? panels : std::min(panels, std::max(first, kGrowth * begin));
+    const size_t least_range = coded.empty() ? kMinRangePanels : kMinCodedRangePanels;
+    const size_t ranges = begin == 0 ? 1 : std::clamp<size_t>((end - begin) / least_range, 1, wanted);
     const size_t step = (end - begin + ranges - 1) / ranges;
     // Ranges of one block know what the rounds before have found, not what the others find.
     std::vector<std::vector<Selection>> found(blocks.size() * ranges);

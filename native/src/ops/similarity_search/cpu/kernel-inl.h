@@ -18,10 +18,11 @@ using tile::kVecs;
 
 // Adds the items [from, from + kCols) of a panel that reach a limit to the hits of this row panel,
 // [first, count). Returns the new count.
-inline size_t Collect(Vec (&sum)[kRows][kVecs], const Vec (&bias)[kVecs], const float* limits,
+template <int R>
+inline size_t Collect(Vec (&sum)[R][kVecs], const Vec (&bias)[kVecs], const float* limits,
                       uint32_t row, uint32_t allowed, size_t from, PanelHit* hits, size_t first,
                       size_t count) {
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < R; ++i) {
     uint32_t bits = 0;
     for (int v = 0; v < kVecs && from + v * kLanes < kPanelItems; ++v) {
       const Mask reached = GreaterEqual(Add(sum[i][v], bias[v]), Set(limits[i]));
@@ -43,38 +44,53 @@ inline size_t Collect(Vec (&sum)[kRows][kVecs], const Vec (&bias)[kVecs], const 
   return count;
 }
 
+// The first R rows of the row panel that starts with `row` against panel p. Returns the new count of hits.
+template <int R>
+inline size_t ScanRows(const prismrec::similarity_search::Scan& scan, size_t p, size_t row, PanelHit* hits,
+                       size_t count) {
+  const float* items = scan.items + p * scan.d * kPanelItems;
+  const float* limits = scan.limits + row;
+  const size_t first = count;
+  for (size_t from = 0; from < kPanelItems; from += kCols) {
+    Vec sum[R][kVecs];
+    tile::Clear(sum);
+    tile::AccumulateStrided(scan.d, scan.rows + row * scan.d, 1, kRows, items + from, kPanelItems, sum);
+    Vec bias[kVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      bias[v] = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + from + v * kLanes);
+    }
+    Mask reached = Greater(Zero(), Zero());
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      Vec top = Add(sum[i][0], bias[0]);
+#pragma GCC unroll 4
+      for (int v = 1; v < kVecs; ++v) top = Max(top, Add(sum[i][v], bias[v]));
+      reached = Or(reached, GreaterEqual(top, Set(limits[i])));
+    }
+    if (MaskBits(reached) != 0) {
+      count = Collect(sum, bias, limits, static_cast<uint32_t>(row), scan.allowed[p], from, hits, first, count);
+    }
+  }
+  return count;
+}
+
 inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t begin, size_t end,
                          size_t* panel, PanelHit* hits) {
+  // The last row panel may hold few rows, a single query's in particular.
+  constexpr int kFew = 4 < kRows ? 4 : kRows, kHalf = 8 < kRows ? 8 : kRows;
   for (size_t p = begin; p < end; ++p) {
-    const uint32_t allowed = scan.allowed[p];
-    if (allowed == 0) continue;
-    const float* items = scan.items + p * scan.d * kPanelItems;
+    if (scan.allowed[p] == 0) continue;
     size_t count = 0;
     for (size_t r = 0; r < scan.active_count; ++r) {
       const size_t row = scan.active[r] * static_cast<size_t>(kRows);
-      const float* limits = scan.limits + row;
-      const size_t first = count;
-      for (size_t from = 0; from < kPanelItems; from += kCols) {
-        Vec sum[kRows][kVecs];
-        tile::Clear(sum);
-        tile::AccumulateStrided(scan.d, scan.rows + row * scan.d, 1, kRows, items + from, kPanelItems,
-                                sum);
-        Vec bias[kVecs];
-#pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) {
-          bias[v] = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + from + v * kLanes);
-        }
-        Mask reached = Greater(Zero(), Zero());
-#pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) {
-          Vec top = Add(sum[i][0], bias[0]);
-#pragma GCC unroll 4
-          for (int v = 1; v < kVecs; ++v) top = Max(top, Add(sum[i][v], bias[v]));
-          reached = Or(reached, GreaterEqual(top, Set(limits[i])));
-        }
-        if (MaskBits(reached) != 0) {
-          count = Collect(sum, bias, limits, static_cast<uint32_t>(row), allowed, from, hits, first, count);
-        }
+      const size_t rows = scan.row_count - row;
+      if (rows <= kFew) {
+        count = ScanRows<kFew>(scan, p, row, hits, count);
+      } else if (rows <= kHalf) {
+        count = ScanRows<kHalf>(scan, p, row, hits, count);
+      } else {
+        count = ScanRows<kRows>(scan, p, row, hits, count);
       }
     }
     if (count > 0) {
@@ -86,60 +102,115 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
   return 0;
 }
 
-// sums [kPanelItems] = the products of a row with one panel of a plane.
+#if PRISMREC_SIMD_ID == 2
+using Codes = __m256i;
+inline Codes LoadCodes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline void StoreCodes(int32_t* p, Codes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+inline Codes SetWords(int32_t x) { return _mm256_set1_epi32(x); }
+inline Codes And(Codes a, Codes b) { return _mm256_and_si256(a, b); }
+inline Codes ShiftHalves(Codes a) { return _mm256_srli_epi16(a, 4); }
+inline Codes AddHalves(Codes a, Codes b) { return _mm256_add_epi16(a, b); }
+inline Codes AddWords(Codes a, Codes b) { return _mm256_add_epi32(a, b); }
+inline Codes PairBytes(Codes a, Codes b) { return _mm256_maddubs_epi16(a, b); }
+inline Codes PairHalves(Codes a, Codes b) { return _mm256_madd_epi16(a, b); }
+#elif PRISMREC_SIMD_ID == 3
+using Codes = __m512i;
+inline Codes LoadCodes(const void* p) { return _mm512_loadu_si512(p); }
+inline void StoreCodes(int32_t* p, Codes x) { _mm512_storeu_si512(p, x); }
+inline Codes SetWords(int32_t x) { return _mm512_set1_epi32(x); }
+inline Codes And(Codes a, Codes b) { return _mm512_and_si512(a, b); }
+inline Codes ShiftHalves(Codes a) { return _mm512_srli_epi16(a, 4); }
+inline Codes AddHalves(Codes a, Codes b) { return _mm512_add_epi16(a, b); }
+inline Codes AddWords(Codes a, Codes b) { return _mm512_add_epi32(a, b); }
+inline Codes PairBytes(Codes a, Codes b) { return _mm512_maddubs_epi16(a, b); }
+inline Codes PairHalves(Codes a, Codes b) { return _mm512_madd_epi16(a, b); }
+#endif
+
 #if PRISMREC_SIMD_ID == 2 || PRISMREC_SIMD_ID == 3
-inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* row, int32_t* sums) {
+// The same four codes of a row for each item.
+inline Codes Broadcast(const int8_t* codes) {
+  int32_t word;
+  std::memcpy(&word, codes, sizeof(word));
+  return SetWords(word);
+}
+#endif
+
+// sums [R][kPanelItems] = the products of R rows with one panel of a plane.
+#if PRISMREC_SIMD_ID == 2 || PRISMREC_SIMD_ID == 3
+template <int R>
+inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* const (&rows)[R],
+                     int32_t (*sums)[kPanelItems]) {
   // So far ahead that memory has time to answer, across pages, where the hardware's own prefetching stops.
-  constexpr size_t kAhead = 4096;
+  constexpr size_t kAhead = 16384;
   // A 16-bit lane takes four products of an octet, each at most 15 * 127.
   constexpr size_t kOctetsPerLane = 32767 / (4 * 15 * 127);
-  constexpr int kVectors = static_cast<int>(kOctetBytes / 32);
-  const __m256i nibble = _mm256_set1_epi8(15);
-  const __m256i one = _mm256_set1_epi16(1);
-  __m256i sum[kVectors];
+  constexpr int kVectors = static_cast<int>(kOctetBytes / sizeof(Codes));
+  const Codes nibble = SetWords(0x0f0f0f0f);
+  const Codes one = SetWords(0x00010001);
+  const Codes zero = SetWords(0);
+  Codes sum[R][kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) sum[v] = _mm256_setzero_si256();
-  for (size_t first = 0; first < octets; first += kOctetsPerLane) {
-    const size_t end = first + kOctetsPerLane < octets ? first + kOctetsPerLane : octets;
-    __m256i part[kVectors];
+  for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) part[v] = _mm256_setzero_si256();
-    for (size_t o = first; o < end; ++o) {
-      int32_t halves[2];
-      std::memcpy(halves, row + o * kCodeOctet, sizeof(halves));
-      const __m256i low = _mm256_set1_epi32(halves[0]);
-      const __m256i high = _mm256_set1_epi32(halves[1]);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = zero;
+  }
+  size_t o = 0;
+  const auto add_octets = [&](size_t count) {
+    Codes part[R][kVectors];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) part[r][v] = zero;
+    }
+#pragma GCC unroll 4
+    for (const size_t end = o + count; o < end; ++o) {
       const uint8_t* bytes = plane + o * kOctetBytes;
       __builtin_prefetch(bytes + kAhead);
       __builtin_prefetch(bytes + kAhead + 64);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + v * 32));
-        const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
-        part[v] = _mm256_add_epi16(part[v], _mm256_maddubs_epi16(_mm256_and_si256(both, nibble), low));
-        part[v] = _mm256_add_epi16(part[v], _mm256_maddubs_epi16(upper, high));
+        const Codes both = LoadCodes(bytes + v * sizeof(Codes));
+        const Codes low = And(both, nibble), high = And(ShiftHalves(both), nibble);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          const int8_t* codes = rows[r] + o * kCodeOctet;
+          part[r][v] = AddHalves(part[r][v], PairBytes(low, Broadcast(codes)));
+          part[r][v] = AddHalves(part[r][v], PairBytes(high, Broadcast(codes + kCodeOctet / 2)));
+        }
       }
     }
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(part[v], one));
-  }
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + v * 8), sum[v]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = AddWords(sum[r][v], PairHalves(part[r][v], one));
+    }
+  };
+  while (o + kOctetsPerLane <= octets) add_octets(kOctetsPerLane);
+  if (o < octets) add_octets(octets - o);
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) StoreCodes(sums[r] + v * (sizeof(Codes) / 4), sum[r][v]);
+  }
 }
 #else
-inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* row, int32_t* sums) {
-  for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 0;
-  for (size_t o = 0; o < octets; ++o) {
-    const int8_t* low = row + o * kCodeOctet;
-    const int8_t* high = low + kCodeOctet / 2;
-    const uint8_t* bytes = plane + o * kOctetBytes;
-    for (size_t i = 0; i < kPanelItems; ++i) {
-      int32_t sum = 0;
-      for (size_t x = 0; x < kCodeOctet / 2; ++x) {
-        const int byte = bytes[i * (kCodeOctet / 2) + x];
-        sum += (byte & 15) * low[x] + (byte >> 4) * high[x];
+template <int R>
+inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* const (&rows)[R],
+                     int32_t (*sums)[kPanelItems]) {
+  for (int r = 0; r < R; ++r) {
+    for (size_t i = 0; i < kPanelItems; ++i) sums[r][i] = 0;
+    for (size_t o = 0; o < octets; ++o) {
+      const int8_t* low = rows[r] + o * kCodeOctet;
+      const int8_t* high = low + kCodeOctet / 2;
+      const uint8_t* bytes = plane + o * kOctetBytes;
+      for (size_t i = 0; i < kPanelItems; ++i) {
+        int32_t sum = 0;
+        for (size_t x = 0; x < kCodeOctet / 2; ++x) {
+          const int byte = bytes[i * (kCodeOctet / 2) + x];
+          sum += (byte & 15) * low[x] + (byte >> 4) * high[x];
+        }
+        sums[r][i] += sum;
       }
-      sums[i] += sum;
     }
   }
 }
@@ -166,23 +237,46 @@ inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size
   return bits & scan.allowed[p];
 }
 
+// Of the dimensions of a panel, which are looked at when all its group has been scanned.
+inline void PrefetchItems(size_t d, const float* panel, uint32_t items) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  for (size_t at = 0; at < kPanelItems; at += kLine) {
+    if ((items >> at & ((1u << kLine) - 1)) == 0) continue;
+    for (size_t x = 0; x < d; ++x) __builtin_prefetch(panel + x * kPanelItems + at);
+  }
+}
+
+// Adds the items of panel p that the coarse codes do not rule out for R of the active rows to the hits.
+template <int R>
+inline size_t ScanCoarse(const prismrec::similarity_search::CodeScan& scan, size_t p, const uint32_t* active,
+                         CodeHit* hits, size_t count) {
+  const int8_t* rows[R];
+  for (int r = 0; r < R; ++r) rows[r] = scan.rows + active[r] * scan.octets * kCodeOctet;
+  int32_t sums[R][kPanelItems];
+  CodeSums<R>(scan.octets, scan.coarse + p * scan.octets * kOctetBytes, rows, sums);
+  for (int r = 0; r < R; ++r) {
+    const int32_t middle = 241 * scan.bounds[active[r]].total;
+    for (size_t i = 0; i < kPanelItems; ++i) sums[r][i] = 32 * sums[r][i] - middle;
+    const uint32_t items = Reaching(scan, p, active[r], scan.errors[p].coarse, sums[r]);
+    if (items != 0) hits[count++] = {static_cast<uint32_t>(p), active[r], items};
+  }
+  return count;
+}
+
 inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
                         CodeHit* hits) {
+  // As many rows as registers hold sums for share a panel's codes.
+  constexpr int kTogether = PRISMREC_SIMD_ID == 3 ? 4 : PRISMREC_SIMD_ID == 2 ? 2 : 1;
   const size_t panel_bytes = scan.octets * kOctetBytes;
-  const size_t row_codes = scan.octets * kCodeOctet;
-  int32_t sums[kPanelItems];
   size_t maybe = 0;
   for (size_t p = begin; p < end; ++p) {
     if (scan.allowed[p] == 0) continue;
     const size_t before = maybe;
-    for (size_t a = 0; a < scan.active_count; ++a) {
-      const uint32_t row = scan.active[a];
-      CodeSums(scan.octets, scan.coarse + p * panel_bytes, scan.rows + row * row_codes, sums);
-      const int32_t middle = 241 * scan.bounds[row].total;
-      for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 32 * sums[i] - middle;
-      const uint32_t items = Reaching(scan, p, row, scan.errors[p].coarse, sums);
-      if (items != 0) hits[maybe++] = {static_cast<uint32_t>(p), row, items};
+    size_t a = 0;
+    for (; a + kTogether <= scan.active_count; a += kTogether) {
+      maybe = ScanCoarse<kTogether>(scan, p, scan.active + a, hits, maybe);
     }
+    for (; a < scan.active_count; ++a) maybe = ScanCoarse<1>(scan, p, scan.active + a, hits, maybe);
     // They are read when all panels have had their turn.
     if (maybe == before) continue;
     for (size_t at = 0; at < panel_bytes; at += 64) __builtin_prefetch(scan.fine + p * panel_bytes + at);
@@ -190,44 +284,63 @@ inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_
   size_t count = 0;
   for (size_t m = 0; m < maybe; ++m) {
     const CodeHit hit = hits[m];
-    const int8_t* row = scan.rows + hit.row * row_codes;
-    int32_t fine[kPanelItems];
-    CodeSums(scan.octets, scan.coarse + hit.panel * panel_bytes, row, sums);
-    CodeSums(scan.octets, scan.fine + hit.panel * panel_bytes, row, fine);
+    const int8_t* const row[1] = {scan.rows + hit.row * scan.octets * kCodeOctet};
+    int32_t sums[1][kPanelItems], fine[1][kPanelItems];
+    CodeSums<1>(scan.octets, scan.coarse + hit.panel * panel_bytes, row, sums);
+    CodeSums<1>(scan.octets, scan.fine + hit.panel * panel_bytes, row, fine);
     const int32_t middle = 256 * scan.bounds[hit.row].total;
-    for (size_t i = 0; i < kPanelItems; ++i) sums[i] = 32 * sums[i] + 2 * fine[i] - middle;
-    const uint32_t items = hit.items & Reaching(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums);
-    if (items != 0) hits[count++] = {hit.panel, hit.row, items};
+    for (size_t i = 0; i < kPanelItems; ++i) sums[0][i] = 32 * sums[0][i] + 2 * fine[0][i] - middle;
+    const uint32_t items = hit.items & Reaching(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums[0]);
+    if (items == 0) continue;
+    hits[count++] = {hit.panel, hit.row, items};
+    PrefetchItems(scan.d, scan.items + hit.panel * scan.d * kPanelItems, items);
   }
   return count;
 }
 
-// Four rows at a time share what is loaded of the panel.
-template <int R>
+// R rows with V vectors of items share what they load.
+template <int R, int V>
 inline void ProductsOf(size_t d, const float* items, const float* rows, float* products) {
-  Vec sum[R];
+  Vec sum[R][V];
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) sum[r] = Zero();
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = Zero();
+  }
   for (size_t x = 0; x < d; ++x) {
-    const Vec item = Load(items + x * kPanelItems);
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) sum[r] = Fma(Set(rows[r * d + x]), item, sum[r]);
+    for (int v = 0; v < V; ++v) {
+      const Vec item = Load(items + x * kPanelItems + v * kLanes);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) sum[r][v] = Fma(Set(rows[r * d + x]), item, sum[r][v]);
+    }
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) Store(products + r * kPanelItems, sum[r]);
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) Store(products + r * kPanelItems + v * kLanes, sum[r][v]);
+  }
+}
+
+template <int V>
+inline void ProductsOfRows(size_t d, const float* items, const float* rows, size_t count, float* products) {
+  size_t r = 0;
+  for (; r + 4 <= count; r += 4) ProductsOf<4, V>(d, items, rows + r * d, products + r * kPanelItems);
+  for (; r < count; ++r) ProductsOf<1, V>(d, items, rows + r * d, products + r * kPanelItems);
 }
 
 inline void Products(size_t d, const float* panel, uint32_t items, const float* rows, size_t count,
                      float* products) {
   constexpr uint32_t kFirst = static_cast<uint32_t>((uint64_t{1} << kLanes) - 1);
-  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
-    if ((items >> lane & kFirst) == 0) continue;
-    size_t r = 0;
-    for (; r + 4 <= count; r += 4) {
-      ProductsOf<4>(d, panel + lane, rows + r * d, products + r * kPanelItems + lane);
-    }
-    for (; r < count; ++r) {
-      ProductsOf<1>(d, panel + lane, rows + r * d, products + r * kPanelItems + lane);
+  constexpr size_t kPair = 2 * kLanes <= kPanelItems ? 2 : 1;
+  for (size_t lane = 0; lane < kPanelItems; lane += kPair * kLanes) {
+    const bool first = (items >> lane & kFirst) != 0;
+    const bool second = kPair == 2 && (items >> (lane + kLanes) & kFirst) != 0;
+    if (first && second) {
+      ProductsOfRows<kPair>(d, panel + lane, rows, count, products + lane);
+    } else if (first || second) {
+      const size_t at = lane + (second ? kLanes : 0);
+      ProductsOfRows<1>(d, panel + at, rows, count, products + at);
     }
   }
 }

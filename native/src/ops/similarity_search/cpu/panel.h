@@ -18,6 +18,7 @@ struct Scan {
   const float* bias;        // [panels * kPanelItems], nullable
   const uint32_t* allowed;  // [panels] the items of each panel that count
   const float* rows;        // [row panels][d][mr], as gemm::PackRows leaves them
+  size_t row_count;         // rows in them; the last panel may not be full
   const float* limits;      // [row panels * mr]: what is asked is a product + bias >= the row's limit
   const uint32_t* active;   // [active_count] the row panels to scan, ascending
   size_t active_count;
@@ -49,6 +50,8 @@ struct CodeRow {
 
 // A scan of the codes, row by row. What is asked is that bound + bias >= the row's limit.
 struct CodeScan {
+  size_t d;
+  const float* items;        // as of a Scan; what is found is fetched
   size_t octets;             // ceil(d / kCodeOctet)
   const uint8_t* coarse;     // [panels][octets][kOctetBytes]
   const uint8_t* fine;       // as `coarse`
