@@ -10,11 +10,8 @@ namespace {
 
 using gemm::Kernel;
 
-// A block of A (kRowBlock by kDepth: 192 KiB) stays in the second-level cache while the panels of B
-// pass; a panel of B (kDepth by nr) stays in the first; a block of B (kDepth by kColBlock: 4 MiB)
-// in the third.
-constexpr size_t kDepth = 256;
-constexpr size_t kRowBlock = 192;
+// A block of A (the kernel's block_rows by block_depth) stays in the second-level cache while the
+// panels of B pass; a block of B (block_depth by kColBlock: 4 MiB or 8) in the third.
 constexpr size_t kColBlock = 4096;
 constexpr size_t kSerialColBlock = 1024;
 // At most this deep, the writing of C costs more than the reading of B.
@@ -42,7 +39,9 @@ size_t RoundUp(size_t x, size_t to) { return (x + to - 1) / to * to; }
 size_t Blocks(size_t x, size_t block) { return (x + block - 1) / block; }
 
 // Blocks of equal depth, whatever else is blocked: the order of additions depends on k alone.
-size_t DepthBlock(size_t k) { return k == 0 ? 1 : Blocks(k, Blocks(k, kDepth)); }
+size_t DepthBlock(const Kernel& kernel, size_t k) {
+  return k == 0 ? 1 : Blocks(k, Blocks(k, kernel.block_depth));
+}
 
 const float* RowsOfA(const GemmArgs& g, size_t i, size_t p) {
   return g.trans_a ? g.a + p * g.lda + i : g.a + i * g.lda + p;
@@ -76,7 +75,7 @@ void RowRange(const GemmArgs& g, const Kernel& kernel, size_t i0, size_t i1, siz
     if (whole > 0) product(i0, whole, RowsOfA(g, i0, p0), g.lda, true);
     i0 += whole;
   }
-  const size_t step = kRowBlock / kernel.mr * kernel.mr;
+  const size_t step = kernel.block_rows / kernel.mr * kernel.mr;
   float* const a = pack_a.Reserve<float>(step * depth + gemm::kPackSlack);
   for (size_t i = i0; i < i1; i += step) {
     const size_t rows = std::min(step, i1 - i);
@@ -126,7 +125,7 @@ bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
     kernel.direct_dots(direct);
     return true;
   }
-  const size_t depth_block = DepthBlock(g.k);
+  const size_t depth_block = DepthBlock(kernel, g.k);
   for (size_t p = 0; p < g.k; p += depth_block) {
     direct.k = std::min(depth_block, g.k - p);
     direct.a = g.a + p * direct.a_col;
@@ -138,7 +137,7 @@ bool TryDirect(const GemmArgs& g, const Kernel& kernel) {
 }
 
 void PackedSerial(const GemmArgs& g, const Kernel& kernel) {
-  const size_t depth_block = DepthBlock(g.k);
+  const size_t depth_block = DepthBlock(kernel, g.k);
   const size_t widest = RoundUp(std::min(g.n, kSerialColBlock), kernel.nr);
   float* const b = pack_b.Reserve<float>(widest * depth_block + gemm::kPackSlack);
   for (size_t j = 0; j < g.n; j += kSerialColBlock) {
@@ -155,7 +154,7 @@ void PackedSerial(const GemmArgs& g, const Kernel& kernel) {
 // adds them.
 void ShareDepth(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool,
                 const CancelFlag& cancel) {
-  const size_t depth_block = DepthBlock(g.k);
+  const size_t depth_block = DepthBlock(kernel, g.k);
   const size_t blocks = Blocks(g.k, depth_block);
   const size_t size = g.m * g.n;
   float* const partials = partial_sums.Reserve<float>(std::min(blocks, kDepthBlocks) * size);
@@ -214,7 +213,7 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
     });
     return;
   }
-  const size_t depth_block = DepthBlock(g.k);
+  const size_t depth_block = DepthBlock(kernel, g.k);
   const size_t depth_blocks = Blocks(g.k, depth_block);
   if (g.m * g.n <= kFewElements && depth_blocks >= threads && g.alpha == 1.0f &&
       (g.beta == 0.0f || g.beta == 1.0f)) {
@@ -229,7 +228,7 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
       pack_b.Reserve<float>(packed_blocks * widest * depth_block + gemm::kPackSlack);
   // The more rows a chunk has, the less often B is read; columns are split instead where they are
   // so many that packing A again costs little, or where rows are few.
-  const size_t most_rows = kRowBlock / kernel.mr * kernel.mr;
+  const size_t most_rows = kernel.block_rows / kernel.mr * kernel.mr;
   const size_t wide_chunks = std::clamp<size_t>(
       std::min(g.n, widest) / kWideChunk, 1, Blocks(2 * wanted, Blocks(g.m, most_rows)));
   const size_t row_step =

@@ -311,6 +311,7 @@ namespace prismrec::gemm {
 
 const Kernel PRISMREC_GEMM_KERNEL = {
     PRISMREC_SIMD_NS::gemm_kernel::kRows,        PRISMREC_SIMD_NS::gemm_kernel::kCols,
+    PRISMREC_SIMD_NS::tile::kBlockRows,          PRISMREC_SIMD_NS::tile::kBlockDepth,
     PRISMREC_SIMD_NS::gemm_kernel::BlockProduct, PRISMREC_SIMD_NS::gemm_kernel::DirectRows,
     PRISMREC_SIMD_NS::gemm_kernel::DirectDots,   PRISMREC_SIMD_NS::gemm_kernel::PackTransposed,
     PRISMREC_SIMD_NS::gemm_kernel::PackPlain,

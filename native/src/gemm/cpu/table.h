@@ -39,6 +39,8 @@ struct Direct {
 
 struct Kernel {
   size_t mr, nr;  // rows and columns of the tile that registers hold
+  // A block of A, at most this large, stays in the second-level cache while panels of B pass.
+  size_t block_rows, block_depth;
   void (*block)(const Block& block);
   void (*direct_rows)(const Direct& direct);
   void (*direct_dots)(const Direct& direct);  // a_col is 1

@@ -32,6 +32,10 @@ inline constexpr int kRows = 4, kVecs = 4;
 inline constexpr const gemm::Kernel* kKernel = &gemm::kScalarKernel;
 #endif
 inline constexpr int kCols = kVecs * static_cast<int>(kLanes);
+// 192 KiB; processors with AVX-512 have twice the second-level cache, or more, and a block of B
+// would pass too fast for the third.
+inline constexpr size_t kBlockRows = PRISMREC_SIMD_ID == 3 ? 384 : 192;
+inline constexpr size_t kBlockDepth = PRISMREC_SIMD_ID == 3 ? 512 : 256;
 
 // Inlined, or the sums would go through memory.
 #define PRISMREC_TILE_INLINE inline __attribute__((always_inline))
