@@ -97,6 +97,11 @@ inline Ints ShiftRight(Ints v, int by) {
   return out;
 }
 
+inline Ints ToInts(Floats v) {
+  Ints out;
+  for (int i = 0; i < 16; ++i) out[i] = static_cast<int>(std::nearbyint(v[i]));
+  return out;
+}
 // A 256-bit instruction for each half.
 template <class F>
 inline Ints Halves(Ints a, Ints b, F f) {
@@ -165,6 +170,9 @@ inline void StoreInts(void* p, Ints v) { std::memcpy(p, &v, sizeof(v)); }
   prismrec::emulated::Halves(a, a, [](__m256i x, __m256i) { return _mm256_srli_epi16(x, by); })
 #undef _mm512_srli_epi32
 #define _mm512_srli_epi32 prismrec::emulated::ShiftRight
+#undef _mm512_slli_epi32
+#define _mm512_slli_epi32(a, by) ((a) << (by))
+#define _mm512_cvtps_epi32(a) prismrec::emulated::ToInts(a)
 #define _mm512_cvtepi32_ps(a) \
   prismrec::emulated::Map([&](int i) { return static_cast<float>((a)[i]); })
 

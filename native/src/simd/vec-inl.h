@@ -87,6 +87,14 @@ inline Vec Scale(Vec v, Vec n) {
   std::memcpy(factor, bits, sizeof(bits));
   return v * factor[0] * factor[1];
 }
+// The same by adding to the exponent's bits alone: where the result is normal, and 0 of 1 * 2^-127.
+inline Vec ShiftExponent(Vec v, Vec n) {
+  uint32_t bits;
+  std::memcpy(&bits, &v, sizeof(bits));
+  bits += static_cast<uint32_t>(static_cast<int32_t>(n)) << 23;
+  std::memcpy(&v, &bits, sizeof(bits));
+  return v;
+}
 // v = *mantissa * 2^result, the mantissa in [0.5, 1), for a normal positive v.
 inline Vec Split(Vec v, Vec* mantissa) {
   int32_t bits;
@@ -158,6 +166,10 @@ inline Vec Scale(Vec v, Vec n) {
   const __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(v, _mm256_castsi256_ps(a)), _mm256_castsi256_ps(b));
 }
+inline Vec ShiftExponent(Vec v, Vec n) {
+  const __m256i by = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), by));
+}
 inline Vec Split(Vec v, Vec* mantissa) {
   const __m256i bits = _mm256_castps_si256(v);
   *mantissa = _mm256_castsi256_ps(_mm256_or_si256(
@@ -205,6 +217,10 @@ inline float ReduceAdd(Vec v) { return _mm512_reduce_add_ps(v); }
 inline float ReduceMax(Vec v) { return _mm512_reduce_max_ps(v); }
 inline float ReduceMin(Vec v) { return _mm512_reduce_min_ps(v); }
 inline Vec Scale(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
+inline Vec ShiftExponent(Vec v, Vec n) {
+  const __m512i by = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), by));
+}
 inline Vec Split(Vec v, Vec* mantissa) {
   const __m512i bits = _mm512_castps_si512(v);
   *mantissa = _mm512_castsi512_ps(_mm512_or_si512(
@@ -265,6 +281,10 @@ inline Vec Scale(Vec v, Vec n) {
   const int32x4_t b = vshlq_n_s32(vaddq_s32(vsubq_s32(whole, half), bias), 23);
   return vmulq_f32(vmulq_f32(v, vreinterpretq_f32_s32(a)), vreinterpretq_f32_s32(b));
 }
+inline Vec ShiftExponent(Vec v, Vec n) {
+  const int32x4_t by = vshlq_n_s32(vcvtq_s32_f32(n), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), by));
+}
 inline Vec Split(Vec v, Vec* mantissa) {
   const uint32x4_t bits = vreinterpretq_u32_f32(v);
   *mantissa = vreinterpretq_f32_u32(
@@ -300,6 +320,19 @@ inline Vec Exp(Vec x) {
   for (int i = 1; i < 6; ++i) p = Fma(p, r, Set(kP[i]));
   const Vec value = Scale(Add(Fma(Mul(r, r), p, r), Set(1.0f)), n);
   return Blend(Equal(x, x), value, x);
+}
+
+// 2^x within 2 ulp for x in [-126, 126]; below, a value of at most 2^-126, from -127 on 0. Nothing
+// is said of NaN and of larger x. 2^x = 2^n (1 + r p(r)), n = round(x), p minimax.
+inline Vec Exp2Near(Vec x) {
+  static constexpr float kP[] = {1.5353362e-4f, 1.3398875e-3f, 9.6184369e-3f,
+                                 5.5503324e-2f, 0.24022648f,   0.69314718f};
+  const Vec clamped = Max(x, Set(-127.0f));
+  const Vec n = Round(clamped);
+  const Vec r = Sub(clamped, n);
+  Vec p = Set(kP[0]);
+  for (int i = 1; i < 6; ++i) p = Fma(p, r, Set(kP[i]));
+  return ShiftExponent(Fma(p, r, Set(1.0f)), n);
 }
 
 // log(x), within 2 ulp; -infinity for 0, NaN below 0 and for NaN.

@@ -14,6 +14,7 @@ struct Probe {
   size_t lanes;
   // out[i] = f(x[i]); the last part through LoadN and StoreN.
   void (*exp)(const float* x, float* out, size_t n);
+  void (*exp2_near)(const float* x, float* out, size_t n);
   void (*log)(const float* x, float* out, size_t n);
   // Each writes one row of `lanes` values per function: add, sub, mul, div, fma, fnma, min, max,
   // abs, sqrt, round, and blend by less, less-equal, greater, greater-equal, equal, less and equal,

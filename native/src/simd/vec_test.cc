@@ -70,6 +70,21 @@ TEST(log_is_within_two_units_of_the_last_place) {
   });
 }
 
+TEST(exp2_near_is_within_two_units_of_the_last_place_and_ends_in_0) {
+  ForEachVariant([](const Probe& probe) {
+    const auto exact = [](double x) { return std::exp2(x); };
+    EXPECT_LE(WorstUlps(probe.exp2_near, exact, Sweep(1e-30f, 126.0f, 997)), 2.0);
+    EXPECT_LE(WorstUlps(probe.exp2_near, exact, Sweep(-1e-30f, -126.0f, 997)), 2.0);
+    const std::vector<float> below = {-126.25f, -126.5f, -126.99f, -127.0f, -200.0f, -kInfinity};
+    std::vector<float> y(below.size());
+    probe.exp2_near(below.data(), y.data(), below.size());
+    for (size_t i = 0; i < below.size(); ++i) {
+      EXPECT_GE(y[i], 0.0f);
+      EXPECT_LE(y[i], below[i] > -127.0f ? std::ldexp(1.0f, -126) : 0.0f);
+    }
+  });
+}
+
 TEST(exp_and_log_have_the_right_limits) {
   ForEachVariant([](const Probe& probe) {
     std::vector<float> x = {-kInfinity, -1000.0f, -104.0f,   0.0f, -0.0f,

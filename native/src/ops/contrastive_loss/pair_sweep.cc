@@ -59,12 +59,17 @@ class PairSweep {
     float* plain;   // and packed as the rows that the exponentials are multiplied with
   };
 
+  // Floats of a chunk's columns in either packed form.
+  size_t packed_size() const { return gemm::PackedFloats(tile_, gemm_.nr, p_.dim); }
+  size_t plain_size() const { return gemm::PackedFloats(p_.dim, gemm_.nr, tile_); }
   Range Chunk(size_t chunk) const {
     return {chunk * tile_, std::min((chunk + 1) * tile_, p_.column_count)};
   }
   float* Exponentials(size_t chunk) const { return panel_ + chunk * panel_rows_ * tile_; }
 
   void Reserve();
+  void Pack(size_t chunk, float* packed, float* plain) const;
+  void PlaceRows(const Range& rows);
   bool Begin(const Range& rows) const;
   Scratch Memory() const;
   PairBlock Block(const Range& rows, const Range& columns, const float* packed) const;
@@ -85,8 +90,13 @@ class PairSweep {
   size_t panel_rows_;
   float farthest_;  // of the columns from 0, shifts apart
   float most_shift_;
+  bool near_;     // whether the panel's exponentials are relative to 0
   float* shift_;  // [chunks][tile] -infinity beyond the columns
+  float* packed_;  // [chunks][packed_size()] the columns, kept as the logits take them
+  float* plain_;   // [chunks][plain_size()] and as the products of the exponentials do
   // Of the panel under way.
+  const float* row_data_;  // its rows, with room for whole tiles of them
+  float* last_rows_;       // a copy of the last ones, which end where the matrix does
   float* panel_;      // [chunks][panel rows][tile] exponentials
   float* products_;   // [tasks][panel rows][d] exponentials times columns
   float* factors_;    // packed columns of [panel rows, d]: rows times what their gradients scale by
@@ -100,11 +110,19 @@ class PairSweep {
 Status PairSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   const bool gradients = row_gradient_ != nullptr;
   Reserve();
+  if (p_.keep_packed) {
+    pool.ParallelFor(chunks_, cancel, [&](size_t chunk, int) {
+      Pack(chunk, packed_ + chunk * packed_size(),
+           gradients ? plain_ + chunk * plain_size() : nullptr);
+    });
+  }
   Range before;
   for (size_t begin = 0;; begin += panel_rows_) {
     const Range rows{std::min(begin, p_.row_count), std::min(begin + panel_rows_, p_.row_count)};
     if (rows.size() == 0 && !gradients) break;
-    if (!Begin(rows)) {
+    PlaceRows(rows);
+    near_ = Begin(rows);
+    if (!near_) {
       pool.ParallelFor(tasks_, cancel, [&](size_t task, int) { Maxima(rows, task); });
       for (size_t i = 0; i < tasks_ * panel_rows_; ++i) {
         float& top = tops_[i % panel_rows_];
@@ -148,7 +166,11 @@ void PairSweep::Reserve() {
   const size_t products = gradients ? tasks_ * panel_rows_ * p_.dim : 0;
   const size_t factors = gradients ? gemm::PackedFloats(p_.dim, gemm_.nr, panel_rows_) : 0;
   const size_t cells = tasks_ * panel_rows_;
-  const size_t floats = panel + products + factors + cells + 3 * panel_rows_ + chunks_ * tile_;
+  const size_t packed = p_.keep_packed ? chunks_ * packed_size() : 0;
+  const size_t plain = p_.keep_packed && gradients ? chunks_ * plain_size() : 0;
+  const size_t last_rows = panel_rows_ * p_.dim;
+  const size_t floats = panel + products + factors + cells + 3 * panel_rows_ + chunks_ * tile_ +
+                        last_rows + packed + plain;
   panel_ = shared_memory.Reserve<float>(floats + 2 * cells);
   sums_ = reinterpret_cast<double*>(panel_ + panel);
   shift_ = panel_ + panel + 2 * cells;
@@ -158,6 +180,9 @@ void PairSweep::Reserve() {
   tops_ = task_tops_ + cells;
   positive_ = tops_ + panel_rows_;
   scales_ = positive_ + panel_rows_;
+  last_rows_ = scales_ + panel_rows_;
+  packed_ = last_rows_ + last_rows;
+  plain_ = packed_ + packed;
 
   const size_t columns = p_.column_count;
   if (p_.shift == nullptr) {
@@ -174,6 +199,23 @@ void PairSweep::Reserve() {
     farthest_ = std::max(farthest_, spans_.dot(column, column, p_.dim));
   }
   farthest_ = std::sqrt(farthest_) * p_.inverse_temperature;
+}
+
+void PairSweep::Pack(size_t chunk, float* packed, float* plain) const {
+  const Range columns = Chunk(chunk);
+  const float* const from = p_.columns + columns.begin * p_.dim;
+  gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, packed);
+  if (plain != nullptr) {
+    gemm::PackColumnsOfPlain(gemm_, from, p_.dim, p_.dim, columns.size(), plain);
+  }
+}
+
+void PairSweep::PlaceRows(const Range& rows) {
+  row_data_ = p_.rows + rows.begin * p_.dim;
+  if (rows.size() % gemm_.mr == 0) return;
+  std::copy_n(row_data_, rows.size() * p_.dim, last_rows_);
+  std::fill(last_rows_ + rows.size() * p_.dim, last_rows_ + panel_rows_ * p_.dim, 0.0f);
+  row_data_ = last_rows_;
 }
 
 // The rows' positives; returns whether the exponentials may be relative to 0, which they then are,
@@ -197,10 +239,11 @@ PairBlock PairSweep::Block(const Range& rows, const Range& columns, const float*
   block.rows = rows.size();
   block.columns = columns.size();
   block.dim = p_.dim;
-  block.row = p_.rows + rows.begin * p_.dim;
+  block.row = row_data_;
   block.column = packed;
   block.shift = shift_ + columns.begin;
   block.scale = p_.inverse_temperature;
+  block.near = near_;
   if (p_.row_ids != nullptr) {
     block.row_ids = p_.row_ids + rows.begin;
     block.column_ids = p_.column_ids + columns.begin;
@@ -211,13 +254,12 @@ PairBlock PairSweep::Block(const Range& rows, const Range& columns, const float*
 
 // What a thread works with.
 PairSweep::Scratch PairSweep::Memory() const {
-  const size_t packed = gemm::PackedFloats(tile_, gemm_.nr, p_.dim);
   const size_t lanes = panel_rows_ * kMostLanes;
+  const size_t packed = p_.keep_packed ? 0 : packed_size() + plain_size();
   Scratch work;
-  work.lanes = scratch_memory.Reserve<float>(lanes + packed +
-                                             gemm::PackedFloats(p_.dim, gemm_.nr, tile_));
+  work.lanes = scratch_memory.Reserve<float>(lanes + packed);
   work.packed = work.lanes + lanes;
-  work.plain = work.packed + packed;
+  work.plain = work.packed + packed_size();
   return work;
 }
 
@@ -227,10 +269,12 @@ void PairSweep::Maxima(const Range& rows, size_t task) const {
   std::fill_n(tops, panel_rows_, kNegativeInfinity);
   const size_t first = task * task_chunks_;
   for (size_t chunk = first; chunk < std::min(first + task_chunks_, chunks_); ++chunk) {
-    const Range columns = Chunk(chunk);
-    gemm::PackColumns(gemm_, p_.columns + columns.begin * p_.dim, p_.dim, columns.size(), p_.dim,
-                      work.packed);
-    spans_.pair_maxima(Block(rows, columns, work.packed), work.lanes, tops);
+    const float* packed = packed_ + chunk * packed_size();
+    if (!p_.keep_packed) {
+      Pack(chunk, work.packed, nullptr);
+      packed = work.packed;
+    }
+    spans_.pair_maxima(Block(rows, Chunk(chunk), packed), work.lanes, tops);
   }
 }
 
@@ -239,21 +283,25 @@ void PairSweep::Exponentiate(const Range& rows, size_t task, size_t chunk, bool 
                              const float* ahead) const {
   const Scratch work = Memory();
   const Range columns = Chunk(chunk);
-  const float* const from = p_.columns + columns.begin * p_.dim;
-  gemm::PackColumns(gemm_, from, p_.dim, columns.size(), p_.dim, work.packed);
-  PairBlock block = Block(rows, columns, work.packed);
+  const float* packed = packed_ + chunk * packed_size();
+  const float* plain = plain_ + chunk * plain_size();
+  if (!p_.keep_packed) {
+    Pack(chunk, work.packed, row_gradient_ == nullptr ? nullptr : work.plain);
+    packed = work.packed;
+    plain = work.plain;
+  }
+  PairBlock block = Block(rows, columns, packed);
   block.ahead = ahead;
   spans_.pair_exponentials(block, tops_, Exponentials(chunk), tile_, work.lanes,
                            sums_ + task * panel_rows_);
   if (row_gradient_ == nullptr) return;
-  gemm::PackColumnsOfPlain(gemm_, from, p_.dim, p_.dim, columns.size(), work.plain);
   gemm::Block product{};
   product.m = (rows.size() + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
   product.n = p_.dim;
   product.k = columns.size();
   product.a = Exponentials(chunk);
   product.a_row = tile_;
-  product.b = work.plain;
+  product.b = plain;
   product.c = products_ + task * panel_rows_ * p_.dim;
   product.ldc = p_.dim;
   product.alpha = 1.0f;
@@ -306,7 +354,8 @@ void PairSweep::ColumnGradient(const Range& rows, size_t chunk) const {
   block.stride = tile_;
   block.factors = factors_;
   block.gradient = column_gradient_ + columns.begin * p_.dim;
-  block.ahead = p_.columns + columns.begin * p_.dim;
+  block.ahead =
+      p_.keep_packed ? packed_ + chunk * packed_size() : p_.columns + columns.begin * p_.dim;
   spans_.column_gradient(block);
 }
 

@@ -28,21 +28,24 @@ thread_local Workspace gradient_memory;
 // Rows in the order of the sweep, of unit length for cosine.
 struct Side {
   size_t dim = 0;
-  float* h;                   // [rows + kRowSlack, dim]
+  const float* h;             // [rows + kRowSlack, dim]; in place: [rows, dim]
+  float* copy = nullptr;      // what `h` is, unless it is the caller's
   std::vector<float> length;  // [rows], cosine only
 
-  Side(const Args& args, size_t rows, Workspace* memory)
-      : dim(args.dim()), h(memory->Reserve<float>((rows + kRowSlack) * args.dim())) {
-    std::fill_n(h + rows * dim, kRowSlack * dim, 0.0f);
+  Side(const Args& args, size_t rows, Workspace* memory) : dim(args.dim()) {
+    copy = memory->Reserve<float>((rows + kRowSlack) * dim);
+    h = copy;
+    std::fill_n(copy + rows * dim, kRowSlack * dim, 0.0f);
     if (args.similarity == Similarity::kCosine) length.resize(rows);
   }
+  explicit Side(const MatrixView<const float>& in_place) : dim(in_place.cols), h(in_place.data) {}
 };
 
 // Writes the rows of `from`, in `order` where there is one, to those of `side` from `first` on.
 void Fill(const Spans& spans, const MatrixView<const float>& from, const uint32_t* order,
           size_t first, Side* side, ThreadPool& pool, const CancelFlag& cancel) {
   const auto fill = [&](size_t i) {
-    float* h = side->h + (first + i) * side->dim;
+    float* h = side->copy + (first + i) * side->dim;
     std::memcpy(h, from.row(order == nullptr ? i : order[i]), side->dim * sizeof(float));
     if (side->length.empty()) return;
     // Scaled first, so that neither tiny nor huge rows lose their length to the square.
@@ -138,6 +141,7 @@ PairProblem Pairs(const Args& args, const Side& rows, const Side& columns, size_
   problem.dim = args.dim();
   problem.inverse_temperature = 1.0f / args.temperature;
   problem.weight = Weight(args, args.n()) * (args.symmetric ? 0.5f : 1.0f);
+  problem.keep_packed = rows.copy == nullptr && columns.copy == nullptr;
   return problem;
 }
 
@@ -145,10 +149,13 @@ Status InfoNce(const Kernel& kernel, const Args& args, Outputs* out, ThreadPool&
                const CancelFlag& cancel) {
   const size_t n = args.n();
   const size_t m = args.negatives.data == nullptr ? 0 : args.negatives.rows;
-  Side queries(args, n, &row_memory);
-  Side columns(args, n + m, &column_memory);
-  Fill(kernel.spans, args.rows, nullptr, 0, &queries, pool, cancel);
-  Fill(kernel.spans, args.positives, nullptr, 0, &columns, pool, cancel);
+  const bool as_given = args.similarity == Similarity::kDot && m == 0;
+  Side queries = as_given ? Side(args.rows) : Side(args, n, &row_memory);
+  Side columns = as_given ? Side(args.positives) : Side(args, n + m, &column_memory);
+  if (!as_given) {
+    Fill(kernel.spans, args.rows, nullptr, 0, &queries, pool, cancel);
+    Fill(kernel.spans, args.positives, nullptr, 0, &columns, pool, cancel);
+  }
   if (m > 0) Fill(kernel.spans, args.negatives, nullptr, n, &columns, pool, cancel);
   float* const d_queries = out->row_gradient;
   // Without negatives the output itself can take the sums.

@@ -27,14 +27,14 @@ struct Range {
   size_t size() const { return end - begin; }
 };
 
-// What either sweep reads of a side is allocated with this many rows more than it has: the tile
-// engine takes whole panels of rows.
+// What the sweep of rows reads is allocated with this many rows more than it has: the tile engine
+// takes whole panels of rows.
 inline constexpr size_t kRowSlack = 16;
 
 // Row i against all columns, with column i for its positive.
 struct PairProblem {
-  const float* rows = nullptr;     // [row_count + kRowSlack, dim]
-  const float* columns = nullptr;  // [column_count + kRowSlack, dim], column_count >= row_count
+  const float* rows = nullptr;     // [row_count, dim]
+  const float* columns = nullptr;  // [column_count, dim], column_count >= row_count
   size_t row_count = 0;
   size_t column_count = 0;
   size_t dim = 0;
@@ -48,6 +48,9 @@ struct PairProblem {
   const float* column_ids = nullptr;
   // What a row's loss counts for.
   float weight = 1;
+  // Whether there is memory for both packed forms of the columns, 2 column_count dim floats;
+  // without it each panel of rows packs them anew.
+  bool keep_packed = false;
 };
 
 // Adds each row's loss (not weighted) to losses [row_count] and the weighted gradients to

@@ -13,6 +13,9 @@ inline void Map(const float* x, float* out, size_t n, F f) {
 inline void ExpAll(const float* x, float* out, size_t n) {
   Map(x, out, n, [](Vec v) { return Exp(v); });
 }
+inline void Exp2NearAll(const float* x, float* out, size_t n) {
+  Map(x, out, n, [](Vec v) { return Exp2Near(v); });
+}
 inline void LogAll(const float* x, float* out, size_t n) {
   Map(x, out, n, [](Vec v) { return Log(v); });
 }
@@ -63,6 +66,7 @@ namespace prismrec::simd_probe {
 const Probe PRISMREC_PROBE = {
     PRISMREC_SIMD_NS::kLanes,
     PRISMREC_SIMD_NS::probe::ExpAll,
+    PRISMREC_SIMD_NS::probe::Exp2NearAll,
     PRISMREC_SIMD_NS::probe::LogAll,
     PRISMREC_SIMD_NS::probe::Arithmetic,
     PRISMREC_SIMD_NS::probe::Reduce,

@@ -58,6 +58,7 @@ using prismrec::contrastive_loss::ColumnBlock;
 using prismrec::contrastive_loss::PairBlock;
 
 inline constexpr size_t kTileRows = tile::kRows, kTileCols = tile::kCols;
+inline constexpr size_t kLine = 64 / sizeof(float);
 
 // Takes the columns with their rows' ids out of a tile.
 PRISMREC_TILE_INLINE void RemoveIds(const PairBlock& g, size_t i, size_t j,
@@ -113,20 +114,47 @@ PRISMREC_TILE_INLINE void EachPairTile(const PairBlock& g, Fn&& fn) {
   }
 }
 
-inline void PairExponentials(const PairBlock& g, const float* tops, float* out, size_t stride,
-                             float* lanes, double* sums) {
-  const Vec scale = Set(g.scale);
-  EachPairTile(g, [&](size_t i, size_t j, Vec (&sum)[tile::kRows][tile::kVecs]) {
+// exp(scale * sum + shift - top) of a tile's logits.
+struct ExpBelow {
+  Vec scale, shift[tile::kVecs];
+
+  ExpBelow(float factor, const float* shifts) : scale(Set(factor)) {
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) shift[v] = Load(shifts + v * kLanes);
+  }
+  Vec operator()(Vec sum, int v, Vec top) const { return Exp(Fma(scale, sum, Sub(shift[v], top))); }
+};
+
+// The same where tops are 0 and no logit needs care.
+struct ExpNear {
+  static constexpr float kLog2E = 1.44269504f;
+  Vec scale, shift[tile::kVecs];
+
+  ExpNear(float factor, const float* shifts) : scale(Set(factor * kLog2E)) {
+#pragma GCC unroll 4
+    for (int v = 0; v < tile::kVecs; ++v) {
+      shift[v] = Mul(Set(kLog2E), Load(shifts + v * kLanes));
+    }
+  }
+  Vec operator()(Vec sum, int v, Vec) const { return Exp2Near(Fma(scale, sum, shift[v])); }
+};
+
+template <class Exponential>
+inline void Exponentiate(const PairBlock& g, const float* tops, float* out, size_t stride,
+                         float* lanes, double* sums) {
+  EachPairTile(g, [&](size_t i, size_t j, Vec(&sum)[tile::kRows][tile::kVecs]) {
+    const Exponential exponential(g.scale, g.shift + j);
 #pragma GCC unroll 16
     for (int r = 0; r < tile::kRows; ++r) {
-      if (g.ahead != nullptr) __builtin_prefetch(g.ahead + (i + r) * stride + j, 1, 2);
+      for (size_t x = 0; g.ahead != nullptr && x < kTileCols; x += kLine) {
+        __builtin_prefetch(g.ahead + (i + r) * stride + j + x, 1, 2);
+      }
       const Vec top = Set(tops[i + r]);
       float* const to = out + (i + r) * stride + j;
       Vec total = j == 0 ? Zero() : Load(lanes + (i + r) * kLanes);
 #pragma GCC unroll 4
       for (int v = 0; v < tile::kVecs; ++v) {
-        const Vec shift = Sub(Load(g.shift + j + v * kLanes), top);
-        const Vec x = Exp(Fma(scale, sum[r][v], shift));
+        const Vec x = exponential(sum[r][v], v, top);
         Store(to + v * kLanes, x);
         total = Add(total, x);
       }
@@ -134,6 +162,12 @@ inline void PairExponentials(const PairBlock& g, const float* tops, float* out, 
     }
   });
   for (size_t r = 0; r < g.rows; ++r) sums[r] += double{ReduceAdd(Load(lanes + r * kLanes))};
+}
+
+inline void PairExponentials(const PairBlock& g, const float* tops, float* out, size_t stride,
+                             float* lanes, double* sums) {
+  if (g.near) return Exponentiate<ExpNear>(g, tops, out, stride, lanes, sums);
+  Exponentiate<ExpBelow>(g, tops, out, stride, lanes, sums);
 }
 
 inline void PairMaxima(const PairBlock& g, float* lanes, float* tops) {
@@ -188,7 +222,6 @@ inline void ColumnGradient(const ColumnBlock& g) {
   // Panels of factors that leave room for the exponentials in the first-level cache.
   constexpr size_t kNear = 4096;
   constexpr size_t kAtOnce = 8;
-  constexpr size_t kLine = 16;
   const size_t panels = kNear / (g.rows * kTileCols);
   const size_t near = (panels < 1 ? 1 : panels) * kTileCols;
   for (size_t first = 0; first < g.dim; first += near) {
@@ -196,8 +229,10 @@ inline void ColumnGradient(const ColumnBlock& g) {
     for (size_t j = 0; j < g.columns; j += kTileRows) {
       for (size_t d = first; d < end; d += kTileCols) {
         for (size_t r = 0; r < kTileRows; ++r) {
-          __builtin_prefetch(g.gradient + (j + kTileRows + r) * g.dim + d, 1);
-          if (g.ahead != nullptr) __builtin_prefetch(g.ahead + (j + r) * g.dim + d, 0, 2);
+          for (size_t x = 0; x < kTileCols; x += kLine) {
+            __builtin_prefetch(g.gradient + (j + kTileRows + r) * g.dim + d + x, 1);
+            if (g.ahead != nullptr) __builtin_prefetch(g.ahead + (j + r) * g.dim + d + x, 0, 2);
+          }
         }
         Vec sum[tile::kRows][tile::kVecs];
         tile::Clear(sum);

@@ -19,6 +19,7 @@ struct PairBlock {
   const float* column;  // packed, gemm/pack.h
   const float* shift;   // -infinity from `columns` on
   float scale;
+  bool near;  // no logit is further than 80 from 0, and `tops` are 0
   // Null together: a column with the row's id is no candidate.
   const float* row_ids;
   const float* column_ids;
