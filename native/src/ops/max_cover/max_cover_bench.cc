@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
     hash = static_cast<int64_t>(static_cast<uint64_t>(hash) * 1000003 + set);
   }
   std::printf(
-      "%s, %d threads: median %.4f s, least %.4f s; %zu picks cover %.0f of %.0f, at most %.0f "
+      "%s, %d threads: median %.6f s, least %.6f s; %zu picks cover %.0f of %.0f, at most %.0f "
       "(hash %lld)\n",
       solver, ThreadPool::Global().threads(), seconds[seconds.size() / 2], seconds.front(),
       outputs.selected.size(), outputs.value, outputs.attainable, outputs.upper_bound,

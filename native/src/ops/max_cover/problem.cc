@@ -12,7 +12,9 @@ namespace {
 
 // Beyond this many element visits, bounds are asked before the first pick and after the last only.
 constexpr double kEveryPrefixWork = 1048576.0;
-// Cancellation is polled after this many sets.
+// Sets that are checked at once.
+constexpr size_t kCheckChunk = 64;
+// Cancellation is polled after this many numbers.
 constexpr size_t kPollEvery = 1024;
 
 Status CheckNumbers(const char* name, const float* values, size_t count, bool positive,
@@ -49,27 +51,49 @@ Status Complain(const CsrView& sets) {
   return Internal("the sets changed while they were read");
 }
 
-// Whether entries [from, to) are distinct columns: at once where they ascend, else by marks in
-// `marked`, one bit per column, all clear before and after.
-bool DistinctColumns(const CsrView& sets, size_t from, size_t to, std::vector<uint64_t>* marked) {
+// Whether entries [from, to) are distinct columns, by marks in `marked`, one bit per column, all
+// clear before and after.
+bool DistinctByMarks(const CsrView& sets, size_t from, size_t to, std::vector<uint64_t>* marked) {
   const uint32_t* row = sets.indices;
-  if (from == to) return true;
-  // Without an early exit, so that the compiler turns it into vector instructions.
-  uint32_t descents = 0;
-  for (size_t e = from + 1; e < to; ++e) descents += row[e - 1] >= row[e];
-  if (descents == 0) return row[to - 1] < sets.cols;
   marked->resize(sets.cols / 64 + 1, 0);
   bool distinct = true;
   size_t e = from;
   for (; e < to && distinct; ++e) {
-    if (row[e] >= sets.cols) return false;
+    if (row[e] >= sets.cols) break;
     uint64_t& word = (*marked)[row[e] / 64];
     const uint64_t bit = uint64_t{1} << row[e] % 64;
     distinct = (word & bit) == 0;
     word |= bit;
   }
+  const bool all = e == to && distinct;
   while (e-- > from) (*marked)[row[e] / 64] = 0;
-  return distinct;
+  return all;
+}
+
+// Whether each of the sets [begin, end) holds distinct columns: at once where they all ascend.
+bool DistinctColumns(const CsrView& sets, size_t begin, size_t end, std::vector<uint64_t>* marked) {
+  const uint32_t* row = sets.indices;
+  const size_t first = sets.indptr[begin], nnz = sets.nnz();
+  if (first > nnz) return false;
+  // Where one set ends and the next begins, entries may descend.
+  size_t may_descend = 0;
+  bool in_range = true;
+  for (size_t s = begin; s < end; ++s) {
+    const size_t from = sets.indptr[s], to = sets.indptr[s + 1];
+    if (from > to || to > nnz) return false;
+    if (from == to) continue;
+    in_range &= row[to - 1] < sets.cols;
+    may_descend += from > first && row[from - 1] >= row[from];
+  }
+  // All sets at once and without an early exit, so that the compiler turns it into vector
+  // instructions and few branches are guessed wrong.
+  uint32_t descents = 0;
+  for (size_t e = first + 1; e < sets.indptr[end]; ++e) descents += row[e - 1] >= row[e];
+  if (descents == may_descend) return in_range;
+  for (size_t s = begin; s < end; ++s) {
+    if (!DistinctByMarks(sets, sets.indptr[s], sets.indptr[s + 1], marked)) return false;
+  }
+  return true;
 }
 
 // [E] in how many sets an element is, if in fewer than `enough`; else `enough`. One pass checks and
@@ -86,30 +110,26 @@ Status CountDegrees(const CsrView& sets, uint16_t enough, const CancelFlag& canc
   pool.ParallelFor(parts, cancel, [&](size_t part, int) {
     std::vector<uint16_t>& count = counts[part];
     count.assign(sets.cols, 0);
-    // One bit per element that needs no more counting: small enough to stay in the cache.
-    std::vector<uint64_t> full(sets.cols / 64 + 1, 0);
+    // 1 for each element that needs no more counting: small enough to stay in the cache.
+    std::vector<uint8_t> full(sets.cols, 0);
     std::vector<uint64_t> marked;
     const size_t last = sets.rows * (part + 1) / parts;
-    for (size_t s = sets.rows * part / parts; s < last; ++s) {
-      if (s % kPollEvery == 0 && (cancel.Cancelled() || wrong.load(std::memory_order_relaxed))) {
-        return;
-      }
-      const size_t from = sets.indptr[s], to = sets.indptr[s + 1];
-      if (from > to || to > nnz || !DistinctColumns(sets, from, to, &marked)) {
+    for (size_t s = sets.rows * part / parts; s < last; s += kCheckChunk) {
+      if (cancel.Cancelled() || wrong.load(std::memory_order_relaxed)) return;
+      const size_t end = std::min(last, s + kCheckChunk);
+      if (!DistinctColumns(sets, s, end, &marked)) {
         wrong.store(true, std::memory_order_relaxed);
         return;
       }
-      for (size_t e = from; enough == 1 && e < to; ++e) {
-        const uint32_t element = sets.indices[e];
-        full[element / 64] |= uint64_t{1} << element % 64;
+      const uint32_t* const to = sets.indices + sets.indptr[end];
+      for (const uint32_t* at = sets.indices + sets.indptr[s]; enough == 1 && at < to; ++at) {
+        full[*at] = 1;
       }
-      for (size_t e = from; enough > 1 && e < to; ++e) {
-        const uint32_t element = sets.indices[e];
-        if ((full[element / 64] >> element % 64 & 1) != 0) continue;
-        if (++count[element] == enough) full[element / 64] |= uint64_t{1} << element % 64;
+      for (const uint32_t* at = sets.indices + sets.indptr[s]; enough > 1 && at < to; ++at) {
+        if (full[*at] == 0 && ++count[*at] == enough) full[*at] = 1;
       }
     }
-    for (size_t i = 0; enough == 1 && i < sets.cols; ++i) count[i] = full[i / 64] >> i % 64 & 1;
+    if (enough == 1) std::copy(full.begin(), full.end(), count.begin());
   });
   if (cancel.Cancelled()) return Cancelled();
   if (wrong) return Complain(sets);
