@@ -15,25 +15,32 @@ namespace {
 // Sets per chunk of work where a list of them is looked up, and how many are worth a second thread.
 constexpr size_t kChunk = 64;
 constexpr size_t kParallel = 256;
-// Sets per chunk of a sweep over all of them, where gains are recomputed and where they are only
-// compared. With fewer entries waking a thread takes longer than recomputing all gains.
+// Sets per chunk of a sweep over all of them: where gains are recomputed, where costs or gains are
+// only compared; and from how much work on gains are recomputed by more than one thread. Waking it
+// takes longer than less.
 constexpr size_t kSweep = 8192;
-constexpr size_t kCompareSweep = 65536;
-constexpr size_t kSweepEntries = size_t{1} << 20;
-// Sets whose gains are compared at once.
-constexpr uint32_t kSweepBlock = 64;
+constexpr size_t kCostSweep = 65536;
+constexpr size_t kGainSweep = size_t{1} << 19;
+constexpr size_t kSweepWork = size_t{1} << 16;
+// Sets whose highest gain is kept, so that most need not be compared: a cache line of gains.
+constexpr uint32_t kBlock = 16;
 // How many sets ahead memory is asked for.
 constexpr size_t kAhead = 16;
-// A sweep looks at the sets that may be worth the best's worth over this.
+// A sweep looks at the sets that may be worth the best's worth over this. For a bound, which needs
+// many sets at once, they may be more.
 constexpr double kSweepRange = 1.25;
+constexpr double kBoundRange = 1.6;
 // After this share of the sets of a sweep has been looked up one by one, another sweep is cheaper.
-constexpr size_t kStaleShare = 16;
+constexpr size_t kStaleShare = 4;
 constexpr size_t kStaleLeast = 256;
 // Cancellation is polled after this many words of work, or as many steps of other loops.
 constexpr size_t kPollWork = size_t{1} << 18;
 constexpr size_t kPollEvery = 1024;
 // The exact solver turns to an inverted index after this many times nnz words of recomputed gains.
 constexpr size_t kLazyShare = 4;
+// Gains are looked up one by one until that has taken as much as packing all sets over this:
+// packing reads one after another, which is cheaper.
+constexpr size_t kPackShare = 4;
 
 struct Candidate {
   double worth;
@@ -144,8 +151,7 @@ struct InvertedIndex {
         for (size_t s = csr.rows * part / parts; s < last; ++s) {
           if (s % kPollEvery == 0 && cancel.Cancelled()) return;
           if (gains[s] <= 0) continue;
-          for (size_t e = csr.indptr[s]; e < csr.indptr[s + 1]; ++e) {
-            const uint32_t element = csr.indices[e];
+          for (const uint32_t element : cover.Entries(s)) {
             if (cover.Counts(element)) use(&place[element], static_cast<uint32_t>(s));
           }
         }
@@ -184,13 +190,15 @@ class GreedyRun {
         selection_(selection),
         cover_(problem, cancel),
         scale_(problem.unit == 0 ? 1 : problem.unit),
-        gains_(sets_.rows) {
+        gains_(sets_.rows),
+        highs_((sets_.rows + kBlock - 1) / kBlock) {
     selection_->bound = problem.attainable;
   }
 
   Status Run() {
     FirstGains();
     if (cancel_.Cancelled()) return Cancelled();
+    RenewHighs();
     if (problem_.args->solver == Solver::kStochastic) {
       Sampled();
     } else {
@@ -225,8 +233,8 @@ class GreedyRun {
     size_t done = 0, polled = 0;
     for (size_t i = 0; i < count; ++i) {
       if (i + kAhead < count) cover_.Prefetch(sets[i + kAhead]);
-      gains_[sets[i]] = static_cast<Gain>(cover_.GainOf(sets[i]));
       done += cover_.WorkOf(sets[i]);
+      gains_[sets[i]] = static_cast<Gain>(cover_.GainOf(sets[i]));
       if (done - polled < kPollWork) continue;
       polled = done;
       if (cancel_.Cancelled()) break;
@@ -240,15 +248,17 @@ class GreedyRun {
     });
   }
   // Whether gains are exact without recomputing.
-  bool UpToDate() const { return picks() == 0 || index_.has_value(); }
+  bool UpToDate() const { return picks() == exact_at_ || index_.has_value(); }
 
   // Which sets a sweep asks about: those that add `least` or more, can be paid for once `spent` is
-  // spent, and may be worth less than `below`.
+  // spent, and may be worth less than `below`; of these, the ones that may be worth what the best of
+  // them may, over `range`.
   struct Wanted {
     bool by_ratio;
     int64_t least;
     double spent;
     double below;
+    double range;
   };
 
   // Brings the gains of the best of the wanted sets up to date: of all that may be worth `*floor`,
@@ -264,7 +274,8 @@ class GreedyRun {
             const Gain gain = gains[set];
             return gain >= least && gain <= most ? gain : Gain{0};
           },
-          static_cast<double>(scale_), floor, found);
+          [highs = highs_.data()](size_t block) { return highs[block]; },
+          static_cast<double>(scale_), wanted.range, floor, found);
     }
     return SweepBy(
         [this, &wanted](uint32_t set) {
@@ -272,7 +283,10 @@ class GreedyRun {
           const double worth = WorthOf(set, wanted.by_ratio);
           return worth < wanted.below ? worth : 0.0;
         },
-        1.0, floor, found);
+        [this, &wanted](size_t block) {
+          return wanted.by_ratio ? HUGE_VAL : static_cast<double>(int64_t{highs_[block]} * scale_);
+        },
+        1.0, wanted.range, floor, found);
   }
 
   // The least gain that is not less.
@@ -281,51 +295,81 @@ class GreedyRun {
     return x < static_cast<double>(kMost) ? static_cast<Gain>(std::ceil(x)) : kMost;
   }
 
-  template <class Fn>
-  void EachChunk(size_t size, Fn fn) {
-    pool_.ParallelFor((gains_.size() + size - 1) / size, cancel_, [&](size_t chunk, int) {
-      fn(chunk, static_cast<uint32_t>(chunk * size),
-         static_cast<uint32_t>(std::min(gains_.size(), (chunk + 1) * size)));
+  uint32_t EndOf(size_t block) const {
+    return static_cast<uint32_t>(std::min(gains_.size(), (block + 1) * kBlock));
+  }
+  void RenewHigh(size_t block) {
+    Gain high = 0;
+    for (size_t set = block * kBlock; set < EndOf(block); ++set) high = std::max(high, gains_[set]);
+    highs_[block] = high;
+  }
+  void RenewHighs() {
+    EachChunk(kGainSweep, [this](size_t, size_t block, size_t last) {
+      for (; block < last; ++block) RenewHigh(block);
     });
   }
 
-  // worth_of(set), times `scale`: 0 for a set that is not wanted.
-  template <class WorthOf>
-  bool SweepBy(WorthOf worth_of, double scale, double* floor, CandidateQueue* found) {
+  // Calls fn(chunk, block, last) for chunks of `size` sets: a multiple of kBlock.
+  template <class Fn>
+  void EachChunk(size_t size, Fn fn) {
+    const size_t blocks = size / kBlock;
+    pool_.ParallelFor((highs_.size() + blocks - 1) / blocks, cancel_, [&](size_t chunk, int) {
+      fn(chunk, chunk * blocks, std::min(highs_.size(), (chunk + 1) * blocks));
+    });
+  }
+
+  // worth_of(set), times `scale`: 0 for a set that is not wanted. most_of(block): no set of the
+  // block is worth more.
+  template <class WorthOf, class MostOf>
+  bool SweepBy(WorthOf worth_of, MostOf most_of, double scale, double range, double* floor,
+               CandidateQueue* found) {
     using Worth = decltype(worth_of(0));
     swept_ = 0;
-    std::vector<Worth> highs(gains_.size() / kCompareSweep + 1, 0);
-    EachChunk(kCompareSweep, [&](size_t chunk, uint32_t set, uint32_t last) {
-      Worth high = 0;
-      for (; set < last; ++set) high = std::max(high, worth_of(set));
-      highs[chunk] = high;
+    const size_t compared = problem_.args->costs == nullptr ? kGainSweep : kCostSweep;
+    std::vector<Worth> tops(gains_.size() / compared + 1, 0);
+    EachChunk(compared, [&](size_t chunk, size_t block, size_t last) {
+      Worth top = 0;
+      for (; block < last; ++block) {
+        if (most_of(block) <= top) continue;
+        for (auto set = static_cast<uint32_t>(block * kBlock); set < EndOf(block); ++set) {
+          top = std::max(top, worth_of(set));
+        }
+        RenewHigh(block);
+      }
+      tops[chunk] = top;
     });
-    const Worth high = *std::max_element(highs.begin(), highs.end());
-    if (high <= 0 || cancel_.Cancelled()) return false;
-    *floor = static_cast<double>(high) * scale / kSweepRange;
+    const Worth top = *std::max_element(tops.begin(), tops.end());
+    if (top <= 0 || cancel_.Cancelled()) return false;
+    *floor = static_cast<double>(top) * scale / range;
     Worth least;
     if constexpr (std::is_integral_v<Worth>) {
       least = Ceiling(*floor / scale);
     } else {
       least = *floor;
     }
-    const size_t size = sets_.nnz() < kSweepEntries ? std::max<size_t>(1, gains_.size()) : kSweep;
+    size_t blocks = 0;
+    for (size_t block = 0; block < highs_.size(); ++block) blocks += most_of(block) >= least;
+    const size_t work = blocks * (kBlock + (UpToDate() ? 0 : cover_.MeanWork()));
+    const size_t size = work < kSweepWork ? highs_.size() * kBlock : kSweep;
     found->Clear(gains_.size() / size + 1);
     std::atomic<size_t> swept{0};
-    EachChunk(size, [&](size_t chunk, uint32_t set, uint32_t last) {
-      std::vector<uint32_t> sets;
-      while (set < last) {
-        // Most blocks have none, which vector instructions see at once.
-        const uint32_t end = std::min(last, set + kSweepBlock);
-        bool any = false;
-        for (uint32_t own = set; own < end; ++own) any |= worth_of(own) >= least;
-        for (; any && set < end; ++set) {
-          if (worth_of(set) >= least) sets.push_back(set);
-        }
-        set = end;
+    EachChunk(size, [&](size_t chunk, size_t first, size_t last) {
+      std::vector<uint32_t> looked, sets;
+      for (size_t block = first; block < last; ++block) {
+        if (most_of(block) >= least) looked.push_back(static_cast<uint32_t>(block));
       }
-      if (!UpToDate()) Renew(sets.data(), sets.size());
-      swept.fetch_add(sets.size(), std::memory_order_relaxed);
+      sets.resize(looked.size() * kBlock);
+      size_t count = 0;
+      for (const uint32_t block : looked) {
+        for (uint32_t set = block * kBlock; set < EndOf(block); ++set) {
+          sets[count] = set;
+          count += worth_of(set) >= least;
+        }
+      }
+      sets.resize(count);
+      if (!UpToDate()) Renew(sets.data(), count);
+      for (const uint32_t block : looked) RenewHigh(block);
+      swept.fetch_add(count, std::memory_order_relaxed);
       std::vector<Candidate>& part = found->Part(chunk);
       for (const uint32_t own : sets) {
         const Worth worth = worth_of(own);
@@ -343,8 +387,11 @@ class GreedyRun {
     if (problem_.limit > 0) Bound();
     CandidateQueue queue;
     double floor = 0;
-    while (!Full() &&
-           Sweep({by_ratio_, problem_.least_gain, selection_->cost, HUGE_VAL}, &floor, &queue)) {
+    const auto sweep = [&] {
+      return Sweep({by_ratio_, problem_.least_gain, selection_->cost, HUGE_VAL, kSweepRange},
+                   &floor, &queue);
+    };
+    while (!Full() && sweep()) {
       const size_t most_stale = swept_ / kStaleShare + kStaleLeast;
       for (size_t turn = 1, stale = 0; !queue.empty() && !Full() && stale < most_stale; ++turn) {
         if (turn % kPollEvery == 0 && cancel_.Cancelled()) return;
@@ -379,6 +426,9 @@ class GreedyRun {
           if (cancel_.Cancelled()) return;
         }
       }
+      if (!Full()) MayPack();
+      // The sets may have been left half packed.
+      if (cancel_.Cancelled()) return;
     }
   }
   void Sampled() {
@@ -413,6 +463,17 @@ class GreedyRun {
     gains_[set] = 0;
   }
 
+  // Makes all gains exact, and cheaper to look up, once enough of them have been looked up.
+  void MayPack() {
+    const size_t work = cover_.PackWork();
+    if (UpToDate() || work == 0 || work_ - packed_work_ <= work / kPackShare) return;
+    work_ += work;
+    packed_work_ = work_;
+    cover_.Pack(cancel_, gains_.data());
+    exact_at_ = picks();
+    RenewHighs();
+  }
+
   void Index() {
     LargeVector<uint32_t> live;
     live.reserve(gains_.size());
@@ -439,7 +500,7 @@ class GreedyRun {
     double floor = HUGE_VAL;
     size_t left = problem_.limit;
     int64_t sum = 0;
-    while (left > 0 && Sweep({false, 1, 0, floor}, &floor, &found)) {
+    while (left > 0 && Sweep({false, 1, 0, floor, kBoundRange}, &floor, &found)) {
       if (found.size() <= left) {
         left -= found.size();
         found.Each([&](const Candidate& candidate) { sum += UnitsOf(candidate.set); });
@@ -459,7 +520,7 @@ class GreedyRun {
     double floor = HUGE_VAL;
     double left = problem_.args->max_cost;
     int64_t sum = 0;
-    while (Sweep({true, 1, 0, floor}, &floor, &found)) {
+    while (Sweep({true, 1, 0, floor, kBoundRange}, &floor, &found)) {
       for (size_t turn = 1; !found.empty(); ++turn) {
         if (turn % kPollEvery == 0 && cancel_.Cancelled()) break;
         const uint32_t set = found.top().set;
@@ -485,10 +546,15 @@ class GreedyRun {
   const int64_t scale_;  // units to a gain
   // What each set adds at most, 0 for a selected one; exact where recomputed since the last pick.
   LargeVector<Gain> gains_;
+  // At least the highest of each block of gains.
+  LargeVector<Gain> highs_;
   // The exact solver's, once it is worth building: then all gains are exact.
   std::optional<InvertedIndex> index_;
-  // Words read to recompute gains.
+  // Words read to recompute gains, in all and up to the last packing.
   std::atomic<size_t> work_{0};
+  size_t packed_work_ = 0;
+  // How many sets were selected when all gains were last exact.
+  size_t exact_at_ = 0;
   // How many sets the last sweep looked at.
   size_t swept_ = 0;
   ThreadPool& pool_ = ThreadPool::Global();

@@ -296,6 +296,41 @@ TEST(sets_of_several_parts_are_picked_in_order) {
   }
 }
 
+TEST(sets_packed_again_and_again_by_several_threads_are_picked_in_order) {
+  // So many entries that threads share the packing, and picks that leave few elements to most sets.
+  std::mt19937 generator(11);
+  std::vector<std::vector<uint32_t>> sets(25000);
+  for (uint32_t s = 0; s < sets.size(); ++s) {
+    // Some hold nothing.
+    const uint32_t step = s % 10 == 0 ? 4000 : 50 + s % 450;
+    for (uint32_t e = generator() % step; e < 4000; e += 1 + generator() % step) {
+      sets[s].push_back(e);
+    }
+    if (s % 7 == 0) std::reverse(sets[s].begin(), sets[s].end());
+  }
+  Instance instance = Make(sets, 4000);
+  EXPECT_GT(instance.indices.size(), size_t{1} << 19);
+  ThreadPool& pool = ThreadPool::Global();
+  const int before = pool.threads();
+  pool.SetThreads(4);
+  for (const bool weighted : {false, true}) {
+    for (size_t e = 0; weighted && e < instance.elements; ++e) {
+      instance.weights.push_back(0.1f * static_cast<float>(generator() % 50));
+    }
+    for (const uint32_t repeats : {1u, 2u}) {
+      Args args = instance.ToArgs();
+      args.repeats = repeats;
+      args.max_sets = test::Reduced() ? 40 : 120;
+      const Outputs naive = Solve(args, "reference");
+      for (const Solver solver : {Solver::kExact, Solver::kLazy}) {
+        args.solver = solver;
+        ExpectSame(Solve(args, "scalar"), naive);
+      }
+    }
+  }
+  pool.SetThreads(before);
+}
+
 TEST(picks_and_bound_do_not_depend_on_the_threads) {
   ThreadPool& pool = ThreadPool::Global();
   const int before = pool.threads();
@@ -374,6 +409,28 @@ TEST(bad_arguments_are_typed_errors) {
   Outputs outputs;
   EXPECT_TRUE(Run("abacus", good.ToArgs(), &outputs, CancelFlag()).code ==
               StatusCode::kDeviceUnavailable);
+}
+
+TEST(one_bad_set_among_many_is_a_typed_error) {
+  // Sets are checked many at a time.
+  for (const size_t bad : {0u, 63u, 64u, 150u, 199u}) {
+    const auto code = [bad](std::vector<uint32_t> set) {
+      std::vector<std::vector<uint32_t>> sets(200, {1, 4, 6});
+      for (size_t s = 0; s < sets.size(); s += 9) sets[s].clear();
+      sets[bad] = std::move(set);
+      const Instance instance = Make(sets, 8);
+      Outputs outputs;
+      return Run(nullptr, instance.ToArgs(), &outputs, CancelFlag()).code;
+    };
+    test::SetContext("bad=" + std::to_string(bad));
+    EXPECT_TRUE(code({7, 3, 5, 0}) == StatusCode::kOk);
+    EXPECT_TRUE(code({}) == StatusCode::kOk);
+    EXPECT_TRUE(code({3, 3}) == StatusCode::kInvalidArgument);
+    EXPECT_TRUE(code({5, 2, 5}) == StatusCode::kInvalidArgument);
+    EXPECT_TRUE(code({2, 8}) == StatusCode::kInvalidArgument);
+    EXPECT_TRUE(code({UINT32_MAX, 2}) == StatusCode::kInvalidArgument);
+  }
+  test::SetContext("");
 }
 
 TEST(a_cancelled_cover_says_so) {
