@@ -1,4 +1,4 @@
-import { createRowAdamState, gatherRows, lazyAdam, native, scatterAddRows, uniqueRows } from "@prismrec/core";
+import { createRowAdamState, gatherRows, lazyAdam, mergeRows, native, scatterAddRows } from "@prismrec/core";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Prepared, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
@@ -86,14 +86,15 @@ function scatterAdd({ table, ids, gradients }: Arrays, items: number, cols: numb
 function adamStep({ table, ids, gradients }: Arrays, items: number, cols: number): Prepared {
   const target = { data: table as Float32Array, rows: items, cols };
   const state = createRowAdamState(items, cols);
+  const parts = [{ ids: ids as Uint32Array, data: gradients as Float32Array }];
+  // Kept from step to step, as the trainer does.
+  const room = new Float32Array(gradients!.length);
   let step = 0;
   return afterFirst(
     () => {
-      const { unique, inverse } = uniqueRows(ids as Uint32Array);
-      const summed = { data: new Float32Array(unique.length * cols), rows: unique.length, cols };
-      scatterAddRows(summed, inverse, gradients as Float32Array);
+      const { rows, data } = mergeRows(parts, cols, room);
       step++;
-      lazyAdam(target, state, unique, summed.data, { learningRate: LEARNING_RATE, step });
+      lazyAdam(target, state, rows, data, { learningRate: LEARNING_RATE, step });
     },
     () => gatherRows(target, ids as Uint32Array).data,
   );
