@@ -17,12 +17,12 @@ namespace {
 
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 // Room for the panel, unless the rows themselves take more.
-constexpr size_t kPanelFloats = 1700000;
+constexpr size_t kPanelFloats = 2300000;
 // A multiple of most tile heights; more rows measure no faster and take more memory.
-constexpr size_t kMostPanelRows = 84;
+constexpr size_t kMostPanelRows = 112;
 constexpr size_t kRowsAtOnce = 16;
 // Enough for many threads; each keeps products for the panel's rows, which have to be added up.
-constexpr size_t kMostTasks = 40;
+constexpr size_t kMostTasks = 32;
 // Logits no further from 0 need no maximum: sums of their exponentials, and what one is divided by
 // the other, are far from the limits of single precision.
 constexpr float kFarthest = 40;
