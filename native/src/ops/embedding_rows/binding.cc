@@ -14,8 +14,12 @@ const uint32_t* Ids(Arguments<N>& args, size_t at, size_t rows, bool none, size_
   const Array array = args.Typed(at, napi_uint32_array, 0);
   *count = array.length;
   const uint32_t* ids = array.as<uint32_t>();
-  for (size_t i = 0; args.ok() && i < array.length; ++i) {
-    if (ids[i] < rows || (none && ids[i] == kNoRow)) continue;
+  const auto inside = [rows, none](uint32_t id) { return id < rows || (none && id == kNoRow); };
+  // Seldom is there anything to report, and a loop without a way out takes several ids at a time.
+  bool all = true;
+  for (size_t i = 0; i < array.length; ++i) all &= inside(ids[i]);
+  for (size_t i = 0; !all && args.ok() && i < array.length; ++i) {
+    if (inside(ids[i])) continue;
     args.Fail(InvalidArgument("row id at position " + std::to_string(i) + " is outside the table",
                               "0 <= id < " + std::to_string(rows), std::to_string(ids[i])));
   }
@@ -114,7 +118,7 @@ napi_value GatherRowsCall(napi_env env, napi_callback_info info) {
   size_t count = 0;
   const uint32_t* ids = Ids(args, 1, cols == 0 ? 0 : table.length / cols, true, &count);
   float* out = args.Floats(2, count * cols);
-  if (args.ok()) GatherRows(table.as<float>(), ids, out, count, cols);
+  if (args.ok()) GatherRows(ActiveSpans(), table.as<float>(), ids, out, count, cols);
   return args.Result();
 }
 
@@ -127,7 +131,9 @@ napi_value ScatterAddRowsCall(napi_env env, napi_callback_info info) {
   size_t count = 0;
   const uint32_t* ids = Ids(args, 1, table_rows, true, &count);
   const float* rows = args.Floats(2, count * cols);
-  if (args.ok()) ScatterAddRows(table.as<float>(), table_rows, ids, rows, count, cols);
+  if (args.ok()) {
+    ScatterAddRows(ActiveSpans(), table.as<float>(), table_rows, ids, rows, count, cols);
+  }
   return args.Result();
 }
 
@@ -164,7 +170,7 @@ napi_value MergeRowsCall(napi_env env, napi_callback_info info) {
   const RowGroups groups = GroupRows(ids.as<uint32_t>(), ids.length);
   Napi::Uint32Array rows = Napi::Uint32Array::New(env, groups.ids.size());
   std::copy(groups.ids.begin(), groups.ids.end(), rows.Data());
-  SumGroups(groups, parts, out, cols);
+  SumGroups(ActiveSpans(), groups, parts, out, cols);
   return rows;
 }
 

@@ -27,6 +27,11 @@ void ForRange(size_t total, size_t grain, Fn&& fn) {
       [&](size_t chunk, int) { fn(chunk * grain, std::min(total, (chunk + 1) * grain)); });
 }
 
+// Up to so many elements, rows are copied or added sooner than another thread wakes up. In a
+// scatter each thread reads all ids besides.
+constexpr size_t kAlone = 1 << 18;
+constexpr size_t kAloneScatter = 3 * kAlone;
+
 // Rows of a large table lie all over memory: they are asked for this many rows before their turn.
 constexpr size_t kRowsAhead = 4;
 
@@ -36,6 +41,11 @@ void Prefetch(const float* row, size_t cols) {
 }
 
 size_t RowGrain(size_t cols) { return kGrain / std::max<size_t>(cols, 1) + 1; }
+
+// The rows a thread should get of `count` that are worth more than one thread or not.
+size_t CopyGrain(size_t count, size_t cols) {
+  return count * cols <= kAlone ? count : RowGrain(cols);
+}
 
 }  // namespace
 
@@ -81,33 +91,32 @@ void LazyAdam(const Spans& spans, const AdamOptions& options, const LazyAdamArgs
   });
 }
 
-void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols) {
-  ForRange(count, RowGrain(cols), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
-      if (i + kRowsAhead < end && ids[i + kRowsAhead] != kNoRow) {
-        Prefetch(table + ids[i + kRowsAhead] * cols, cols);
-      }
-      if (ids[i] == kNoRow) {
-        std::memset(out + i * cols, 0, cols * sizeof(float));
-      } else {
-        std::memcpy(out + i * cols, table + ids[i] * cols, cols * sizeof(float));
-      }
-    }
+void GatherRows(const Spans& spans, const float* table, const uint32_t* ids, float* out,
+                size_t count, size_t cols) {
+  ForRange(count, CopyGrain(count, cols), [&](size_t begin, size_t end) {
+    spans.gather(table, ids + begin, out + begin * cols, end - begin, cols);
   });
 }
 
-void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const float* rows,
-                    size_t count, size_t cols) {
+void ScatterAddRows(const Spans& spans, float* table, size_t table_rows, const uint32_t* ids,
+                    const float* rows, size_t count, size_t cols) {
+  const size_t pieces = static_cast<size_t>(ThreadPool::Global().threads());
+  if (pieces == 1 || count * cols <= kAloneScatter) {
+    spans.scatter_add(table, ids, nullptr, rows, count, cols);
+    return;
+  }
   // Every piece owns a range of the table and reads all ids, so each row is summed in their order.
-  const size_t pieces =
-      count * cols <= kGrain ? 1 : static_cast<size_t>(ThreadPool::Global().threads());
   ForRange(table_rows, (table_rows + pieces - 1) / pieces, [&](size_t begin, size_t end) {
-    for (size_t i = 0; i < count; ++i) {
-      const size_t row = ids[i];
-      if (row < begin || row >= end) continue;
-      float* to = table + row * cols;
-      const float* from = rows + i * cols;
-      for (size_t c = 0; c < cols; ++c) to[c] += from[c];
+    constexpr size_t kBlock = 1024;
+    uint32_t positions[kBlock];
+    for (size_t first = 0; first < count; first += kBlock) {
+      // Whose an id is is as good as random: a branch on it would be mispredicted half the time.
+      size_t mine = 0;
+      for (size_t i = first; i < std::min(count, first + kBlock); ++i) {
+        positions[mine] = static_cast<uint32_t>(i - first);
+        mine += ids[i] - begin < end - begin ? 1 : 0;
+      }
+      spans.scatter_add(table, ids + first, positions, rows + first * cols, mine, cols);
     }
   });
 }
@@ -143,23 +152,22 @@ std::vector<uint32_t> UniqueRows(const uint32_t* ids, size_t count, int32_t* inv
   return std::move(groups.ids);
 }
 
-void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out,
-               size_t cols) {
+void SumGroups(const Spans& spans, const RowGroups& groups, const std::vector<RowPart>& parts,
+               float* out, size_t cols) {
   const auto row = [&](size_t position) {
     auto part = parts.begin();
     for (; position >= part->count; ++part) position -= part->count;
     return part->rows + position * cols;
   };
-  ForRange(groups.ids.size(), RowGrain(cols), [&](size_t begin, size_t end) {
-    for (size_t g = begin; g < end; ++g) {
-      if (g + kRowsAhead < end) Prefetch(row(groups.positions[groups.starts[g + kRowsAhead]]), cols);
-      float* const to = out + g * cols;
-      std::memcpy(to, row(groups.positions[groups.starts[g]]), cols * sizeof(float));
-      for (size_t n = groups.starts[g] + 1; n < groups.starts[g + 1]; ++n) {
-        const float* const from = row(groups.positions[n]);
-        for (size_t c = 0; c < cols; ++c) to[c] += from[c];
-      }
+  const size_t grain =
+      groups.positions.size() * cols <= kAlone ? groups.ids.size() : RowGrain(cols);
+  ForRange(groups.ids.size(), grain, [&](size_t begin, size_t end) {
+    std::vector<const float*> rows;
+    rows.reserve(groups.starts[end] - groups.starts[begin]);
+    for (size_t n = groups.starts[begin]; n < groups.starts[end]; ++n) {
+      rows.push_back(row(groups.positions[n]));
     }
+    spans.sum_groups(rows.data(), &groups.starts[begin], out + begin * cols, end - begin, cols);
   });
 }
 

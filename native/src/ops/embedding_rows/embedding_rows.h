@@ -34,6 +34,9 @@ struct AdamOptions {
 
 AdamFactors FactorsAt(const AdamOptions& options, uint64_t step);
 
+// An id that stands for no row, such as padding.
+inline constexpr uint32_t kNoRow = 0xffffffffu;
+
 // What each instruction set implements.
 struct Spans {
   // values, m, v [n] are updated in place from gradients [n].
@@ -41,6 +44,14 @@ struct Spans {
                const float* gradients, size_t n);
   // Sum of squares in double: the same bits in every variant, because a float's square is exact.
   double (*squared_sum)(const float* x, size_t n);
+  // GatherRows on one thread.
+  void (*gather)(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols);
+  // ScatterAddRows on one thread, of all rows or of those at `positions` [count] alone.
+  void (*scatter_add)(float* table, const uint32_t* ids, const uint32_t* positions,
+                      const float* rows, size_t count, size_t cols);
+  // out[g] = the sum of the rows from starts[g] up to starts[g + 1], of which the first is rows[0].
+  void (*sum_groups)(const float* const* rows, const uint32_t* starts, float* out, size_t groups,
+                     size_t cols);
 };
 
 // A dense parameter of n elements.
@@ -63,15 +74,13 @@ struct LazyAdamArgs {
 // Adam on the rows `ids` and on no other.
 void LazyAdam(const Spans& spans, const AdamOptions& options, const LazyAdamArgs& args);
 
-// An id that stands for no row, such as padding.
-inline constexpr uint32_t kNoRow = 0xffffffffu;
-
 // out[i] = table[ids[i]], rows of `cols` floats; zeros for kNoRow.
-void GatherRows(const float* table, const uint32_t* ids, float* out, size_t count, size_t cols);
+void GatherRows(const Spans& spans, const float* table, const uint32_t* ids, float* out,
+                size_t count, size_t cols);
 
 // table[ids[i]] += rows[i], repeats in the order of `ids`; kNoRow is left out.
-void ScatterAddRows(float* table, size_t table_rows, const uint32_t* ids, const float* rows,
-                    size_t count, size_t cols);
+void ScatterAddRows(const Spans& spans, float* table, size_t table_rows, const uint32_t* ids,
+                    const float* rows, size_t count, size_t cols);
 
 // The distinct ids but kNoRow, ascending, and where each is found: ids[positions[starts[g] ..
 // starts[g + 1])] are all `ids[g]`, the positions ascending.
@@ -94,7 +103,8 @@ struct RowPart {
 };
 
 // out[g] = the sum of the rows at the positions of group g, in their order.
-void SumGroups(const RowGroups& groups, const std::vector<RowPart>& parts, float* out, size_t cols);
+void SumGroups(const Spans& spans, const RowGroups& groups, const std::vector<RowPart>& parts,
+               float* out, size_t cols);
 
 // Sum of squares over all arrays, in double.
 double SquaredNorm(const Spans& spans, const std::vector<ArrayView<const float>>& arrays);

@@ -71,20 +71,47 @@ TEST(rows_are_gathered_and_added_bit_for_bit) {
     for (uint32_t& id : ids) {
       id = random.OneIn(9) ? kNoRow : static_cast<uint32_t>(random.Below(rows));
     }
-    std::vector<float> out(count * cols + 1), want(count * cols + 1);
-    GatherRows(table.data(), ids.data(), out.data(), count, cols);
+    std::vector<float> want(count * cols + 1);
     for (size_t i = 0; i < count; ++i) {
       if (ids[i] == kNoRow) continue;
       std::copy_n(table.data() + ids[i] * cols, cols, want.data() + i * cols);
     }
-    test::ExpectSameBits(out, want);
-    std::vector<float> sums = random.Fill(rows * cols, Values::kPlain), expected = sums;
+    const std::vector<float> start = random.Fill(rows * cols, Values::kPlain);
     const std::vector<float> added = random.Fill(count * cols + 1, random.Kind());
-    ScatterAddRows(sums.data(), rows, ids.data(), added.data(), count, cols);
+    std::vector<float> expected = start;
     for (size_t i = 0; i < count * cols; ++i) {
       if (ids[i / cols] != kNoRow) expected[ids[i / cols] * cols + i % cols] += added[i];
     }
-    test::ExpectSameBits(sums, expected);
+    const RowGroups groups = GroupRows(ids.data(), count);
+    std::vector<float> totals(groups.ids.size() * cols + 1);
+    for (size_t g = 0; g < groups.ids.size(); ++g) {
+      for (size_t n = groups.starts[g]; n < groups.starts[g + 1]; ++n) {
+        for (size_t c = 0; c < cols; ++c) {
+          const float value = added[groups.positions[n] * cols + c];
+          float& total = totals[g * cols + c];
+          total = n == groups.starts[g] ? value : total + value;
+        }
+      }
+    }
+    // In two parts, the first one empty now and then.
+    const size_t cut = random.Below(count + 1);
+    const std::vector<RowPart> parts = {{added.data(), cut},
+                                        {added.data() + cut * cols, count - cut}};
+    for (Simd simd : kAllSimd) {
+      const Spans* const spans = SpansNamed(SimdName(simd));
+      if (spans == nullptr) continue;
+      // Whatever was there before; the last one is nobody's.
+      std::vector<float> out(want.size(), 7.0f);
+      out.back() = 0;
+      GatherRows(*spans, table.data(), ids.data(), out.data(), count, cols);
+      test::ExpectSameBits(out, want);
+      std::vector<float> sums = start;
+      ScatterAddRows(*spans, sums.data(), rows, ids.data(), added.data(), count, cols);
+      test::ExpectSameBits(sums, expected);
+      std::vector<float> summed(totals.size());
+      SumGroups(*spans, groups, parts, summed.data(), cols);
+      test::ExpectSameBits(summed, totals);
+    }
     std::vector<int32_t> inverse(count + 1);
     const std::vector<uint32_t> unique = UniqueRows(ids.data(), count, inverse.data());
     for (size_t i = 1; i < unique.size(); ++i) EXPECT_LT(unique[i - 1], unique[i]);
@@ -147,16 +174,17 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
 
 TEST(callers_on_four_threads_at_once_get_the_same_bits) {
   test::Fuzz(10, [](Random& random) {
-    const size_t rows = 500, cols = 30 + random.Size(70), count = 3000;
+    const size_t rows = 500, cols = 40 + random.Size(70), count = 20000;
     const std::vector<float> table = random.Fill(rows * cols, Values::kPlain);
     const std::vector<float> added = random.Fill(count * cols, Values::kPlain);
     std::vector<uint32_t> ids(count);
     for (uint32_t& id : ids) id = static_cast<uint32_t>(random.Below(rows));
+    const Spans& spans = *SpansNamed(nullptr);
     const auto solve = [&] {
       std::vector<float> out = table;
-      ScatterAddRows(out.data(), rows, ids.data(), added.data(), count, cols);
+      ScatterAddRows(spans, out.data(), rows, ids.data(), added.data(), count, cols);
       std::vector<float> gathered(count * cols);
-      GatherRows(out.data(), ids.data(), gathered.data(), count, cols);
+      GatherRows(spans, out.data(), ids.data(), gathered.data(), count, cols);
       return gathered;
     };
     const std::vector<float> want = solve();

@@ -84,28 +84,38 @@ TEST(lazy_adam_touches_its_rows_only_and_counts_them) {
 TEST(updates_have_the_same_bits_on_any_number_of_threads) {
   ThreadPool& pool = ThreadPool::Global();
   const int before = pool.threads();
-  const size_t rows = 3000, cols = 33;
-  std::vector<std::vector<float>> seen;
-  for (int threads : {1, 2, 5}) {
-    pool.SetThreads(threads);
-    std::vector<float> table = Wave(rows * cols, 0), m(rows * cols), v(rows * cols);
-    std::vector<uint32_t> steps(rows), ids(rows), repeated(rows);
-    for (size_t i = 0; i < rows; ++i) {
-      ids[i] = static_cast<uint32_t>(i);
-      repeated[i] = static_cast<uint32_t>(i * 7919 % 101);
+  // Enough of them that a scatter takes more than one thread.
+  const size_t rows = 3000, cols = 33, count = 25000;
+  const std::vector<float> g = Wave(count * cols, 2);
+  for (const char* name : kNames) {
+    const Spans* const spans = SpansNamed(name);
+    if (spans == nullptr) continue;
+    test::SetContext(name);
+    std::vector<std::vector<float>> seen;
+    for (int threads : {1, 2, 5}) {
+      pool.SetThreads(threads);
+      std::vector<float> table = Wave(rows * cols, 0), m(rows * cols), v(rows * cols);
+      std::vector<uint32_t> steps(rows), ids(rows), repeated(count);
+      for (size_t i = 0; i < rows; ++i) ids[i] = static_cast<uint32_t>(i);
+      for (size_t i = 0; i < count; ++i) {
+        repeated[i] = i % 11 == 0 ? kNoRow : static_cast<uint32_t>(i * 7919 % 2001);
+      }
+      LazyAdam(*spans, kOptions,
+               {table.data(), m.data(), v.data(), steps.data(), ids.data(), g.data(), rows, cols,
+                true, 1});
+      ScatterAddRows(*spans, table.data(), rows, repeated.data(), g.data(), count, cols);
+      std::vector<float> gathered(count * cols);
+      GatherRows(*spans, table.data(), repeated.data(), gathered.data(), count, cols);
+      table.insert(table.end(), gathered.begin(), gathered.end());
+      table.push_back(static_cast<float>(SquaredNorm(*spans, {{g.data(), g.size()}})));
+      seen.push_back(table);
     }
-    const std::vector<float> g = Wave(rows * cols, 2);
-    LazyAdam(*SpansNamed(nullptr), kOptions,
-             {table.data(), m.data(), v.data(), steps.data(), ids.data(), g.data(), rows, cols,
-              true, 1});
-    ScatterAddRows(table.data(), rows, repeated.data(), g.data(), rows, cols);
-    table.push_back(static_cast<float>(SquaredNorm(*SpansNamed(nullptr), {{g.data(), g.size()}})));
-    seen.push_back(table);
+    for (size_t i = 1; i < seen.size(); ++i) {
+      EXPECT_EQ(std::memcmp(seen[0].data(), seen[i].data(), seen[0].size() * sizeof(float)), 0);
+    }
   }
   pool.SetThreads(before);
-  for (size_t i = 1; i < seen.size(); ++i) {
-    EXPECT_EQ(std::memcmp(seen[0].data(), seen[i].data(), seen[0].size() * sizeof(float)), 0);
-  }
+  test::SetContext("");
 }
 
 TEST(unique_rows_are_ascending_and_lead_back) {
@@ -131,32 +141,41 @@ TEST(unique_rows_are_ascending_and_lead_back) {
 TEST(groups_are_summed_in_the_order_of_their_rows_and_no_row_is_left_out) {
   ThreadPool& pool = ThreadPool::Global();
   const int before = pool.threads();
-  const size_t cols = 37, count = 4000;
-  std::vector<uint32_t> ids(count);
-  for (size_t i = 0; i < count; ++i) {
-    ids[i] = i % 7 == 0 ? kNoRow : static_cast<uint32_t>(i * 7919 % 1201);
-  }
-  const std::vector<float> rows = Wave(count * cols, 4);
-  std::vector<float> expected(1201 * cols);
-  ScatterAddRows(expected.data(), 1201, ids.data(), rows.data(), count, cols);
-  for (int threads : {1, 2, 5}) {
-    pool.SetThreads(threads);
-    const RowGroups groups = GroupRows(ids.data(), count);
-    std::vector<float> sums(groups.ids.size() * cols);
-    SumGroups(groups, {{rows.data(), 1500}, {nullptr, 0}, {&rows[1500 * cols], count - 1500}},
-              sums.data(), cols);
-    for (size_t g = 0; g < groups.ids.size(); ++g) {
-      EXPECT_EQ(std::memcmp(&sums[g * cols], &expected[groups.ids[g] * cols],
-                            cols * sizeof(float)),
-                0);
+  // The second one is worth more than one thread.
+  for (size_t count : {4000, 12000}) {
+    const size_t cols = 37;
+    std::vector<uint32_t> ids(count);
+    for (size_t i = 0; i < count; ++i) {
+      ids[i] = i % 7 == 0 ? kNoRow : static_cast<uint32_t>(i * 7919 % 1201);
+    }
+    const std::vector<float> rows = Wave(count * cols, 4);
+    std::vector<float> expected(1201 * cols);
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t c = 0; ids[i] != kNoRow && c < cols; ++c) {
+        expected[ids[i] * cols + c] += rows[i * cols + c];
+      }
+    }
+    for (const char* name : kNames) {
+      const Spans* const spans = SpansNamed(name);
+      if (spans == nullptr) continue;
+      test::SetContext(std::string(name) + " count=" + std::to_string(count));
+      for (int threads : {1, 2, 5}) {
+        pool.SetThreads(threads);
+        const RowGroups groups = GroupRows(ids.data(), count);
+        std::vector<float> sums(groups.ids.size() * cols);
+        SumGroups(*spans, groups,
+                  {{rows.data(), 1500}, {nullptr, 0}, {&rows[1500 * cols], count - 1500}},
+                  sums.data(), cols);
+        for (size_t g = 0; g < groups.ids.size(); ++g) {
+          EXPECT_EQ(
+              std::memcmp(&sums[g * cols], &expected[groups.ids[g] * cols], cols * sizeof(float)),
+              0);
+        }
+      }
     }
   }
   pool.SetThreads(before);
-  std::vector<float> gathered(2 * cols, 1.0f);
-  const uint32_t some[] = {kNoRow, 3};
-  GatherRows(rows.data(), some, gathered.data(), 2, cols);
-  EXPECT_EQ(gathered[0], 0.0f);
-  EXPECT_EQ(gathered[cols], rows[3 * cols]);
+  test::SetContext("");
 }
 
 }  // namespace prismrec::embedding_rows
