@@ -30,9 +30,9 @@ inline void Update(float* c, Vec sum, Vec alpha, float beta, size_t n) {
 }
 
 // One tile of C from a panel of A and one of B; `m` and `n` say how much of it there is. A's rows
-// lie `a_row` apart, or in a packed panel where that is 0.
-inline void Tile(size_t k, const float* a, size_t a_row, const float* b, float* c, size_t ldc,
-                 size_t m, size_t n, float alpha, float beta) {
+// lie `a_row` apart, or in a packed panel where that is 0, or its columns `a_col` apart.
+inline void Tile(size_t k, const float* a, size_t a_row, size_t a_col, const float* b, float* c,
+                 size_t ldc, size_t m, size_t n, float alpha, float beta) {
   Vec sum[kRows][kVecs];
   for (size_t i = 0; i < m; ++i) {
     __builtin_prefetch(c + i * ldc, 1);
@@ -42,7 +42,11 @@ inline void Tile(size_t k, const float* a, size_t a_row, const float* b, float* 
     Accumulate(k, a, b, sum);
   } else {
     tile::Clear(sum);
-    tile::AccumulateStrided(k, a, a_row, 1, b, kCols, sum);
+    if (a_col == 0) {
+      tile::AccumulateStrided(k, a, a_row, 1, b, kCols, sum);
+    } else {
+      tile::AccumulateStrided(k, a, 1, a_col, b, kCols, sum);
+    }
   }
   const Vec factor = Set(alpha);
   if (m == kRows && n == kCols) {
@@ -70,7 +74,7 @@ inline void Tile(size_t k, const float* a, size_t a_row, const float* b, float* 
 inline void BlockProduct(const Block& g) {
   const size_t panel = g.a_row == 0 ? g.k : g.a_row;
   const auto tile = [&g, panel](size_t i, size_t j) {
-    Tile(g.k, g.a + i * panel, g.a_row, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,
+    Tile(g.k, g.a + i * panel, g.a_row, g.a_col, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,
          g.m - i < kRows ? g.m - i : kRows, g.n - j < kCols ? g.n - j : kCols, g.alpha, g.beta);
   };
   const auto reaches = [&g](size_t i, size_t j) {

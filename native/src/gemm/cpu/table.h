@@ -15,7 +15,7 @@ struct Block {
   float* c;        // [m, n]
   size_t ldc;
   float alpha, beta;
-  // Not 0: A is not packed, its rows lie this far apart, and m is a multiple of `mr`.
+  // Not 0: A is not packed, its rows lie this far apart and are read up to a multiple of `mr`.
   size_t a_row;
   // Whether each panel of A meets all of B's before the next one: C is then written row by row,
   // which pays where k is small and the writing of C is what costs.
@@ -23,6 +23,8 @@ struct Block {
   // Whether tiles wholly above the diagonal are left out, which passes c[i * ldc + i + diagonal].
   bool lower;
   ptrdiff_t diagonal;
+  // Not 0: A's columns lie this far apart, and a_row is 1.
+  size_t a_col = 0;
 };
 
 // A product from matrices where they lie, for shapes that packing does not pay for.
