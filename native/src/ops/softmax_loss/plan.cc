@@ -229,6 +229,9 @@ Plan MakePlan(const Args& args) {
         if (!own(args.mask.indices[n])) remove(args.mask.indices[n]);
       }
     }
+    const auto removed =
+        plan->removed.begin() + static_cast<std::ptrdiff_t>(plan->row_removed.back());
+    if (!std::is_sorted(removed, plan->removed.end())) std::sort(removed, plan->removed.end());
     plan->rows.push_back(static_cast<uint32_t>(r));
     plan->row_pairs.push_back(plan->pairs.size());
     plan->row_targets.push_back(plan->targets.size());

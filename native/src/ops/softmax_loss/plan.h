@@ -33,7 +33,8 @@ struct Plan {
   // targets[row_targets[i] .. row_targets[i + 1])
   std::vector<Target> targets;
   std::vector<size_t> row_targets;
-  // removed[row_removed[i] .. row_removed[i + 1]): columns outside the row's softmax.
+  // removed[row_removed[i] .. row_removed[i + 1]): columns outside the row's softmax,
+  // ascending.
   std::vector<uint32_t> removed;
   std::vector<size_t> row_removed;
   // Columns of the panel: N, or the number of distinct shared candidates, or of a row's own.

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   constexpr auto kMax = softmax_loss::Readout::kMax;
   const Case cases[] = {{640, 1, 10000, 64, 0, false, kLogSumExp},
                         {640, 1, 20000, 64, 0, false, kLogSumExp},
+                        {640, 4, 5000, 64, 0, false, kLogSumExp},
                         {640, 4, 10000, 64, 0, false, kLogSumExp},
                         {640, 4, 20000, 64, 0, false, kLogSumExp},
                         {640, 4, 10000, 64, 0, false, kMax},

@@ -160,6 +160,10 @@ std::vector<Shape> Shapes() {
     }
     // Logits far beyond where exp overflows.
     shapes.push_back({9, 3, 50, 8, true, true, true, 0, readout, 12.0f});
+    // Exponentials that wait for the maximum of more columns than pass together; so many interests
+    // that a row's own columns are packed.
+    shapes.push_back({20, 3, 1203, 16, true, true, true, 0, readout, 3.0f});
+    shapes.push_back({3, 70, 1500, 5, true, true, true, 900, readout, 1.0f, true});
     // Several tiles, rounds and waves of a GPU; rows that its warps share, and rows larger than its tiles; wide vectors.
     shapes.push_back({40, 5, 300, 4, true, true, true, 0, readout});
     shapes.push_back({40, 5, 900, 4, true, true, true, 300, readout});
@@ -174,6 +178,7 @@ std::vector<Shape> Shapes() {
     shapes.push_back({150, 5, 1003, 16, true, true, true, 0, readout});
     shapes.push_back({150, 5, 5003, 16, true, true, true, 700, readout});
     shapes.push_back({40, 4, 40001, 4, true, true, true, 0, readout});
+    shapes.push_back({40, 4, 40001, 4, true, true, true, 0, readout, 4.0f});
     // Several waves of rows.
     shapes.push_back({23, 3, 900, 64, true, true, true, 8000, readout, 1.0f, true});
   }

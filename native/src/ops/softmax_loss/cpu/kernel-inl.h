@@ -30,6 +30,7 @@ inline void LogitsTile(const LogitsBlock& g, size_t i, size_t j, const float* bi
       Store(g.out + (i + r) * g.stride + j + v * kLanes, logit);
       top = Max(top, logit);
     }
+    if (g.top == nullptr) continue;
     const float largest = ReduceMax(top);
     if (largest > g.top[i + r]) g.top[i + r] = largest;
   }
@@ -40,7 +41,7 @@ inline void Logits(const LogitsBlock& g) {
   constexpr size_t kNear = size_t{1} << 16;
   constexpr size_t kCols = tile::kCols;
   const size_t near = kNear / g.dim / kCols * kCols + kCols;
-  for (size_t i = 0; i < g.rows; ++i) g.top[i] = kNegativeInfinity;
+  for (size_t i = 0; g.top != nullptr && i < g.rows; ++i) g.top[i] = kNegativeInfinity;
   for (size_t first = 0; first < g.cols; first += near) {
     const size_t end = g.cols - first < near ? g.cols : first + near;
     for (size_t i = 0; i < g.rows; i += tile::kRows) {
@@ -58,6 +59,32 @@ inline void Logits(const LogitsBlock& g) {
       }
     }
   }
+}
+
+inline double ExpSumNear(float* x, size_t n) {
+  const Vec scale = Set(1.44269504f);
+  double total = 0;
+  for (size_t begin = 0; begin < n; begin += kSumBlock) {
+    const size_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
+    Vec sum0 = Zero(), sum1 = Zero();
+    size_t i = begin;
+    for (; i + 2 * kLanes <= end; i += 2 * kLanes) {
+      const Vec a = Exp2Near(Mul(Load(x + i), scale));
+      const Vec b = Exp2Near(Mul(Load(x + i + kLanes), scale));
+      Store(x + i, a);
+      Store(x + i + kLanes, b);
+      sum0 = Add(sum0, a);
+      sum1 = Add(sum1, b);
+    }
+    total += ReduceAdd(Add(sum0, sum1));
+    while (i < end) {
+      const size_t lanes = end - i < kLanes ? end - i : kLanes;
+      StoreN(x + i, Exp2Near(Mul(LoadN(x + i, lanes), scale)), lanes);
+      for (size_t k = i; k < i + lanes; ++k) total += x[k];
+      i += lanes;
+    }
+  }
+  return total;
 }
 
 inline void TakeBetter(const float* x, float who, float* best, float* winner, size_t n) {
@@ -101,7 +128,7 @@ inline double Route(const float* g, const float* winner, float who, float* out, 
 }
 
 constexpr prismrec::softmax_loss::Spans kSpans = {
-    tile::kKernel, Logits, Maximum, ExpSum, ExpSumColumns, TakeBetter,
+    tile::kKernel, Logits, Maximum, ExpSum, ExpSumNear, TakeBetter,
     Route,         Axpy,   Scale,   Dot,    AllFinite,
 };
 

@@ -18,7 +18,7 @@ struct LogitsBlock {
   const float* offsets;    // [rows]
   float* out;              // [rows, stride], -infinity from cols up to a whole panel
   size_t stride;           // at least cols, rounded up to a whole panel
-  float* top;              // [rows]: the row's largest logit
+  float* top;              // [rows], nullable: the row's largest logit
 };
 
 struct Spans {
@@ -29,8 +29,8 @@ struct Spans {
   float (*maximum)(const float* x, size_t n);
   // x[i] = exp(x[i] - top); returns the sum.
   double (*exp_sum)(float* x, float top, size_t n);
-  // The same, and column_sum[i] += x[i].
-  double (*exp_sum_columns)(float* x, float top, float* column_sum, size_t n);
+  // The same with top = 0, where no x[i] is NaN or above 80.
+  double (*exp_sum_near)(float* x, size_t n);
   // Where x[i] > best[i]: best[i] = x[i], winner[i] = who.
   void (*take_better)(const float* x, float who, float* best, float* winner, size_t n);
   // out[i] = winner[i] == who ? g[i] : 0; returns the sum.
