@@ -81,6 +81,13 @@ inline float Reduce(Floats v, F f) {
   }
   return v[0];
 }
+inline Floats Compress(__mmask16 mask, Floats v) {
+  Floats out = {};
+  for (int i = 0, to = 0; i < 16; ++i) {
+    if ((mask >> i) & 1) out[to++] = v[i];
+  }
+  return out;
+}
 inline Ints Bits(Floats v) {
   Ints bits;
   std::memcpy(&bits, &v, sizeof(bits));
@@ -147,6 +154,15 @@ inline void StoreInts(void* p, Ints v) { std::memcpy(p, &v, sizeof(v)); }
 #define _mm512_mask_blend_ps prismrec::emulated::Blend
 #define _mm512_reduce_add_ps(a) \
   prismrec::emulated::Reduce(a, [](float x, float y) { return x + y; })
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4(a, b, lanes) \
+  prismrec::emulated::Map(                \
+      [&](int i) { return (i < 8 ? (a) : (b))[(((lanes) >> (i / 4 * 2)) & 3) * 4 + i % 4]; })
+#undef _mm512_permute_ps
+#define _mm512_permute_ps(a, places) \
+  prismrec::emulated::Map([&](int i) { return (a)[i / 4 * 4 + (((places) >> (i % 4 * 2)) & 3)]; })
+#define _mm512_maskz_compress_ps prismrec::emulated::Compress
+#define _mm512_castps512_ps128(a) _mm_setr_ps((a)[0], (a)[1], (a)[2], (a)[3])
 #define _mm512_reduce_max_ps(a) \
   prismrec::emulated::Reduce(a, [](float x, float y) { return x > y ? x : y; })
 #define _mm512_reduce_min_ps(a) \

@@ -148,6 +148,16 @@ inline float ReduceAdd(Vec v) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+// out[i] = ReduceAdd(v[i]), with the same bits.
+inline void ReduceAdd4(const Vec (&v)[4], float* out) {
+  const auto halves = [](Vec a, Vec b) {
+    return Add(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  };
+  const Vec first = halves(v[0], v[1]), second = halves(v[2], v[3]);
+  const Vec pairs = Add(_mm256_unpacklo_ps(first, second), _mm256_unpackhi_ps(first, second));
+  const __m128 even = _mm256_castps256_ps128(pairs), odd = _mm256_extractf128_ps(pairs, 1);
+  _mm_storeu_ps(out, _mm_add_ps(_mm_unpacklo_ps(even, odd), _mm_unpackhi_ps(even, odd)));
+}
 inline float ReduceMax(Vec v) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
@@ -214,6 +224,18 @@ inline Mask Or(Mask a, Mask b) { return static_cast<Mask>(a | b); }
 inline Vec Blend(Mask m, Vec yes, Vec no) { return _mm512_mask_blend_ps(m, no, yes); }
 inline uint32_t MaskBits(Mask m) { return m; }
 inline float ReduceAdd(Vec v) { return _mm512_reduce_add_ps(v); }
+inline void ReduceAdd4(const Vec (&v)[4], float* out) {
+  const auto halves = [](Vec a, Vec b) {
+    return Add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  };
+  const Vec first = halves(v[0], v[1]), second = halves(v[2], v[3]);
+  Vec sums =
+      Add(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
+  sums = Add(sums, _mm512_permute_ps(sums, 0x4e));
+  sums = Add(sums, _mm512_permute_ps(sums, 0xb1));
+  // Not a masked store, which a load would wait for.
+  _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, sums)));
+}
 inline float ReduceMax(Vec v) { return _mm512_reduce_max_ps(v); }
 inline float ReduceMin(Vec v) { return _mm512_reduce_min_ps(v); }
 inline Vec Scale(Vec v, Vec n) { return _mm512_scalef_ps(v, n); }
@@ -295,6 +317,12 @@ inline Vec Split(Vec v, Vec* mantissa) {
 #endif
 
 inline Vec Zero() { return Set(0.0f); }
+
+#if PRISMREC_SIMD_ID == 1 || PRISMREC_SIMD_ID == 4
+inline void ReduceAdd4(const Vec (&v)[4], float* out) {
+  for (int i = 0; i < 4; ++i) out[i] = ReduceAdd(v[i]);
+}
+#endif
 
 // LoadN with `fill` in the lanes beyond the n-th.
 inline Vec LoadN(const float* p, size_t n, float fill) {

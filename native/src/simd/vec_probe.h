@@ -22,6 +22,8 @@ struct Probe {
   void (*arithmetic)(const float* a, const float* b, const float* c, float* out);
   // out[0..2] = sum, maximum, minimum of `lanes` values.
   void (*reduce)(const float* x, float* out);
+  // out[0..3] = sums of `lanes` values each, four at once; out[4..7] = the same one by one.
+  void (*reduce_four)(const float* x, float* out);
   uint32_t (*less_bits)(const float* a, const float* b);
   // out [lanes] = LoadN(x, n, fill)
   void (*load_filled)(const float* x, size_t n, float fill, float* out);

@@ -205,5 +205,15 @@ TEST(reductions_see_every_lane) {
   });
 }
 
+TEST(four_sums_at_once_have_the_bits_of_each) {
+  ForEachVariant([](const Probe& probe) {
+    std::vector<float> x(4 * probe.lanes);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = 1.0f / static_cast<float>(3 + i * i);
+    float out[8];
+    probe.reduce_four(x.data(), out);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(out[i], out[4 + i]);
+  });
+}
+
 }  // namespace
 }  // namespace prismrec::simd_probe

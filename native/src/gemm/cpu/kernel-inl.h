@@ -201,10 +201,17 @@ inline void DotsTile(const Direct& g, size_t i, size_t j) {
     const size_t rest = g.k - p;
     step([p, rest](const float* x) { return LoadN(x + p, rest); });
   }
+#pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     float* c = g.c + (i + r) * g.ldc + j;
+    float total[J];
+    if constexpr (J == 4) {
+      ReduceAdd4(sum[r], total);
+    } else {
+      for (int q = 0; q < J; ++q) total[q] = ReduceAdd(sum[r][q]);
+    }
     for (int q = 0; q < J; ++q) {
-      const float value = g.alpha * ReduceAdd(sum[r][q]);
+      const float value = g.alpha * total[q];
       c[q] = g.beta == 0.0f ? value : value + g.beta * c[q];
     }
   }

@@ -51,6 +51,12 @@ inline void Reduce(const float* x, float* out) {
   out[2] = ReduceMin(v);
 }
 
+inline void ReduceFour(const float* x, float* out) {
+  const Vec v[4] = {Load(x), Load(x + kLanes), Load(x + 2 * kLanes), Load(x + 3 * kLanes)};
+  ReduceAdd4(v, out);
+  for (int i = 0; i < 4; ++i) out[4 + i] = ReduceAdd(v[i]);
+}
+
 inline uint32_t LessBits(const float* a, const float* b) {
   return MaskBits(Less(Load(a), Load(b)));
 }
@@ -70,6 +76,7 @@ const Probe PRISMREC_PROBE = {
     PRISMREC_SIMD_NS::probe::LogAll,
     PRISMREC_SIMD_NS::probe::Arithmetic,
     PRISMREC_SIMD_NS::probe::Reduce,
+    PRISMREC_SIMD_NS::probe::ReduceFour,
     PRISMREC_SIMD_NS::probe::LessBits,
     PRISMREC_SIMD_NS::probe::LoadFilled,
 };
