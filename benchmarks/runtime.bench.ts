@@ -1,5 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import { native } from "@prismrec/core";
 import type { NativeAsync, NativeBinding } from "@prismrec/native";
@@ -26,6 +28,7 @@ const probe: Probe = {
   async *rows(quick) {
     const binding = native()!;
     for (const [shape, prepare] of Object.entries(operations(binding, quick))) {
+      collectGarbage();
       const start = await prepare();
       yield await loopDelay(shape, start);
       yield await abortLatency(shape, start);
@@ -35,6 +38,12 @@ const probe: Probe = {
   },
 };
 export default probe;
+
+/** Hundreds of megabytes of one operation's results must not be given back while the next one is watched: it takes a tenth of a second. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+}
 
 /** Calls that take long enough to be watched, and aborted on the way. */
 function operations(binding: NativeBinding, quick: boolean): Record<string, () => Start | Promise<Start>> {
