@@ -94,7 +94,7 @@ async function runBench(op: string, options: Options, folder: string): Promise<v
   }
   const rows = "rows" in bench ? await runProbe(bench, options) : await runCases(bench, module, options, folder);
   if (!isSaved(options)) return;
-  const results = resultsFolder(describeMachine().simd);
+  const results = resultsFolder(native()!.runtimeInfo().simd);
   mkdirSync(results, { recursive: true });
   writeFileSync(join(results, options.device === "cuda" ? `${op}.cuda.csv` : `${op}.csv`), toCsv(rows));
 }

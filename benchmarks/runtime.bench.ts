@@ -39,7 +39,10 @@ const probe: Probe = {
 };
 export default probe;
 
-/** Hundreds of megabytes of one operation's results must not be given back while the next one is watched: it takes a tenth of a second. */
+/**
+ * Hundreds of megabytes of one operation's results must not be given back while the next one is watched: it takes a tenth of
+ * a second.
+ */
 function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();

@@ -59,9 +59,9 @@ inline float Maximum(const float* x, size_t n) {
   return top;
 }
 
-template <bool kColumns>
-inline double ExpSumImpl(float* x, float top, float* column_sum, size_t n) {
-  const Vec shift = Set(top);
+// x[i] = exponential(x[i]), of whole vectors and what fills none; returns the sum.
+template <bool kColumns, class Exponential>
+inline double ExpSumImpl(float* x, float* column_sum, size_t n, Exponential exponential) {
   double total = 0;
   for (size_t begin = 0; begin < n; begin += kSumBlock) {
     const size_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
@@ -69,8 +69,8 @@ inline double ExpSumImpl(float* x, float top, float* column_sum, size_t n) {
     Vec sum1 = Set(0.0f);
     size_t i = begin;
     for (; i + 2 * kLanes <= end; i += 2 * kLanes) {
-      const Vec a = Exp(Sub(Load(x + i), shift));
-      const Vec b = Exp(Sub(Load(x + i + kLanes), shift));
+      const Vec a = exponential(Load(x + i));
+      const Vec b = exponential(Load(x + i + kLanes));
       Store(x + i, a);
       Store(x + i + kLanes, b);
       sum0 = Add(sum0, a);
@@ -83,7 +83,7 @@ inline double ExpSumImpl(float* x, float top, float* column_sum, size_t n) {
     total += ReduceAdd(Add(sum0, sum1));
     while (i < end) {
       const size_t lanes = end - i < kLanes ? end - i : kLanes;
-      StoreN(x + i, Exp(Sub(LoadN(x + i, lanes), shift)), lanes);
+      StoreN(x + i, exponential(LoadN(x + i, lanes)), lanes);
       for (size_t k = i; k < i + lanes; ++k) {
         total += x[k];
         if (kColumns) column_sum[k] += x[k];
@@ -96,12 +96,20 @@ inline double ExpSumImpl(float* x, float top, float* column_sum, size_t n) {
 
 // x[i] = exp(x[i] - top); returns the sum.
 inline double ExpSum(float* x, float top, size_t n) {
-  return ExpSumImpl<false>(x, top, nullptr, n);
+  const Vec shift = Set(top);
+  return ExpSumImpl<false>(x, nullptr, n, [shift](Vec v) { return Exp(Sub(v, shift)); });
 }
 
-// The same, and column_sum[i] += x[i].
+// x[i] = exp(x[i]), where no x[i] is NaN or above 80; returns the sum.
+inline double ExpSumNear(float* x, size_t n) {
+  const Vec scale = Set(kLog2E);
+  return ExpSumImpl<false>(x, nullptr, n, [scale](Vec v) { return Exp2Near(Mul(v, scale)); });
+}
+
+// ExpSum, and column_sum[i] += x[i].
 inline double ExpSumColumns(float* x, float top, float* column_sum, size_t n) {
-  return ExpSumImpl<true>(x, top, column_sum, n);
+  const Vec shift = Set(top);
+  return ExpSumImpl<true>(x, column_sum, n, [shift](Vec v) { return Exp(Sub(v, shift)); });
 }
 
 // y[i] += a * x[i]

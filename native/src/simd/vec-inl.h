@@ -331,6 +331,7 @@ inline Vec LoadN(const float* p, size_t n, float fill) {
   return Load(lanes);
 }
 
+inline constexpr float kLog2E = 1.44269504f;
 // ln 2 in two parts; the first has few enough bits that a whole multiple of it is exact.
 inline constexpr float kLn2High = 0.693359375f;
 inline constexpr float kLn2Low = -2.1219444e-4f;
@@ -342,7 +343,7 @@ inline Vec Exp(Vec x) {
   static constexpr float kP[] = {1.9891981e-4f, 1.3934541e-3f, 8.3333105e-3f,
                                  4.1666456e-2f, 0.16666667f,   0.5f};
   const Vec clamped = Max(Min(x, Set(90.0f)), Set(-110.0f));
-  const Vec n = Round(Mul(clamped, Set(1.44269504f)));
+  const Vec n = Round(Mul(clamped, Set(kLog2E)));
   const Vec r = Fnma(n, Set(kLn2Low), Fnma(n, Set(kLn2High), clamped));
   Vec p = Set(kP[0]);
   for (int i = 1; i < 6; ++i) p = Fma(p, r, Set(kP[i]));

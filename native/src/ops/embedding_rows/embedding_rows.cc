@@ -42,9 +42,9 @@ void Prefetch(const float* row, size_t cols) {
 
 size_t RowGrain(size_t cols) { return kGrain / std::max<size_t>(cols, 1) + 1; }
 
-// The rows a thread should get of `count` that are worth more than one thread or not.
-size_t CopyGrain(size_t count, size_t cols) {
-  return count * cols <= kAlone ? count : RowGrain(cols);
+// The rows a thread should get of `count` that are written from `read` others.
+size_t CopyGrain(size_t count, size_t read, size_t cols) {
+  return read * cols <= kAlone ? count : RowGrain(cols);
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ void LazyAdam(const Spans& spans, const AdamOptions& options, const LazyAdamArgs
 
 void GatherRows(const Spans& spans, const float* table, const uint32_t* ids, float* out,
                 size_t count, size_t cols) {
-  ForRange(count, CopyGrain(count, cols), [&](size_t begin, size_t end) {
+  ForRange(count, CopyGrain(count, count, cols), [&](size_t begin, size_t end) {
     spans.gather(table, ids + begin, out + begin * cols, end - begin, cols);
   });
 }
@@ -159,8 +159,7 @@ void SumGroups(const Spans& spans, const RowGroups& groups, const std::vector<Ro
     for (; position >= part->count; ++part) position -= part->count;
     return part->rows + position * cols;
   };
-  const size_t grain =
-      groups.positions.size() * cols <= kAlone ? groups.ids.size() : RowGrain(cols);
+  const size_t grain = CopyGrain(groups.ids.size(), groups.positions.size(), cols);
   ForRange(groups.ids.size(), grain, [&](size_t begin, size_t end) {
     std::vector<const float*> rows;
     rows.reserve(groups.starts[end] - groups.starts[begin]);

@@ -127,7 +127,6 @@ struct ExpBelow {
 
 // The same where tops are 0 and no logit needs care.
 struct ExpNear {
-  static constexpr float kLog2E = 1.44269504f;
   Vec scale, shift[tile::kVecs];
 
   ExpNear(float factor, const float* shifts) : scale(Set(factor * kLog2E)) {

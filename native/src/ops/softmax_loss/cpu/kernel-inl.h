@@ -61,32 +61,6 @@ inline void Logits(const LogitsBlock& g) {
   }
 }
 
-inline double ExpSumNear(float* x, size_t n) {
-  const Vec scale = Set(1.44269504f);
-  double total = 0;
-  for (size_t begin = 0; begin < n; begin += kSumBlock) {
-    const size_t end = n - begin < kSumBlock ? n : begin + kSumBlock;
-    Vec sum0 = Zero(), sum1 = Zero();
-    size_t i = begin;
-    for (; i + 2 * kLanes <= end; i += 2 * kLanes) {
-      const Vec a = Exp2Near(Mul(Load(x + i), scale));
-      const Vec b = Exp2Near(Mul(Load(x + i + kLanes), scale));
-      Store(x + i, a);
-      Store(x + i + kLanes, b);
-      sum0 = Add(sum0, a);
-      sum1 = Add(sum1, b);
-    }
-    total += ReduceAdd(Add(sum0, sum1));
-    while (i < end) {
-      const size_t lanes = end - i < kLanes ? end - i : kLanes;
-      StoreN(x + i, Exp2Near(Mul(LoadN(x + i, lanes), scale)), lanes);
-      for (size_t k = i; k < i + lanes; ++k) total += x[k];
-      i += lanes;
-    }
-  }
-  return total;
-}
-
 inline void TakeBetter(const float* x, float who, float* best, float* winner, size_t n) {
   const Vec self = Set(who);
   size_t i = 0;
