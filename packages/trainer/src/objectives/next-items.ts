@@ -17,6 +17,7 @@ import {
   epochBatches,
   type PredictionBatch,
   packPredictions,
+  type SequenceCuts,
   type SequenceSampling,
 } from "../training/sequence-batches.js";
 import type { TrainingSequences } from "../training/sequences.js";
@@ -36,7 +37,7 @@ const MASS_EPSILON = 1e-4;
 export class NextItemsObjective implements Objective {
   readonly #sampling: SequenceSampling;
   readonly #sampler: LogUniformSampler | undefined;
-  #batches: Uint32Array[] = [];
+  #batches: readonly SequenceCuts[] = [];
   #ramp = 0;
 
   constructor(
