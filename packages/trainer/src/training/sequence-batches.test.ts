@@ -1,7 +1,13 @@
 import { createRandom } from "@prismrec/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { epochBatches, packPredictions, type SequenceCuts, type SequenceSampling } from "./sequence-batches.js";
+import {
+  countPositions,
+  epochBatches,
+  packPredictions,
+  type SequenceCuts,
+  type SequenceSampling,
+} from "./sequence-batches.js";
 import type { TrainingSequences } from "./sequences.js";
 
 const SAMPLING: SequenceSampling = {
@@ -87,6 +93,7 @@ describe("packPredictions", () => {
         const cuts = cutAll(sequences, seed);
         const { batch, targets, prefix } = packPredictions(sequences, cuts, SAMPLING, ITEMS, createRandom(seed));
         expect(batch.length).toBeLessThanOrEqual(SAMPLING.maxHistory);
+        expect(batch.positions.filter((position) => position >= 0)).toHaveLength(countPositions(cuts, SAMPLING));
         expect([targets.cols, prefix.cols]).toEqual([ITEMS, ITEMS]);
         cuts.users.forEach((user, b) => {
           const whole = [...sequences.items.subarray(sequences.indptr[user]!, sequences.indptr[user + 1]!)];

@@ -58,6 +58,11 @@ export function epochBatches(sequences: TrainingSequences, sampling: SequenceSam
   return random.shuffle(batches);
 }
 
+/** How many positions of a step predict: up to P of each sequence. */
+export function countPositions({ ends }: SequenceCuts, { maxHistory, positions }: SequenceSampling): number {
+  return ends.reduce((sum, end) => sum + Math.min(end, maxHistory, positions), 0);
+}
+
 /**
  * Packs the cut sequences of a step, newest event first: up to P random positions of each predict the G items that
  * follow.
