@@ -44,6 +44,7 @@ export * from "./partition/average-linkage.js";
 export * from "./partition/category-clusterer.js";
 export * from "./partition/clusterer-store.js";
 export * from "./partition/controls.js";
+export * from "./partition/history-request.js";
 export * from "./partition/interest-recovery.js";
 export * from "./partition/numbering.js";
 export * from "./partition/partition-dataset.js";

@@ -32,6 +32,7 @@ export class Ease implements Model {
         const start = (id - 1) * cols;
         for (let j = 0; j < cols; j++) scores[j]! += data[start + j]!;
       }
+      return history.items.length > 0;
     });
   }
 }

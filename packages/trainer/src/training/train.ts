@@ -17,7 +17,6 @@ import {
   type StoredTensor,
   saveModel,
   sha256,
-  useTensorBackend,
   writeCheckpoint,
   yieldToEventLoop,
 } from "@prismrec/core";
@@ -130,7 +129,6 @@ type Progress = z.infer<typeof progressSchema>;
 export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
   const { dataset } = input;
   checkNoLeakage(dataset, input.partitions, input.crowd);
-  await useTensorBackend();
   const run = new TrainingRun(input, config, options);
   await run.resume();
   return run.loop();
@@ -379,9 +377,7 @@ class TrainingRun {
     const parameters = ParameterSet.from(this.#learner.network.specs(), (name) => values(`parameters/${name}`));
     const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
     const bias = values("item-bias");
-    return bias === undefined
-      ? new InterestModel(this.#learner.network, parameters, items)
-      : new InterestModel(this.#learner.network, parameters, items, bias);
+    return new InterestModel(this.#learner.network, parameters, items, bias, this.#trainable.backend);
   }
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
