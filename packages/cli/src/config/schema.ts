@@ -60,7 +60,7 @@ export const settingsSchema = z.strictObject({
   cluster: z
     .strictObject({
       maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
-      maxItems: z.int().min(1).optional().describe("most recent items of a user that are read (default: all)"),
+      maxItems: z.int().min(1).default(500).describe("most recent distinct items of a user that are split"),
       facets: z.array(text).optional().describe("facet words of your own instead of the default vocabulary"),
       maxFacets: z.int().min(2).optional().describe("most facets kept"),
       textMode: z

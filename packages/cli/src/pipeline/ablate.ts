@@ -22,7 +22,7 @@ import { mergeSettings } from "../config/load.js";
 import { points } from "../terminal/format.js";
 import { formatTable } from "../terminal/table.js";
 import { VARIANTS, type Variant, type VariantName } from "../variants.js";
-import { type Clustered, openRunClusterer } from "./cluster.js";
+import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import { evaluateOne, metricNames } from "./evaluate.js";
 import type { Imported } from "./import.js";
@@ -148,7 +148,7 @@ async function variantInput(
     const clusterer = await controlClusterer(pipeline, imported, clustered, variant.clusterer);
     if (clusterer === undefined) return undefined;
     partitions = await partitionDataset(dataset, clusterer, {
-      maxClusters: pipeline.settings.cluster.maxClusters,
+      ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
     });
     if (crowd !== undefined) crowd = await recluster(pipeline, crowd, clusterer);

@@ -12,7 +12,7 @@ import {
   ShuffledClusterer,
   withDuckDb,
 } from "@prismrec/core";
-import { type Clustered, openRunClusterer } from "./cluster.js";
+import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { type Pipeline, runOptions } from "./pipeline.js";
 
@@ -68,7 +68,7 @@ export async function measureRecovery(
   const { partitions } = clustered;
   if (partitions === undefined) return [];
   const { dataset } = imported;
-  const { seed, cluster } = pipeline.settings;
+  const { seed } = pipeline.settings;
   const own = clustered.report.clusterer ?? "";
   const found = [describe(own, false, interestRecovery(dataset, partitions, truth))];
   await using source = await openRunClusterer(pipeline, imported, clustered);
@@ -77,7 +77,7 @@ export async function measureRecovery(
   if (hasCategories) controls.unshift(categoryClusterer(dataset.catalog));
   for (const control of controls.filter(({ name }) => name !== own)) {
     const other: Partitions = await partitionDataset(dataset, control, {
-      maxClusters: cluster.maxClusters,
+      ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
     });
     found.push(describe(control.name, true, interestRecovery(dataset, other, truth)));
