@@ -94,9 +94,16 @@ export const settingsSchema = z.strictObject({
   ease: z
     .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
     .prefault({})
-    .describe("the penalty is chosen by validation recall@50"),
+    .describe("the penalty is chosen by validation recall at the largest cut-off"),
   evaluate: z
-    .strictObject({ resamples: z.int().min(100).default(2000).describe("of the paired bootstrap") })
+    .strictObject({
+      resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),
+      cutoffs: z
+        .array(z.int().min(1))
+        .min(1)
+        .default([20, 50])
+        .describe("lengths at which lists are judged, below the catalog's size (half of it where none is)"),
+    })
     .prefault({}),
 });
 

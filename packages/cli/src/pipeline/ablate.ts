@@ -91,7 +91,7 @@ async function runTrial(
       partitions: input.partitions === undefined ? "none" : hashJson(describePartitions(input.partitions)),
       crowd: input.crowd?.fingerprint ?? "none",
     },
-    config: { train: config, metrics: metricNames(dataset) },
+    config: { train: config, metrics: metricNames(pipeline, dataset) },
     seed,
   };
   const output = await runStage(pipeline, stage, spec, async (dir) => {
@@ -103,7 +103,7 @@ async function runTrial(
       imported,
       { partitions },
       { name: "ldmi", model },
-      metricNames(dataset),
+      metricNames(pipeline, dataset),
     );
     const curve = z.object({ bestEpoch: z.int() }).parse(await readJson(join(dir, "curve.json"), "RUN_INVALID"));
     const diagnostics: [string, unknown][] = Object.entries(evaluation.diagnostics ?? {});
