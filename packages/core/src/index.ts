@@ -63,6 +63,7 @@ export * from "./runtime/atomic-file.js";
 export * from "./runtime/device.js";
 export * from "./runtime/file-errors.js";
 export * from "./runtime/hash.js";
+export * from "./runtime/memory.js";
 export * from "./runtime/native.js";
 export * from "./runtime/run-options.js";
 export * from "./runtime/threads.js";
