@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ShuffledClusterer } from "./controls.js";
 import { interestRecovery } from "./interest-recovery.js";
 import { partitionDataset } from "./partition-dataset.js";
 import { catalogOf, datasetOf } from "./test-catalog.js";
@@ -48,6 +49,26 @@ describe("partitionDataset", () => {
   it("asks only about the most recent items where a limit is set, and leaves the others without a cluster", async () => {
     const { train } = await partitionDataset(datasetOf(catalog, [[1, 2, 3, 4]], []), parity(), { maxItems: 2 });
     expect([...train.assign]).toEqual([-1, -1, 1, 0]);
+  });
+
+  it("holds the shuffled twin of a clusterer to what the clusterer takes", async () => {
+    const narrow: Clusterer = {
+      ...parity(),
+      maxItems: 3,
+      partition: async (requests) =>
+        requests.map(({ key, items }) => {
+          if (items.length > 3) throw new Error("too long");
+          return { key, assign: Int16Array.from(items, (id) => id % 2), labels: ["even", "odd"] };
+        }),
+    };
+    const long = datasetOf(catalog, [[1, 2, 3, 4, 5, 6]], []);
+    const [own, twin] = [
+      await partitionDataset(long, narrow),
+      await partitionDataset(long, new ShuffledClusterer(narrow, 1)),
+    ];
+    const clustered = (assign: Int16Array) => [...assign].map((cluster) => cluster >= 0);
+    expect(clustered(own.train.assign)).toEqual([false, false, false, true, true, true]);
+    expect(clustered(twin.train.assign)).toEqual(clustered(own.train.assign));
   });
 
   it("refuses a clusterer that loses items", async () => {

@@ -5,8 +5,10 @@ import {
   type Dataset,
   isPrismrecError,
   loadModel,
+  modelBackend,
   type Partitions,
   PrismrecError,
+  tf,
 } from "@prismrec/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { handMade } from "../crowd/testing.js";
@@ -313,5 +315,24 @@ describe("on a catalog smaller than any usual cut-off", () => {
     const value = curve.map(({ metrics }) => metrics["recall@5"]! + metrics["ndcg@5"]!);
     expect(bestEpoch).toBe(1 + value.indexOf(Math.max(...value)));
     expect(Object.keys(curve[0]!.metrics)).toEqual(["recall@2", "ndcg@2", "recall@5", "ndcg@5"]);
+  });
+});
+
+describe("the backend of a run", () => {
+  it("is the run's own, whatever tfjs has current, which stays so", async () => {
+    await using folder = await TemporaryFolder.create();
+    const config = tinyConfig("mixture", { stopping: { epochs: 1 } });
+    await train(input, config, { dir: folder.in("first") });
+    await tf.setBackend("cpu");
+    const x = tf.ones([8, 8]);
+    const tensors = tf.memory().numTensors;
+    const { model } = await train(input, config, {
+      dir: folder.in("second"),
+      onEvent: () => expect(tf.getBackend()).toBe("cpu"),
+    });
+    expect(model.backend).toBe(modelBackend());
+    expect(await modelBytes(folder.in("second"))).toEqual(await modelBytes(folder.in("first")));
+    expect([tf.getBackend(), tf.memory().numTensors, x.dataSync()[3]]).toEqual(["cpu", tensors, 1]);
+    x.dispose();
   });
 });
