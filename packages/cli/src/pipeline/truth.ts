@@ -68,9 +68,10 @@ export async function measureRecovery(
   const { partitions } = clustered;
   if (partitions === undefined) return [];
   const { dataset } = imported;
+  const { signal } = pipeline;
   const { seed } = pipeline.settings;
   const own = clustered.report.clusterer ?? "";
-  const found = [describe(own, false, interestRecovery(dataset, partitions, truth))];
+  const found = [describe(own, false, await interestRecovery(dataset, partitions, truth, { signal }))];
   await using source = await openRunClusterer(pipeline, imported, clustered);
   const controls: Clusterer[] = [new ShuffledClusterer(source.clusterer, seed), new RandomClusterer(seed)];
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
@@ -80,7 +81,7 @@ export async function measureRecovery(
       ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
     });
-    found.push(describe(control.name, true, interestRecovery(dataset, other, truth)));
+    found.push(describe(control.name, true, await interestRecovery(dataset, other, truth, { signal })));
   }
   return found;
 }

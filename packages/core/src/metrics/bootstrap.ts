@@ -81,8 +81,8 @@ function differences(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
   });
 }
 
-/** Draws between two looks at the event loop: some tens of milliseconds. */
-const DRAWS_PER_TURN = 500_000;
+/** Draws between two looks at the event loop: about ten milliseconds. */
+const DRAWS_PER_TURN = 100_000;
 
 type Resampling = Generator<number, Float64Array[], void>;
 

@@ -93,10 +93,13 @@ describe("interestRecovery", () => {
       [],
     );
     const partitions = await partitionDataset(dataset, parity());
-    expect(interestRecovery(dataset, partitions, [-1, 1, 0, 1, 0, 1, 0])).toEqual({
+    expect(await interestRecovery(dataset, partitions, [-1, 1, 0, 1, 0, 1, 0])).toEqual({
       mean: 1,
       standardError: 0,
       count: 1,
     });
+    const reason = new Error("enough");
+    const stopped = interestRecovery(dataset, partitions, [], { signal: AbortSignal.abort(reason) });
+    await expect(stopped).rejects.toBe(reason);
   });
 });
