@@ -60,7 +60,7 @@ export const settingsSchema = z.strictObject({
   cluster: z
     .strictObject({
       maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
-      maxItems: z.int().min(1).optional().describe("most recent items of a user that are read (default: all)"),
+      maxItems: z.int().min(1).default(500).describe("most recent distinct items of a user that are split"),
       facets: z.array(text).optional().describe("facet words of your own instead of the default vocabulary"),
       maxFacets: z.int().min(2).optional().describe("most facets kept"),
       textMode: z
@@ -94,9 +94,16 @@ export const settingsSchema = z.strictObject({
   ease: z
     .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
     .prefault({})
-    .describe("the penalty is chosen by validation recall@50"),
+    .describe("the penalty is chosen by validation recall at the largest cut-off"),
   evaluate: z
-    .strictObject({ resamples: z.int().min(100).default(2000).describe("of the paired bootstrap") })
+    .strictObject({
+      resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),
+      cutoffs: z
+        .array(z.int().min(1))
+        .min(1)
+        .default([20, 50])
+        .describe("lengths at which lists are judged, below the catalog's size (half of it where none is)"),
+    })
     .prefault({}),
 });
 

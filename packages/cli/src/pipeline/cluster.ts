@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Clusterer,
+  type HistoryLimits,
   isPortable,
   isPrismrecError,
   openClusterer,
@@ -32,6 +33,8 @@ const reportSchema = z.object({
   /** undefined: nobody splits the histories, and the run has no semantic side. */
   clusterer: z.string().optional(),
   fingerprint: z.string().optional(),
+  /** Most items of a history that the clusterer itself takes; undefined: any number. */
+  maxItems: z.int().optional(),
   model: z.object({ path: z.string(), hash: z.string() }).optional(),
   facets: z.array(z.string()).optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
@@ -122,8 +125,7 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
     await using source = await openSource(pipeline, imported, choice);
     const { clusterer, facets, threshold } = source;
     const partitions = await partitionDataset(dataset, clusterer, {
-      maxClusters: settings.cluster.maxClusters,
-      ...(settings.cluster.maxItems === undefined ? {} : { maxItems: settings.cluster.maxItems }),
+      ...historyLimits(settings),
       ...runOptions(pipeline),
     });
     if (isPortable(clusterer)) await saveClusterer(clusterer, join(dir, CLUSTERER));
@@ -131,6 +133,7 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
     await write({
       clusterer: clusterer.name,
       fingerprint: clusterer.fingerprint,
+      ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
       ...(threshold === undefined ? {} : { threshold }),
@@ -228,6 +231,12 @@ async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice
     if (isPrismrecError(error, "PARTITION_DEGENERATE")) ui.warn(plain(error.message));
     throw error;
   }
+}
+
+/** How much of a history is read. A control is held to what the run's own clusterer takes, so that the two compare. */
+export function historyLimits({ cluster }: Settings, clustered?: Clustered): Required<HistoryLimits> {
+  const { maxClusters, maxItems } = cluster;
+  return { maxClusters, maxItems: Math.min(maxItems, clustered?.report.maxItems ?? maxItems) };
 }
 
 function clusterConfig(settings: Settings): Record<string, unknown> {

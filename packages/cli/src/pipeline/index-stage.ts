@@ -3,26 +3,27 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Clusterer,
-  ExactIndex,
-  isMultiInterest,
+  InterestModel,
   loadModel,
   type MultiInterestModel,
+  native,
   openClusterer,
   PrismrecError,
   Recommender,
   writeJsonAtomic,
 } from "@prismrec/core";
 import { count } from "../terminal/format.js";
-import { type Clustered, openCluster, openRunClusterer } from "./cluster.js";
+import { type Clustered, historyLimits, openCluster, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import type { Trained } from "./train.js";
 
 const NAME = "index";
+const SEARCH = "search";
 
 /**
- * Puts what serving needs in one folder: the best model and the clusterer that names interests with no language model.
- * The item vectors are indexed once, so that a model that cannot be served is known now.
+ * Puts what serving needs in one folder: the best model, the index over its item vectors (where the addon is there to
+ * build one that can be kept) and the clusterer that names interests with no language model.
  */
 export async function runIndex(
   pipeline: Pipeline,
@@ -31,15 +32,14 @@ export async function runIndex(
   { models }: Trained,
 ): Promise<StageOutput> {
   const ldmi = models.find(({ name }) => name === "ldmi");
-  if (ldmi === undefined || !isMultiInterest(ldmi.model)) {
+  const model = ldmi?.model;
+  if (ldmi === undefined || !(model instanceof InterestModel)) {
     throw new PrismrecError("RUN_INVALID", "this run has no trained ldmi", { hint: "prismrec train brings it about." });
   }
-  const vectors = ldmi.model.itemVectors();
-  const bias = ldmi.model.itemBias();
+  const vectors = model.itemVectors();
   const inputs = { import: imported.fingerprint, cluster: clustered.fingerprint, train: ldmi.fingerprint };
   const output = await runStage(pipeline, NAME, { inputs, config: {} }, async (dir) => {
-    const index = await ExactIndex.build(vectors, { ...(bias === undefined ? {} : { bias }), ...runOptions(pipeline) });
-    index.dispose();
+    if (native() !== undefined) await model.saveIndex(join(dir, SEARCH), runOptions(pipeline));
     await cp(join(ldmi.dir, "model"), join(dir, "model"), { recursive: true });
     const clusterer = join(clustered.dir, "clusterer");
     if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
@@ -64,19 +64,22 @@ export async function openServing(pipeline: Pipeline, imported: Imported): Promi
   const { dir } = await requireStage(pipeline, NAME, "run");
   const { catalog, log } = imported.dataset;
   const model = await loadModel(join(dir, "model"), catalog);
+  const search = join(dir, SEARCH);
+  if (native() !== undefined && existsSync(search)) await model.openIndex(search, { signal: pipeline.signal });
   const source = await openClustererIn(pipeline, dir, imported);
   const recommender = new Recommender({
     model,
     catalog,
     log,
     ...(source === undefined ? {} : { clusterer: source.clusterer }),
-    maxClusters: pipeline.settings.cluster.maxClusters,
+    ...historyLimits(pipeline.settings),
   });
   return {
     model,
     recommender,
     [Symbol.asyncDispose]: async () => {
       recommender[Symbol.dispose]();
+      model.dispose();
       await source?.[Symbol.asyncDispose]();
     },
   };

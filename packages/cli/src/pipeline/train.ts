@@ -15,6 +15,7 @@ import {
   writeJsonAtomic,
 } from "@prismrec/core";
 import {
+  cutoffsWithin,
   defaultTrainConfig,
   type EpochRecord,
   evaluate,
@@ -29,6 +30,7 @@ import type { BaselineName } from "../config/schema.js";
 import { points } from "../terminal/format.js";
 import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
+import { headlineMetric } from "./evaluate.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -136,11 +138,12 @@ async function trainNetwork(
   const output = await runStage(pipeline, stage, spec, (dir) => trainInto(pipeline, dir, name, input, config));
   const curve = await readCurve(output.dir);
   const best = curve.curve.find(({ epoch }) => epoch === curve.bestEpoch);
+  const metric = headlineMetric(best?.metrics ?? {});
   await announce(
     pipeline,
     stage,
     `best epoch ${curve.bestEpoch} of ${curve.curve.length}` +
-      (best === undefined ? "" : `, validation recall@50 ${points(best.metrics["recall@50"] ?? 0)} %`),
+      (metric === undefined ? "" : `, validation ${metric} ${points(best?.metrics[metric] ?? 0)} %`),
     output.reused,
   );
   return { dir: output.dir, fingerprint: output.fingerprint, name, model: await openModel(name, output.dir, imported) };
@@ -212,7 +215,8 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
   }
   const stage = stageOf(name);
   const lambdas = [...settings.ease.lambdas];
-  const config = name === "ease" ? { lambdas } : {};
+  const metric = `recall@${Math.max(...cutoffsWithin(settings.evaluate.cutoffs, dataset.catalog.size))}`;
+  const config = name === "ease" ? { lambdas, metric } : {};
   let found = "";
   const output = await runStage(pipeline, stage, { inputs, config }, async (dir) => {
     switch (name) {
@@ -225,7 +229,7 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
         break;
       }
       case "ease": {
-        const { model, ...choice } = await chooseEase(pipeline, imported, lambdas);
+        const { model, ...choice } = await chooseEase(pipeline, imported, lambdas, metric);
         await writeArrays(join(dir, "model.safetensors"), { weights: model.weights.data });
         await writeJsonAtomic(join(dir, "model.json"), choice);
         break;
@@ -240,13 +244,13 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
   return { dir: output.dir, fingerprint: output.fingerprint, name, model: await openModel(name, output.dir, imported) };
 }
 
-/** The penalty with the best validation recall@50 (or the largest cut-off that the catalog allows). */
+/** The penalty that is best on validation by `metric`. */
 async function chooseEase(
   pipeline: Pipeline,
   { dataset }: Imported,
   lambdas: readonly number[],
+  metric: string,
 ): Promise<z.infer<typeof easeSchema> & { model: Ease }> {
-  const metric = `recall@${Math.min(50, dataset.catalog.size)}`;
   const validation: Record<string, number> = {};
   let best: { model: Ease; lambda: number; value: number } | undefined;
   for (const lambda of lambdas) {
