@@ -47,6 +47,7 @@ export * from "./partition/controls.js";
 export * from "./partition/interest-recovery.js";
 export * from "./partition/numbering.js";
 export * from "./partition/partition-dataset.js";
+export * from "./partition/partition-request.js";
 export * from "./partition/portable.js";
 export * from "./partition/signature-clusterer.js";
 export * from "./partition/types.js";

@@ -1,6 +1,7 @@
 import type { Dataset } from "../dataset/types.js";
 import { PrismrecError } from "../errors/errors.js";
 import type { RunOptions } from "../runtime/run-options.js";
+import { partitionRequest } from "./partition-request.js";
 import type { Clusterer, PartitionRequest, PartitionTable } from "./types.js";
 
 /** One table per part of the split; row r belongs to `split.<part>.users[r]` and covers its visible events only. */
@@ -54,7 +55,7 @@ export async function partitionDataset(
       if (partition === undefined || partition.assign.length !== request.items.length) {
         throw new PrismrecError(
           "LLM_OUTPUT_INVALID",
-          `the clusterer ${clusterer.name} left items of ${request.key} out`,
+          `the clusterer ${clusterer.name} left items of user ${dataset.log.userIds[user]} out`,
           {
             expected: `${request.items.length} clusters`,
             received: `${partition?.assign.length ?? "no partition"}`,
@@ -83,5 +84,5 @@ function requestOf(
   const start = log.indptr[user]!;
   const unique = new Set<number>();
   for (let t = end - 1; t >= 0 && unique.size < maxItems; t--) unique.add(log.items[start + t]!);
-  return { key: `user:${log.userIds[user]!}`, items: Uint32Array.from([...unique].reverse()), maxClusters };
+  return partitionRequest(Uint32Array.from([...unique].reverse()), maxClusters);
 }

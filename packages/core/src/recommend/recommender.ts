@@ -1,9 +1,9 @@
 import { PrismrecError } from "../errors/errors.js";
 import type { CsrMatrix } from "../matrix/matrix.js";
 import { type History, isMultiInterest, type MultiInterestModel } from "../models/model.js";
+import { partitionRequest } from "../partition/partition-request.js";
 import type { Clusterer } from "../partition/types.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
-import { hashJson } from "../runtime/hash.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
 import { describeInterests } from "./describe-interests.js";
@@ -158,10 +158,9 @@ export class Recommender implements Disposable {
     const { clusterer, maxClusters = DEFAULT_MAX_CLUSTERS } = this.#options;
     const found = requests.map((request) => {
       if ("user" in request) {
-        return { key: `user:${request.user}`, items: this.#userItems(request.user), unknownItems: [] };
+        return { items: this.#userItems(request.user), unknownItems: [] };
       }
-      const known = this.#known(request.history, options.unknownItems ?? "error");
-      return { key: `history:${hashJson([...known.items])}`, ...known };
+      return this.#known(request.history, options.unknownItems ?? "error");
     });
     const clustered = await clusterEach(clusterer, found, maxClusters, runOptions(options));
     return found.map(({ items, unknownItems }, r) => {
@@ -220,17 +219,17 @@ export class Recommender implements Disposable {
 /** Clusters and labels of each history; without a clusterer, or for an empty history, there are none. */
 async function clusterEach(
   clusterer: Clusterer | undefined,
-  histories: readonly { readonly key: string; readonly items: Uint32Array }[],
+  histories: readonly { readonly items: Uint32Array }[],
   maxClusters: number,
   run: RunOptions,
 ): Promise<{ readonly clusters?: Int16Array; readonly labels: readonly string[] }[]> {
   if (clusterer === undefined) return histories.map(() => ({ labels: [] }));
   const asked = histories
     // A repeated item counts at its last event, as in training.
-    .map(({ key, items }, r) => ({ r, key, unique: Uint32Array.from([...new Set([...items].reverse())].reverse()) }))
+    .map(({ items }, r) => ({ r, unique: Uint32Array.from([...new Set([...items].reverse())].reverse()) }))
     .filter(({ unique }) => unique.length > 0);
   const partitions = await clusterer.partition(
-    asked.map(({ key, unique }) => ({ key, items: unique, maxClusters })),
+    asked.map(({ unique }) => partitionRequest(unique, maxClusters)),
     run,
   );
   const answers = histories.map(({ items }): { clusters: Int16Array; labels: readonly string[] } => ({
