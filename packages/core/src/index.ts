@@ -58,6 +58,7 @@ export * from "./recommend/recommender.js";
 export * from "./recommend/types.js";
 export * from "./run-directory/lock.js";
 export * from "./run-directory/run-directory.js";
+export * from "./run-directory/stage-key.js";
 export * from "./runtime/abort.js";
 export * from "./runtime/atomic-file.js";
 export * from "./runtime/device.js";

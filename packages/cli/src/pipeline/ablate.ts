@@ -30,6 +30,8 @@ import type { Imported } from "./import.js";
 import { announce, type Pipeline, runOptions, runStage } from "./pipeline.js";
 import { trainInto } from "./train.js";
 
+const VERSION = 1;
+
 const trialSchema = z.object({
   variant: z.string(),
   seed: z.int(),
@@ -94,6 +96,7 @@ async function runTrial(
     },
     config: { train: config, metrics: metricNames(dataset) },
     seed,
+    version: VERSION,
   };
   const output = await runStage(pipeline, stage, spec, async (dir) => {
     await trainInto(pipeline, dir, `${name} seed ${seed}`, input, config);

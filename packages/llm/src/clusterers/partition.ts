@@ -203,6 +203,8 @@ export const partitionClusterer: ClustererDefinition = {
   name: "partition",
   needs: "model",
   description: "a language model partitions each history itself (4-8 B parameters and more)",
+  version: PARTITION_PROMPT_VERSION,
+  most: { items: MOST_ITEMS, clusters: MOST_CLUSTERS },
   async create(context) {
     const model = requireModel("partition", context);
     const { catalog, textMode = "without-year", seed = 1 } = context;
