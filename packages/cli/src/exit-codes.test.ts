@@ -13,6 +13,7 @@ describe("exitCodeOf", () => {
     ["DATA_FORMAT", 3],
     ["UNKNOWN_USER", 3],
     ["RUN_LOCKED", 3],
+    ["RUN_FORMAT", 3],
     ["CHECKPOINT_INCOMPATIBLE", 3],
     ["MODEL_INVALID", 4],
     ["DISK_FULL", 4],

@@ -27,6 +27,7 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
   SPLIT_INVALID: EXIT.data,
   LEAKAGE: EXIT.data,
   RUN_INVALID: EXIT.data,
+  RUN_FORMAT: EXIT.data,
   RUN_LOCKED: EXIT.data,
   CHECKPOINT_INCOMPATIBLE: EXIT.data,
   PARTITION_DEGENERATE: EXIT.data,

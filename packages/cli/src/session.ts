@@ -4,7 +4,7 @@ import type { RawSettings } from "./config/load.js";
 import { watchInterrupts } from "./interrupt.js";
 import type { Io } from "./io.js";
 import { gatherSettings } from "./options.js";
-import type { Pipeline } from "./pipeline/pipeline.js";
+import type { OpenOptions, Pipeline } from "./pipeline/pipeline.js";
 import { shellQuote } from "./terminal/format.js";
 import { Ui } from "./terminal/ui.js";
 
@@ -15,9 +15,11 @@ export interface Session {
   readonly signal: AbortSignal;
   /** The settings of flags, environment and configuration file, or of a run where one is named (`gatherSettings`). */
   settings(runDir?: string): Promise<RawSettings>;
-  /** A run to write to. */
-  open(dir: string, settings?: RawSettings): Promise<Pipeline & AsyncDisposable>;
-  /** A run to read from. */
+  /** The settings that a run directory holds, nothing where it holds none. */
+  stored(runDir: string): Promise<RawSettings>;
+  /** A run to write to, under its settings and those of this command over them, or under settings given instead. */
+  open(dir: string, options?: OpenOptions & { readonly settings?: RawSettings }): Promise<Pipeline & AsyncDisposable>;
+  /** A run to read from, under its own settings. */
   read(dir: string): Promise<Pipeline & AsyncDisposable>;
 }
 
@@ -68,8 +70,10 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
       io,
       ...surroundings,
       settings,
-      open: async (dir, given) => openPipeline(place(dir), given ?? (await settings(dir)), surroundings),
-      read: async (dir) => readPipeline(place(dir), await settings(dir), surroundings),
+      stored: (dir) => storedSettings(place(dir)),
+      open: async (dir, { settings: given, ...options } = {}) =>
+        openPipeline(place(dir), given ?? (await settings(dir)), surroundings, options),
+      read: (dir) => readPipeline(place(dir), surroundings),
     });
   } finally {
     ui.stopProgress();

@@ -26,20 +26,20 @@ ${VARIANT_NAMES.map((name) => `  ${name.padEnd(14)} ${VARIANTS[name].description
 Example:
   prismrec ablate runs/ml --seeds 1,2,3 --variants ldmi,shuffled --json`,
     )
-    .action((dir: string, options: { seeds?: number[]; variants?: VariantName[] }, own: Command) =>
-      withSession(io, own, async (session) => {
+    .action((dir: string, options: { seeds?: number[]; variants?: VariantName[] }, command: Command) =>
+      withSession(io, command, async (session) => {
         const { ablationTable, runAblation, openCluster, openCrowd, openImport } = await import(
           "../pipeline/stages.js"
         );
-        await using pipeline = await session.open(dir);
-        const run = {
-          imported: await openImport(pipeline),
-          clustered: await openCluster(pipeline),
-          crowded: await openCrowd(pipeline),
-        };
+        // The stages are the run's, under its own settings; what is given here is the trials' alone.
+        await using own = await session.read(dir);
+        const imported = await openImport(own);
+        const clustered = await openCluster(own, imported);
+        const crowded = await openCrowd(own, imported, clustered);
+        await using trials = await session.open(dir, { keep: false });
         const ablation = await runAblation(
-          pipeline,
-          run,
+          trials,
+          { imported, clustered, crowded },
           options.variants ?? DEFAULT_VARIANTS,
           options.seeds ?? [1, 2, 3],
         );

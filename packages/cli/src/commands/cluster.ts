@@ -14,7 +14,7 @@ export function addCluster(program: Command, io: Io): void {
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
         const { runCluster, openImport } = await import("../pipeline/stages.js");
-        await using pipeline = await session.open(dir);
+        await using pipeline = await session.open(dir, { files: ["model"] });
         const { report } = await runCluster(pipeline, await openImport(pipeline));
         const { labels: _, ...summary } = report;
         if (session.ui.json) session.ui.resultJson(summary);

@@ -15,7 +15,7 @@ export function addCrowd(program: Command, io: Io): void {
         const { openCluster, runCrowd, openImport } = await import("../pipeline/stages.js");
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);
-        const { report } = await runCrowd(pipeline, imported, await openCluster(pipeline));
+        const { report } = await runCrowd(pipeline, imported, await openCluster(pipeline, imported));
         if (session.ui.json) {
           session.ui.resultJson({
             users: report?.coverage.length ?? 0,

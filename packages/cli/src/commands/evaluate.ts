@@ -30,11 +30,12 @@ export function addEvaluate(program: Command, io: Io): void {
           openTrain,
         } = await import("../pipeline/stages.js");
         const { ui } = session;
-        await using pipeline = await session.open(dir);
+        await using pipeline = await session.open(dir, { files: ["truth"] });
         const imported = await openImport(pipeline);
-        const trained = await openTrain(pipeline, imported);
-        const clustered = await openCluster(pipeline);
-        const { report } = await runEvaluate(pipeline, imported, clustered, await openCrowd(pipeline), trained);
+        const clustered = await openCluster(pipeline, imported);
+        const crowded = await openCrowd(pipeline, imported, clustered);
+        const trained = await openTrain(pipeline, imported, clustered, crowded);
+        const { report } = await runEvaluate(pipeline, imported, clustered, crowded, trained);
         if (ui.json) ui.resultJson(evaluationDocument(report));
         else {
           const parts = [metricTable(report, ui.out)];

@@ -1,7 +1,9 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
+import type { FileSetting } from "../config/check.js";
+import { mergeSettings, type RawSettings } from "../config/load.js";
 import type { Io } from "../io.js";
-import { type SettingName, withSettings } from "../options.js";
+import { SETTING_FLAGS, type SettingName, withSettings } from "../options.js";
 import { type Session, withSession } from "../session.js";
 import { count } from "../terminal/format.js";
 
@@ -21,6 +23,8 @@ export const IMPORT_SETTINGS: readonly SettingName[] = [
   "categoriesColumn",
 ];
 
+export const IMPORT_FILES: readonly FileSetting[] = ["interactions", "items", "splitFile"];
+
 export function addImport(program: Command, io: Io): void {
   const command = program
     .command("import")
@@ -33,7 +37,9 @@ export function addImport(program: Command, io: Io): void {
       withSession(io, own, async (session) => {
         const { runImport } = await import("../pipeline/stages.js");
         const out = await runFolder(session, own);
-        await using pipeline = await session.open(out, await session.settings());
+        // What the run's later stages go by is kept; what was imported before is forgotten, what is not given again too.
+        const settings = mergeSettings(laterSettings(await session.stored(out)), await session.settings());
+        await using pipeline = await session.open(out, { settings, files: IMPORT_FILES });
         const { report, dataset } = await runImport(pipeline);
         if (session.ui.json) session.ui.resultJson({ run: pipeline.run.path, dataset: dataset.fingerprint, ...report });
         else {
@@ -44,6 +50,12 @@ export function addImport(program: Command, io: Io): void {
         }
       }),
     );
+}
+
+/** The settings of a run that have nothing to do with its import. */
+function laterSettings(stored: RawSettings): RawSettings {
+  const own = new Set(IMPORT_SETTINGS.map((name) => SETTING_FLAGS[name].path.split(".")[0]));
+  return Object.fromEntries(Object.entries(stored).filter(([name]) => !own.has(name) && name !== "categorySeparator"));
 }
 
 /** The run directory of a command that makes one: `--out`, else the configuration's. Nothing is written yet. */

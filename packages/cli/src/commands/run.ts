@@ -1,9 +1,11 @@
+import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
+import { CONFIG_FILE, type RawSettings } from "../config/load.js";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
-import { withSession } from "../session.js";
-import { duration, shortPath } from "../terminal/format.js";
-import { IMPORT_SETTINGS, runFolder } from "./import.js";
+import { type Session, withSession } from "../session.js";
+import { duration, shellQuote, shortPath } from "../terminal/format.js";
+import { IMPORT_FILES, IMPORT_SETTINGS, runFolder } from "./import.js";
 
 const RUN_SETTINGS: readonly SettingName[] = [
   ...IMPORT_SETTINGS,
@@ -21,8 +23,10 @@ export function addRun(program: Command, io: Io): void {
     .summary("everything: import, cluster, crowd, train, evaluate, index, report")
     .description(
       "From two files to recommendations that name the interest behind them: import, cluster, crowd, train, evaluate, " +
-        "index, report. Run it again and it continues where it stopped; what is unchanged is not done twice.",
+        "index, report. Run it again and it continues where it stopped; what is unchanged is not done twice. With a run " +
+        "directory alone it goes on there with the run's own settings.",
     )
+    .argument("[run]", "run directory to go on with")
     .option("--out <dir>", "run directory")
     .option("--no-fetch", "do not get the small default model where no model is found");
   withSettings(command, RUN_SETTINGS)
@@ -32,9 +36,10 @@ export function addRun(program: Command, io: Io): void {
 Examples:
   prismrec run --interactions ratings.csv --items movies.csv --out runs/ml
   prismrec run -i ratings.csv --items movies.csv -m model.gguf --split-file split.csv --out runs/ml
-  prismrec run -i ratings.csv --items movies.csv --clusterer category --out runs/ml`,
+  prismrec run -i ratings.csv --items movies.csv --clusterer category --out runs/ml
+  prismrec run runs/ml`,
     )
-    .action((options: { fetch: boolean }, own: Command) =>
+    .action((dir: string | undefined, options: { fetch: boolean }, own: Command) =>
       withSession(io, own, async (session) => {
         const {
           runCluster,
@@ -50,9 +55,11 @@ Examples:
         } = await import("../pipeline/stages.js");
         const start = performance.now();
         const { ui } = session;
-        const settings = await session.settings();
-        const out = await runFolder(session, own);
-        await using pipeline = await session.open(out, options.fetch ? settings : { ...settings, fetchModel: false });
+        const { out, settings } = await placeAndSettings(session, own, dir);
+        await using pipeline = await session.open(out, {
+          settings: options.fetch ? settings : { ...settings, fetchModel: false },
+          files: [...IMPORT_FILES, "truth", "model"],
+        });
         const imported = await runImport(pipeline);
         const clustered = await runCluster(pipeline, imported);
         const crowded = await runCrowd(pipeline, imported, clustered);
@@ -73,4 +80,29 @@ Examples:
         ui.info(`Finished in ${duration((performance.now() - start) / 1000)}.`);
       }),
     );
+}
+
+/** Where a run is made and under which settings: those given, or the run's own where one is named to go on with. */
+async function placeAndSettings(
+  session: Session,
+  command: Command,
+  dir: string | undefined,
+): Promise<{ readonly out: string; readonly settings: RawSettings }> {
+  if (dir === undefined) return { out: await runFolder(session, command), settings: await session.settings() };
+  if (command.getOptionValueSource("out") === "cli") {
+    throw new PrismrecError("INVALID_ARGUMENT", "the run directory is named twice", {
+      expected: "a run directory to go on with, or --out DIR for a new one",
+      received: "both",
+    });
+  }
+  const settings = await session.settings(dir);
+  if (settings.interactions === undefined) {
+    throw new PrismrecError("RUN_INVALID", `there is no run in ${dir} to go on with`, {
+      expected: `a folder with the ${CONFIG_FILE} of a run`,
+      received: dir,
+      hint: `Begin one: prismrec run --interactions FILE --items FILE --out ${shellQuote(dir)}`,
+    });
+  }
+  session.ui.info(`Going on in ${dir}, with the settings in its ${CONFIG_FILE}.`);
+  return { out: dir, settings };
 }

@@ -16,7 +16,9 @@ export function addTrain(program: Command, io: Io): void {
         const { openCluster, openCrowd, openImport, readCurve, runTrain } = await import("../pipeline/stages.js");
         await using pipeline = await session.open(dir);
         const imported = await openImport(pipeline);
-        const { models } = await runTrain(pipeline, imported, await openCluster(pipeline), await openCrowd(pipeline));
+        const clustered = await openCluster(pipeline, imported);
+        const crowded = await openCrowd(pipeline, imported, clustered);
+        const { models } = await runTrain(pipeline, imported, clustered, crowded);
         const ldmi = models.find(({ name }) => name === "ldmi");
         const curve = ldmi === undefined ? undefined : await readCurve(ldmi.dir);
         if (session.ui.json) session.ui.resultJson({ models: models.map(({ name }) => name), ldmi: curve ?? null });

@@ -62,8 +62,17 @@ function mergeTwo(below: RawSettings, above: RawSettings): RawSettings {
 export function parseSettings(value: RawSettings, source: string): Settings {
   const parsed = settingsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.flatMap((issue) => describe(issue));
-  throw new PrismrecError("CONFIG_INVALID", `${source} holds settings that cannot be used`, {
+  throw unusable(source, faultsOf(parsed.error, settingsSchema));
+}
+
+/** What is wrong with one setting, and what was probably meant. */
+export interface Fault {
+  readonly text: string;
+  readonly meant?: string;
+}
+
+export function unusable(source: string, faults: readonly Fault[]): PrismrecError {
+  return new PrismrecError("CONFIG_INVALID", `${source} holds settings that cannot be used`, {
     received: faults.map(({ text }) => text).join("\n"),
     hint:
       faults.find(({ meant }) => meant !== undefined)?.meant ??
@@ -71,21 +80,24 @@ export function parseSettings(value: RawSettings, source: string): Settings {
   });
 }
 
-function describe(issue: z.core.$ZodIssue): { text: string; meant?: string }[] {
-  const where = issue.path.join(".");
-  if (issue.code !== "unrecognized_keys") return [{ text: `${where === "" ? "settings" : where}: ${issue.message}` }];
-  const known = knownKeys(issue.path);
-  return issue.keys.map((key) => {
-    const full = [...issue.path, key].join(".");
-    const near = suggest(key, known);
-    return near === undefined
-      ? { text: `unknown setting ${full}` }
-      : { text: `unknown setting ${full}`, meant: `Did you mean ${[...issue.path, near].join(".")}?` };
+/** The faults that a schema found, one each; `below` is where what it reads lies in the settings. */
+export function faultsOf(error: z.ZodError, schema: z.ZodType, below: readonly string[] = []): Fault[] {
+  return error.issues.flatMap((issue) => {
+    const path = [...below, ...issue.path.map(String)];
+    if (issue.code !== "unrecognized_keys") {
+      return [{ text: `${path.length === 0 ? "settings" : path.join(".")}: ${issue.message}` }];
+    }
+    const known = knownKeys(schema, issue.path);
+    return issue.keys.map((key) => {
+      const text = `unknown setting ${[...path, key].join(".")}`;
+      const near = suggest(key, known);
+      return near === undefined ? { text } : { text, meant: `Did you mean ${[...path, near].join(".")}?` };
+    });
   });
 }
 
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = z.toJSONSchema(settingsSchema, { io: "input" });
+function knownKeys(of: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let schema: unknown = z.toJSONSchema(of, { io: "input" });
   for (const key of path) schema = property(property(schema, "properties"), String(key));
   const properties = property(schema, "properties");
   return isRecord(properties) ? Object.keys(properties) : [];

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import {
+  type Catalog,
   type Clusterer,
   type CrowdSet,
   categoryClusterer,
@@ -16,7 +17,7 @@ import {
   sha256,
   writeJsonAtomic,
 } from "@prismrec/core";
-import { CROWD_MAX_CLUSTERS, defaultTrainConfig, type TrainConfig, type TrainInput } from "@prismrec/trainer";
+import { crowdRequests, defaultTrainConfig, type TrainConfig, type TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
 import { mergeSettings } from "../config/load.js";
 import { points } from "../terminal/format.js";
@@ -28,6 +29,8 @@ import { evaluateOne, metricNames } from "./evaluate.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, runOptions, runStage } from "./pipeline.js";
 import { trainInto } from "./train.js";
+
+const VERSION = 1;
 
 const trialSchema = z.object({
   variant: z.string(),
@@ -93,6 +96,7 @@ async function runTrial(
     },
     config: { train: config, metrics: metricNames(pipeline, dataset) },
     seed,
+    version: VERSION,
   };
   const output = await runStage(pipeline, stage, spec, async (dir) => {
     await trainInto(pipeline, dir, `${name} seed ${seed}`, input, config);
@@ -145,8 +149,11 @@ async function variantInput(
   let { partitions } = clustered;
   let { crowd } = crowded;
   if (variant.clusterer !== undefined) {
-    const clusterer = await controlClusterer(pipeline, imported, clustered, variant.clusterer);
-    if (clusterer === undefined) return undefined;
+    const { seed } = pipeline.settings;
+    const open = clustered.partitions && (() => openRunClusterer(pipeline, imported, clustered));
+    await using control = await openControl(variant.clusterer, { catalog: dataset.catalog, seed, open });
+    if (control === undefined) return undefined;
+    const { clusterer } = control;
     partitions = await partitionDataset(dataset, clusterer, {
       ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
@@ -160,35 +167,49 @@ async function variantInput(
   };
 }
 
-async function controlClusterer(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: Clustered,
+/** A clusterer with whatever it holds open (a language model), until it is disposed of. */
+export interface OpenClusterer extends AsyncDisposable {
+  readonly clusterer: Clusterer;
+}
+
+/**
+ * A control, to be disposed of when its last partition is made; undefined where there is nothing to make it from.
+ * `open` gives the run's own clusterer, which the shuffled control shuffles; undefined where the run has none.
+ */
+export async function openControl(
   name: NonNullable<Variant["clusterer"]>,
-): Promise<Clusterer | undefined> {
-  const { seed } = pipeline.settings;
-  const { catalog } = imported.dataset;
+  from: {
+    readonly catalog: Catalog;
+    readonly seed: number;
+    readonly open: (() => Promise<OpenClusterer>) | undefined;
+  },
+): Promise<OpenClusterer | undefined> {
+  const { catalog, seed, open } = from;
+  const alone = (clusterer: Clusterer): OpenClusterer => ({
+    clusterer,
+    [Symbol.asyncDispose]: async () => undefined,
+  });
   switch (name) {
     case "random":
-      return new RandomClusterer(seed);
+      return alone(new RandomClusterer(seed));
     case "category":
-      return catalog.items.some(({ categories }) => categories.length > 0) ? categoryClusterer(catalog) : undefined;
+      return catalog.items.some(({ categories }) => categories.length > 0)
+        ? alone(categoryClusterer(catalog))
+        : undefined;
     case "shuffled": {
-      if (clustered.partitions === undefined) return undefined;
-      await using source = await openRunClusterer(pipeline, imported, clustered);
-      return new ShuffledClusterer(source.clusterer, seed);
+      const source = await open?.();
+      if (source === undefined) return undefined;
+      return {
+        clusterer: new ShuffledClusterer(source.clusterer, seed),
+        [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]().then(() => undefined),
+      };
     }
   }
 }
 
 /** The same synthesized users, split by somebody else. */
 async function recluster(pipeline: Pipeline, crowd: CrowdSet, clusterer: Clusterer): Promise<CrowdSet> {
-  const requests = crowd.members.map((_, s) => ({
-    key: `crowd:${s}`,
-    items: crowd.items.subarray(crowd.indptr[s]!, crowd.indptr[s + 1]!),
-    maxClusters: CROWD_MAX_CLUSTERS,
-  }));
-  const partitions = await clusterer.partition(requests, runOptions(pipeline));
+  const partitions = await clusterer.partition(crowdRequests(crowd), runOptions(pipeline));
   const clusters = Int16Array.from(partitions.flatMap(({ assign }) => [...assign]));
   return {
     ...crowd,

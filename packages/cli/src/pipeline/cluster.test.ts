@@ -6,6 +6,7 @@ describe("historyLimits", () => {
   const clustered = (maxItems?: number): Clustered => ({
     dir: "",
     fingerprint: "",
+    choice: {},
     partitions: undefined,
     report: maxItems === undefined ? {} : { maxItems },
   });

@@ -11,6 +11,7 @@ import {
   PrismrecError,
   partitionDataset,
   readJson,
+  type StageSpec,
   saveClusterer,
   sha256File,
   writeJsonAtomic,
@@ -18,24 +19,41 @@ import {
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_MODEL, type Settings } from "../config/schema.js";
-import { count } from "../terminal/format.js";
+import { count, shellQuote } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { type Imported, withoutUndefined } from "./import.js";
-import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import {
+  announce,
+  isUnwritable,
+  type Pipeline,
+  requireManifest,
+  requireStage,
+  runOptions,
+  runStage,
+  type StageOutput,
+} from "./pipeline.js";
 import { readArrays, writeArrays } from "./tensors.js";
 
 const NAME = "cluster";
+/** 2: histories are asked about by their content. */
+const VERSION = 2;
 const REPORT = "cluster.json";
+/** Who split the histories: the little of the report that decides whether the stage is still what it would be now. */
+const CHOICE = "choice.json";
 const CLUSTERER = "clusterer";
 const PARTS = ["train", "valid", "test"] as const;
 
-const reportSchema = z.object({
+const choiceSchema = z.object({
   /** undefined: nobody splits the histories, and the run has no semantic side. */
   clusterer: z.string().optional(),
+  model: z.object({ path: z.string(), hash: z.string() }).optional(),
+});
+
+const reportSchema = z.object({
+  ...choiceSchema.shape,
   fingerprint: z.string().optional(),
   /** Most items of a history that the clusterer itself takes; undefined: any number. */
   maxItems: z.int().optional(),
-  model: z.object({ path: z.string(), hash: z.string() }).optional(),
   facets: z.array(z.string()).optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
@@ -45,7 +63,12 @@ const reportSchema = z.object({
 });
 type ClusterReport = z.infer<typeof reportSchema>;
 
-export interface Clustered extends StageOutput {
+/** The finished stage and who made it, its output unread. */
+export interface ClusterStage extends StageOutput {
+  readonly choice: z.infer<typeof choiceSchema>;
+}
+
+export interface Clustered extends ClusterStage {
   readonly report: ClusterReport;
   /** undefined where the run has no semantic side. */
   readonly partitions: Partitions | undefined;
@@ -113,13 +136,13 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
   const { dataset } = imported;
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   const choice = await chooseClusterer(pipeline, hasCategories);
-  const spec = {
-    inputs: { import: imported.fingerprint, ...(choice.model === undefined ? {} : { model: choice.model.hash }) },
-    config: { clusterer: choice.clusterer ?? null, ...clusterConfig(settings) },
-    seed: settings.seed,
-  };
+  const { clusterer: name, model: read } = choice;
+  const spec = clusterSpec(pipeline, imported, name, read?.hash);
   const output = await runStage(pipeline, NAME, spec, async (dir) => {
-    const write = (report: ClusterReport): Promise<void> => writeJsonAtomic(join(dir, REPORT), report);
+    const write = async (report: ClusterReport): Promise<void> => {
+      await writeJsonAtomic(join(dir, CHOICE), { clusterer: name, model: read });
+      await writeJsonAtomic(join(dir, REPORT), report);
+    };
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
     await using source = await openSource(pipeline, imported, choice);
@@ -146,7 +169,7 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
       ...notice,
     });
   });
-  const clustered = await load(output);
+  const clustered = await load({ ...output, choice });
   const { clusterer, clusters, model } = clustered.report;
   const by = model === undefined ? clusterer : `${clusterer}, ${modelName(model.path)}`;
   await announce(
@@ -162,23 +185,72 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
   return clustered;
 }
 
-export async function openCluster(pipeline: Pipeline): Promise<Clustered> {
-  return load(await requireStage(pipeline, NAME));
+export async function openCluster(pipeline: Pipeline, imported: StageOutput): Promise<Clustered> {
+  return load(await findCluster(pipeline, imported));
+}
+
+/** The finished stage, its output unread. */
+export async function findCluster(pipeline: Pipeline, imported: StageOutput): Promise<ClusterStage> {
+  await requireManifest(pipeline, NAME);
+  const path = join(pipeline.run.stageDir(NAME), CHOICE);
+  const parsed = choiceSchema.safeParse(await readJson(path, "RUN_INVALID"));
+  if (!parsed.success) throw damaged(path, parsed.error);
+  const choice = parsed.data;
+  const { clusterer, hash } = await chosenNow(pipeline, choice);
+  return { ...(await requireStage(pipeline, NAME, clusterSpec(pipeline, imported, clusterer, hash))), choice };
+}
+
+function clusterSpec(
+  { settings }: Pipeline,
+  imported: StageOutput,
+  clusterer: string | undefined,
+  modelHash: string | undefined,
+): StageSpec {
+  return {
+    inputs: { import: imported.fingerprint, ...(modelHash === undefined ? {} : { model: modelHash }) },
+    config: { clusterer: clusterer ?? null, ...clusterConfig(settings) },
+    seed: settings.seed,
+    version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
+  };
+}
+
+/**
+ * Whom the settings name now, as far as they name anybody: what they leave open is as it was chosen. The model that was
+ * read is not looked at again; another one that is named is.
+ */
+async function chosenNow(
+  { settings, signal }: Pipeline,
+  made: ClusterStage["choice"],
+): Promise<{ readonly clusterer: string | undefined; readonly hash: string | undefined }> {
+  const { model: named } = settings;
+  const path = named === NO_MODEL ? undefined : named;
+  const clusterer = settings.clusterer ?? (path !== undefined && made.model === undefined ? "facets" : made.clusterer);
+  const needs = CLUSTERERS.find(({ name }) => name === clusterer)?.needs;
+  if ((needs !== "model" && needs !== "embedding-model") || named === NO_MODEL) return { clusterer, hash: undefined };
+  const same = path === undefined || path === made.model?.path;
+  return { clusterer, hash: same ? made.model?.hash : await sha256File(path, signal) };
 }
 
 /** The run's clusterer, for histories that are not in the run (synthesized users, new users). */
 export async function openRunClusterer(
   pipeline: Pipeline,
   imported: Imported,
-  clustered: Clustered,
+  clustered: ClusterStage,
 ): Promise<AsyncDisposable & { readonly clusterer: Clusterer }> {
   const saved = join(clustered.dir, CLUSTERER);
   if (existsSync(saved)) {
     const clusterer = await openClusterer(saved, imported.dataset.catalog);
     return { clusterer, [Symbol.asyncDispose]: async () => undefined };
   }
-  const { clusterer, model } = clustered.report;
+  const { clusterer, model } = clustered.choice;
   if (clusterer === undefined) throw new PrismrecError("RUN_INVALID", "this run has no clusterer");
+  if (model !== undefined && (await sha256File(model.path, pipeline.signal)) !== model.hash) {
+    throw new PrismrecError("RUN_INVALID", `${model.path} is not the language model that read this run's histories`, {
+      expected: `a file of SHA-256 ${model.hash}`,
+      received: "another one",
+      hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(pipeline.run.path)}.`,
+    });
+  }
   return openSource(pipeline, imported, { clusterer, ...(model === undefined ? {} : { model }) });
 }
 
@@ -189,7 +261,7 @@ interface Source extends AsyncDisposable {
 }
 
 async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice): Promise<Source> {
-  const { settings, run, signal, ui } = pipeline;
+  const { settings, signal, ui } = pipeline;
   const { cut, facets, maxFacets, textMode, budget } = settings.cluster;
   const model =
     choice.model === undefined ? undefined : await LlamaCppModel.open({ modelPath: choice.model.path, signal });
@@ -200,7 +272,7 @@ async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice
   };
   try {
     if (model !== undefined) {
-      cache = await AnswerCache.open(settings.llmCache ?? (await run.cacheDir("llm")), model.hash.slice(0, 16));
+      cache = await openAnswers(pipeline, model.hash.slice(0, 16));
       const { entries, damaged } = cache.state();
       if (entries > 0) ui.detail(`  ${count(entries)} answers of the model are kept in ${cache.path}`);
       if (damaged > 0) ui.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
@@ -239,22 +311,36 @@ export function historyLimits({ cluster }: Settings, clustered?: Clustered): Req
   return { maxClusters, maxItems: Math.min(maxItems, clustered?.report.maxItems ?? maxItems) };
 }
 
+/** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */
+async function openAnswers({ settings, run, ui }: Pipeline, name: string): Promise<AnswerCache> {
+  const dir = settings.llmCache ?? (await run.cacheDir("llm"));
+  try {
+    return await AnswerCache.open(dir, name);
+  } catch (error) {
+    if (run.locked || !isUnwritable(error)) throw error;
+    ui.detail(`  answers of the model are not kept: ${plain(error.message)}`);
+    return AnswerCache.open(dir, name, { readOnly: true });
+  }
+}
+
 function clusterConfig(settings: Settings): Record<string, unknown> {
   const { budget: _, ...decisive } = settings.cluster;
   return decisive;
 }
 
-async function load({ dir, fingerprint }: StageOutput): Promise<Clustered> {
+function damaged(path: string, error: z.ZodError): PrismrecError {
+  return new PrismrecError("RUN_INVALID", `${path} is damaged`, {
+    received: z.prettifyError(error),
+    hint: "Run the cluster stage again.",
+  });
+}
+
+async function load({ dir, fingerprint, choice }: ClusterStage): Promise<Clustered> {
   const path = join(dir, REPORT);
   const parsed = reportSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) {
-    throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-      received: z.prettifyError(parsed.error),
-      hint: "Run the cluster stage again.",
-    });
-  }
+  if (!parsed.success) throw damaged(path, parsed.error);
   const partitions = parsed.data.clusterer === undefined ? undefined : await loadPartitions(dir, parsed.data);
-  return { dir, fingerprint, report: parsed.data, partitions };
+  return { dir, fingerprint, choice, report: parsed.data, partitions };
 }
 
 async function savePartitions(dir: string, partitions: Partitions): Promise<void> {

@@ -1,14 +1,16 @@
 import { join } from "node:path";
-import { type CrowdSet, PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core";
+import { type CrowdSet, PrismrecError, readJson, type StageSpec, writeJsonAtomic } from "@prismrec/core";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "@prismrec/trainer";
 import { z } from "zod";
 import { count, percent } from "../terminal/format.js";
-import { type Clustered, openRunClusterer } from "./cluster.js";
+import { type Clustered, type ClusterStage, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import { readArrays, writeArrays } from "./tensors.js";
 
 const NAME = "crowd";
+/** 2: synthesized users are asked about by their content. */
+const VERSION = 2;
 const REPORT = "crowd.json";
 const ARRAYS = "crowd.safetensors";
 
@@ -32,18 +34,12 @@ export interface Crowded extends StageOutput {
 /** Synthesizes the crowd from training users and splits its users' items into interests. */
 export async function runCrowd(pipeline: Pipeline, imported: Imported, clustered: Clustered): Promise<Crowded> {
   const { settings } = pipeline;
-  const { enabled, ...config } = settings.crowd;
-  const active = enabled && clustered.partitions !== undefined;
-  const spec = {
-    inputs: { import: imported.fingerprint, cluster: clustered.fingerprint },
-    config: { enabled: active, ...config },
-    seed: settings.seed,
-  };
-  const output = await runStage(pipeline, NAME, spec, async (dir) => {
-    if (!active) return writeJsonAtomic(join(dir, REPORT), null);
+  const { enabled: _, ...config } = settings.crowd;
+  const output = await runStage(pipeline, NAME, crowdSpec(pipeline, imported, clustered), async (dir) => {
+    if (!isActive(pipeline, clustered)) return writeJsonAtomic(join(dir, REPORT), null);
     const synthesized = await synthesizeCrowd(
       imported.dataset,
-      { ...config, seed: settings.seed },
+      { seed: settings.seed, ...config },
       runOptions(pipeline),
     );
     await using source = await openRunClusterer(pipeline, imported, clustered);
@@ -64,8 +60,27 @@ export async function runCrowd(pipeline: Pipeline, imported: Imported, clustered
   return crowded;
 }
 
-export async function openCrowd(pipeline: Pipeline): Promise<Crowded> {
-  return load(await requireStage(pipeline, NAME));
+export async function openCrowd(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): Promise<Crowded> {
+  return load(await findCrowd(pipeline, imported, clustered));
+}
+
+/** The finished stage, its output unread. */
+export function findCrowd(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): Promise<StageOutput> {
+  return requireStage(pipeline, NAME, crowdSpec(pipeline, imported, clustered));
+}
+
+function isActive({ settings }: Pipeline, { choice }: ClusterStage): boolean {
+  return settings.crowd.enabled && choice.clusterer !== undefined;
+}
+
+function crowdSpec(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): StageSpec {
+  const { crowd, seed } = pipeline.settings;
+  return {
+    inputs: { import: imported.fingerprint, cluster: clustered.fingerprint },
+    config: { ...crowd, enabled: isActive(pipeline, clustered) },
+    seed,
+    version: VERSION,
+  };
 }
 
 async function save(dir: string, synthesized: SynthesizedCrowd, crowd: CrowdSet): Promise<void> {

@@ -8,12 +8,13 @@ import { formatTable } from "../terminal/table.js";
 import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import type { Imported } from "./import.js";
-import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import { announce, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import { writeArrays } from "./tensors.js";
 import type { Trained, TrainedModel } from "./train.js";
 import { measureRecovery, readTruth } from "./truth.js";
 
 const NAME = "evaluate";
+const VERSION = 1;
 const REPORT = "evaluation.json";
 
 const metricValues = z.record(z.string(), z.number());
@@ -69,7 +70,7 @@ export async function runEvaluate(
   const inputs: Record<string, string> = { import: imported.fingerprint, cluster: clustered.fingerprint };
   for (const { name, fingerprint } of trained.models) inputs[`train-${name}`] = fingerprint;
   if (truth !== undefined) inputs.truth = await sha256File(truth, signal);
-  const spec = { inputs, config: { metrics, ...settings.evaluate }, seed: settings.seed };
+  const spec = { inputs, config: { metrics, ...settings.evaluate }, seed: settings.seed, version: VERSION };
   const output = await runStage(pipeline, NAME, spec, async (dir) => {
     const leakage = checkNoLeakage(imported.dataset, clustered.partitions, crowded.crowd);
     const evaluations = new Map<string, Evaluation>();
@@ -111,10 +112,6 @@ export async function runEvaluate(
     );
   }
   return evaluated;
-}
-
-export async function openEvaluate(pipeline: Pipeline): Promise<Evaluated> {
-  return load(await requireStage(pipeline, NAME));
 }
 
 /** Test metrics of one model; models that read clusters are given those of the test histories. */

@@ -31,7 +31,7 @@ export async function* exportLines(pipeline: Pipeline, what: ExportKind, k: numb
       return;
     }
     case "interests": {
-      const { partitions } = await openCluster(pipeline);
+      const { partitions } = await openCluster(pipeline, imported);
       if (partitions === undefined) throw new PrismrecError("RUN_INVALID", "this run has no semantic interests");
       for (const part of ["train", "valid", "test"] as const) {
         const table = partitions[part];

@@ -1,16 +1,27 @@
 import {
+  DATASET_FORMAT,
   type Dataset,
+  IMPORT_VERSION,
   type ImportOptions,
   type ImportReport,
   importDataset,
   loadDataset,
   PrismrecError,
+  type StageSpec,
   saveDataset,
   sha256File,
 } from "@prismrec/core";
 import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
-import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import {
+  announce,
+  type Pipeline,
+  requireManifest,
+  requireStage,
+  runOptions,
+  runStage,
+  type StageOutput,
+} from "./pipeline.js";
 
 export interface Imported extends StageOutput {
   readonly dataset: Dataset;
@@ -18,6 +29,7 @@ export interface Imported extends StageOutput {
 }
 
 const NAME = "import";
+const VERSION = `${IMPORT_VERSION}.${DATASET_FORMAT}`;
 
 /** Reads the files named in the settings into the run's dataset. */
 export async function runImport(pipeline: Pipeline): Promise<Imported> {
@@ -26,10 +38,7 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
   if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
   if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
-  const { columns, categorySeparator, core, split } = options;
-  const { file: _, ...protocol } = split ?? {};
-  const config = { columns, categorySeparator, core, split: protocol };
-  const output = await runStage(pipeline, NAME, { inputs, config }, async (dir) => {
+  const output = await runStage(pipeline, NAME, importSpec(options, inputs), async (dir) => {
     const { dataset, report } = await importDataset(options, runOptions(pipeline));
     await saveDataset(dataset, report, dir);
   });
@@ -61,9 +70,16 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   return imported;
 }
 
-/** The dataset of a run that has been imported. */
+/** The dataset of a run that has been imported; the files it was read from need not be there any more. */
 export async function openImport(pipeline: Pipeline): Promise<Imported> {
-  return load(await requireStage(pipeline, NAME));
+  const { inputs } = await requireManifest(pipeline, NAME);
+  return load(await requireStage(pipeline, NAME, importSpec(importOptions(pipeline), inputs)));
+}
+
+function importSpec(options: ImportOptions, inputs: Readonly<Record<string, string>>): StageSpec {
+  const { interactions: _interactions, items: _items, split, ...reading } = options;
+  const { file: _file, ...protocol } = split ?? {};
+  return { inputs, config: { ...reading, split: protocol }, version: VERSION };
 }
 
 async function load({ dir, fingerprint }: StageOutput): Promise<Imported> {

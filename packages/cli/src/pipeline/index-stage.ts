@@ -10,16 +10,24 @@ import {
   openClusterer,
   PrismrecError,
   Recommender,
+  type StageSpec,
   writeJsonAtomic,
 } from "@prismrec/core";
 import { count } from "../terminal/format.js";
-import { type Clustered, historyLimits, openCluster, openRunClusterer } from "./cluster.js";
+import { type Clustered, type ClusterStage, findCluster, historyLimits, openRunClusterer } from "./cluster.js";
+import { findCrowd } from "./crowd.js";
 import type { Imported } from "./import.js";
-import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
-import type { Trained } from "./train.js";
+import { announce, findStage, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import { findLdmi, type Trained } from "./train.js";
 
 const NAME = "index";
 const SEARCH = "search";
+const VERSION = 1;
+
+function indexSpec(imported: StageOutput, clustered: StageOutput, ldmi: StageOutput): StageSpec {
+  const inputs = { import: imported.fingerprint, cluster: clustered.fingerprint, train: ldmi.fingerprint };
+  return { inputs, config: {}, version: VERSION };
+}
 
 /**
  * Puts what serving needs in one folder: the best model, the index over its item vectors (where the addon is there to
@@ -37,8 +45,7 @@ export async function runIndex(
     throw new PrismrecError("RUN_INVALID", "this run has no trained ldmi", { hint: "prismrec train brings it about." });
   }
   const vectors = model.itemVectors();
-  const inputs = { import: imported.fingerprint, cluster: clustered.fingerprint, train: ldmi.fingerprint };
-  const output = await runStage(pipeline, NAME, { inputs, config: {} }, async (dir) => {
+  const output = await runStage(pipeline, NAME, indexSpec(imported, clustered, ldmi), async (dir) => {
     if (native() !== undefined) await model.saveIndex(join(dir, SEARCH), runOptions(pipeline));
     await cp(join(ldmi.dir, "model"), join(dir, "model"), { recursive: true });
     const clusterer = join(clustered.dir, "clusterer");
@@ -59,14 +66,22 @@ export interface Serving extends AsyncDisposable {
   readonly recommender: Recommender;
 }
 
-/** Everything that recommending from a finished run takes. */
+/**
+ * Everything that recommending from a trained run takes, from the index stage where it has been done, else from the
+ * stages that it would be made of: a run that was made stage by stage is served without it, and nothing is written.
+ */
 export async function openServing(pipeline: Pipeline, imported: Imported): Promise<Serving> {
-  const { dir } = await requireStage(pipeline, NAME, "run");
+  const clustered = await findCluster(pipeline, imported);
+  const crowded = await findCrowd(pipeline, imported, clustered);
+  const ldmi = await findLdmi(pipeline, imported, clustered, crowded);
+  const index = await findStage(pipeline, NAME, indexSpec(imported, clustered, ldmi));
   const { catalog, log } = imported.dataset;
-  const model = await loadModel(join(dir, "model"), catalog);
-  const search = join(dir, SEARCH);
-  if (native() !== undefined && existsSync(search)) await model.openIndex(search, { signal: pipeline.signal });
-  const source = await openClustererIn(pipeline, dir, imported);
+  const model = await loadModel(join((index ?? ldmi).dir, "model"), catalog);
+  const search = index === undefined ? undefined : join(index.dir, SEARCH);
+  if (search !== undefined && native() !== undefined && existsSync(search)) {
+    await model.openIndex(search, { signal: pipeline.signal });
+  }
+  const source = await openClustererIn(pipeline, (index ?? clustered).dir, imported, clustered);
   const recommender = new Recommender({
     model,
     catalog,
@@ -90,12 +105,12 @@ async function openClustererIn(
   pipeline: Pipeline,
   dir: string,
   imported: Imported,
+  clustered: ClusterStage,
 ): Promise<(AsyncDisposable & { readonly clusterer: Clusterer }) | undefined> {
   const saved = join(dir, "clusterer");
   if (existsSync(saved)) {
     const clusterer = await openClusterer(saved, imported.dataset.catalog);
     return { clusterer, [Symbol.asyncDispose]: async () => undefined };
   }
-  const clustered = await openCluster(pipeline);
-  return clustered.partitions === undefined ? undefined : openRunClusterer(pipeline, imported, clustered);
+  return clustered.choice.clusterer === undefined ? undefined : openRunClusterer(pipeline, imported, clustered);
 }

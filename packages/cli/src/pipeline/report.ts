@@ -1,20 +1,22 @@
+import { copyFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { native, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
+import { fromFileError, native, PrismrecError, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
 import { CONFIG_FILE } from "../config/load.js";
 import { asFlags } from "../options.js";
 import type { ReportData, ReportUser } from "../report/data.js";
 import { shellQuote } from "../terminal/format.js";
-import { VERSION } from "../version.js";
+import { VERSION as PROGRAM } from "../version.js";
 import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import type { Evaluated } from "./evaluate.js";
 import type { Imported } from "./import.js";
-import { openServing, type Serving } from "./index-stage.js";
-import { announce, type Pipeline, runStage, type StageOutput, storedSettings } from "./pipeline.js";
+import { openServing, runIndex, type Serving } from "./index-stage.js";
+import { announce, isUnwritable, type Pipeline, runStage, type StageOutput, storedSettings } from "./pipeline.js";
 import { readCurve, type Trained } from "./train.js";
 
 const NAME = "report";
+const VERSION = 1;
 export const REPORT_FILE = "report.html";
 const EXAMPLE_USERS = 2;
 const EXAMPLE_ITEMS = 10;
@@ -43,15 +45,48 @@ export async function runReport(pipeline: Pipeline, run: FinishedRun): Promise<R
     evaluate: evaluated.fingerprint,
     index: index.manifest.fingerprint,
   };
-  const command = await reproduce(pipeline);
-  const spec = { inputs, config: { command, version: VERSION } };
-  const output = await runStage(pipeline, NAME, spec, async (dir) => {
-    // Charts bring a document model and d3: only the report pays for them.
-    const { renderReport } = await import("../report/render.js");
-    await writeFileAtomic(join(dir, REPORT_FILE), renderReport(await collect(pipeline, run, command)));
-  });
+  // By the settings alone: where the run lies is said in the report, and a run that was moved is still the same.
+  const settings = await storedSettings(pipeline.run.path);
+  const spec = { inputs, config: { settings, program: PROGRAM }, version: VERSION };
+  const output = await runStage(pipeline, NAME, spec, (dir) => writeReport(pipeline, run, join(dir, REPORT_FILE)));
   await announce(pipeline, NAME, REPORT_FILE, output.reused);
   return { ...output, file: join(output.dir, REPORT_FILE) };
+}
+
+/**
+ * Brings the run's report up to date and copies it to `output` where that is given; gives the file to look at. Where the
+ * run cannot be written to, the report is written to `output` alone.
+ */
+export async function deliverReport(pipeline: Pipeline, run: FinishedRun, output: string | undefined): Promise<string> {
+  let kept: string;
+  try {
+    await runIndex(pipeline, run.imported, run.clustered, run.trained);
+    kept = (await runReport(pipeline, run)).file;
+  } catch (error) {
+    if (!isUnwritable(error)) throw error;
+    if (output !== undefined) {
+      await writeReport(pipeline, run, output);
+      return output;
+    }
+    throw new PrismrecError(error.code, `the report cannot be written into the run: ${error.message}`, {
+      expected: "a run that can be written to",
+      received: error.received ?? pipeline.run.path,
+      hint: "Give --output FILE: the report is then written there alone.",
+      cause: error,
+    });
+  }
+  if (output === undefined) return kept;
+  await copyFile(kept, output).catch((error: unknown) => {
+    throw fromFileError(error, output, "write");
+  });
+  return output;
+}
+
+/** Writes the report of a finished run to a file, which need not lie in the run. */
+async function writeReport(pipeline: Pipeline, run: FinishedRun, file: string): Promise<void> {
+  // Charts bring a document model and d3: only the report pays for them.
+  const { renderReport } = await import("../report/render.js");
+  await writeFileAtomic(file, renderReport(await collect(pipeline, run, await reproduce(pipeline))));
 }
 
 async function collect(pipeline: Pipeline, run: FinishedRun, command: string): Promise<ReportData> {
@@ -158,7 +193,7 @@ async function reproduce({ run }: Pipeline): Promise<string> {
 function environment(): Record<string, string> {
   const info = native()?.runtimeInfo();
   return {
-    prismrec: VERSION,
+    prismrec: PROGRAM,
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     kernels: info === undefined ? "TypeScript references" : info.simd,

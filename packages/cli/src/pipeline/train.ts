@@ -12,6 +12,7 @@ import {
   type Model,
   PrismrecError,
   readJson,
+  type StageSpec,
   writeJsonAtomic,
 } from "@prismrec/core";
 import {
@@ -26,7 +27,7 @@ import {
   train,
 } from "@prismrec/trainer";
 import { z } from "zod";
-import type { BaselineName } from "../config/schema.js";
+import type { BaselineName, Settings } from "../config/schema.js";
 import { points } from "../terminal/format.js";
 import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
@@ -48,6 +49,7 @@ export interface Trained {
 }
 
 export const stageOf = (model: ModelName): string => `train-${model}`;
+const VERSION = 1;
 
 const curveSchema = z.object({
   bestEpoch: z.int(),
@@ -75,7 +77,7 @@ export async function runTrain(
 ): Promise<Trained> {
   const models: TrainedModel[] = [await trainLdmi(pipeline, imported, clustered, crowded)];
   for (const name of pipeline.settings.baselines) {
-    if (name === "ease" && imported.dataset.catalog.size > EASE_MAX_ITEMS) {
+    if (isTooLarge(name, imported)) {
       pipeline.ui.warn(`ease is left out: it needs a catalog of at most ${EASE_MAX_ITEMS} items`);
       continue;
     }
@@ -85,14 +87,64 @@ export async function runTrain(
 }
 
 /** The models that a run has, as `runTrain` gave them. */
-export async function openTrain(pipeline: Pipeline, imported: Imported): Promise<Trained> {
-  const models: TrainedModel[] = [];
-  for (const name of ["ldmi", ...pipeline.settings.baselines] as const) {
-    if (name !== "ldmi" && !existsSync(pipeline.run.stageDir(stageOf(name)))) continue;
-    const output = await requireStage(pipeline, stageOf(name), "train");
+export async function openTrain(
+  pipeline: Pipeline,
+  imported: Imported,
+  clustered: StageOutput,
+  crowded: StageOutput,
+): Promise<Trained> {
+  const ldmi = await findLdmi(pipeline, imported, clustered, crowded);
+  const models: TrainedModel[] = [{ ...ldmi, name: "ldmi", model: await openModel("ldmi", ldmi.dir, imported) }];
+  for (const name of pipeline.settings.baselines) {
+    // What the data has no room for was left out, and said so, when it was to be fitted.
+    if (!existsSync(pipeline.run.stageDir(stageOf(name))) && isTooLarge(name, imported)) continue;
+    const output = await requireStage(pipeline, stageOf(name), baselineSpec(pipeline, imported, name), "train");
     models.push({ ...output, name, model: await openModel(name, output.dir, imported) });
   }
   return { models };
+}
+
+/** The finished stage of `ldmi`, the model unread. */
+export function findLdmi(
+  pipeline: Pipeline,
+  imported: Imported,
+  clustered: StageOutput,
+  crowded: StageOutput,
+): Promise<StageOutput> {
+  return requireStage(pipeline, stageOf("ldmi"), ldmiSpec(pipeline, imported, clustered, crowded), "train");
+}
+
+function isTooLarge(name: BaselineName, { dataset }: Imported): boolean {
+  return name === "ease" && dataset.catalog.size > EASE_MAX_ITEMS;
+}
+
+function ldmiConfig({ settings }: Pipeline, { dataset }: Imported): TrainConfig {
+  return defaultTrainConfig("ldmi", dataset, { seed: settings.seed, ...settings.train });
+}
+
+function ldmiSpec(pipeline: Pipeline, imported: Imported, clustered: StageOutput, crowded: StageOutput): StageSpec {
+  const config = ldmiConfig(pipeline, imported);
+  return {
+    inputs: { import: imported.fingerprint, cluster: clustered.fingerprint, crowd: crowded.fingerprint },
+    config,
+    seed: config.seed,
+    version: VERSION,
+  };
+}
+
+function baselineSpec({ settings }: Pipeline, imported: Imported, name: BaselineName): StageSpec {
+  const inputs = { import: imported.fingerprint };
+  if (name === "comirec-sa" || name === "comirec-dr") {
+    const config = defaultTrainConfig(name, imported.dataset, { seed: settings.seed });
+    return { inputs, config, seed: config.seed, version: VERSION };
+  }
+  return { inputs, config: name === "ease" ? easeChoice(settings, imported) : {}, version: VERSION };
+}
+
+/** The penalties of EASE to try, and the validation metric that chooses among them. */
+function easeChoice({ ease, evaluate }: Settings, { dataset }: Imported): { lambdas: number[]; metric: string } {
+  const cutoff = Math.max(...cutoffsWithin(evaluate.cutoffs, dataset.catalog.size));
+  return { lambdas: [...ease.lambdas], metric: `recall@${cutoff}` };
 }
 
 export async function readCurve(dir: string): Promise<LearningCurve> {
@@ -111,18 +163,13 @@ async function trainLdmi(
   clustered: Clustered,
   crowded: Crowded,
 ): Promise<TrainedModel> {
-  const { settings } = pipeline;
-  const config = defaultTrainConfig("ldmi", imported.dataset, { seed: settings.seed, ...settings.train });
+  const config = ldmiConfig(pipeline, imported);
   const input: TrainInput = {
     dataset: imported.dataset,
     ...(clustered.partitions === undefined ? {} : { partitions: clustered.partitions }),
     ...(crowded.crowd === undefined ? {} : { crowd: crowded.crowd }),
   };
-  const spec = {
-    inputs: { import: imported.fingerprint, cluster: clustered.fingerprint, crowd: crowded.fingerprint },
-    config,
-    seed: config.seed,
-  };
+  const spec = ldmiSpec(pipeline, imported, clustered, crowded);
   return trainNetwork(pipeline, imported, "ldmi", spec, input, config);
 }
 
@@ -130,7 +177,7 @@ async function trainNetwork(
   pipeline: Pipeline,
   imported: Imported,
   name: TrainableModel,
-  spec: Parameters<typeof runStage>[2],
+  spec: StageSpec,
   input: TrainInput,
   config: TrainConfig,
 ): Promise<TrainedModel> {
@@ -208,17 +255,14 @@ const easeSchema = z.object({ lambda: z.number(), validation: z.record(z.string(
 async function fitBaseline(pipeline: Pipeline, imported: Imported, name: BaselineName): Promise<TrainedModel> {
   const { settings } = pipeline;
   const { dataset } = imported;
-  const inputs = { import: imported.fingerprint };
+  const spec = baselineSpec(pipeline, imported, name);
   if (name === "comirec-sa" || name === "comirec-dr") {
     const config = defaultTrainConfig(name, dataset, { seed: settings.seed });
-    return trainNetwork(pipeline, imported, name, { inputs, config, seed: config.seed }, { dataset }, config);
+    return trainNetwork(pipeline, imported, name, spec, { dataset }, config);
   }
   const stage = stageOf(name);
-  const lambdas = [...settings.ease.lambdas];
-  const metric = `recall@${Math.max(...cutoffsWithin(settings.evaluate.cutoffs, dataset.catalog.size))}`;
-  const config = name === "ease" ? { lambdas, metric } : {};
   let found = "";
-  const output = await runStage(pipeline, stage, { inputs, config }, async (dir) => {
+  const output = await runStage(pipeline, stage, spec, async (dir) => {
     switch (name) {
       case "most-popular":
         await writeJsonAtomic(join(dir, "model.json"), { model: name });
@@ -229,7 +273,7 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
         break;
       }
       case "ease": {
-        const { model, ...choice } = await chooseEase(pipeline, imported, lambdas, metric);
+        const { model, ...choice } = await chooseEase(pipeline, imported);
         await writeArrays(join(dir, "model.safetensors"), { weights: model.weights.data });
         await writeJsonAtomic(join(dir, "model.json"), choice);
         break;
@@ -244,13 +288,13 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
   return { dir: output.dir, fingerprint: output.fingerprint, name, model: await openModel(name, output.dir, imported) };
 }
 
-/** The penalty that is best on validation by `metric`. */
+/** The penalty that is best on validation. */
 async function chooseEase(
   pipeline: Pipeline,
-  { dataset }: Imported,
-  lambdas: readonly number[],
-  metric: string,
+  imported: Imported,
 ): Promise<z.infer<typeof easeSchema> & { model: Ease }> {
+  const { dataset } = imported;
+  const { lambdas, metric } = easeChoice(pipeline.settings, imported);
   const validation: Record<string, number> = {};
   let best: { model: Ease; lambda: number; value: number } | undefined;
   for (const lambda of lambdas) {

@@ -10,6 +10,7 @@ import {
   partitionDataset,
   RandomClusterer,
   ShuffledClusterer,
+  type Table,
   withDuckDb,
 } from "@prismrec/core";
 import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
@@ -26,17 +27,27 @@ export interface Recovery {
   readonly users: number;
 }
 
+/** Whether there is such a table as `readTruth` reads. Throws FILE_NOT_FOUND, DATA_FORMAT. */
+export async function checkTruth(path: string): Promise<void> {
+  await withDuckDb((connection) => openTruth(connection, path));
+}
+
+async function openTruth(connection: Parameters<typeof openTable>[0], path: string): Promise<Table> {
+  const table = await openTable(connection, path);
+  for (const column of ["item", "interest"]) {
+    if (table.columns.includes(column)) continue;
+    throw new PrismrecError("DATA_FORMAT", `${path} has no column ${column}`, {
+      expected: "columns item and interest",
+      received: table.columns.join(", ").slice(0, 200),
+    });
+  }
+  return table;
+}
+
 /** Reads a table with the columns item and interest; [N + 1] a number per interest, -1 for items without one. */
 export async function readTruth(path: string, catalog: Catalog, signal: AbortSignal): Promise<Int32Array> {
   return withDuckDb(async (connection) => {
-    const table = await openTable(connection, path);
-    for (const column of ["item", "interest"]) {
-      if (table.columns.includes(column)) continue;
-      throw new PrismrecError("DATA_FORMAT", `${path} has no column ${column}`, {
-        expected: "columns item and interest",
-        received: table.columns.join(", ").slice(0, 200),
-      });
-    }
+    const table = await openTruth(connection, path);
     const truth = new Int32Array(catalog.size + 1).fill(-1);
     const numbers = new Map<string, number>();
     let known = 0;

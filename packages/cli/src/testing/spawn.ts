@@ -20,8 +20,9 @@ export interface Outcome {
 export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Sends SIGINT once stderr holds this text. */
+  /** Sends SIGINT, or another signal, once stderr holds this text. */
   readonly interruptAt?: string;
+  readonly signal?: NodeJS.Signals;
 }
 
 /** Runs the real program in a process of its own, both streams piped. */
@@ -42,7 +43,7 @@ export function spawnPrismrec(args: readonly string[], options: SpawnOptions = {
       stderr += text;
       if (options.interruptAt !== undefined && !interrupted && stderr.includes(options.interruptAt)) {
         interrupted = true;
-        child.kill("SIGINT");
+        child.kill(options.signal ?? "SIGINT");
       }
     });
     child.on("error", reject);

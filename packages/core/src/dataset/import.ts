@@ -38,7 +38,7 @@ export interface ImportOptions {
 }
 
 /** Raised when the meaning of an import changes: part of every fingerprint. */
-const IMPORT_VERSION = 1;
+export const IMPORT_VERSION = 1;
 const MAX_EVENTS = 2 ** 31;
 
 /**

@@ -10,13 +10,14 @@ import { createCatalog, createLog } from "./catalog.js";
 import type { ImportReport } from "./report.js";
 import type { Dataset, EvaluationPart, Item, TrainingPart } from "./types.js";
 
-const FORMAT = 1;
+/** Raised when a saved dataset of before cannot be read any more. */
+export const DATASET_FORMAT = 1;
 const MANIFEST = "dataset.json";
 
 const arrayTypes = { u32: Uint32Array, i64: BigInt64Array } as const;
 
 const manifestSchema = z.object({
-  format: z.literal(FORMAT),
+  format: z.literal(DATASET_FORMAT),
   fingerprint: z.string(),
   protocol: z.enum(["user-disjoint", "leave-one-out", "user-ratio", "temporal"]),
   users: z.int().nonnegative(),
@@ -68,7 +69,7 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
     files[name] = { bytes: bytes.length, sha256: sha256(bytes) };
   }
   await writeJsonAtomic(join(dir, MANIFEST), {
-    format: FORMAT,
+    format: DATASET_FORMAT,
     fingerprint: dataset.fingerprint,
     protocol: split.protocol,
     users: log.userCount,

@@ -18,6 +18,7 @@ export type ErrorCode =
   | "SPLIT_INVALID"
   | "LEAKAGE"
   | "RUN_INVALID"
+  | "RUN_FORMAT"
   | "RUN_LOCKED"
   | "CHECKPOINT_INCOMPATIBLE"
   | "TRAINING_DIVERGED"

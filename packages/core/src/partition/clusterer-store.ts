@@ -24,14 +24,16 @@ const signatureSchema = z.object({
   minSilhouette: z.number(),
   labelFacets: z.number().int().positive(),
 });
-const plainSchema = z.discriminatedUnion("kind", [
-  signatureSchema,
-  z.object({ kind: z.literal("random"), seed: z.number() }),
-]);
-const fileSchema = z.discriminatedUnion("kind", [
-  ...plainSchema.options,
-  z.object({ kind: z.literal("shuffled"), seed: z.number(), inner: plainSchema }),
-]);
+const randomSchema = z.object({ kind: z.literal("random"), seed: z.number() });
+const shuffledSchema = z.object({
+  kind: z.literal("shuffled"),
+  seed: z.number(),
+  /** Anything that can be saved, a shuffled one too. */
+  get inner(): z.ZodUnion<readonly [typeof signatureSchema, typeof randomSchema, typeof shuffledSchema]> {
+    return fileSchema;
+  },
+});
+const fileSchema = z.union([signatureSchema, randomSchema, shuffledSchema]);
 type Stored = z.infer<typeof fileSchema>;
 
 /** Writes what `openClusterer` needs into `dir`: a description and, where there are signatures, their numbers. */

@@ -2,13 +2,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createRandom } from "../random/random.js";
 import { categoryClusterer } from "./category-clusterer.js";
 import { openClusterer, saveClusterer } from "./clusterer-store.js";
 import { RandomClusterer, ShuffledClusterer } from "./controls.js";
-import { isPortable } from "./portable.js";
+import { isPortable, type PortableClusterer } from "./portable.js";
 import { SignatureClusterer } from "./signature-clusterer.js";
 import { catalogOf } from "./test-catalog.js";
-import type { PartitionRequest } from "./types.js";
+import type { Clusterer, PartitionRequest } from "./types.js";
 
 const catalog = catalogOf([
   { id: "a", categories: ["Drama"] },
@@ -28,6 +29,11 @@ const clusterer = (): SignatureClusterer =>
     threshold: 0.5,
     labelFacets: 1,
   });
+const shuffledOver = (inner: Clusterer): PortableClusterer => {
+  const shuffled = new ShuffledClusterer(inner, 5);
+  if (isPortable(shuffled)) return shuffled;
+  throw new Error("what it shuffles cannot be saved");
+};
 const request = (key: string, ...items: number[]): PartitionRequest => ({
   key,
   items: Uint32Array.from(items),
@@ -119,6 +125,40 @@ describe("saved clusterers", () => {
     const opened = await openClusterer(dir, catalog);
     const asked = [request("u", 1, 2, 3, 4)];
     expect(await opened.partition(asked)).toEqual(await shuffled.partition(asked));
+  });
+
+  it.each<[string, () => PortableClusterer]>([
+    ["signatures", clusterer],
+    ["random", () => new RandomClusterer(4)],
+    ["categories", () => categoryClusterer(catalog)],
+    ["shuffled signatures", () => shuffledOver(clusterer())],
+    ["shuffled random groups", () => shuffledOver(new RandomClusterer(4))],
+    ["twice shuffled categories", () => shuffledOver(shuffledOver(categoryClusterer(catalog)))],
+  ])("have the fingerprint and the partitions of what was saved, however often: %s", async (_, make) => {
+    const made = make();
+    const asked = [request("u", 1, 2, 3, 4, 5), request("v", 5, 2, 1)];
+    const partitions = await made.partition(asked);
+    let saved: Clusterer = made;
+    for (let time = 0; time < 3; time++) {
+      if (!isPortable(saved)) throw new Error("what was opened can be saved again");
+      const folder = join(dir, String(time));
+      await saveClusterer(saved, folder);
+      saved = await openClusterer(folder, catalog);
+      expect(saved.fingerprint).toBe(made.fingerprint);
+      expect(await saved.partition(asked)).toEqual(partitions);
+    }
+  });
+
+  it("hold signatures that opening leaves to the bit", async () => {
+    const random = createRandom(1, "signatures");
+    const many = catalogOf(Array.from({ length: 2000 }, (_, i) => ({ id: String(i) })));
+    const data = Float32Array.from({ length: 3 * many.size }, () => random.uniform() - 0.5);
+    const signatures = { data, rows: many.size, cols: 3 };
+    const made = new SignatureClusterer({ name: "embedding", fingerprint: "e", catalog: many, signatures, facets: [] });
+    await saveClusterer(made, dir);
+    const opened = await openClusterer(dir, many);
+    if (!(opened instanceof SignatureClusterer)) throw new Error("signatures were saved");
+    expect(opened.signatures).toEqual(made.signatures);
   });
 
   it("cannot be made of a clusterer that needs its language model", () => {

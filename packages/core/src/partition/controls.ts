@@ -33,7 +33,7 @@ export class RandomClusterer implements PortableClusterer {
 
 /**
  * The negative control of any clusterer: the same number and sizes of clusters in every history, the members permuted
- * inside the history (seeded by the request's key). What still helps with it is not the clusterer's doing.
+ * inside the history (drawn by the request's key). What still helps with it is not the clusterer's doing.
  */
 export class ShuffledClusterer implements Clusterer {
   readonly name = "shuffled";

@@ -3,7 +3,7 @@ import { DEFAULT_MAX_ITEMS, eventClusters, historyRequest } from "./history-requ
 
 const clusterer = { name: "by hand" };
 const request = (items: number[], limits = {}, most?: number) => [
-  ...historyRequest("k", Uint32Array.from(items), most === undefined ? {} : { maxItems: most }, limits).items,
+  ...historyRequest(Uint32Array.from(items), most === undefined ? {} : { maxItems: most }, limits).items,
 ];
 
 describe("historyRequest", () => {
@@ -28,7 +28,7 @@ describe("historyRequest", () => {
 
 describe("eventClusters", () => {
   const history = Uint32Array.of(9, 1, 2, 1);
-  const asked = historyRequest("k", history, {}, { maxItems: 2 });
+  const asked = historyRequest(history, {}, { maxItems: 2 });
 
   it("gives the events of an item its cluster, those beyond the limit none", () => {
     const partition = { key: "k", assign: Int16Array.of(1, 0), labels: ["a", "b"] };

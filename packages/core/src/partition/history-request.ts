@@ -1,4 +1,5 @@
 import { PrismrecError } from "../errors/errors.js";
+import { partitionRequest } from "./partition-request.js";
 import type { Clusterer, Partition, PartitionRequest } from "./types.js";
 
 export const DEFAULT_MAX_CLUSTERS = 8;
@@ -24,7 +25,6 @@ export interface HistoryLimits {
  * @param history dense ids, oldest first
  */
 export function historyRequest(
-  key: string,
   history: Uint32Array,
   clusterer: Pick<Clusterer, "maxItems">,
   { maxClusters = DEFAULT_MAX_CLUSTERS, maxItems = DEFAULT_MAX_ITEMS }: HistoryLimits,
@@ -32,7 +32,7 @@ export function historyRequest(
   const most = Math.min(maxItems, clusterer.maxItems ?? Infinity);
   const recent = new Set<number>();
   for (let t = history.length - 1; t >= 0 && recent.size < most; t--) recent.add(history[t]!);
-  return { key, items: Uint32Array.from([...recent].reverse()), maxClusters };
+  return partitionRequest(Uint32Array.from([...recent].reverse()), maxClusters);
 }
 
 /**
@@ -43,12 +43,12 @@ export function historyRequest(
  */
 export function eventClusters(
   clusterer: Pick<Clusterer, "name">,
-  { key, items }: PartitionRequest,
+  { items }: PartitionRequest,
   partition: Partition | undefined,
   history: Uint32Array,
 ): Int16Array {
   if (partition?.assign.length !== items.length) {
-    throw new PrismrecError("LLM_OUTPUT_INVALID", `the clusterer ${clusterer.name} left items of ${key} out`, {
+    throw new PrismrecError("LLM_OUTPUT_INVALID", `the clusterer ${clusterer.name} left items of a history out`, {
       expected: `${items.length} clusters`,
       received: `${partition?.assign.length ?? "no partition"}`,
     });

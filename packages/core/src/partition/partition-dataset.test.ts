@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ShuffledClusterer } from "./controls.js";
 import { interestRecovery } from "./interest-recovery.js";
 import { partitionDataset } from "./partition-dataset.js";
+import { partitionRequest } from "./partition-request.js";
 import { catalogOf, datasetOf } from "./test-catalog.js";
 import type { Clusterer, PartitionRequest } from "./types.js";
 
@@ -40,10 +41,23 @@ describe("partitionDataset", () => {
   it("never shows the clusterer a target, and shows a repeated item once, oldest first", async () => {
     const clusterer = parity();
     await partitionDataset(dataset, clusterer);
-    expect(clusterer.asked.map(({ key, items }) => [key, ...items])).toEqual([
-      ["user:u0", 2, 1, 3],
-      ["user:u1", 4, 1],
+    expect(clusterer.asked.map(({ items }) => [...items])).toEqual([
+      [2, 1, 3],
+      [4, 1],
     ]);
+  });
+
+  it("asks about two prefixes of one history under two keys, and about the same items under one", async () => {
+    const shared = datasetOf(catalog, [[1, 2, 3]], []);
+    const { users } = shared.split.train;
+    const evaluated = { users, historyEnds: Uint32Array.of(2), targetEnds: Uint32Array.of(3) };
+    const clusterer = parity();
+    await partitionDataset({ ...shared, split: { ...shared.split, valid: evaluated, test: evaluated } }, clusterer);
+    const [train, valid, test] = clusterer.asked;
+    expect(train!.key).not.toBe(valid!.key);
+    expect(test).toEqual(valid);
+    expect(partitionRequest(valid!.items, 3).key).not.toBe(valid!.key);
+    expect(partitionRequest(valid!.items.slice().reverse(), 8).key).not.toBe(valid!.key);
   });
 
   it("asks only about the most recent items where a limit is set, and leaves the others without a cluster", async () => {

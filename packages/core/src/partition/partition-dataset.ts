@@ -22,7 +22,6 @@ export async function partitionDataset(
   options: PartitionOptions = {},
 ): Promise<Partitions> {
   const { signal, onProgress } = options;
-  const { log } = dataset;
   const { train, valid, test } = dataset.split;
   const parts = [
     { users: train.users, ends: train.ends },
@@ -30,9 +29,7 @@ export async function partitionDataset(
     { users: test.users, ends: test.historyEnds },
   ] as const;
   const requests = parts.map(({ users, ends }) =>
-    Array.from(users, (user, r) =>
-      historyRequest(`user:${log.userIds[user]!}`, visible(dataset, user, ends[r]!), clusterer, options),
-    ),
+    Array.from(users, (user, r) => historyRequest(visible(dataset, user, ends[r]!), clusterer, options)),
   );
   const partitions = await clusterer.partition(requests.flat(), {
     ...(signal === undefined ? {} : { signal }),

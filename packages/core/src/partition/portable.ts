@@ -6,6 +6,7 @@ export type ClustererState =
   | {
       readonly kind: "signatures";
       readonly name: string;
+      /** As given to the clusterer that is saved, which hashes its options into its own. */
       readonly fingerprint: string;
       readonly facets: readonly string[];
       /** [N] external item ids, one per row of `signatures`. */

@@ -36,6 +36,8 @@ export class SignatureClusterer implements PortableClusterer {
   /** [N, f], rows of unit length or zero. */
   readonly signatures: Matrix;
   readonly facets: readonly string[];
+  /** What `fingerprint` is made of, beside the options: what is stored, so that opening makes the same of it. */
+  readonly #source: string;
   readonly #threshold: number | "silhouette";
   readonly #minSilhouette: number;
   readonly #labelFacets: number;
@@ -59,6 +61,7 @@ export class SignatureClusterer implements PortableClusterer {
     this.catalog = catalog;
     this.facets = facets;
     this.signatures = unitRows(signatures);
+    this.#source = options.fingerprint;
     this.#threshold = options.threshold ?? "silhouette";
     this.#minSilhouette = options.minSilhouette ?? 0;
     this.#labelFacets = options.labelFacets ?? 2;
@@ -75,7 +78,7 @@ export class SignatureClusterer implements PortableClusterer {
     return {
       kind: "signatures",
       name: this.name,
-      fingerprint: this.fingerprint,
+      fingerprint: this.#source,
       facets: this.facets,
       itemIds: this.catalog.items.slice(1).map((item) => item.id),
       signatures: this.signatures,
@@ -141,12 +144,16 @@ export class SignatureClusterer implements PortableClusterer {
   }
 }
 
+/** A row is of unit length where its squared norm is within this of 1: scaling it again would only round it again. */
+const UNIT_TOLERANCE = 1e-6;
+
+/** Rows scaled to unit length; applied to its own result it gives the same bits. */
 function unitRows({ data, rows, cols }: Matrix): Matrix {
   const unit = new Float32Array(data.length);
   for (let i = 0; i < rows; i++) {
     let sum = 0;
     for (let k = 0; k < cols; k++) sum += data[i * cols + k]! ** 2;
-    const scale = sum > 0 ? 1 / Math.sqrt(sum) : 0;
+    const scale = Math.abs(sum - 1) <= UNIT_TOLERANCE ? 1 : sum > 0 ? 1 / Math.sqrt(sum) : 0;
     for (let k = 0; k < cols; k++) unit[i * cols + k] = data[i * cols + k]! * scale;
   }
   return { data: unit, rows, cols };

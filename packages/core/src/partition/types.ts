@@ -2,7 +2,7 @@ import type { RunOptions } from "../runtime/run-options.js";
 
 /** A request to split one (real or synthesized) user's items into semantic interests. */
 export interface PartitionRequest {
-  /** Stable key for caches and messages, e.g. `user:42` or `crowd:7`. */
+  /** What is drawn for the answer is drawn by it. `partitionRequest` makes one of the content. */
   readonly key: string;
   /** Dense item ids, oldest first, no duplicates. */
   readonly items: Uint32Array;

@@ -5,7 +5,6 @@ import { type History, isMultiInterest, type MultiInterestModel, type Ranking } 
 import { eventClusters, type HistoryLimits, historyRequest } from "../partition/history-request.js";
 import type { Clusterer } from "../partition/types.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
-import { hashJson } from "../runtime/hash.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
 import { describeInterests } from "./describe-interests.js";
@@ -178,10 +177,9 @@ export class Recommender implements Disposable {
     const { clusterer } = this.#options;
     const found = requests.map((request) => {
       if ("user" in request) {
-        return { key: `user:${request.user}`, items: this.#userItems(request.user), unknownItems: [] };
+        return { items: this.#userItems(request.user), unknownItems: [] };
       }
-      const known = this.#known(request.history, options.unknownItems ?? "error");
-      return { key: `history:${hashJson([...known.items])}`, ...known };
+      return this.#known(request.history, options.unknownItems ?? "error");
     });
     const clustered = await clusterEach(clusterer, found, this.#options, runOptions(options));
     return found.map(({ items, unknownItems }, r) => {
@@ -240,12 +238,12 @@ export class Recommender implements Disposable {
 /** Clusters and labels of each history; without a clusterer, or for an empty history, there are none. */
 async function clusterEach(
   clusterer: Clusterer | undefined,
-  histories: readonly { readonly key: string; readonly items: Uint32Array }[],
+  histories: readonly { readonly items: Uint32Array }[],
   limits: HistoryLimits,
   run: RunOptions,
 ): Promise<{ readonly clusters?: Int16Array; readonly labels: readonly string[] }[]> {
   if (clusterer === undefined) return histories.map(() => ({ labels: [] }));
-  const requests = histories.map(({ key, items }) => historyRequest(key, items, clusterer, limits));
+  const requests = histories.map(({ items }) => historyRequest(items, clusterer, limits));
   const asked = requests.filter(({ items }) => items.length > 0);
   const partitions = (await clusterer.partition(asked, run)).values();
   return histories.map(({ items }, r) => {

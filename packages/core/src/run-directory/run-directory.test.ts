@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:f
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { RunDirectory, type StageContext, type StageSpec } from "./run-directory.js";
+import { RunDirectory, type StageContext } from "./run-directory.js";
+import { type StageSpec, staleness } from "./stage-key.js";
 
 let dir: string;
 
@@ -134,6 +135,78 @@ describe("RunDirectory", () => {
     const next = await RunDirectory.open(dir);
     await next.close();
     expect(existsSync(join(dir, ".lock"))).toBe(false);
+  });
+
+  it("takes the lock with the first write only where asked to, so that finished stages are read beside a writer", async () => {
+    const options = { lock: "when-writing" } as const;
+    const missing = await RunDirectory.open(join(dir, "none"), options);
+    expect(await missing.manifest("train")).toBeUndefined();
+    await missing.close();
+    expect(existsSync(join(dir, "none"))).toBe(false);
+    {
+      await using first = await RunDirectory.open(dir, options);
+      await first.stage("train", spec, counter().work);
+    }
+    const writer = await RunDirectory.open(dir);
+    await using reader = await RunDirectory.open(dir, options);
+    const { calls, work } = counter("new");
+    expect((await reader.stage("train", spec, work)).reused).toBe(true);
+    const changed = { ...spec, seed: 2 };
+    await expect(reader.stage("train", changed, work)).rejects.toMatchObject({ code: "RUN_LOCKED" });
+    expect(calls.length).toBe(0);
+    await writer.close();
+    expect((await reader.stage("train", changed, work)).reused).toBe(false);
+    await expect(RunDirectory.open(dir)).rejects.toMatchObject({ code: "RUN_LOCKED" });
+    await expect(writer.stage("train", spec, work)).rejects.toMatchObject({ code: "DISPOSED" });
+  });
+
+  it.each([
+    ["no word of its format", undefined, "earlier version"],
+    ["a later format", { format: "prismrec-run", version: 99 }, "format 99"],
+  ])("refuses a run with %s, to read and to write, and leaves it alone", async (_, marker, received) => {
+    {
+      await using run = await RunDirectory.open(dir);
+      await run.stage("train", spec, counter().work);
+    }
+    const path = join(dir, "run.json");
+    await (marker === undefined ? rm(path) : writeFile(path, JSON.stringify(marker)));
+    const before = await readdir(dir);
+    for (const options of [{}, { readOnly: true }, { lock: "when-writing" as const }]) {
+      await expect(RunDirectory.open(dir, options)).rejects.toMatchObject({
+        code: "RUN_FORMAT",
+        received: expect.stringContaining(received),
+      });
+    }
+    expect(await readdir(dir)).toEqual(before);
+  });
+
+  it("is made beside files of others, of the same names too, and refuses what is no word of a format", async () => {
+    await mkdir(join(dir, "public"));
+    await writeFile(join(dir, "public", "manifest.json"), '{"name": "a web page"}');
+    await (await RunDirectory.open(dir)).close();
+    expect(JSON.parse(await readFile(join(dir, "run.json"), "utf8"))).toEqual({ format: "prismrec-run", version: 1 });
+    await writeFile(join(dir, "run.json"), '{"run": "of another kind"}');
+    await expect(RunDirectory.open(dir)).rejects.toMatchObject({ code: "RUN_INVALID" });
+  });
+
+  it.each<[string, StageSpec, string]>([
+    ["an input", { ...spec, inputs: { data: "other" } }, "data has changed"],
+    ["an input more", { ...spec, inputs: { data: "abc", model: "m" } }, "made without model"],
+    ["an input less", { ...spec, inputs: {} }, "made with data"],
+    ["a setting", { ...spec, config: { k: 5, note: "x" } }, "k 4, which is now 5"],
+    [
+      "a setting more",
+      { ...spec, config: { k: 4, note: "x", deep: { at: 1 } } },
+      'deep left out, which is now {"at":1}',
+    ],
+    ["the seed", { ...spec, seed: 2 }, "seed 1, which is now 2"],
+    ["the code", { ...spec, version: "2.1" }, "another version"],
+  ])("says what makes a finished stage stale: %s", async (_, changed, words) => {
+    await using run = await RunDirectory.open(dir);
+    const { manifest } = await run.stage("train", spec, counter().work);
+    expect(staleness(manifest, spec)).toBeUndefined();
+    expect(staleness(manifest, { ...spec, config: { note: "x", k: 4, none: undefined } })).toBeUndefined();
+    expect(staleness(manifest, changed)).toContain(words);
   });
 
   it("takes over the lock of a process that is gone, also when its id was given to another process since", async () => {

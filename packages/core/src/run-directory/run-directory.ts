@@ -7,6 +7,8 @@ import { fromFileError, systemCode } from "../runtime/file-errors.js";
 import { canonicalJson, hashJson, sha256File } from "../runtime/hash.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { acquireLock, type Lock } from "./lock.js";
+import { checkRunFormat, markRunFormat } from "./run-format.js";
+import { type StageSpec, stageKey } from "./stage-key.js";
 
 const MANIFEST = "manifest.json";
 const STAGE_NAME = /^[a-z][a-z0-9-]*$/;
@@ -30,17 +32,6 @@ const manifestSchema = z.object({
 /** What a finished stage leaves beside its files. */
 export type StageManifest = z.infer<typeof manifestSchema>;
 
-/** All that decides a stage's output. */
-export interface StageSpec {
-  /** Fingerprints of what the stage reads, by name: earlier stages, files, models. */
-  readonly inputs: Readonly<Record<string, string>>;
-  /** The resolved configuration, plain JSON. */
-  readonly config: unknown;
-  readonly seed?: number | string;
-  /** Raised when the stage's code changes what it writes. */
-  readonly version?: number;
-}
-
 export interface StageContext extends RunOptions {
   readonly key: string;
   /** The folder holds what an interrupted attempt with the very same key has written: go on from there. */
@@ -63,29 +54,56 @@ export interface StageResult {
  */
 export class RunDirectory implements AsyncDisposable {
   readonly path: string;
-  readonly #lock: Lock | undefined;
+  readonly #readOnly: boolean;
+  #lock: Lock | undefined;
+  #closed = false;
 
-  private constructor(path: string, lock: Lock | undefined) {
+  private constructor(path: string, readOnly: boolean) {
     this.path = path;
-    this.#lock = lock;
+    this.#readOnly = readOnly;
   }
 
   /**
-   * Opens a run for writing (made where missing) or, with `readOnly`, for reading beside a writer. Throws RUN_LOCKED
-   * while another process writes, FILE_NOT_FOUND for a missing run that is only to be read, IO or DISK_FULL.
+   * Opens a run for writing (made where missing); with `lock: "when-writing"` the folder is made and locked only when
+   * something is to be written, so that finished stages are read beside a writer and on a disk that cannot be written;
+   * with `readOnly` nothing is ever written. Throws RUN_FORMAT for a run of another format, RUN_LOCKED while another
+   * process writes, FILE_NOT_FOUND for a missing run that is only to be read, IO or DISK_FULL.
    */
-  static async open(dir: string, options: { readonly readOnly?: boolean } = {}): Promise<RunDirectory> {
+  static async open(
+    dir: string,
+    options: { readonly readOnly?: boolean; readonly lock?: "now" | "when-writing" } = {},
+  ): Promise<RunDirectory> {
     const path = resolve(dir);
-    try {
-      if (options.readOnly === true) {
-        await readdir(path);
-        return new RunDirectory(path, undefined);
-      }
-      await mkdir(path, { recursive: true });
-    } catch (error) {
-      throw fromFileError(error, path, options.readOnly === true ? "read" : "write");
+    const { readOnly = false, lock = "now" } = options;
+    if (readOnly) {
+      await readdir(path).catch((error: unknown) => {
+        throw fromFileError(error, path, "read");
+      });
     }
-    return new RunDirectory(path, await acquireLock(path));
+    await checkRunFormat(path);
+    const run = new RunDirectory(path, readOnly);
+    if (!readOnly && lock === "now") await run.lock();
+    return run;
+  }
+
+  /** Makes this process the one that writes, where it is not yet. Throws RUN_LOCKED, IO, DISK_FULL, INVALID_ARGUMENT. */
+  async lock(): Promise<void> {
+    if (this.#lock !== undefined) return;
+    if (this.#closed) throw new PrismrecError("DISPOSED", "this run has been closed", { received: this.path });
+    if (this.#readOnly) throw new PrismrecError("INVALID_ARGUMENT", "this run was opened for reading only");
+    try {
+      await mkdir(this.path, { recursive: true });
+    } catch (error) {
+      throw fromFileError(error, this.path, "write");
+    }
+    const lock = await acquireLock(this.path);
+    try {
+      if ((await checkRunFormat(this.path)) === "none") await markRunFormat(this.path);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+    this.#lock = lock;
   }
 
   /** Folder of a finished stage. */
@@ -124,15 +142,15 @@ export class RunDirectory implements AsyncDisposable {
     work: (dir: string, context: StageContext) => Promise<void>,
     run: RunOptions = {},
   ): Promise<StageResult> {
-    if (this.#lock === undefined) {
-      throw new PrismrecError("INVALID_ARGUMENT", "this run was opened for reading only", {
-        received: `stage ${name}`,
-      });
-    }
     run.signal?.throwIfAborted();
     const dir = this.stageDir(name);
     const { inputs, config, seed = null, version = 1 } = spec;
-    const key = hashJson({ stage: name, inputs, config, seed, version });
+    const key = stageKey(name, spec);
+    if (this.#lock === undefined) {
+      const finished = await inspect(dir, key);
+      if (finished.state === "whole") return { dir, manifest: finished.manifest, reused: true };
+      await this.lock();
+    }
     const attempt = join(this.path, `.${name}.${key.slice(0, 16)}.partial`);
     await this.#finishRename(name);
     const current = await inspect(dir, key);
@@ -172,16 +190,27 @@ export class RunDirectory implements AsyncDisposable {
     return { dir, manifest, reused: false, reason };
   }
 
-  /** A folder of this run that outlives every stage (answers of a language model, for instance). */
+  /** Whether this process is the one that writes. */
+  get locked(): boolean {
+    return this.#lock !== undefined;
+  }
+
+  /**
+   * A folder of this run that outlives every stage (answers of a language model, for instance); made where this process
+   * is the one that writes.
+   */
   async cacheDir(name: string): Promise<string> {
     const dir = join(this.path, "cache", name);
-    await makeFolder(dir);
+    if (this.locked) await makeFolder(dir);
     return dir;
   }
 
   /** Gives up the lock. A second call does nothing. */
   async close(): Promise<void> {
-    await this.#lock?.release();
+    const lock = this.#lock;
+    this.#lock = undefined;
+    this.#closed = true;
+    await lock?.release();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

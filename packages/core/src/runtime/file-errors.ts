@@ -24,6 +24,12 @@ export function fromFileError(error: unknown, path: string, action: "read" | "wr
         hint: "Free some space and run the same command again: what was finished before is kept.",
         cause: error,
       });
+    case "EROFS":
+      return new PrismrecError("IO", `cannot ${action} ${path}: the disk is read-only`, {
+        received,
+        hint: "What is finished can be read there; to write, copy the folder to a disk that takes it.",
+        cause: error,
+      });
     default:
       return new PrismrecError("IO", `cannot ${action} ${path}`, { received, cause: error });
   }

@@ -20,23 +20,27 @@ export interface CacheState {
 export class AnswerCache {
   readonly path: string;
   readonly #answers: Map<string, string>;
-  readonly #file: FileHandle;
+  /** undefined: what is put is known until the cache is closed, and written nowhere. */
+  readonly #file: FileHandle | undefined;
   #damaged: number;
   #tail: Promise<void> = Promise.resolve();
   #failure: unknown;
 
-  private constructor(path: string, file: FileHandle, answers: Map<string, string>, damaged: number) {
+  private constructor(path: string, file: FileHandle | undefined, answers: Map<string, string>, damaged: number) {
     this.path = path;
     this.#file = file;
     this.#answers = answers;
     this.#damaged = damaged;
   }
 
-  /** Opens `<dir>/<name>.answers`, making it where it is missing. Throws IO or DISK_FULL. */
-  static async open(dir: string, name: string): Promise<AnswerCache> {
+  /**
+   * Opens `<dir>/<name>.answers`, making it where it is missing; with `readOnly` it is read where it is there and never
+   * written. Throws IO or DISK_FULL.
+   */
+  static async open(dir: string, name: string, { readOnly = false } = {}): Promise<AnswerCache> {
     const path = join(dir, `${name}.answers`);
     try {
-      await mkdir(dir, { recursive: true });
+      if (!readOnly) await mkdir(dir, { recursive: true });
       const text = await readFile(path, "utf8").catch((error: unknown) => {
         if (systemCode(error) === "ENOENT") return "";
         throw error;
@@ -49,12 +53,12 @@ export class AnswerCache {
         if (key !== undefined && json !== undefined && checksum(key, json) === sum) answers.set(key, json);
         else damaged++;
       }
-      const file = await open(path, "a");
+      const file = readOnly ? undefined : await open(path, "a");
       // A line cut in half must not swallow the next one.
-      if (text !== "" && !text.endsWith("\n")) await file.appendFile("\n");
+      if (text !== "" && !text.endsWith("\n")) await file?.appendFile("\n");
       return new AnswerCache(path, file, answers, damaged);
     } catch (error) {
-      throw fromFileError(error, path, "write");
+      throw fromFileError(error, path, readOnly ? "read" : "write");
     }
   }
 
@@ -77,9 +81,11 @@ export class AnswerCache {
     const short = key.slice(0, 32);
     const json = JSON.stringify(value);
     this.#answers.set(short, json);
+    const file = this.#file;
+    if (file === undefined) return;
     const line = `${checksum(short, json)} ${short} ${json}\n`;
     this.#tail = this.#tail
-      .then(() => this.#file.appendFile(line))
+      .then(() => file.appendFile(line))
       .catch((error: unknown) => {
         this.#failure ??= error;
       });
@@ -93,7 +99,7 @@ export class AnswerCache {
 
   async close(): Promise<void> {
     await this.#tail;
-    await this.#file.close();
+    await this.#file?.close();
     if (this.#failure !== undefined) throw fromFileError(this.#failure, this.path, "write");
   }
 }

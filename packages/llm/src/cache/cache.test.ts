@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashJson } from "@prismrec/core";
@@ -30,6 +30,22 @@ describe("AnswerCache", () => {
     expect(again.state()).toEqual({ entries: values.length, damaged: 0 });
     expect(again.get(hashJson("other"))).toBeUndefined();
     await again.close();
+  });
+
+  it("is read and never written where it is only to be read, whether it is there or not", async () => {
+    const cache = await AnswerCache.open(dir, "m");
+    cache.put(hashJson(1), "one");
+    await cache.close();
+    const before = await readFile(cache.path);
+    const reader = await AnswerCache.open(dir, "m", { readOnly: true });
+    reader.put(hashJson(2), "two");
+    expect([reader.get(hashJson(1)), reader.get(hashJson(2))]).toEqual(["one", "two"]);
+    await reader.close();
+    expect(await readFile(cache.path)).toEqual(before);
+    const missing = await AnswerCache.open(join(dir, "none"), "m", { readOnly: true });
+    expect(missing.state().entries).toBe(0);
+    await missing.close();
+    expect(await readdir(dir)).toEqual(["m.answers"]);
   });
 
   it("drops the entry a kill cut in half, wherever it was cut, and keeps all others and all later ones", async () => {

@@ -184,6 +184,23 @@ describe("partition", () => {
     });
   });
 
+  it("answers requests by their place, not by what they are called", async () => {
+    const model = new FakeModel({
+      generate: (prompt) =>
+        prompt.includes("Groups:")
+          ? write(shown(prompt).map((title) => (title.startsWith("Sea") ? "C" : "A")))
+          : "a label",
+    });
+    const { clusterer } = await createClusterer("partition", { catalog, model });
+    const asked = [[1, 2, 3], [2, 4], [1], [2, 4, 6]].map((items) => ({
+      key: "one name for all",
+      items: Uint32Array.from(items),
+      maxClusters: 6,
+    }));
+    const partitions = await clusterer.partition(asked);
+    expect(partitions.map(({ assign }) => [...assign])).toEqual([[0, 1, 0], [0, 0], [0], [0, 0, 0]]);
+  });
+
   it("refuses a model whose letters follow the place, with the figures and what to use instead", async () => {
     const model = new FakeModel({
       generate: (prompt) => write(shown(prompt).map((_, place) => "ABCDEF"[Math.min(place, 3)]!)),

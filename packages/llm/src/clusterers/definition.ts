@@ -60,6 +60,10 @@ export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
+  /** Counts up with every change of what the model is asked (default 1). */
+  readonly version?: number;
+  /** What one request may ask for at most; absent: anything. */
+  readonly most?: { readonly items: number; readonly clusters: number };
   create(context: ClustererContext): Promise<CreatedClusterer>;
   /** A dry run for `histories` histories of `length` items on average; nothing is asked. Absent: it costs no model. */
   estimate?(context: ClustererContext, histories: number, length: number): Promise<CostEstimate>;

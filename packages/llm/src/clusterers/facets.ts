@@ -25,6 +25,7 @@ export const facetsClusterer: ClustererDefinition = {
   name: "facets",
   needs: "model",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
+  version: FACET_PROMPT_VERSION,
   async create(context) {
     const start = performance.now();
     const model = requireModel("facets", context);

@@ -117,24 +117,26 @@ export class PartitionClusterer implements Clusterer {
 
   /** Groups per request, aligned with `request.items`, asked in the `showing`-th order of the items. */
   async #ask(requests: readonly PartitionRequest[], showing: number, options: RunOptions): Promise<number[][]> {
-    const groups = new Map<string, number[]>();
+    const groups: number[][] = [];
     // One grammar serves all histories of the same length.
-    const byShape = new Map<string, PartitionRequest[]>();
-    for (const request of requests) {
-      const shape = `${request.items.length},${request.maxClusters}`;
-      byShape.set(shape, [...(byShape.get(shape) ?? []), request]);
+    const byShape = new Map<string, number[]>();
+    for (const [r, { items, maxClusters }] of requests.entries()) {
+      const shape = `${items.length},${maxClusters}`;
+      const rows = byShape.get(shape);
+      if (rows === undefined) byShape.set(shape, [r]);
+      else rows.push(r);
     }
-    for (const sameShape of byShape.values()) {
-      const { items, maxClusters } = sameShape[0]!;
+    for (const rows of byShape.values()) {
+      const { items, maxClusters } = requests[rows[0]!]!;
       const count = items.length;
       if (count <= 1) {
-        for (const { key } of sameShape) groups.set(key, new Array<number>(count).fill(0));
+        for (const r of rows) groups[r] = new Array<number>(count).fill(0);
         continue;
       }
-      const orders = sameShape.map(({ key }) => this.#order(key, count, showing));
-      const prompts = sameShape.map((request, r) =>
+      const orders = rows.map((r) => this.#order(requests[r]!.key, count, showing));
+      const prompts = rows.map((r, n) =>
         partitionPrompt(
-          orders[r]!.map((i) => this.#texts[request.items[i]!] ?? ""),
+          orders[n]!.map((i) => this.#texts[requests[r]!.items[i]!] ?? ""),
           maxClusters,
         ),
       );
@@ -144,7 +146,7 @@ export class PartitionClusterer implements Clusterer {
         maxTokens: 8 * count + 16,
         ...options,
       });
-      answers.forEach((answer, r) => {
+      answers.forEach((answer, n) => {
         const shown = parsePartition(answer, count);
         if (shown === undefined) {
           throw new PrismrecError("LLM_OUTPUT_INVALID", `${this.#model.model.name} did not finish a partition`, {
@@ -154,13 +156,13 @@ export class PartitionClusterer implements Clusterer {
           });
         }
         const aligned = new Array<number>(count);
-        orders[r]!.forEach((item, place) => {
+        orders[n]!.forEach((item, place) => {
           aligned[item] = shown[place]!;
         });
-        groups.set(sameShape[r]!.key, aligned);
+        groups[rows[n]!] = aligned;
       });
     }
-    return requests.map(({ key }) => groups.get(key)!);
+    return groups;
   }
 
   #order(key: string, count: number, showing: number): number[] {
@@ -201,6 +203,8 @@ export const partitionClusterer: ClustererDefinition = {
   name: "partition",
   needs: "model",
   description: "a language model partitions each history itself (4-8 B parameters and more)",
+  version: PARTITION_PROMPT_VERSION,
+  most: { items: MOST_ITEMS, clusters: MOST_CLUSTERS },
   async create(context) {
     const model = requireModel("partition", context);
     const { catalog, textMode = "without-year", seed = 1 } = context;

@@ -1,4 +1,4 @@
-import { createRandom } from "@prismrec/core";
+import { createRandom, partitionRequest } from "@prismrec/core";
 import { describe, expect, it } from "vitest";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "./crowd.js";
 import { handMade } from "./testing.js";
@@ -134,7 +134,7 @@ describe("a crowd set", () => {
   it("joins the synthesized users with the clusters of their items", async () => {
     const crowd = await synthesizeCrowd(handMade(grouped(4, 20, 3)), {});
     const requests = crowdRequests(crowd);
-    expect(requests[0]).toMatchObject({ key: "crowd:0", maxClusters: 16 });
+    expect(requests[0]).toEqual(partitionRequest(requests[0]!.items, 16));
     expect([...requests[0]!.items]).toEqual(itemsOf(crowd, 0));
     const partitions = requests.map(({ key, items }) => ({
       key,

@@ -9,6 +9,7 @@ import {
   type Partition,
   type PartitionRequest,
   PrismrecError,
+  partitionRequest,
   type RunOptions,
   sha256,
   yieldToEventLoop,
@@ -112,13 +113,14 @@ export async function synthesizeCrowd(
   };
 }
 
-/** What a clusterer is asked about a crowd: one request per synthesized user, keyed `crowd:<s>`. */
-export function crowdRequests(crowd: SynthesizedCrowd, maxClusters = CROWD_MAX_CLUSTERS): PartitionRequest[] {
-  return crowd.members.map((_, s) => ({
-    key: `crowd:${s}`,
-    items: crowd.items.subarray(crowd.indptr[s]!, crowd.indptr[s + 1]!),
-    maxClusters,
-  }));
+/** What a clusterer is asked about a crowd, clustered before or not: one request per synthesized user. */
+export function crowdRequests(
+  crowd: Pick<CrowdSet, "members" | "items" | "indptr">,
+  maxClusters = CROWD_MAX_CLUSTERS,
+): PartitionRequest[] {
+  return crowd.members.map((_, s) =>
+    partitionRequest(crowd.items.subarray(crowd.indptr[s]!, crowd.indptr[s + 1]!), maxClusters),
+  );
 }
 
 /**

@@ -1,0 +1,64 @@
+import { canonicalJson, hashJson } from "../runtime/hash.js";
+
+/** All that decides a stage's output. */
+export interface StageSpec {
+  /** Fingerprints of what the stage reads, by name: earlier stages, files, models. */
+  readonly inputs: Readonly<Record<string, string>>;
+  /** The resolved configuration, plain JSON. */
+  readonly config: unknown;
+  readonly seed?: number | string;
+  /** Raised when the stage's code changes what it writes. */
+  readonly version?: number | string;
+}
+
+/** Hash of a stage's name and spec: the same key means the same output. */
+export function stageKey(stage: string, { inputs, config, seed, version = 1 }: StageSpec): string {
+  return hashJson({ stage, inputs, config, seed: seed ?? null, version });
+}
+
+/** What a finished stage says of how it was made. */
+interface Made {
+  readonly stage: string;
+  readonly key: string;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly config: unknown;
+  readonly seed: number | string | null;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** Why a finished stage is not what `spec` would make now, in words; undefined where it is. */
+export function staleness(made: Made, spec: StageSpec): string | undefined {
+  if (made.key === stageKey(made.stage, spec)) return undefined;
+  const { inputs, config, seed, version = 1 } = spec;
+  if (made.versions.stage !== String(version)) return "another version of the program made it";
+  for (const name of new Set([...Object.keys(inputs), ...Object.keys(made.inputs)])) {
+    if (inputs[name] === made.inputs[name]) continue;
+    if (inputs[name] === undefined) return `it was made with ${name}, and there is none any more`;
+    if (made.inputs[name] === undefined) return `it was made without ${name}, and there is one now`;
+    return `${name} has changed since it was made`;
+  }
+  if ((seed ?? null) !== made.seed) return `it was made with the seed ${made.seed}, which is now ${seed ?? "left out"}`;
+  const [path, before, now] = firstDifference(made.config, config, []) ?? [[], made.config, config];
+  return `it was made with ${path.join(".") || "settings"} ${inWords(before)}, which is now ${inWords(now)}`;
+}
+
+type Difference = readonly [path: readonly string[], before: unknown, now: unknown];
+
+function firstDifference(before: unknown, now: unknown, path: readonly string[]): Difference | undefined {
+  if (!isObject(before) || !isObject(now)) {
+    return inWords(before) === inWords(now) ? undefined : [path, before, now];
+  }
+  for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    const found = firstDifference(before[key], now[key], [...path, key]);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function inWords(value: unknown): string {
+  return value === undefined ? "left out" : canonicalJson(value);
+}
