@@ -16,9 +16,18 @@ export const IMPORT_SETTINGS: readonly SettingName[] = [
   "userColumn",
   "itemColumn",
   "timeColumn",
+  "ratingColumn",
+  "minRating",
+  "eventColumn",
+  "events",
+  "repeats",
+  "order",
+  "ties",
+  "dateOrder",
   "itemIdColumn",
   "titleColumn",
   "categoriesColumn",
+  "categorySeparator",
 ];
 
 export function addImport(program: Command, io: Io): void {

@@ -17,7 +17,7 @@ import {
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_MODEL, type Settings } from "../config/schema.js";
-import { count } from "../terminal/format.js";
+import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { type Imported, withoutUndefined } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
@@ -26,6 +26,8 @@ import { readArrays, writeArrays } from "./tensors.js";
 const NAME = "cluster";
 const REPORT = "cluster.json";
 const CLUSTERER = "clusterer";
+/** Share of items with a title below which a language model has next to nothing to read. */
+const FEW_TITLES = 0.05;
 const PARTS = ["train", "valid", "test"] as const;
 
 const reportSchema = z.object({
@@ -110,6 +112,12 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
   const { dataset } = imported;
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   const choice = await chooseClusterer(pipeline, hasCategories);
+  if (choice.model !== undefined && imported.report.titleShare < FEW_TITLES) {
+    ui.warn(
+      `a language model is to read titles, but ${percent(imported.report.titleShare)} of the items have one: give a file ` +
+        "of items with --items, or its title column with --item-title",
+    );
+  }
   const spec = {
     inputs: { import: imported.fingerprint, ...(choice.model === undefined ? {} : { model: choice.model.hash }) },
     config: { clusterer: choice.clusterer ?? null, ...clusterConfig(settings) },

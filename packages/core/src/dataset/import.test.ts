@@ -108,15 +108,15 @@ describe("importDataset", () => {
     ]);
   });
 
-  it("keeps file order where there are no times, and says that the data is untimed", async () => {
+  it("keeps file order where there are no times and it is asked for, and says that the data is untimed", async () => {
     const interactions = await file(
       csv(
         grid(users10, ["e", "d", "c", "b", "a"]).map((row) => row.slice(0, 2)),
         "user,item",
       ),
     );
-    expect(await historyOf({ interactions }, "u0")).toEqual(["e", "d", "c", "b", "a"]);
-    const { report, dataset } = await importDataset({ interactions });
+    expect(await historyOf({ interactions, order: "file" }, "u0")).toEqual(["e", "d", "c", "b", "a"]);
+    const { report, dataset } = await importDataset({ interactions, order: "file" });
     expect(report.timing).toEqual({ timed: false, tiedShare: 0, withinMinuteShare: 0 });
     expect(dataset.log.timestamps).toBeUndefined();
   });
@@ -220,7 +220,10 @@ describe("importDataset", () => {
       { file: "items", reason: "duplicate-item", count: 1, examples: [{ row: 3, text: "a, Again" }] },
       { file: "items", reason: "missing-item", count: 1, examples: [{ row: 5, text: ", nobody" }] },
     ]);
-    expect(report.warnings).toEqual([expect.stringContaining("2 of 5 items have no row")]);
+    expect(report.warnings).toEqual([
+      expect.stringContaining("1 of 6 rows of items (16.7 %) cannot be used: 1 missing-item"),
+      expect.stringContaining("2 of 5 items have no row"),
+    ]);
   });
 
   it("depends in its fingerprint on bytes and settings, not on paths", async () => {
@@ -303,7 +306,11 @@ describe("importDataset on bad input", () => {
     [
       "times none of which can be read",
       async () => ({ interactions: await file("user,item,time\n1,2,noon\n1,3,dusk\n") }),
-      { code: "DATA_FORMAT", received: "2 rows, dropped: 2 bad-timestamp" },
+      {
+        code: "DATA_FORMAT",
+        received:
+          "2 rows, dropped: 2 bad-timestamp\nrow 1 (bad-timestamp): 1, 2, noon\nrow 2 (bad-timestamp): 1, 3, dusk",
+      },
     ],
     [
       "binary data",

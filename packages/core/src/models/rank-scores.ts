@@ -5,14 +5,15 @@ import { TopK } from "./top-k.js";
 
 /**
  * Ranks every item by a score vector per history: score descending, ties by dense id ascending (popularity, then
- * external id). `fill` writes the scores of one history into its second argument ([N], item id - 1), which comes zeroed.
+ * external id). `fill` writes the scores of one history, each item of it once, into its second argument ([N], item
+ * id - 1), which comes zeroed.
  * Scores are rounded to 32 bits first, so that the order is the one that the returned scores show.
  */
 export async function rankScores(
   itemCount: number,
   histories: readonly History[],
   options: RankOptions,
-  fill: (history: History, scores: Float64Array) => void,
+  fill: (history: Pick<History, "items">, scores: Float64Array) => void,
 ): Promise<Ranking> {
   const { k } = options;
   if (!Number.isInteger(k) || k < 1 || k > itemCount) {
@@ -33,7 +34,7 @@ export async function rankScores(
     checkHistory(history, itemCount);
     all.fill(0);
     hidden.fill(0);
-    fill(history, all);
+    fill(distinct(history), all);
     if (options.excludeHistory !== false) for (const id of history.items) hidden[id] = 1;
     const { exclude } = options;
     if (exclude !== undefined) {
@@ -45,6 +46,12 @@ export async function rankScores(
     options.onProgress?.({ stage: "rank", done: row + 1, total: histories.length, unit: "users" });
   }
   return { k, ids, scores, counts };
+}
+
+/** What was fitted on a binary matrix reads a binary history. */
+function distinct({ items }: History): Pick<History, "items"> {
+  const once = new Set(items);
+  return { items: once.size === items.length ? items : Uint32Array.from(once) };
 }
 
 function checkHistory(history: History, itemCount: number): void {

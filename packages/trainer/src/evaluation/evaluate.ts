@@ -2,6 +2,7 @@ import {
   bootstrapMean,
   type Dataset,
   type EvaluationPart,
+  evaluationCases,
   type History,
   InterestModel,
   type Interval,
@@ -69,7 +70,11 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
-  const perUser = rankingMetrics(ranking, evaluationTargets(dataset, rows), names);
+  const perUser = rankingMetrics(
+    ranking,
+    evaluationCases(dataset, part).map(({ targets }) => targets),
+    names,
+  );
   const entries = Object.entries(perUser);
   const intervals =
     options.bootstrap === undefined
@@ -104,13 +109,6 @@ export function evaluationHistories(
     const items = log.items.subarray(from, from + rows.historyEnds[r]!);
     if (partition === undefined) return { items };
     return { items, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
-  });
-}
-
-function evaluationTargets({ log }: Dataset, rows: EvaluationPart): Uint32Array[] {
-  return Array.from(rows.users, (user, r) => {
-    const from = log.indptr[user]!;
-    return log.items.subarray(from + rows.historyEnds[r]!, from + rows.targetEnds[r]!);
   });
 }
 
