@@ -18,7 +18,7 @@ const NAMES: Readonly<Record<ColumnRole, readonly string[]>> = {
     ...["variantid", "itemcode", "itemsku", "itemnumber", "upc", "ean", "gtin", "barcode", "listingid", "adid"],
     ...["contentid", "showid", "filmid", "film", "animeid", "recipeid", "postid", "jobid", "courseid"],
     ...["businessid", "gmapid", "venueid", "placeid", "locationid", "podcastid", "episodeid", "albumid", "album"],
-    ...["appid", "app", "song", "video", "article", "game", "id"],
+    ...["appid", "app", "aid", "song", "video", "article", "game", "id"],
   ],
   timestamp: [
     ...["timestamp", "time", "ts", "datetime", "date", "eventtime", "unixtime", "unixreviewtime", "createdat"],
@@ -51,7 +51,7 @@ const NAMES: Readonly<Record<ColumnRole, readonly string[]>> = {
   ],
   event: [
     ...["event", "eventtype", "eventname", "behavior", "behaviour", "behaviortype", "behaviourtype", "action"],
-    ...["actiontype", "interaction", "interactiontype", "activity", "activitytype"],
+    ...["actiontype", "interaction", "interactiontype", "activity", "activitytype", "type"],
   ],
 };
 
@@ -72,6 +72,8 @@ const OFFERED: Readonly<Partial<Record<ColumnRole, readonly string[]>>> = {
 
 /** Names of a row's own number. */
 const ROW_NUMBER = /^(?:|id|index|idx|rowid|row|rownumber|n|no|unnamed0|column1)$/;
+/** Kinds of events are few. */
+const MOST_EVENTS = 50;
 /** Fewest rows that show a row number for what it is. */
 const ENOUGH_ROWS = 20;
 /** The way a column of times ends its name: bought_at, listenedOn, last-date. */
@@ -177,8 +179,12 @@ export function chooseColumns(path: string, sample: Sample, named: NamedColumns)
   if (user === undefined) throw noIdColumn(path, sample, "user", []);
   const item = chooseItem(path, sample, user, named.item, notes);
   const time = chooseTime(path, sample, named.timestamp, [user, item], notes, warnings);
-  const rating = named.rating === NO_COLUMN ? undefined : findColumn(path, columns, "rating", named.rating);
-  const event = named.event === NO_COLUMN ? undefined : findColumn(path, columns, "event", named.event);
+  const rating = optionalColumn(path, sample, "rating", named.rating, (column) => {
+    return sample.profile(column).numericShare >= 0.5;
+  });
+  const event = optionalColumn(path, sample, "event", named.event, (column) => {
+    return sample.profile(column).distinct <= MOST_EVENTS && !isAttribute(sample, column, [item]);
+  });
   const taken = new Set([user, item, ...time, ...[rating, event].filter((column) => column !== undefined)]);
   const passedOver = columns.flatMap((column) => {
     if (taken.has(column)) return [];
@@ -189,14 +195,25 @@ export function chooseColumns(path: string, sample: Sample, named: NamedColumns)
     user,
     item,
     timestamp: time,
-    ...(rating === undefined || (named.rating === undefined && sample.profile(rating).numericShare < 0.5)
-      ? {}
-      : { rating }),
-    ...(event === undefined || (named.event === undefined && sample.profile(event).distinct > 50) ? {} : { event }),
+    ...(rating === undefined ? {} : { rating }),
+    ...(event === undefined ? {} : { event }),
     passedOver,
     notes,
     warnings,
   };
+}
+
+/** A named column, or one of a usual name whose values fit the role; `none` is none. */
+function optionalColumn(
+  path: string,
+  sample: Sample,
+  role: ColumnRole,
+  named: string | undefined,
+  fits: (column: string) => boolean,
+): string | undefined {
+  if (named === NO_COLUMN && !sample.columns.includes(named)) return undefined;
+  const found = findColumn(path, sample.columns, role, named);
+  return found === undefined || (named === undefined && !fits(found)) ? undefined : found;
 }
 
 function flagFor(sample: Sample, column: string): string | undefined {

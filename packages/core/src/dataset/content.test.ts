@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isPrismrecError } from "../errors/errors.js";
 import { type ImportOptions, importDataset } from "./import.js";
 import { csvOf, describeDataset, type Row, TestFiles, unaccounted } from "./testing.js";
 
@@ -230,6 +232,55 @@ describe("unreadable rows", () => {
       message: expect.stringContaining("most rows cannot be read"),
       hint: expect.stringContaining("--item-id"),
     });
+  });
+});
+
+describe("every row", () => {
+  it("is kept or counted under a reason, whatever the rows and the settings", async () => {
+    const odd = (...cells: string[]) => fc.constantFrom(...cells);
+    const row = fc.tuple(
+      fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...USERS) }, odd("", "nan", "12.0", "NULL")),
+      fc.oneof({ weight: 9, arbitrary: fc.constantFrom("a1", "a2", "a3", "a4", "a5") }, odd("", "None", "\\N")),
+      fc.oneof(
+        { weight: 9, arbitrary: fc.integer({ min: TIME, max: TIME + 50 }).map(String) },
+        odd("", "soon", "1600000000.5", "1600000000000", "2020-09-13", "13/09/2020", "0"),
+      ),
+      odd("1", "3", "5", "", "good"),
+      odd("view", "buy", "cart", ""),
+    );
+    const settings = fc.record({
+      repeats: fc.constantFrom("earliest", "keep"),
+      ties: fc.constantFrom("file", "random"),
+      core: fc.record({
+        mode: fc.constantFrom("iterative_kcore", "single_pass", "none"),
+        minimum: fc.constantFrom(1, 3),
+      }),
+      minRating: fc.constantFrom(undefined, 2),
+      events: fc.constantFrom(undefined, ["buy", "view"]),
+    });
+    let kept = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(row, { minLength: 150, maxLength: 200 }), settings, async (rows, chosen) => {
+        const { minRating, events, ...rest } = chosen;
+        const options = {
+          interactions: await files.write(csvOf("user,item,time,rating,event", rows)),
+          ...rest,
+          ...(minRating === undefined ? {} : { minRating }),
+          ...(events === undefined ? {} : { events }),
+        } as ImportOptions;
+        try {
+          const { report } = await importDataset(options);
+          expect(report.rowsRead).toBe(rows.length);
+          expect(unaccounted(report)).toBe(0);
+          kept++;
+        } catch (error) {
+          if (!isPrismrecError(error)) throw error;
+          expect(["DATA_FORMAT", "DATA_EMPTY", "SPLIT_INVALID"]).toContain(error.code);
+        }
+      }),
+      { numRuns: 40 },
+    );
+    expect(kept).toBeGreaterThan(10);
   });
 });
 

@@ -225,7 +225,7 @@ export async function readInteractions(
   for (const [place, { name }] of (counted ?? []).entries()) {
     if (eventRows[place] === 0) warnings.push(`no row has the event "${name}"`);
   }
-  if (counted === undefined && roles.event !== undefined && options.columns?.event !== NO_COLUMN) {
+  if (counted === undefined && roles.event !== undefined) {
     const kinds = new Set(sample.cells[sample.columns.indexOf(roles.event)]);
     kinds.delete("");
     if (kinds.size > 1) {

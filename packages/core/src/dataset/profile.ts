@@ -1,4 +1,4 @@
-import { isNoTime, isTimeOfDay, readTime, unitOf } from "./timestamps.js";
+import { isDayNumber, isNoTime, isTimeOfDay, readTime, unitOf } from "./timestamps.js";
 
 const SAMPLE_ROWS = 10_000;
 const SAMPLE_CHARACTERS = 1 << 24;
@@ -79,6 +79,10 @@ function profileOf(column: string, cells: readonly string[]): ColumnProfile {
       const unit = unitOf(reading.whole);
       const seconds = unit === undefined ? 0 : Number(reading.whole / unit);
       if (seconds >= FIRST_SECOND && seconds < LAST_SECOND) times++;
+      else if (isDayNumber(cell)) {
+        times++;
+        days++;
+      }
     } else {
       times++;
       if (!reading.clock) days++;

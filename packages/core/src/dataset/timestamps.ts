@@ -30,7 +30,7 @@ const DAY = 86_400_000_000n;
 const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 const CLOCK = String.raw`(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<fraction>\d{1,9}))?)?\s*(?<half>[ap]\.?m\.?)?`;
-const ZONE = String.raw`\s*(?<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?)(?:\s*\([^)]*\)|\[[^\]]*\])?`;
+const ZONE = String.raw`\s*(?<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?)(?:\s*\([^)]*\)|\[[^\]]*\]|(?<=\d)\s+[A-Z]{3,5})?`;
 const WEEKDAY = String.raw`(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?`;
 const MONTH = "(?<name>[a-z]{3,9})";
 const NUMBER_DAY = String.raw`(?<day>\d{1,2})(?:st|nd|rd|th)?`;
@@ -40,6 +40,8 @@ const AT_CLOCK = String.raw`(?:(?:[T,]?\s*|\s+at\s+)(?<=[T,\s])${CLOCK}(?:${ZONE
 const DATED = [
   String.raw`(?<year>\d{4})(?<mark>[-/.])(?<month>\d{1,2})\k<mark>(?<day>\d{1,2})${AT_CLOCK}`,
   String.raw`(?<year>\d{4})(?<month>\d{2})(?<day>\d{2})[T ](?<hour>\d{2})(?<minute>\d{2})(?<second>\d{2})?(?:[.,](?<fraction>\d{1,9}))?(?:${ZONE})?`,
+  String.raw`(?<year>\d{4})(?<month>\d{2})(?<day>\d{2})${AT_CLOCK}`,
+  String.raw`${NUMBER_DAY}/${MONTH}/(?<year>\d{4})[: ]${CLOCK}(?:${ZONE})?`,
   String.raw`${WEEKDAY}${NUMBER_DAY}[\s-]+${MONTH}[.,]?[\s-]+(?<year>\d{4})${AT_CLOCK}`,
   String.raw`${WEEKDAY}${MONTH}\.?\s+${NUMBER_DAY},?\s+(?<year>\d{4})${AT_CLOCK}`,
   String.raw`${WEEKDAY}${MONTH}\s+${NUMBER_DAY}\s+${CLOCK}(?:${ZONE})?\s+(?<year>\d{4})`,
@@ -59,6 +61,12 @@ const NO_TIME = /^(?:nan|nat|null|none|n\/?a|<na>|#n\/a|nil|undefined|\\n|-)?$/i
 /** Whether a cell says that there is no time, in one of the ways that tools write it. */
 export function isNoTime(text: string): boolean {
   return NO_TIME.test(text);
+}
+
+/** Whether a text is a day written as one number, such as 20191001. */
+export function isDayNumber(text: string): boolean {
+  const [, year, month, day] = /^((?:19|20)\d{2})(\d{2})(\d{2})$/.exec(text) ?? [];
+  return year !== undefined && midnightOf(Number(year), Number(month), Number(day)) !== undefined;
 }
 
 /** Whether a text is a time of day without a date. */
