@@ -5,9 +5,10 @@ import type { RunOptions } from "../runtime/run-options.js";
 import { createCatalog, createLog, splitCategories, splitTitle } from "./catalog.js";
 import { findColumn, requireColumn } from "./columns.js";
 import { type CoreMode, compareIds, coreFilter, type EventColumns, IdTable, orderEvents } from "./events.js";
-import { openTable, type Table, withDuckDb } from "./read-table.js";
 import type { ColumnsUsed, Drop, DropReason, ImportReport } from "./report.js";
 import { applySplit, type SplitOptions, type SplitPart } from "./split.js";
+import { withDuckDb } from "./tables/duckdb.js";
+import { openTable } from "./tables/open-table.js";
 import { ticksPerSecond, timestampParser } from "./timestamps.js";
 import type { Catalog, Dataset, Item, Split } from "./types.js";
 
@@ -193,10 +194,9 @@ async function readEvents(
     });
   }
   const malformed = table.malformed();
-  const rowOf = rowNumbers(table);
-  for (const { row, text } of malformed) drops.add("interactions", "malformed", row, text);
-  for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, rowOf(at), text);
-  const rowsRead = ordinal + malformed.length;
+  drops.addCounted("interactions", "malformed", malformed.count, malformed.examples);
+  for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, table.rowOf(at), text);
+  const rowsRead = ordinal + malformed.count;
   if (columns.rows.length === 0) {
     const reasons = drops.list().map((drop) => `${drop.count} ${drop.reason}`);
     throw new PrismrecError(rowsRead === 0 ? "DATA_EMPTY" : "DATA_FORMAT", `${path} holds no usable event`, {
@@ -216,25 +216,12 @@ async function readEvents(
     format: table.format,
     columns: { user, item, ...(timestamp === undefined ? {} : { timestamp }) },
     ticks: ticksPerSecond(parser.style() ?? "integer", times[times.length >> 1] ?? 0n),
-    rowOf,
+    rowOf: table.rowOf,
   };
 }
 
 function text(cell: string | null | undefined): string {
   return cell?.trim() ?? "";
-}
-
-/** Data row of the n-th row that could be split into columns: the malformed ones before it count too. */
-function rowNumbers(table: Table): (ordinal: number) => number {
-  const malformed = table.malformed().map(({ row }) => row);
-  return (ordinal) => {
-    let row = ordinal;
-    for (const before of malformed) {
-      if (before > row) break;
-      row++;
-    }
-    return row;
-  };
 }
 
 interface ItemFile {
@@ -284,9 +271,9 @@ async function readItems(
       items.set(itemId, { id: itemId, title, categories, ...(year === undefined ? {} : { year }) });
     }
   }
-  const rowOf = rowNumbers(table);
-  for (const { row, text } of table.malformed()) drops.add("items", "malformed", row, text);
-  for (const { reason, ordinal: at, text } of pending) drops.add("items", reason, rowOf(at), text);
+  const malformed = table.malformed();
+  drops.addCounted("items", "malformed", malformed.count, malformed.examples);
+  for (const { reason, ordinal: at, text } of pending) drops.add("items", reason, table.rowOf(at), text);
   if (items.size === 0) {
     throw new PrismrecError("DATA_EMPTY", `${path} holds no items`, {
       expected: "rows with an item id",
@@ -295,7 +282,7 @@ async function readItems(
   }
   return {
     items,
-    rowsRead: ordinal + table.malformed().length,
+    rowsRead: ordinal + malformed.count,
     format: table.format,
     columns: {
       itemId: id,
@@ -344,7 +331,7 @@ async function readAssignment(
       });
     }
   }
-  const [malformed] = table.malformed();
+  const [malformed] = table.malformed().examples;
   if (malformed !== undefined) {
     throw new PrismrecError("SPLIT_INVALID", `row ${malformed.row} of ${path} cannot be read`, {
       expected: "a user and a part",
@@ -505,17 +492,22 @@ class DropCounter {
   readonly #drops = new Map<string, { drop: Omit<Drop, "count" | "examples">; count: number; examples: Example[] }>();
 
   add(file: Drop["file"], reason: DropReason, row: number, text: string): void {
-    this.addAll(file, reason, [row], () => ({ row, text }));
+    this.addCounted(file, reason, 1, [{ row, text }]);
   }
 
   addAll(file: Drop["file"], reason: DropReason, places: ArrayLike<number>, example: (place: number) => Example): void {
-    if (places.length === 0) return;
+    const first = Array.from({ length: Math.min(places.length, EXAMPLES) }, (_, i) => example(places[i]!));
+    this.addCounted(file, reason, places.length, first);
+  }
+
+  /** `count` rows, the first of which are `examples`. */
+  addCounted(file: Drop["file"], reason: DropReason, count: number, examples: readonly Example[]): void {
+    if (count === 0) return;
     const key = `${file} ${reason}`;
     const entry = this.#drops.get(key) ?? { drop: { file, reason }, count: 0, examples: [] };
     this.#drops.set(key, entry);
-    entry.count += places.length;
-    for (let i = 0; i < places.length && entry.examples.length < EXAMPLES; i++) {
-      const { row, text } = example(places[i]!);
+    entry.count += count;
+    for (const { row, text } of examples.slice(0, EXAMPLES - entry.examples.length)) {
       entry.examples.push({ row, text: text.slice(0, 80) });
     }
   }
