@@ -10,6 +10,7 @@ import {
   partitionDataset,
   RandomClusterer,
   ShuffledClusterer,
+  spoolIfPipe,
   withDuckDb,
 } from "@prismrec/core";
 import { type Clustered, openRunClusterer } from "./cluster.js";
@@ -29,7 +30,8 @@ export interface Recovery {
 /** Reads a table with the columns item and interest; [N + 1] a number per interest, -1 for items without one. */
 export async function readTruth(path: string, catalog: Catalog, signal: AbortSignal): Promise<Int32Array> {
   return withDuckDb(async (connection) => {
-    const table = await openTable(connection, path);
+    await using file = await spoolIfPipe(path, signal);
+    const table = await openTable(connection, file.path);
     for (const column of ["item", "interest"]) {
       if (table.columns.includes(column)) continue;
       throw new PrismrecError("DATA_FORMAT", `${path} has no column ${column}`, {

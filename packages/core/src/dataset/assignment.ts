@@ -1,8 +1,8 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../errors/errors.js";
 import { requireColumn } from "./columns.js";
-import { openTable } from "./read-table.js";
 import type { SplitPart } from "./split.js";
+import { openTable } from "./tables/open-table.js";
 
 const PARTS: ReadonlyMap<string, SplitPart> = new Map([
   ["train", "train"],
@@ -44,7 +44,7 @@ export async function readAssignment(
       });
     }
   }
-  const [malformed] = table.malformed();
+  const [malformed] = table.malformed().examples;
   if (malformed !== undefined) {
     throw new PrismrecError("SPLIT_INVALID", `row ${malformed.row} of ${path} cannot be read`, {
       expected: "a user and a part",

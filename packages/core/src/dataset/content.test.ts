@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isPrismrecError } from "../errors/errors.js";
 import { type ImportOptions, importDataset } from "./import.js";
+import { withDuckDb } from "./tables/duckdb.js";
 import { csvOf, describeDataset, type Row, TestFiles, unaccounted } from "./testing.js";
 
 let files: TestFiles;
@@ -196,6 +197,21 @@ describe("columns", () => {
       message: expect.stringContaining("no user column"),
       hint: expect.stringMatching(/--user-column: it could be "wer"/),
     });
+  });
+
+  it("reads a 32-bit float of another column, and refuses it as the time", async () => {
+    const path = `${files.dir}/floats.parquet`;
+    await withDuckDb(async (connection) => {
+      const values = grid()
+        .map(([user, item, time]) => `('${user}', '${item}', ${time}::BIGINT, 1.5::FLOAT)`)
+        .join(", ");
+      await connection.run(
+        `COPY (SELECT * FROM (VALUES ${values}) t(user_id, item_id, timestamp, counts)) TO '${path}' (FORMAT parquet)`,
+      );
+    });
+    expect((await importDataset({ interactions: path, ...NO_CORE })).report.kept.events).toBe(36);
+    const refused = importDataset({ interactions: path, ...NO_CORE, columns: { timestamp: "counts" } });
+    await expect(refused).rejects.toMatchObject({ code: "DATA_FORMAT", received: expect.stringContaining("FLOAT") });
   });
 });
 

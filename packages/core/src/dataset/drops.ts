@@ -21,17 +21,22 @@ export class DropCounter {
   readonly #drops = new Map<string, { drop: Omit<Drop, "count" | "examples">; count: number; examples: Example[] }>();
 
   add(file: Drop["file"], reason: DropReason, row: number, text: string): void {
-    this.addAll(file, reason, [row], () => ({ row, text }));
+    this.addCounted(file, reason, 1, [{ row, text }]);
   }
 
   addAll(file: Drop["file"], reason: DropReason, places: ArrayLike<number>, example: (place: number) => Example): void {
-    if (places.length === 0) return;
+    const first = Array.from({ length: Math.min(places.length, EXAMPLES) }, (_, i) => example(places[i]!));
+    this.addCounted(file, reason, places.length, first);
+  }
+
+  /** `count` rows, the first of which are `examples`. */
+  addCounted(file: Drop["file"], reason: DropReason, count: number, examples: readonly Example[]): void {
+    if (count === 0) return;
     const key = `${file} ${reason}`;
     const entry = this.#drops.get(key) ?? { drop: { file, reason }, count: 0, examples: [] };
     this.#drops.set(key, entry);
-    entry.count += places.length;
-    for (let i = 0; i < places.length && entry.examples.length < EXAMPLES; i++) {
-      const { row, text } = example(places[i]!);
+    entry.count += count;
+    for (const { row, text } of examples.slice(0, EXAMPLES - entry.examples.length)) {
       entry.examples.push({ row, text: text.slice(0, 80) });
     }
   }

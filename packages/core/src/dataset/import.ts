@@ -9,10 +9,11 @@ import { byUser, type CoreMode, compareIds, coreFilter, type DrawnOrder, orderEv
 import { differentForm } from "./ids.js";
 import { parseEvents, type RawEvents, readInteractions } from "./interactions.js";
 import { type ItemFile, readItems } from "./items.js";
-import { withDuckDb } from "./read-table.js";
 import type { DropReason, ImportReport } from "./report.js";
 import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
 import { applySplit, DEFAULT_SPLIT_SEED, type SplitOptions, type SplitPart } from "./split.js";
+import { withDuckDb } from "./tables/duckdb.js";
+import { spoolIfPipe } from "./tables/spool.js";
 import type { DateOrder } from "./timestamps.js";
 import type { Catalog, Dataset, Item, Split } from "./types.js";
 
@@ -73,10 +74,18 @@ const TIED_SHARE = 0.01;
  * Throws FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, SPLIT_INVALID or CONFIG_INVALID.
  */
 export async function importDataset(
-  options: ImportOptions,
+  given: ImportOptions,
   run: RunOptions = {},
 ): Promise<{ readonly dataset: Dataset; readonly report: ImportReport }> {
-  const settings = resolve(options);
+  const settings = resolve(given);
+  // A pipe can be read once, and a file is read to be hashed, judged and imported.
+  await using interactions = await spoolIfPipe(given.interactions, run.signal);
+  await using itemRows = given.items === undefined ? undefined : await spoolIfPipe(given.items, run.signal);
+  const options: ImportOptions = {
+    ...given,
+    interactions: interactions.path,
+    ...(itemRows === undefined ? {} : { items: itemRows.path }),
+  };
   const fingerprint = await fingerprintOf(options, settings, run.signal);
   return await withDuckDb(async (connection) => {
     const drops = new DropCounter();
@@ -129,7 +138,7 @@ export async function importDataset(
       ...(raw.events === undefined ? {} : { events: raw.events }),
       passedOver: raw.passedOver,
       titleShare: catalog.size === 0 ? 0 : withTitle / catalog.size,
-      notes: [...raw.notes, ...ordered.notes],
+      notes: [...raw.notes, ...ordered.notes, ...(itemFile?.notes.map((note) => `items: ${note}`) ?? [])],
       warnings: [
         ...raw.warnings,
         ...ordered.warnings,

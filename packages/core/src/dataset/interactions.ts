@@ -8,8 +8,8 @@ import { Uint32Column } from "./growing.js";
 import { judgeIds } from "./ids.js";
 import type { ImportOptions } from "./import.js";
 import { type Sample, sampleTable } from "./profile.js";
-import { openTable, type Table } from "./read-table.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "./report.js";
+import { openTable } from "./tables/open-table.js";
 import { type ColumnTimes, isNoTime, TimeColumn } from "./timestamps.js";
 
 const MAX_EVENTS = 2 ** 31;
@@ -80,6 +80,14 @@ export async function readInteractions(
   const sample = await sampleTable(await openTable(connection, path), run.signal);
   const table = await openTable(connection, path);
   const roles = chooseColumns(path, sample, options.columns ?? {});
+  const narrow = roles.timestamp.find((column) => table.float32?.has(column) === true);
+  if (narrow !== undefined) {
+    throw new PrismrecError("DATA_FORMAT", `${path}: the time column "${narrow}" is 32-bit floating point`, {
+      expected: "64-bit integers, timestamps or text",
+      received: "FLOAT, which rounds today's Unix seconds to steps of 128 and so loses the order of events",
+      hint: "Write the column as int64 from the original data.",
+    });
+  }
   const needed = (role: "rating" | "event", setting: string): string => {
     const column = roles[role];
     if (column !== undefined) return column;
@@ -160,12 +168,12 @@ export async function readInteractions(
     });
   }
   const malformed = table.malformed();
-  const rowOf = rowNumbers(table);
-  for (const { row, text } of malformed) drops.add("interactions", "malformed", row, text);
+  const rowOf = (at: number): number => table.rowOf(at);
+  drops.addCounted("interactions", "malformed", malformed.count, malformed.examples);
   for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, rowOf(at), text);
-  const rowsRead = ordinal + malformed.length;
+  const rowsRead = ordinal + malformed.count;
 
-  const notes = [...roles.notes];
+  const notes = [...table.notes, ...roles.notes];
   const warnings = [...roles.warnings];
   const raw = { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() };
   const userJudgement = judgeIds("user", users.ids, rowsOfIds(raw.users, users.ids.length));
@@ -286,17 +294,4 @@ function rowsOfIds(codes: Uint32Array, ids: number): Uint32Array {
   const counts = new Uint32Array(ids);
   for (const code of codes) counts[code]!++;
   return counts;
-}
-
-/** Data row of the n-th row that could be split into columns: the malformed ones before it count too. */
-export function rowNumbers(table: Table): (ordinal: number) => number {
-  const malformed = table.malformed().map(({ row }) => row);
-  return (ordinal) => {
-    let row = ordinal;
-    for (const before of malformed) {
-      if (before > row) break;
-      row++;
-    }
-    return row;
-  };
 }
