@@ -79,6 +79,19 @@ describe("ids in two forms", () => {
   const count = ({ sequences }: { sequences: Record<string, unknown> }): number =>
     Object.keys(sequences).filter((id) => id.endsWith(".0") && id.slice(0, -2) in sequences).length;
 
+  it("shows ids of both files where none meet", async () => {
+    const items = await files.write(
+      csvOf(
+        "id,title",
+        [0, 1, 2].map((i): Row => [`x${i}`, `Title ${i}`]),
+      ),
+    );
+    const { report } = await imported(grid(), HEADER, { items });
+    expect(report.warnings).toEqual([
+      expect.stringContaining("the events name i0, i1, i2, the file x0, x1, x2: --item-id names its id column"),
+    ]);
+  });
+
   it("tells by what the ids of both files differ", async () => {
     const items = await files.write(
       csvOf(

@@ -199,9 +199,15 @@ function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: str
     .filter((id) => !itemFile.items.has(id));
   if (lacking.length === 0) return [];
   const form = differentForm(lacking, itemFile.items.keys());
+  const strangers = lacking.length === catalog.size ? [...itemFile.items.keys()].slice(0, 3) : [];
+  const more =
+    form ??
+    (strangers.length === 0
+      ? undefined
+      : `the events name ${lacking.slice(0, 3).join(", ")}, the file ${strangers.join(", ")}: --item-id names its id column`);
   return [
     `${lacking.length} of ${catalog.size} items have no row in ${path}: they have no title` +
-      (form === undefined ? "" : ` (${form})`),
+      (more === undefined ? "" : ` (${more})`),
   ];
 }
 

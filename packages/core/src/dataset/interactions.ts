@@ -173,7 +173,7 @@ export async function readInteractions(
   for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, rowOf(at), text);
   const rowsRead = ordinal + malformed.count;
 
-  const notes = [...table.notes, ...roles.notes];
+  const notes = [...table.notes.map((note) => `interactions: ${note}`), ...roles.notes];
   const warnings = [...roles.warnings];
   const raw = { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() };
   const userJudgement = judgeIds("user", users.ids, rowsOfIds(raw.users, users.ids.length));
