@@ -319,7 +319,7 @@ function describeOrder(
       : {
           notes: [],
           warnings: [
-            `${raw.noTimes}: the file's order stands for times, but each user's rows are ${sorted}, which is no order of time`,
+            `${raw.noTimes}: the file's order stands for times, but each user's rows are ${sorted}, which need not be an order of time`,
           ],
         };
   }

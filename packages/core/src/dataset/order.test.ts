@@ -69,7 +69,9 @@ describe("the order of events without times", () => {
       const { sequences, report } = await imported(own, HEADER, { order: "file" });
       expect(sequences.u3).toEqual(own.filter(([user]) => user === "u3").map(([, item]) => item));
       expect(report.order.by).toBe("file");
-      expect(report.warnings).toEqual([expect.stringContaining('sorted by "artistID", which is no order of time')]);
+      expect(report.warnings).toEqual([
+        expect.stringContaining('sorted by "artistID", which need not be an order of time'),
+      ]);
     }
     const { report } = await imported(shuffled(sortedRows()), HEADER, { order: "file" });
     expect(report.warnings).toEqual([]);
@@ -80,6 +82,14 @@ describe("the order of events without times", () => {
     const rows = sortedRows().sort((a, b) => (a[0] === b[0] ? Number(b[2]) - Number(a[2]) : 0));
     const { report } = await imported(rows, HEADER, { order: "file" });
     expect(report.warnings).toEqual([expect.stringContaining('sorted by "weight", largest first')]);
+  });
+
+  it("suspects neither the number of the row nor a column of times that is not to be read", async () => {
+    const rows = shuffled(sortedRows()).map(([user, item], n): Row => [n, user!, item!, 1_600_000_000 + n]);
+    const options = { order: "file", columns: { timestamp: "none" } } as const;
+    const { report } = await imported(rows, "id,userID,artistID,timestamp", options);
+    expect(report.warnings).toEqual([]);
+    expect(report.passedOver).toEqual([{ column: "timestamp", flag: "--time-column timestamp" }]);
   });
 
   it("holds where the column of times is empty, which is said", async () => {

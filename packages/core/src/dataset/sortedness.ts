@@ -78,6 +78,9 @@ export function sortedByColumn(
   }
   for (const column of sample.columns) {
     if (taken.has(column)) continue;
+    const { filled, distinct, timeShare } = sample.profile(column);
+    // Times are offered as such, and a number of its own in every row only counts the rows.
+    if (timeShare > 0.9 || distinct === filled) continue;
     const cells = cellsOf(column);
     const numeric = sample.profile(column).numericShare > 0.99;
     const direction = new Direction();
