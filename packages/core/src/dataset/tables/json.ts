@@ -143,13 +143,13 @@ class RecordSplitter {
     for (;;) {
       const start = text.indexOf("{", this.at);
       if (start < 0) {
-        // Between records stand brackets, commas and blanks; anything else is a record that cannot be read.
-        const stray = text.slice(this.at).replace(/[\s,[\]]+/g, "");
+        // Brackets, commas and blanks between records hold nothing; anything else is a record that cannot be read.
+        const stray = text.slice(this.at).replace(/[\s,[\]}]+/g, "");
         if (stray !== "" && final) yield stray;
         if (stray === "" || final) this.at = text.length;
         return;
       }
-      const stray = text.slice(this.at, start).replace(/[\s,[\]]+/g, "");
+      const stray = text.slice(this.at, start).replace(/[\s,[\]}]+/g, "");
       if (stray !== "") yield stray;
       this.at = start;
       const end = endOfObject(text, start);

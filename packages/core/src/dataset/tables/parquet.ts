@@ -40,7 +40,12 @@ function asText(name: string, type: string): string {
   if (/\[\d*\]$|^(?:STRUCT|MAP|UNION)\b/.test(type)) return `to_json(${name})::VARCHAR`;
   // Text that its writer did not mark as such.
   if (type === "BLOB") return `coalesce(try(decode(${name})), ${name}::VARCHAR)`;
-  if (type === "TIMESTAMP_NS") return `strftime(${name}, '%Y-%m-%dT%H:%M:%S.%nZ')`;
+  if (type === "TIMESTAMP_NS") {
+    // By arithmetic: strftime's %n writes wrong bytes where anything follows it.
+    const rest = `((epoch_ns(${name}) % 1000 + 1000) % 1000)`;
+    const micros = `make_timestamp((epoch_ns(${name}) - ${rest}) // 1000)`;
+    return `strftime(${micros}, '%Y-%m-%dT%H:%M:%S.%f') || lpad(${rest}::VARCHAR, 3, '0') || 'Z'`;
+  }
   if (/^TIMESTAMP WITH TIME ZONE|^TIMESTAMPTZ/.test(type)) {
     return `strftime(make_timestamp(epoch_us(${name})), '%Y-%m-%dT%H:%M:%S.%fZ')`;
   }

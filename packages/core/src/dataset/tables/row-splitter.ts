@@ -14,6 +14,7 @@ import { RowCount } from "./table.js";
 const MAX_ROW = 1 << 22;
 /** So many lines that are rows by themselves are not the inside of one cell. */
 const ROWS_INSIDE = 3;
+const LINES_LOOKED_AT = 100;
 
 /**
  * Splits text into rows and keeps the cells at `places`. One bad row costs one row: a line that breaks the dialect's
@@ -158,18 +159,20 @@ export class RowSplitter {
     return next;
   }
 
-  /** Whether every line of the record [at, end) is a row by itself: then its quotes are characters like others. */
+  /** Whether the lines of the record [at, end) are rows by themselves: then its quotes are characters like others. */
   #holdsRows(text: string, at: number, end: number): boolean {
     const { dialect, shape } = this;
     if (shape.width < 2) return false;
     const lines = text
       .slice(at, end)
       .replace(/\r?\n$|\r$/, "")
-      .split(dialect.newline);
-    if (!shape.numeric.includes(true) && dialect.delimiter !== "\t" && lines.length <= ROWS_INSIDE) return false;
-    const [first = "", ...others] = lines;
-    const sample = [first, ...others.slice(0, ROWS_INSIDE), others.at(-1) ?? ""];
-    return sample.every((line) => isWholeRow(line, dialect, shape)) || this.#rowsFollow(text, at + first.length + 1);
+      .split(dialect.newline, LINES_LOOKED_AT);
+    const isRow = (line: string): boolean => isWholeRow(line, dialect, shape);
+    // Prose has no line with the table's number of cells and numbers where the table has numbers.
+    if (shape.width > 2 && shape.numeric.includes(true)) return lines.some(isRow);
+    return (
+      (shape.numeric.includes(true) || dialect.delimiter === "\t" || lines.length > ROWS_INSIDE) && lines.every(isRow)
+    );
   }
 
   /** Whether the next few lines are rows by themselves, of a shape that no prose has. */
