@@ -62,8 +62,8 @@ export function reportData(text = "Plain title"): ReportData {
       repeats: "earliest",
       passedOver: [],
       titleShare: 1,
-      notes: [],
-      warnings: [],
+      notes: [`note of ${text}`],
+      warnings: [`warning of ${text}`],
     },
     evaluation,
     curve: {

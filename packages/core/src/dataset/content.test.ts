@@ -71,6 +71,8 @@ describe("ids in two forms", () => {
     expect(both.report.warnings).toEqual([
       "4 user ids occur in two forms, such as 0.0 and 0: they count as two users".replace("4", String(count(both))),
     ]);
+    const mixed = await imported(grid((u) => (u % 2 === 0 ? `${u}.0` : String(u))));
+    expect(mixed.report.warnings).toEqual(["6 user ids are written like 0.0, 6 like 1: 12.0 and 12 are two users"]);
     const floats = await imported(grid((u) => `${u}.0`));
     expect(floats.report.warnings).toEqual([]);
     expect(floats.report.notes).toEqual([expect.stringContaining("every user id ends in .0")]);
@@ -193,6 +195,13 @@ describe("columns", () => {
       message: expect.stringContaining("no item column"),
       hint: expect.stringMatching(/differs in every row.*--item-column.*"thing"/),
     });
+  });
+
+  it("judges values where rows end before the header does", async () => {
+    const rows = grid().map(([user, item, time], n): Row => [n, user!, item!, time!]);
+    const { report } = await imported(rows, "id,user_id,sku,timestamp,");
+    expect(report.columns.item).toBe("sku");
+    expect(report.notes).toEqual([expect.stringContaining('"id" differs in every row')]);
   });
 
   it("takes a column id whose values come again for the item", async () => {

@@ -77,7 +77,7 @@ function advice(bad: readonly Drop[]): string {
     case "bad-timestamp":
       return (
         "Times may be Unix times (seconds to nanoseconds, with or without a fraction), ISO 8601 or other dates with a " +
-        "year. Name another column with --time-column, or go without times with --time-column none."
+        "year; a zone is UTC, GMT or an offset such as +02:00. Name another column with --time-column, or go without times with --time-column none."
       );
     case "missing-user":
       return "Name the column of the user's id with --user-column.";

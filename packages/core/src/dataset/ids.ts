@@ -59,7 +59,14 @@ export function judgeIds(role: "user" | "item", ids: readonly string[], counts: 
       warnings.push(
         `${twins.length} ${role} ids occur in two forms, such as ${twin} and ${twin.slice(0, -2)}: they count as two ${role}s`,
       );
-    } else if (floats.length === ids.length - missing.size) {
+    } else if (floats.length < ids.length - missing.size) {
+      const whole = ids.filter((id) => /^\d+$/.test(id));
+      if (whole.length > 0) {
+        warnings.push(
+          `${floats.length} ${role} ids are written like ${floats[0]}, ${whole.length} like ${whole[0]}: 12.0 and 12 are two ${role}s`,
+        );
+      }
+    } else {
       notes.push(`every ${role} id ends in .0, as whole numbers do that were written as floats: kept as they are`);
     }
   }

@@ -1,3 +1,4 @@
+import type { Table } from "./tables/table.js";
 import { isDayNumber, isNoTime, isTimeOfDay, readTime, unitOf } from "./timestamps.js";
 
 const SAMPLE_ROWS = 10_000;
@@ -29,14 +30,37 @@ export interface ColumnProfile {
   readonly meanLength: number;
 }
 
-interface Readable {
-  readonly columns: readonly string[];
-  read(columns: readonly string[], signal?: AbortSignal): AsyncIterable<readonly (readonly (string | null)[])[]>;
+/** Reads the first rows of a table: ten thousand, or fewer where they are long. */
+export async function sampleTable(table: Table, signal?: AbortSignal): Promise<Sample> {
+  const { columns } = table;
+  let read = columns;
+  let { cells, rows } = await firstRows(table, read, signal);
+  // Rows without the last cells of the header are no reason to know nothing of the others.
+  while (read.length > 1 && table.malformed().count > rows) {
+    read = read.slice(0, -1);
+    ({ cells, rows } = await firstRows(table, read, signal));
+  }
+  for (let c = read.length; c < columns.length; c++) cells.push(new Array<string>(rows).fill(""));
+  const profiles = new Map<string, ColumnProfile>();
+  return {
+    columns,
+    rows,
+    cells,
+    profile(column) {
+      const known = profiles.get(column);
+      if (known !== undefined) return known;
+      const made = profileOf(column, cells[columns.indexOf(column)] ?? []);
+      profiles.set(column, made);
+      return made;
+    },
+  };
 }
 
-/** Reads the first rows of a table: ten thousand, or fewer where they are long. */
-export async function sampleTable(table: Readable, signal?: AbortSignal): Promise<Sample> {
-  const { columns } = table;
+async function firstRows(
+  table: Table,
+  columns: readonly string[],
+  signal?: AbortSignal,
+): Promise<{ cells: string[][]; rows: number }> {
   const cells: string[][] = columns.map(() => []);
   let characters = 0;
   let rows = 0;
@@ -51,19 +75,7 @@ export async function sampleTable(table: Readable, signal?: AbortSignal): Promis
     }
     if (rows >= SAMPLE_ROWS || characters >= SAMPLE_CHARACTERS) break;
   }
-  const profiles = new Map<string, ColumnProfile>();
-  return {
-    columns,
-    rows,
-    cells,
-    profile(column) {
-      const known = profiles.get(column);
-      if (known !== undefined) return known;
-      const made = profileOf(column, cells[columns.indexOf(column)] ?? []);
-      profiles.set(column, made);
-      return made;
-    },
-  };
+  return { cells, rows };
 }
 
 function profileOf(column: string, cells: readonly string[]): ColumnProfile {

@@ -42,6 +42,7 @@ describe("TimeColumn", () => {
     expect(parse("1507626425123456789.0")).toEqual([1507626425123456789n]);
     expect(parse("1.507626425123e12", "1.507626425124E+12")).toEqual([1507626425123n, 1507626425124n]);
     expect(parse("1507626425,5", "1507626426,25")).toEqual([1507626425500000n, 1507626426250000n]);
+    expect(parse("43000,5", "43001.25")).toEqual([43000500000n, 43001250000n]);
   });
 
   it("points out numbers that a spreadsheet has rounded", () => {
@@ -66,7 +67,7 @@ describe("TimeColumn", () => {
     expect(years.warnings).toEqual([expect.stringContaining("left as they are")]);
     const zero = column(["0", "1507626425", "1507626426"]);
     expect(zero.times).toEqual([0n, 1507626425n, 1507626426n]);
-    expect(zero.warnings).toEqual([expect.stringContaining("1 of 3 times lie outside 1973 to 2286")]);
+    expect(zero.warnings).toEqual([expect.stringContaining("1 of 3 times lie outside 1973 to 2286, such as 0")]);
     expect(column(["1", "2", "3"]).notes).toEqual([expect.stringContaining("only their order is used")]);
   });
 
@@ -115,7 +116,18 @@ describe("TimeColumn", () => {
   });
 
   it("reads nothing into texts that are no times", () => {
-    for (const text of ["", "nan", "noon", "12:30", "2019-10", "1,507,626,425", "13/13/2019", "Foo 3, 2019", "1 2 3"]) {
+    for (const text of [
+      "",
+      "nan",
+      "0000-00-00 00:00:00",
+      "noon",
+      "12:30",
+      "2019-10",
+      "1,507,626,425",
+      "13/13/2019",
+      "Foo 3, 2019",
+      "1 2 3",
+    ]) {
       expect(readTime(text), text).toBeUndefined();
     }
   });
@@ -163,7 +175,7 @@ describe("TimeColumn", () => {
       warnings: [],
     });
     expect(column(["2020-01-01 10:00", "2020-01-01 10:00Z"]).warnings).toEqual([
-      "1 times without a zone are taken as UTC",
+      "1 times have no zone beside 1 that have one: they are taken as UTC",
     ]);
     expect(column(["2020-01-01"]).notes).toEqual([]);
   });

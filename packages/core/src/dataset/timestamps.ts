@@ -56,7 +56,7 @@ const DATE_OF_JSON = /^\/Date\((-?\d{1,15})(?:[+-]\d{4})?\)\/$/;
 const INTEGER = /^[+-]?\d{1,19}$/;
 const DECIMAL = /^([+-]?)(\d{0,19})(?:[.,](\d*))?(?:e([+-]?\d{1,2}))?$/i;
 const CLOCK_ALONE = new RegExp(`^${CLOCK}(?:${ZONE})?$`, "i");
-const NO_TIME = /^(?:nan|nat|null|none|n\/?a|<na>|#n\/a|nil|undefined|\\n|-)?$/i;
+const NO_TIME = /^(?:0000-00-00(?: 00:00:00)?|nan|nat|null|none|n\/?a|<na>|#n\/a|nil|undefined|\\n|-)?$/i;
 
 /** Whether a cell says that there is no time, in one of the ways that tools write it. */
 export function isNoTime(text: string): boolean {
@@ -88,8 +88,7 @@ function readDecimal(text: string): TimeReading | undefined {
   const match = DECIMAL.exec(text);
   if (match === null) return undefined;
   const [, sign, before = "", after = "", exponent] = match;
-  // "1,5" may be a list or a thousand: a comma is a decimal one after a whole Unix time only.
-  if (before + after === "" || (text.includes(",") && before.length < 9)) return undefined;
+  if (before + after === "") return undefined;
   const shift = Number(exponent ?? 0);
   if (shift < 0) return undefined;
   const digits = before + after.padEnd(shift, "0").slice(0, shift);
@@ -280,8 +279,9 @@ export class TimeColumn {
       );
     }
     if (this.#unzoned > 0) {
-      const some = this.#zoned > 0 ? `${this.#unzoned} times without a zone` : "times without a zone";
-      (this.#zoned > 0 ? warnings : notes).push(`${some} are taken as UTC`);
+      if (this.#zoned === 0) notes.push("times without a zone are taken as UTC");
+      else
+        warnings.push(`${this.#unzoned} times have no zone beside ${this.#zoned} that have one: they are taken as UTC`);
     }
     return { values, known, ticksPerSecond: ticks, notes, warnings };
   }
@@ -339,8 +339,9 @@ export class TimeColumn {
     );
     if (main === undefined) notes.push("the times are no Unix times: only their order is used");
     else if (numbers > sum(counts)) {
+      const odd = values.find((value, place) => isNumber(place) && unitOf(value) === undefined);
       warnings.push(
-        `${numbers - sum(counts)} of ${numbers} times lie outside 1973 to 2286, such as 0 for an unknown one`,
+        `${numbers - sum(counts)} of ${numbers} times lie outside 1973 to 2286, such as ${odd}: are they known?`,
       );
     }
     if (units.length < 2 && texts === 0 && !fractions) {
