@@ -5,7 +5,7 @@ import { literalText, parseLiteral } from "./literals.js";
 describe("parseLiteral", () => {
   it("reads whatever JSON can write", () => {
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+      fc.property(fc.jsonValue({ maxDepth: 3 }), (value) => {
         for (const text of [JSON.stringify(value), JSON.stringify(value, undefined, 2)]) {
           const read = parseLiteral(text);
           if (read === undefined) throw new Error(`not read: ${text}`);

@@ -139,10 +139,11 @@ class LiteralParser {
   #string(quote: string): string {
     const start = this.#at + 1;
     let end = this.text.indexOf(quote, start);
-    const slash = this.text.indexOf("\\", start);
-    if (end >= 0 && (slash < 0 || slash > end)) {
+    if (end < 0) throw UNREADABLE;
+    const plain = this.text.slice(start, end);
+    if (!plain.includes("\\")) {
       this.#at = end + 1;
-      return this.text.slice(start, end);
+      return plain;
     }
     let value = "";
     let from = start;

@@ -8,7 +8,7 @@ import {
   trimToWidth,
 } from "./dialect.js";
 import { DAMAGED } from "./encoding.js";
-import { RowCount } from "./table.js";
+import { detached, RowCount } from "./table.js";
 
 /** A row is at most this long: a quote that is not closed within it is not an opening one. */
 const MAX_ROW = 1 << 22;
@@ -233,9 +233,4 @@ function indexOrEnd(text: string, part: string, from: number): number {
 function isBlank(text: string, at: number, end: number): boolean {
   for (let p = at; p < end; p++) if (text.charCodeAt(p) !== 32) return false;
   return true;
-}
-
-/** V8 keeps a slice of 13 characters or more as a view of its whole chunk: an id that is kept must not keep a chunk. */
-function detached(cell: string): string {
-  return cell.length < 13 ? cell : ` ${cell}`.slice(1);
 }
