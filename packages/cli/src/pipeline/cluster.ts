@@ -19,7 +19,7 @@ import {
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_MODEL, type Settings } from "../config/schema.js";
-import { count, shellQuote } from "../terminal/format.js";
+import { count, percent, shellQuote } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { type Imported, withoutUndefined } from "./import.js";
 import {
@@ -41,6 +41,8 @@ const REPORT = "cluster.json";
 /** Who split the histories: the little of the report that decides whether the stage is still what it would be now. */
 const CHOICE = "choice.json";
 const CLUSTERER = "clusterer";
+/** Share of items with a title below which a language model has next to nothing to read. */
+const FEW_TITLES = 0.05;
 const PARTS = ["train", "valid", "test"] as const;
 
 const choiceSchema = z.object({
@@ -136,6 +138,12 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
   const { dataset } = imported;
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   const choice = await chooseClusterer(pipeline, hasCategories);
+  if (choice.model !== undefined && imported.report.titleShare < FEW_TITLES) {
+    ui.warn(
+      `a language model is to read titles, but ${percent(imported.report.titleShare)} of the items have one: give a file ` +
+        "of items with --items, or its title column with --item-title",
+    );
+  }
   const { clusterer: name, model: read } = choice;
   const spec = clusterSpec(pipeline, imported, name, read?.hash);
   const output = await runStage(pipeline, NAME, spec, async (dir) => {

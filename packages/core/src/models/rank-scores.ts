@@ -5,15 +5,15 @@ import { TopK } from "./top-k.js";
 
 /**
  * Ranks every item by a score vector per history: score descending, ties by dense id ascending (popularity, then
- * external id). `fill` writes the scores of one history into its second argument ([N], item id - 1), which comes zeroed.
- * Scores are rounded to 32 bits first, so that the order is the one that the returned scores show. Where `fill` returns
- * false, nothing can be said of the history, and its list is empty.
+ * external id). `fill` writes the scores of one history, each item of it once, into its second argument ([N], item
+ * id - 1), which comes zeroed. Scores are rounded to 32 bits first, so that the order is the one that the returned
+ * scores show. Where `fill` returns false, nothing can be said of the history, and its list is empty.
  */
 export async function rankScores(
   itemCount: number,
   histories: readonly History[],
   options: RankOptions,
-  fill: (history: History, scores: Float64Array) => boolean,
+  fill: (history: Pick<History, "items">, scores: Float64Array) => boolean,
 ): Promise<Ranking> {
   const { k } = options;
   checkRank(itemCount, histories, options);
@@ -28,7 +28,7 @@ export async function rankScores(
     const history = histories[row]!;
     all.fill(0);
     hidden.fill(0);
-    const known = fill(history, all);
+    const known = fill(distinct(history), all);
     if (options.excludeHistory !== false) for (const id of history.items) hidden[id] = 1;
     const { exclude } = options;
     if (exclude !== undefined) {
@@ -42,4 +42,10 @@ export async function rankScores(
     options.onProgress?.({ stage: "rank", done: row + 1, total: histories.length, unit: "users" });
   }
   return { k, ids, scores, counts };
+}
+
+/** What was fitted on a binary matrix reads a binary history. */
+function distinct({ items }: History): Pick<History, "items"> {
+  const once = new Set(items);
+  return { items: once.size === items.length ? items : Uint32Array.from(once) };
 }

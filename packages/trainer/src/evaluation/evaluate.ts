@@ -2,6 +2,7 @@ import {
   bootstrapMeans,
   type Dataset,
   type EvaluationPart,
+  evaluationCases,
   type History,
   InterestModel,
   type Interval,
@@ -73,7 +74,8 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     ...(onProgress === undefined ? {} : { onProgress }),
   };
   const ranking = await model.rank(histories, { k, ...run });
-  const perUser = await judge(ranking, evaluationTargets(dataset, rows), names, signal);
+  const targets = evaluationCases(dataset, part).map((one) => one.targets);
+  const perUser = await judge(ranking, targets, names, signal);
   const entries = Object.entries(perUser);
   const intervals =
     options.bootstrap === undefined ? undefined : await bootstrapMeans(perUser, { ...options.bootstrap, ...run });
@@ -130,13 +132,6 @@ export function evaluationHistories(
     const items = log.items.subarray(from, from + rows.historyEnds[r]!);
     if (partition === undefined) return { items };
     return { items, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
-  });
-}
-
-function evaluationTargets({ log }: Dataset, rows: EvaluationPart): Uint32Array[] {
-  return Array.from(rows.users, (user, r) => {
-    const from = log.indptr[user]!;
-    return log.items.subarray(from + rows.historyEnds[r]!, from + rows.targetEnds[r]!);
   });
 }
 
