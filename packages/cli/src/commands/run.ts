@@ -42,6 +42,7 @@ Examples:
     .action((dir: string | undefined, options: { fetch: boolean }, own: Command) =>
       withSession(io, own, async (session) => {
         const {
+          checkTraining,
           runCluster,
           runCrowd,
           evaluationDocument,
@@ -61,6 +62,7 @@ Examples:
           files: [...IMPORT_FILES, "truth", "model"],
         });
         const imported = await runImport(pipeline);
+        checkTraining(pipeline, imported);
         const clustered = await runCluster(pipeline, imported);
         const crowded = await runCrowd(pipeline, imported, clustered);
         const trained = await runTrain(pipeline, imported, clustered, crowded);

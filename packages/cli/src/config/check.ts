@@ -2,8 +2,11 @@ import { stat } from "node:fs/promises";
 import { fromFileError, PrismrecError } from "@prismrec/core";
 import { CLUSTERERS, inspectGguf } from "@prismrec/llm";
 import { crowdConfigSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
+import { z } from "zod";
 import { type Fault, faultsOf, mergeSettings, unusable } from "./load.js";
 import { NO_MODEL, type Settings } from "./schema.js";
+
+const crowdSchema = crowdConfigSchema.extend({ enabled: z.boolean() });
 
 /**
  * Everything that can be said of settings without the data, before the first stage: those of the crowd and of training
@@ -13,9 +16,8 @@ import { NO_MODEL, type Settings } from "./schema.js";
  */
 export async function checkSettings(settings: Settings, source: string): Promise<void> {
   const faults: Fault[] = [];
-  const { enabled: _, ...crowd } = settings.crowd;
-  const parsed = crowdConfigSchema.safeParse(crowd);
-  if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdConfigSchema, ["crowd"]));
+  const parsed = crowdSchema.safeParse(settings.crowd);
+  if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdSchema, ["crowd"]));
   // Which of the two fits is known once the data are; what is wrong over one may be right over the other.
   const training = (["recipe-v", "sparse-short"] as const).map((preset) =>
     sequenceTrainingSchema.safeParse(mergeSettings(PRESETS[preset], settings.train)),
@@ -42,8 +44,7 @@ function clustererFaults({ clusterer, model, cluster, crowd }: Settings): Fault[
   if (cluster.maxClusters > most.clusters) {
     faults.push({ text: `cluster.maxClusters: ${definition.name} makes at most ${most.clusters} clusters` });
   }
-  const { maxItems } = crowdConfigSchema.parse({ maxItems: crowd.maxItems });
-  if (crowd.enabled && maxItems > most.items) {
+  if (crowd.enabled && typeof crowd.maxItems === "number" && crowd.maxItems > most.items) {
     faults.push({ text: `crowd.maxItems: ${definition.name} reads at most ${most.items} items at once` });
   }
   return faults;
