@@ -196,6 +196,23 @@ describe("the settings of a run", () => {
     LIMIT,
   );
 
+  it(
+    "stay those of the import that stands where another one fails, and are there to go on with after a first one failed",
+    async () => {
+      const broken = join(folder, "broken.csv");
+      await writeFile(broken, "nobody,nothing\n1,2\n");
+      const run = await copyOf("broken");
+      const settings = await settingsOf(run);
+      expect(await failure(["import", "--interactions", broken, "--out", run])).toMatchObject({ code: "DATA_FORMAT" });
+      expect(await settingsOf(run)).toEqual(settings);
+      expect((await succeed("evaluate", run)).stderr).toMatch(/✔ evaluate .*as before/);
+      const first = join(folder, "first");
+      expect((await failure(["import", "--interactions", broken, "--out", first])).code).toBe("DATA_FORMAT");
+      expect((await failure(["run", first])).message).toContain(broken);
+    },
+    LIMIT,
+  );
+
   it.each([
     ["a flag out of range", ["--epochs", "0"], {}, "train.stopping.epochs", undefined],
     [

@@ -38,10 +38,12 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
   if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
   if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
-  const output = await runStage(pipeline, NAME, importSpec(options, inputs), async (dir) => {
+  const work = async (dir: string): Promise<void> => {
     const { dataset, report } = await importDataset(options, runOptions(pipeline));
     await saveDataset(dataset, report, dir);
-  });
+  };
+  // Files that turn out not to be readable are none that the run was made from.
+  const output = await runStage(pipeline, NAME, importSpec(options, inputs), work, { settingsAfter: true });
   const imported = await load(output);
   const { kept, split: parts, drops, timing, warnings } = imported.report;
   await announce(
