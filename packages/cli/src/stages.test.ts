@@ -99,6 +99,15 @@ describe("a run that was made stage by stage", () => {
       }
       for (const stage of ["index", "report"]) expect(stderr).not.toMatch(new RegExp(`✔ ${stage} .*as before`));
       expect(await settingsOf(run)).toEqual(settings);
+      // Logs are moved away once they are read.
+      await writeFile(
+        join(run, "prismrec.config.json"),
+        JSON.stringify({ ...Object(settings), items: join(folder, "gone.csv") }),
+      );
+      const without = await succeed("run", run, "--json");
+      expect(without.stderr).toContain("gone.csv cannot be read again: going on with what was imported from it");
+      await rm(join(run, "import"), { recursive: true });
+      expect(await failure(["run", run])).toMatchObject({ code: "FILE_NOT_FOUND" });
     },
     LIMIT,
   );

@@ -43,6 +43,7 @@ Examples:
       withSession(io, own, async (session) => {
         const {
           checkTraining,
+          continueImport,
           runCluster,
           runCrowd,
           evaluationDocument,
@@ -59,9 +60,9 @@ Examples:
         const { out, settings } = await placeAndSettings(session, own, dir);
         await using pipeline = await session.open(out, {
           settings: options.fetch ? settings : { ...settings, fetchModel: false },
-          files: [...IMPORT_FILES, "truth", "model"],
+          files: dir === undefined ? [...IMPORT_FILES, "truth", "model"] : ["truth", "model"],
         });
-        const imported = await runImport(pipeline);
+        const imported = await (dir === undefined ? runImport(pipeline) : continueImport(pipeline));
         checkTraining(pipeline, imported);
         const clustered = await runCluster(pipeline, imported);
         const crowded = await runCrowd(pipeline, imported, clustered);

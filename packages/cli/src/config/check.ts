@@ -62,18 +62,17 @@ export async function checkFiles(settings: Settings, names: readonly FileSetting
   for (const name of names) {
     const path = settings[name];
     if (path === undefined || (name === "model" && path === NO_MODEL)) continue;
-    const isFolder = await stat(path).then(
-      (found) => found.isDirectory(),
-      (error: unknown) => {
-        throw fromFileError(error, path, "read");
-      },
-    );
-    if (isFolder) {
+    const found = await stat(path).catch((error: unknown) => {
+      throw fromFileError(error, path, "read");
+    });
+    if (found.isDirectory()) {
       throw new PrismrecError("DATA_FORMAT", `${name} is a folder: ${path}`, {
         expected: "a file",
         received: "a folder",
       });
     }
+    // What comes through a pipe can be read once, and not now.
+    if (!found.isFile()) continue;
     if (name === "model") await inspectGguf(path);
     // The database is loaded where there is something to read with it.
     if (name === "truth") await (await import("../pipeline/truth.js")).checkTruth(path);

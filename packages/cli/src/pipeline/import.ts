@@ -1,6 +1,8 @@
+import { stat } from "node:fs/promises";
 import {
   DATASET_FORMAT,
   type Dataset,
+  fromFileError,
   IMPORT_VERSION,
   type ImportOptions,
   type ImportReport,
@@ -10,11 +12,13 @@ import {
   type StageSpec,
   saveDataset,
   sha256File,
+  systemCode,
 } from "@prismrec/core";
 import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import {
   announce,
+  findStage,
   type Pipeline,
   requireManifest,
   requireStage,
@@ -70,6 +74,32 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   }
   for (const warning of warnings) ui.warn(plain(warning));
   return imported;
+}
+
+/**
+ * The import of a run that is gone on with: that of before where its files have gone since, or come through a pipe, and
+ * can be read no second time.
+ */
+export async function continueImport(pipeline: Pipeline): Promise<Imported> {
+  const { interactions, items, splitFile } = pipeline.settings;
+  for (const path of [interactions, items, splitFile]) {
+    if (path === undefined || (await isFile(path))) continue;
+    const made = (await pipeline.run.manifest(NAME))?.inputs;
+    const found = made && (await findStage(pipeline, NAME, importSpec(importOptions(pipeline), made)));
+    if (found === undefined) break;
+    pipeline.ui.warn(`${plain(path)} cannot be read again: going on with what was imported from it`);
+    return load(found);
+  }
+  return runImport(pipeline);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw fromFileError(error, path, "read");
+  }
 }
 
 /** The dataset of a run that has been imported; the files it was read from need not be there any more. */

@@ -23,7 +23,6 @@ interface Made {
   readonly inputs: Readonly<Record<string, string>>;
   readonly config: unknown;
   readonly seed: number | string | null;
-  readonly versions: Readonly<Record<string, string>>;
 }
 
 /** Why a finished stage is not what a spec would make now: of what kind, and in words. */
@@ -35,12 +34,11 @@ export interface Staleness {
 /** Why a finished stage is not what `spec` would make now; undefined where it is. */
 export function staleness(made: Made, spec: StageSpec): Staleness | undefined {
   if (made.key === stageKey(made.stage, spec)) return undefined;
-  if (made.versions.stage !== String(spec.version ?? 1)) {
-    return { kind: "code", text: "another version of the program made it" };
-  }
   const input = changedInput(made.inputs, spec.inputs);
   if (input !== undefined) return { kind: "inputs", text: input };
-  return { kind: "settings", text: changedSetting(made, spec) };
+  const setting = changedSetting(made, spec);
+  if (setting !== undefined) return { kind: "settings", text: setting };
+  return { kind: "code", text: "another version of the program made it" };
 }
 
 function changedInput(before: StageSpec["inputs"], now: StageSpec["inputs"]): string | undefined {
@@ -53,9 +51,11 @@ function changedInput(before: StageSpec["inputs"], now: StageSpec["inputs"]): st
   return undefined;
 }
 
-function changedSetting(made: Made, { config, seed }: StageSpec): string {
+function changedSetting(made: Made, { config, seed }: StageSpec): string | undefined {
   if ((seed ?? null) !== made.seed) return `it was made with the seed ${made.seed}, which is now ${seed ?? "left out"}`;
-  const [path, before, now] = firstDifference(made.config, config, []) ?? [[], made.config, config];
+  const difference = firstDifference(made.config, config, []);
+  if (difference === undefined) return undefined;
+  const [path, before, now] = difference;
   return `it was made with ${path.join(".") || "settings"} ${inWords(before)}, which is now ${inWords(now)}`;
 }
 
