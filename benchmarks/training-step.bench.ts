@@ -98,7 +98,8 @@ function sequences(parameters: Parameters): Arrays {
   return { indptr, items: ids };
 }
 
-function sameLosses(expected: Arrays, actual: Arrays): Verdict {
+/** Whether two contestants that draw for themselves start from losses of one size. */
+export function sameLosses(expected: Arrays, actual: Arrays): Verdict {
   const steps = Math.min(expected.losses?.length ?? 0, actual.losses?.length ?? 0, BATCHES);
   const mean = (values: ArrayLike<number> | undefined): number =>
     values === undefined

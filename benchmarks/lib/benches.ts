@@ -6,6 +6,7 @@ export const BENCHES: Readonly<Record<string, URL>> = {
   "softmax-loss": benchModule("softmax-loss"),
   "max-cover": benchModule("max-cover"),
   "training-step": benchModule("training-step"),
+  "ldmi-step": benchModule("ldmi-step"),
   "item-statistics": benchModule("item-statistics"),
   "embedding-rows": benchModule("embedding-rows"),
   "tensor-kernels": benchModule("tensor-kernels"),

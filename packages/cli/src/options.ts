@@ -20,6 +20,11 @@ const wholeNumber = (text: string): number => {
   return Number(text);
 };
 
+const anyNumber = (text: string): number => {
+  if (text.trim() === "" || !Number.isFinite(Number(text))) throw new InvalidArgumentError("Give a number.");
+  return Number(text);
+};
+
 const list =
   (allowed: readonly string[]) =>
   (text: string): string[] => {
@@ -93,13 +98,60 @@ export const SETTING_FLAGS = {
   },
   userColumn: { flags: "--user-column <name>", description: "column of the user's id", path: "columns.user" },
   itemColumn: { flags: "--item-column <name>", description: "column of the item's id", path: "columns.item" },
-  timeColumn: { flags: "--time-column <name>", description: "column of the time", path: "columns.timestamp" },
+  timeColumn: {
+    flags: "--time-column <name>",
+    description: "column of the time (two: date,time; none: no times)",
+    path: "columns.timestamp",
+  },
+  ratingColumn: { flags: "--rating-column <name>", description: "column of ratings", path: "columns.rating" },
+  minRating: {
+    flags: "--min-rating <n>",
+    description: "leave rows out that are rated lower",
+    path: "minRating",
+    parse: anyNumber,
+  },
+  eventColumn: { flags: "--event-column <name>", description: "column of the kind of event", path: "columns.event" },
+  events: {
+    flags: "--events <names>",
+    description: "kinds of events that count, e.g. view,cart,buy (default: all)",
+    path: "events",
+    parse: (text) => text.split(",").map((name) => name.trim()),
+  },
+  repeats: {
+    flags: "--repeats <which>",
+    description: "events of a repeated user and item that are kept (default: earliest)",
+    path: "repeats",
+    choices: ["earliest", "keep"],
+  },
+  order: {
+    flags: "--order <how>",
+    description: "order of a user's events without times (default: random)",
+    path: "order",
+    choices: ["random", "file"],
+  },
+  ties: {
+    flags: "--ties <how>",
+    description: "order of a user's events of one time (default: file)",
+    path: "ties",
+    choices: ["file", "random"],
+  },
+  dateOrder: {
+    flags: "--date-order <order>",
+    description: "how dates such as 01/02/2019 are read",
+    path: "dateOrder",
+    choices: ["day-first", "month-first"],
+  },
   itemIdColumn: { flags: "--item-id <name>", description: "id column of the items file", path: "columns.itemId" },
   titleColumn: { flags: "--item-title <name>", description: "title column of the items file", path: "columns.title" },
   categoriesColumn: {
     flags: "--item-categories <name>",
     description: "categories column of the items file",
     path: "columns.categories",
+  },
+  categorySeparator: {
+    flags: "--category-separator <text>",
+    description: "between the categories of one item (default: |)",
+    path: "categorySeparator",
   },
   epochs: {
     flags: "--epochs <n>",

@@ -1,5 +1,6 @@
 import { comirecDrSchema, comirecSaSchema, type Dataset, ldmiSchema, PrismrecError } from "@prismrec/core";
 import { z } from "zod";
+import { DEFAULT_CUTOFFS } from "./evaluation/cutoffs.js";
 
 const optimizerSchema = z.strictObject({
   learningRate: z.number().positive().default(1e-3),
@@ -9,7 +10,16 @@ const optimizerSchema = z.strictObject({
 
 const stoppingSchema = z.strictObject({
   epochs: z.int().min(1).default(200).describe("most epochs"),
-  patience: z.int().min(1).default(4).describe("epochs without a better validation recall@50 + ndcg@50"),
+  patience: z
+    .int()
+    .min(1)
+    .default(4)
+    .describe("epochs without a better validation recall + ndcg at the largest cut-off"),
+  cutoffs: z
+    .array(z.int().min(1))
+    .min(1)
+    .default([...DEFAULT_CUTOFFS])
+    .describe("lengths at which validation lists are judged, below the catalog's size (half of it where none is)"),
 });
 
 const crowdSchema = z.strictObject({

@@ -18,9 +18,18 @@ export const IMPORT_SETTINGS: readonly SettingName[] = [
   "userColumn",
   "itemColumn",
   "timeColumn",
+  "ratingColumn",
+  "minRating",
+  "eventColumn",
+  "events",
+  "repeats",
+  "order",
+  "ties",
+  "dateOrder",
   "itemIdColumn",
   "titleColumn",
   "categoriesColumn",
+  "categorySeparator",
 ];
 
 export const IMPORT_FILES: readonly FileSetting[] = ["interactions", "items", "splitFile"];

@@ -29,7 +29,9 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       user: text.optional(),
       item: text.optional(),
-      timestamp: text.optional(),
+      timestamp: text.optional().describe("none: no times; a date and a time of day in two columns: date,time"),
+      rating: text.optional().describe("read where minRating is set; none: there is none"),
+      event: text.optional().describe("kind of event, read where events is set; none: there is none"),
       itemId: text.optional().describe("id column of the items file"),
       title: text.optional(),
       categories: text.optional(),
@@ -38,6 +40,25 @@ export const settingsSchema = z.strictObject({
     .prefault({})
     .describe("names of columns; those left out are found by their usual names"),
   categorySeparator: text.default("|").describe("between the categories of one item"),
+  minRating: z.number().optional().describe("rows rated lower are left out; ratings mean nothing else"),
+  events: z
+    .array(z.string().regex(/^[^=]+(=\d+(\.\d+)?)?$/, "must be a name, or a name and a weight as in buy=5"))
+    .min(1)
+    .optional()
+    .describe('kinds of events that count, e.g. ["view", "buy=5"]; weights are kept in the report (default: all)'),
+  repeats: z
+    .enum(["earliest", "keep"])
+    .default("earliest")
+    .describe("of a repeated user and item: the earliest event, or all of them"),
+  order: z
+    .enum(["random", "file"])
+    .optional()
+    .describe("of a user's events where there are no times: drawn from split.seed, or the file's (default: random)"),
+  ties: z.enum(["file", "random"]).default("file").describe("order of a user's events of one time"),
+  dateOrder: z
+    .enum(["day-first", "month-first"])
+    .optional()
+    .describe("how dates such as 01/02/2019 are read (default: as the column shows)"),
   core: z
     .strictObject({
       mode: z.enum(["iterative_kcore", "single_pass", "none"]).default("iterative_kcore"),
@@ -47,7 +68,7 @@ export const settingsSchema = z.strictObject({
   split: z
     .strictObject({
       protocol: z.enum(["user-disjoint", "leave-one-out", "user-ratio", "temporal"]).default("user-disjoint"),
-      seed: z.int().default(2026).describe("shuffles the users of a user-disjoint split"),
+      seed: z.int().default(2026).describe("shuffles the users of a user-disjoint split, and draws orders of events"),
       trainShare: share.default(0.8),
       validShare: share.default(0.1),
       historyShare: share.default(0.8).describe("leading share of an evaluated user's events that is history"),
@@ -60,7 +81,7 @@ export const settingsSchema = z.strictObject({
   cluster: z
     .strictObject({
       maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
-      maxItems: z.int().min(1).optional().describe("most recent items of a user that are read (default: all)"),
+      maxItems: z.int().min(1).default(500).describe("most recent distinct items of a user that are split"),
       facets: z.array(text).optional().describe("facet words of your own instead of the default vocabulary"),
       maxFacets: z.int().min(2).optional().describe("most facets kept"),
       textMode: z
@@ -94,9 +115,16 @@ export const settingsSchema = z.strictObject({
   ease: z
     .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
     .prefault({})
-    .describe("the penalty is chosen by validation recall@50"),
+    .describe("the penalty is chosen by validation recall at the largest cut-off"),
   evaluate: z
-    .strictObject({ resamples: z.int().min(100).default(2000).describe("of the paired bootstrap") })
+    .strictObject({
+      resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),
+      cutoffs: z
+        .array(z.int().min(1))
+        .min(1)
+        .default([20, 50])
+        .describe("lengths at which lists are judged, below the catalog's size (half of it where none is)"),
+    })
     .prefault({}),
 });
 

@@ -23,7 +23,7 @@ import { mergeSettings } from "../config/load.js";
 import { points } from "../terminal/format.js";
 import { formatTable } from "../terminal/table.js";
 import { VARIANTS, type Variant, type VariantName } from "../variants.js";
-import { type Clustered, openRunClusterer } from "./cluster.js";
+import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import { evaluateOne, metricNames } from "./evaluate.js";
 import type { Imported } from "./import.js";
@@ -96,7 +96,7 @@ async function runTrial(
       partitions: input.partitions === undefined ? "none" : hashJson(describePartitions(input.partitions)),
       crowd: input.crowd?.fingerprint ?? "none",
     },
-    config: { train: config, metrics: metricNames(dataset) },
+    config: { train: config, metrics: metricNames(pipeline, dataset) },
     seed,
     version: VERSION,
   };
@@ -109,7 +109,7 @@ async function runTrial(
       imported,
       { partitions },
       { name: "ldmi", model },
-      metricNames(dataset),
+      metricNames(pipeline, dataset),
     );
     const curve = z.object({ bestEpoch: z.int() }).parse(await readJson(join(dir, "curve.json"), "RUN_INVALID"));
     const diagnostics: [string, unknown][] = Object.entries(evaluation.diagnostics ?? {});
@@ -157,7 +157,7 @@ async function variantInput(
     if (control === undefined) return undefined;
     const { clusterer } = control;
     partitions = await partitionDataset(dataset, clusterer, {
-      maxClusters: pipeline.settings.cluster.maxClusters,
+      ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
     });
     if (crowd !== undefined) crowd = await recluster(pipeline, crowd, clusterer);

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Clusterer,
+  type HistoryLimits,
   isPortable,
   isPrismrecError,
   openClusterer,
@@ -18,7 +19,7 @@ import {
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_MODEL, type Settings } from "../config/schema.js";
-import { count, shellQuote } from "../terminal/format.js";
+import { count, percent, shellQuote } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { type Imported, withoutUndefined } from "./import.js";
 import {
@@ -40,6 +41,8 @@ const REPORT = "cluster.json";
 /** Who split the histories: the little of the report that decides whether the stage is still what it would be now. */
 const CHOICE = "choice.json";
 const CLUSTERER = "clusterer";
+/** Share of items with a title below which a language model has next to nothing to read. */
+const FEW_TITLES = 0.05;
 const PARTS = ["train", "valid", "test"] as const;
 
 const choiceSchema = z.object({
@@ -51,6 +54,8 @@ const choiceSchema = z.object({
 const reportSchema = z.object({
   ...choiceSchema.shape,
   fingerprint: z.string().optional(),
+  /** Most items of a history that the clusterer itself takes; undefined: any number. */
+  maxItems: z.int().optional(),
   facets: z.array(z.string()).optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
@@ -133,6 +138,12 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
   const { dataset } = imported;
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   const choice = await chooseClusterer(pipeline, hasCategories);
+  if (choice.model !== undefined && imported.report.titleShare < FEW_TITLES) {
+    ui.warn(
+      `a language model is to read titles, but ${percent(imported.report.titleShare)} of the items have one: give a file ` +
+        "of items with --items, or its title column with --item-title",
+    );
+  }
   const { clusterer: name, model: read } = choice;
   const spec = clusterSpec(pipeline, imported, name, read?.hash);
   const output = await runStage(pipeline, NAME, spec, async (dir) => {
@@ -145,8 +156,7 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
     await using source = await openSource(pipeline, imported, choice);
     const { clusterer, facets, threshold } = source;
     const partitions = await partitionDataset(dataset, clusterer, {
-      maxClusters: settings.cluster.maxClusters,
-      ...(settings.cluster.maxItems === undefined ? {} : { maxItems: settings.cluster.maxItems }),
+      ...historyLimits(settings),
       ...runOptions(pipeline),
     });
     if (isPortable(clusterer)) await saveClusterer(clusterer, join(dir, CLUSTERER));
@@ -154,6 +164,7 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
     await write({
       clusterer: clusterer.name,
       fingerprint: clusterer.fingerprint,
+      ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
       ...(threshold === undefined ? {} : { threshold }),
@@ -300,6 +311,12 @@ async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice
     if (isPrismrecError(error, "PARTITION_DEGENERATE")) ui.warn(plain(error.message));
     throw error;
   }
+}
+
+/** How much of a history is read. A control is held to what the run's own clusterer takes, so that the two compare. */
+export function historyLimits({ cluster }: Settings, clustered?: Clustered): Required<HistoryLimits> {
+  const { maxClusters, maxItems } = cluster;
+  return { maxClusters, maxItems: Math.min(maxItems, clustered?.report.maxItems ?? maxItems) };
 }
 
 /** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */

@@ -1,14 +1,6 @@
 import { join } from "node:path";
-import {
-  type Dataset,
-  type PairedDifference,
-  PrismrecError,
-  pairedBootstrap,
-  readJson,
-  sha256File,
-  writeJsonAtomic,
-} from "@prismrec/core";
-import { checkNoLeakage, type Evaluation, evaluate } from "@prismrec/trainer";
+import { type Dataset, PrismrecError, pairedBootstraps, readJson, sha256File, writeJsonAtomic } from "@prismrec/core";
+import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
 import { z } from "zod";
 import { count, points } from "../terminal/format.js";
 import type { Style } from "../terminal/style.js";
@@ -24,7 +16,6 @@ import { measureRecovery, readTruth } from "./truth.js";
 const NAME = "evaluate";
 const VERSION = 1;
 const REPORT = "evaluation.json";
-const CUTS = [20, 50];
 
 const metricValues = z.record(z.string(), z.number());
 const interval = z.object({ mean: z.number(), low: z.number(), high: z.number(), standardError: z.number() });
@@ -75,7 +66,7 @@ export async function runEvaluate(
 ): Promise<Evaluated> {
   const { settings, signal } = pipeline;
   const { truth } = settings;
-  const metrics = metricNames(imported.dataset);
+  const metrics = metricNames(pipeline, imported.dataset);
   const inputs: Record<string, string> = { import: imported.fingerprint, cluster: clustered.fingerprint };
   for (const { name, fingerprint } of trained.models) inputs[`train-${name}`] = fingerprint;
   if (truth !== undefined) inputs.truth = await sha256File(truth, signal);
@@ -99,7 +90,7 @@ export async function runEvaluate(
       models: mapValues(evaluations, (evaluation) => ({ ...evaluation.metrics })),
       protocol: protocolOf(pipeline, imported),
       intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),
-      comparisons: compare(evaluations, settings.evaluate.resamples, settings.seed),
+      comparisons: await compare(pipeline, evaluations),
       diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
       leakage: [...leakage.checked],
       ...(recovery === undefined ? {} : { recovery }),
@@ -111,8 +102,15 @@ export async function runEvaluate(
     await writeJsonAtomic(join(dir, REPORT), report);
   });
   const evaluated = await load(output);
-  const { test } = evaluated.report.protocol.users;
-  await announce(pipeline, NAME, `${trained.models.length} models on ${count(test)} test users`, output.reused);
+  const { users, items } = evaluated.report.protocol;
+  await announce(pipeline, NAME, `${trained.models.length} models on ${count(users.test)} test users`, output.reused);
+  const { cutoffs } = settings.evaluate;
+  const judged = cutoffsWithin(cutoffs, items);
+  if (judged.length < cutoffs.length || judged.some((cutoff) => !cutoffs.includes(cutoff))) {
+    pipeline.ui.info(
+      `  lists are judged at ${judged.join(", ")} (asked: ${cutoffs.join(", ")}; ${count(items)} items)`,
+    );
+  }
   return evaluated;
 }
 
@@ -134,10 +132,9 @@ export function evaluateOne(
   });
 }
 
-/** Recall, NDCG and hit rate at 20 and 50, or at the catalog's size where that is smaller. */
-export function metricNames({ catalog }: Dataset): string[] {
-  const cuts = [...new Set(CUTS.map((cut) => Math.min(cut, catalog.size)))];
-  return cuts.flatMap((cut) => ["recall", "ndcg", "hit-rate"].map((name) => `${name}@${cut}`));
+/** Recall, NDCG and hit rate at those cut-offs of the settings that say something about the catalog. */
+export function metricNames({ settings }: Pipeline, { catalog }: Dataset): string[] {
+  return metricsAt(settings.evaluate.cutoffs, catalog.size);
 }
 
 /** What `evaluate --json` prints. */
@@ -159,10 +156,15 @@ export function metricTable(report: EvaluationReport, style: Style): string {
   return [table, "", ...verdicts(report).map((line) => `  ${line}`)].join("\n");
 }
 
+/** The metric that a sentence speaks of: recall at the largest cut-off. */
+export function headlineMetric(metrics: Readonly<Record<string, unknown>>): string | undefined {
+  return Object.keys(metrics).findLast((name) => name.startsWith("recall@"));
+}
+
 /** One sentence per baseline: does ldmi differ from it, by the paired bootstrap over test users? */
 export function verdicts({ comparisons }: EvaluationReport): string[] {
   return Object.entries(comparisons).map(([other, metrics]) => {
-    const name = Object.keys(metrics).find((metric) => metric.startsWith("recall@50")) ?? Object.keys(metrics)[0];
+    const name = headlineMetric(metrics);
     const difference = name === undefined ? undefined : metrics[name];
     if (name === undefined || difference === undefined) return `ldmi and ${other} cannot be compared`;
     const { mean, low, high } = difference;
@@ -191,23 +193,24 @@ export function recoveryTable({ recovery = [] }: EvaluationReport): string {
   );
 }
 
-function compare(
+/** ldmi against each other model in every metric, under the same resamples. */
+async function compare(
+  pipeline: Pipeline,
   evaluations: ReadonlyMap<string, Evaluation>,
-  samples: number,
-  seed: number,
-): EvaluationReport["comparisons"] {
+): Promise<EvaluationReport["comparisons"]> {
   const own = evaluations.get("ldmi");
   if (own === undefined) return {};
+  const { evaluate, seed } = pipeline.settings;
+  const pairs: Record<string, readonly [Float64Array, Float64Array]> = {};
   const others = [...evaluations].filter(([name]) => name !== "ldmi");
+  for (const [name, { perUser }] of others) {
+    for (const [metric, values] of Object.entries(own.perUser)) pairs[`${name}/${metric}`] = [values, perUser[metric]!];
+  }
+  const found = await pairedBootstraps(pairs, { samples: evaluate.resamples, seed, ...runOptions(pipeline) });
   return Object.fromEntries(
-    others.map(([name, other]): [string, Record<string, PairedDifference>] => [
+    others.map(([name]) => [
       name,
-      Object.fromEntries(
-        Object.entries(own.perUser).map(([metric, values]) => [
-          metric,
-          pairedBootstrap(values, other.perUser[metric] ?? [], { samples, seed }),
-        ]),
-      ),
+      Object.fromEntries(Object.keys(own.perUser).map((metric) => [metric, found[`${name}/${metric}`]!])),
     ]),
   );
 }

@@ -12,10 +12,12 @@ import {
   type StageSpec,
   saveDataset,
   sha256File,
+  spoolIfPipe,
   systemCode,
 } from "@prismrec/core";
 import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
+import type { Ui } from "../terminal/ui.js";
 import {
   announce,
   findStage,
@@ -37,8 +39,15 @@ const VERSION = `${IMPORT_VERSION}.${DATASET_FORMAT}`;
 
 /** Reads the files named in the settings into the run's dataset. */
 export async function runImport(pipeline: Pipeline): Promise<Imported> {
-  const options = importOptions(pipeline);
+  const asked = importOptions(pipeline);
   const { signal, ui } = pipeline;
+  await using interactions = await spoolIfPipe(asked.interactions, signal);
+  await using itemRows = asked.items === undefined ? undefined : await spoolIfPipe(asked.items, signal);
+  const options: ImportOptions = {
+    ...asked,
+    interactions: interactions.path,
+    ...(itemRows === undefined ? {} : { items: itemRows.path }),
+  };
   const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
   if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
   if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
@@ -57,6 +66,7 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
       `${count(parts.train)} train, ${count(parts.valid)} valid, ${count(parts.test)} test (${parts.protocol})`,
     output.reused,
   );
+  describeReading(ui, imported.report);
   for (const drop of drops) {
     ui.detail(`  dropped ${count(drop.count)} rows of ${drop.file}: ${drop.reason}`);
     for (const { row, text } of drop.examples) ui.detail(`    row ${count(row)}: ${plain(text)}`);
@@ -102,6 +112,26 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
+/** What was read of the interactions, what was guessed, and what was passed over. */
+function describeReading(ui: Ui, { columns, order, passedOver, notes, minRating, events }: ImportReport): void {
+  const named = { user: columns.user, item: columns.item, time: columns.timestamp };
+  const taken = Object.entries({ ...named, rating: columns.rating, event: columns.event })
+    .filter(([, column]) => column !== undefined)
+    .map(([role, column]) => `${role} "${column}"`);
+  const times = columns.timestamp === undefined ? "no times" : `${percent(order.timedShare)} of rows have a time`;
+  ui.info(plain(`  columns: ${taken.join(", ")}; ${times}`));
+  if (minRating !== undefined) ui.info(`  rows rated ${minRating} or more count, all alike`);
+  if (events !== undefined) {
+    const rows = events.map(({ name, rows }) => `${count(rows)} ${name}`);
+    ui.info(plain(`  events that count, all alike: ${rows.join(", ")}`));
+  }
+  for (const note of notes) ui.info(plain(`  ${note}`));
+  if (passedOver.length > 0) {
+    const offers = passedOver.map(({ column, flag }) => `"${column}" (${flag})`);
+    ui.info(plain(`  passed over: ${offers.join(", ")}`));
+  }
+}
+
 /** The dataset of a run that has been imported; the files it was read from need not be there any more. */
 export async function openImport(pipeline: Pipeline): Promise<Imported> {
   const { inputs } = await requireManifest(pipeline, NAME);
@@ -119,7 +149,8 @@ async function load({ dir, fingerprint }: StageOutput): Promise<Imported> {
 }
 
 function importOptions({ settings }: Pipeline): ImportOptions {
-  const { interactions, items, splitFile, columns, categorySeparator, core, split } = settings;
+  const { interactions, items, splitFile, columns, categorySeparator, core, split, repeats, ties } = settings;
+  const { minRating, events, order, dateOrder } = settings;
   if (interactions === undefined) {
     throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read");
   }
@@ -128,6 +159,9 @@ function importOptions({ settings }: Pipeline): ImportOptions {
     ...(items === undefined ? {} : { items }),
     columns: withoutUndefined(columns),
     categorySeparator,
+    repeats,
+    ties,
+    ...withoutUndefined({ minRating, events, order, dateOrder }),
     core,
     split: { ...split, ...(splitFile === undefined ? {} : { file: splitFile }) },
   };

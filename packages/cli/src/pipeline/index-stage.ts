@@ -3,10 +3,10 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Clusterer,
-  ExactIndex,
-  isMultiInterest,
+  InterestModel,
   loadModel,
   type MultiInterestModel,
+  native,
   openClusterer,
   PrismrecError,
   Recommender,
@@ -14,13 +14,14 @@ import {
   writeJsonAtomic,
 } from "@prismrec/core";
 import { count } from "../terminal/format.js";
-import { type Clustered, type ClusterStage, findCluster, openRunClusterer } from "./cluster.js";
+import { type Clustered, type ClusterStage, findCluster, historyLimits, openRunClusterer } from "./cluster.js";
 import { findCrowd } from "./crowd.js";
 import type { Imported } from "./import.js";
 import { announce, findStage, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import { findLdmi, type Trained } from "./train.js";
 
 const NAME = "index";
+const SEARCH = "search";
 const VERSION = 1;
 
 function indexSpec(imported: StageOutput, clustered: StageOutput, ldmi: StageOutput): StageSpec {
@@ -29,8 +30,8 @@ function indexSpec(imported: StageOutput, clustered: StageOutput, ldmi: StageOut
 }
 
 /**
- * Puts what serving needs in one folder: the best model and the clusterer that names interests with no language model.
- * The item vectors are indexed once, so that a model that cannot be served is known now.
+ * Puts what serving needs in one folder: the best model, the index over its item vectors (where the addon is there to
+ * build one that can be kept) and the clusterer that names interests with no language model.
  */
 export async function runIndex(
   pipeline: Pipeline,
@@ -39,14 +40,13 @@ export async function runIndex(
   { models }: Trained,
 ): Promise<StageOutput> {
   const ldmi = models.find(({ name }) => name === "ldmi");
-  if (ldmi === undefined || !isMultiInterest(ldmi.model)) {
+  const model = ldmi?.model;
+  if (ldmi === undefined || !(model instanceof InterestModel)) {
     throw new PrismrecError("RUN_INVALID", "this run has no trained ldmi", { hint: "prismrec train brings it about." });
   }
-  const vectors = ldmi.model.itemVectors();
-  const bias = ldmi.model.itemBias();
+  const vectors = model.itemVectors();
   const output = await runStage(pipeline, NAME, indexSpec(imported, clustered, ldmi), async (dir) => {
-    const index = await ExactIndex.build(vectors, { ...(bias === undefined ? {} : { bias }), ...runOptions(pipeline) });
-    index.dispose();
+    if (native() !== undefined) await model.saveIndex(join(dir, SEARCH), runOptions(pipeline));
     await cp(join(ldmi.dir, "model"), join(dir, "model"), { recursive: true });
     const clusterer = join(clustered.dir, "clusterer");
     if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
@@ -77,19 +77,24 @@ export async function openServing(pipeline: Pipeline, imported: Imported): Promi
   const index = await findStage(pipeline, NAME, indexSpec(imported, clustered, ldmi));
   const { catalog, log } = imported.dataset;
   const model = await loadModel(join((index ?? ldmi).dir, "model"), catalog);
+  const search = index === undefined ? undefined : join(index.dir, SEARCH);
+  if (search !== undefined && native() !== undefined && existsSync(search)) {
+    await model.openIndex(search, { signal: pipeline.signal });
+  }
   const source = await openClustererIn(pipeline, (index ?? clustered).dir, imported, clustered);
   const recommender = new Recommender({
     model,
     catalog,
     log,
     ...(source === undefined ? {} : { clusterer: source.clusterer }),
-    maxClusters: pipeline.settings.cluster.maxClusters,
+    ...historyLimits(pipeline.settings),
   });
   return {
     model,
     recommender,
     [Symbol.asyncDispose]: async () => {
       recommender[Symbol.dispose]();
+      model.dispose();
       await source?.[Symbol.asyncDispose]();
     },
   };

@@ -16,6 +16,7 @@ import {
   writeJsonAtomic,
 } from "@prismrec/core";
 import {
+  cutoffsWithin,
   defaultTrainConfig,
   type EpochRecord,
   evaluate,
@@ -26,10 +27,11 @@ import {
   train,
 } from "@prismrec/trainer";
 import { z } from "zod";
-import type { BaselineName } from "../config/schema.js";
+import type { BaselineName, Settings } from "../config/schema.js";
 import { points } from "../terminal/format.js";
 import type { Clustered } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
+import { headlineMetric } from "./evaluate.js";
 import type { Imported } from "./import.js";
 import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -141,7 +143,13 @@ function baselineSpec({ settings }: Pipeline, imported: Imported, name: Baseline
     const config = defaultTrainConfig(name, imported.dataset, { seed: settings.seed });
     return { inputs, config, seed: config.seed, version: VERSION };
   }
-  return { inputs, config: name === "ease" ? { lambdas: [...settings.ease.lambdas] } : {}, version: VERSION };
+  return { inputs, config: name === "ease" ? easeChoice(settings, imported) : {}, version: VERSION };
+}
+
+/** The penalties of EASE to try, and the validation metric that chooses among them. */
+function easeChoice({ ease, evaluate }: Settings, { dataset }: Imported): { lambdas: number[]; metric: string } {
+  const cutoff = Math.max(...cutoffsWithin(evaluate.cutoffs, dataset.catalog.size));
+  return { lambdas: [...ease.lambdas], metric: `recall@${cutoff}` };
 }
 
 export async function readCurve(dir: string): Promise<LearningCurve> {
@@ -182,11 +190,12 @@ async function trainNetwork(
   const output = await runStage(pipeline, stage, spec, (dir) => trainInto(pipeline, dir, name, input, config));
   const curve = await readCurve(output.dir);
   const best = curve.curve.find(({ epoch }) => epoch === curve.bestEpoch);
+  const metric = headlineMetric(best?.metrics ?? {});
   await announce(
     pipeline,
     stage,
     `best epoch ${curve.bestEpoch} of ${curve.curve.length}` +
-      (best === undefined ? "" : `, validation recall@50 ${points(best.metrics["recall@50"] ?? 0)} %`),
+      (metric === undefined ? "" : `, validation ${metric} ${points(best?.metrics[metric] ?? 0)} %`),
     output.reused,
   );
   return { dir: output.dir, fingerprint: output.fingerprint, name, model: await openModel(name, output.dir, imported) };
@@ -269,7 +278,7 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
         break;
       }
       case "ease": {
-        const { model, ...choice } = await chooseEase(pipeline, imported, settings.ease.lambdas);
+        const { model, ...choice } = await chooseEase(pipeline, imported);
         await writeArrays(join(dir, "model.safetensors"), { weights: model.weights.data });
         await writeJsonAtomic(join(dir, "model.json"), choice);
         break;
@@ -284,13 +293,13 @@ async function fitBaseline(pipeline: Pipeline, imported: Imported, name: Baselin
   return { dir: output.dir, fingerprint: output.fingerprint, name, model: await openModel(name, output.dir, imported) };
 }
 
-/** The penalty with the best validation recall@50 (or the largest cut-off that the catalog allows). */
+/** The penalty that is best on validation. */
 async function chooseEase(
   pipeline: Pipeline,
-  { dataset }: Imported,
-  lambdas: readonly number[],
+  imported: Imported,
 ): Promise<z.infer<typeof easeSchema> & { model: Ease }> {
-  const metric = `recall@${Math.min(50, dataset.catalog.size)}`;
+  const { dataset } = imported;
+  const { lambdas, metric } = easeChoice(pipeline.settings, imported);
   const validation: Record<string, number> = {};
   let best: { model: Ease; lambda: number; value: number } | undefined;
   for (const lambda of lambdas) {

@@ -13,7 +13,7 @@ import {
   type Table,
   withDuckDb,
 } from "@prismrec/core";
-import { type Clustered, openRunClusterer } from "./cluster.js";
+import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { type Pipeline, runOptions } from "./pipeline.js";
 
@@ -79,19 +79,20 @@ export async function measureRecovery(
   const { partitions } = clustered;
   if (partitions === undefined) return [];
   const { dataset } = imported;
-  const { seed, cluster } = pipeline.settings;
+  const { signal } = pipeline;
+  const { seed } = pipeline.settings;
   const own = clustered.report.clusterer ?? "";
-  const found = [describe(own, false, interestRecovery(dataset, partitions, truth))];
+  const found = [describe(own, false, await interestRecovery(dataset, partitions, truth, { signal }))];
   await using source = await openRunClusterer(pipeline, imported, clustered);
   const controls: Clusterer[] = [new ShuffledClusterer(source.clusterer, seed), new RandomClusterer(seed)];
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   if (hasCategories) controls.unshift(categoryClusterer(dataset.catalog));
   for (const control of controls.filter(({ name }) => name !== own)) {
     const other: Partitions = await partitionDataset(dataset, control, {
-      maxClusters: cluster.maxClusters,
+      ...historyLimits(pipeline.settings, clustered),
       ...runOptions(pipeline),
     });
-    found.push(describe(control.name, true, interestRecovery(dataset, other, truth)));
+    found.push(describe(control.name, true, await interestRecovery(dataset, other, truth, { signal })));
   }
   return found;
 }

@@ -26,6 +26,13 @@ describe("renderReport", () => {
     expect(parseHTML(page).document.querySelectorAll("figure svg").length).toBe(3);
   });
 
+  it("repeats what the import guessed and warned of", () => {
+    const { document } = parseHTML(renderReport(reportData()));
+    const lines = [...document.querySelectorAll("li")].map((line) => line.textContent ?? "");
+    for (const start of ["warning of ", "note of "])
+      expect(lines.filter((line) => line.startsWith(start)).length).toBe(1);
+  });
+
   it("escapes titles, labels, ids and names: no element or handler comes from data", () => {
     const { document } = parseHTML(renderReport(reportData(HOSTILE)));
     expect(document.querySelectorAll("img").length).toBe(0);

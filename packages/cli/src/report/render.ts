@@ -144,10 +144,11 @@ ${because.length === 0 ? "" : html`<span class="because">${because.join(" · ")}
 }
 
 function leakageSection({ evaluation, imported }: ReportData): Html {
-  const { drops, timing } = imported;
+  const { drops, timing, notes, warnings } = imported;
   return html`<section><h2>Can the numbers be trusted?</h2>
 <ul>${evaluation.leakage.map((line) => html`<li><span class="good">✔</span> ${line}</li>`)}
 <li><span class="good">✔</span> every item outside the history is ranked: no sampled candidates</li></ul>
+${notes.length + warnings.length === 0 ? "" : html`<p class="soft">Of the data:</p><ul>${[...warnings, ...notes].map((line) => html`<li>${line}</li>`)}</ul>`}
 ${timing.timed ? html`<p class="soft">${percent(timing.withinMinuteShare)} of events lie within a minute of the one before and ${percent(timing.tiedShare)} share their very time with another: where that is much, their order is data entry's, not taste's.</p>` : ""}
 ${
   drops.length === 0

@@ -1,10 +1,10 @@
-import type { EvaluationReport } from "../pipeline/evaluate.js";
+import { type EvaluationReport, headlineMetric } from "../pipeline/evaluate.js";
 import { percent, points } from "../terminal/format.js";
 
 /** The report's first sentence: how good, and against what, with no more certainty than the interval allows. */
 export function verdict({ models, comparisons }: EvaluationReport): string {
   const own = models.ldmi ?? {};
-  const metric = Object.keys(own).findLast((name) => name.startsWith("recall@")) ?? "recall@50";
+  const metric = headlineMetric(own) ?? "";
   const baselines = Object.entries(models).filter(([name]) => name !== "ldmi");
   const best = baselines.reduce<{ name: string; value: number } | undefined>((above, [name, values]) => {
     const value = values[metric] ?? 0;

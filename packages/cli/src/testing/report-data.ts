@@ -58,8 +58,12 @@ export function reportData(text = "Plain title"): ReportData {
       drops: [{ file: "interactions", reason: "below-core", count: 500, examples: [{ row: 1, text }] }],
       split: { protocol: "user-disjoint", train: 800, valid: 100, test: 100, leftOut: 0 },
       timing: { timed: true, tiedShare: 0.01, withinMinuteShare: 0.2 },
+      order: { by: "time", ties: "file", timedShare: 1 },
+      repeats: "earliest",
+      passedOver: [],
       titleShare: 1,
-      warnings: [],
+      notes: [`note of ${text}`],
+      warnings: [`warning of ${text}`],
     },
     evaluation,
     curve: {

@@ -97,6 +97,26 @@ describe("stored models", () => {
     });
   });
 
+  it("of an architecture that cannot be are refused, with what is wrong in it", async () => {
+    const config = networkSchema.parse({ model: "ldmi", dim: 4, maxHistory: 5 });
+    const network = createNetwork(config);
+    const items = { data: new Float32Array(16), rows: 4, cols: 4 };
+    using model = new InterestModel(
+      network,
+      ParameterSet.create(network.specs(), createRandom(1)),
+      items,
+      new Float32Array(4),
+    );
+    await saveModel(join(dir, "model"), model, config, catalog, {});
+    const path = join(dir, "model", "manifest.json");
+    const manifest = await readFile(path, "utf8");
+    await writeFile(path, manifest.replace(/"heads": ?2/, '"heads": 3'));
+    await expect(loadModel(join(dir, "model"), catalog)).rejects.toMatchObject({
+      code: "DATA_FORMAT",
+      received: expect.stringContaining("heads must divide dim"),
+    });
+  });
+
   it("know a catalog by its ids and their order", () => {
     expect(catalogFingerprint(catalogOf(["a", "b"]))).toBe(catalogFingerprint(catalogOf(["a", "b"])));
     expect(catalogFingerprint(catalogOf(["a", "b"]))).not.toBe(catalogFingerprint(catalogOf(["b", "a"])));

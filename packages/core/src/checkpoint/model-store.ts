@@ -98,7 +98,5 @@ export async function loadModel(dir: string, catalog: Catalog): Promise<Interest
     });
   }
   const table = { data: items, rows: catalog.size, cols: network.dim };
-  return bias === undefined
-    ? new InterestModel(network, parameters, table)
-    : new InterestModel(network, parameters, table, bias);
+  return new InterestModel(network, parameters, table, bias);
 }

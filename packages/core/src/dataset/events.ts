@@ -1,8 +1,10 @@
+import type { Random } from "../random/random.js";
+
 /** Events as the file gives them, ids coded by first appearance; columns of equal length. */
 export interface EventColumns {
   readonly users: Uint32Array;
   readonly items: Uint32Array;
-  /** Absent: the file has no times and its order stands for them. */
+  /** Absent: the file has no times. */
   readonly times?: BigInt64Array;
   /** 1-based data row of the file. */
   readonly rows: Uint32Array;
@@ -38,31 +40,43 @@ export function compareIds(ids: Iterable<string>): (a: string, b: string) => num
   };
 }
 
+/** How events of one time, or without any, are put in order when the file's order is not to count. */
+export interface DrawnOrder {
+  /** [items] place of each item's id among all: what the draw starts from, so that the file's order cannot matter. */
+  readonly itemRanks: Uint32Array;
+  randomOf(user: number): Pick<Random, "shuffle">;
+}
+
+export interface OrderedEvents {
+  /** Of a repeated (user, item) the earliest only. */
+  readonly order: Uint32Array;
+  /** What `order` leaves out, in file order. */
+  readonly repeated: Uint32Array;
+  /** All events in the same order. */
+  readonly all: Uint32Array;
+}
+
 /**
- * Places of the events by user, each user's by time, ties in file order, and of a repeated (user, item) the earliest
- * only. `repeated` holds the places that were left out, in file order.
+ * Places of the events by user, each user's by time. Ties, which without times is everything, stay in file order, or
+ * are drawn.
  */
 export function orderEvents(
   events: EventColumns,
   userCount: number,
   itemCount: number,
-): { readonly order: Uint32Array; readonly repeated: Uint32Array } {
+  drawn?: DrawnOrder,
+): OrderedEvents {
   const { users, items, times } = events;
-  const starts = new Uint32Array(userCount + 1);
-  for (const user of users) starts[user + 1]!++;
-  for (let u = 0; u < userCount; u++) starts[u + 1]! += starts[u]!;
-  const sorted = new Uint32Array(users.length);
-  const next = starts.slice();
-  users.forEach((user, place) => {
-    sorted[next[user]!++] = place;
-  });
+  const { starts, places: all } = byUser(users, userCount);
+  const timeOf = (place: number): bigint => times?.[place] ?? 0n;
   const lastOwner = new Uint32Array(itemCount).fill(userCount);
   const order = new Uint32Array(users.length);
   const repeated: number[] = [];
   let kept = 0;
   for (let u = 0; u < userCount; u++) {
-    const own = sorted.subarray(starts[u]!, starts[u + 1]!);
-    if (times !== undefined && !isOrdered(own, times)) {
+    const own = all.subarray(starts[u]!, starts[u + 1]!);
+    if (drawn !== undefined) drawTies(own, timeOf, items, drawn, u);
+    else if (times !== undefined && !isOrdered(own, times)) {
       // Places ascend with file rows, so they settle ties by file order.
       own.sort((a, b) => (times[a]! < times[b]! ? -1 : times[a]! > times[b]! ? 1 : a - b));
     }
@@ -76,7 +90,43 @@ export function orderEvents(
       order[kept++] = place;
     }
   }
-  return { order: order.slice(0, kept), repeated: Uint32Array.from(repeated).sort() };
+  return { order: order.slice(0, kept), repeated: Uint32Array.from(repeated).sort(), all };
+}
+
+/** Places grouped by user, each user's in file order: user u holds `places[starts[u] .. starts[u + 1])`. */
+export function byUser(
+  users: Uint32Array,
+  userCount: number,
+): { readonly starts: Uint32Array; readonly places: Uint32Array } {
+  const starts = new Uint32Array(userCount + 1);
+  for (const user of users) starts[user + 1]!++;
+  for (let u = 0; u < userCount; u++) starts[u + 1]! += starts[u]!;
+  const places = new Uint32Array(users.length);
+  const next = starts.slice();
+  users.forEach((user, place) => {
+    places[next[user]!++] = place;
+  });
+  return { starts, places };
+}
+
+function drawTies(
+  own: Uint32Array,
+  timeOf: (place: number) => bigint,
+  items: Uint32Array,
+  { itemRanks, randomOf }: DrawnOrder,
+  user: number,
+): void {
+  own.sort((a, b) => {
+    const [x, y] = [timeOf(a), timeOf(b)];
+    return x < y ? -1 : x > y ? 1 : itemRanks[items[a]!]! - itemRanks[items[b]!]! || a - b;
+  });
+  const random = randomOf(user);
+  for (let from = 0; from < own.length; ) {
+    let to = from + 1;
+    while (to < own.length && timeOf(own[to]!) === timeOf(own[from]!)) to++;
+    if (to - from > 1) random.shuffle(own.subarray(from, to));
+    from = to;
+  }
 }
 
 function isOrdered(places: Uint32Array, times: BigInt64Array): boolean {

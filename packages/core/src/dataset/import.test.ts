@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { userItems } from "./catalog.js";
 import { type ImportOptions, importDataset } from "./import.js";
-import { withDuckDb } from "./read-table.js";
+import { withDuckDb } from "./tables/duckdb.js";
 
 let dir: string;
 
@@ -108,15 +108,15 @@ describe("importDataset", () => {
     ]);
   });
 
-  it("keeps file order where there are no times, and says that the data is untimed", async () => {
+  it("keeps file order where there are no times and it is asked for, and says that the data is untimed", async () => {
     const interactions = await file(
       csv(
         grid(users10, ["e", "d", "c", "b", "a"]).map((row) => row.slice(0, 2)),
         "user,item",
       ),
     );
-    expect(await historyOf({ interactions }, "u0")).toEqual(["e", "d", "c", "b", "a"]);
-    const { report, dataset } = await importDataset({ interactions });
+    expect(await historyOf({ interactions, order: "file" }, "u0")).toEqual(["e", "d", "c", "b", "a"]);
+    const { report, dataset } = await importDataset({ interactions, order: "file" });
     expect(report.timing).toEqual({ timed: false, tiedShare: 0, withinMinuteShare: 0 });
     expect(dataset.log.timestamps).toBeUndefined();
   });
@@ -220,7 +220,10 @@ describe("importDataset", () => {
       { file: "items", reason: "duplicate-item", count: 1, examples: [{ row: 3, text: "a, Again" }] },
       { file: "items", reason: "missing-item", count: 1, examples: [{ row: 5, text: ", nobody" }] },
     ]);
-    expect(report.warnings).toEqual([expect.stringContaining("2 of 5 items have no row")]);
+    expect(report.warnings).toEqual([
+      expect.stringContaining("1 of 6 rows of items (16.7 %) cannot be used: 1 missing-item"),
+      expect.stringContaining("2 of 5 items have no row"),
+    ]);
   });
 
   it("depends in its fingerprint on bytes and settings, not on paths", async () => {
@@ -272,11 +275,19 @@ describe("importDataset on bad input", () => {
     ]);
   });
 
-  it("counts rows that are not UTF-8", async () => {
-    const bytes = Buffer.concat([Buffer.from(valid), Buffer.from([0x75, 0xff, 0xfe]), Buffer.from(",a,5\n")]);
+  it("counts rows that are not UTF-8 in a file that is", async () => {
+    const text = valid.replaceAll("u9", "\u00fc9");
+    const bytes = Buffer.concat([Buffer.from(text), Buffer.from([0x75, 0xff, 0xfe]), Buffer.from(",a,5\n")]);
     const { report } = await importDataset({ interactions: await file(bytes) });
     expect(report.kept.events).toBe(50);
     expect(report.drops).toMatchObject([{ reason: "malformed", count: 1, examples: [{ row: 51 }] }]);
+  });
+
+  it("loses no row to a quote that is never closed", async () => {
+    const interactions = await file(`${valid}u1,"oops,5\nu2,f,6\n`);
+    const { report } = await importDataset({ interactions, ...NO_CORE });
+    expect(report.rowsRead).toBe(52);
+    expect(report.kept).toMatchObject({ items: 7, events: 52 });
   });
 
   const failures: [string, () => Promise<ImportOptions>, Record<string, unknown>][] = [
@@ -303,7 +314,11 @@ describe("importDataset on bad input", () => {
     [
       "times none of which can be read",
       async () => ({ interactions: await file("user,item,time\n1,2,noon\n1,3,dusk\n") }),
-      { code: "DATA_FORMAT", received: "2 rows, dropped: 2 bad-timestamp" },
+      {
+        code: "DATA_FORMAT",
+        received:
+          "2 rows, dropped: 2 bad-timestamp\nrow 1 (bad-timestamp): 1, 2, noon\nrow 2 (bad-timestamp): 1, 3, dusk",
+      },
     ],
     [
       "binary data",
@@ -314,11 +329,6 @@ describe("importDataset on bad input", () => {
       "compressed data",
       async () => ({ interactions: await file(Uint8Array.from([0x1f, 0x8b, 8, 0])) }),
       { code: "DATA_FORMAT", hint: expect.stringContaining("gunzip") },
-    ],
-    [
-      "a quote that is never closed",
-      async () => ({ interactions: await file(`${valid}u1,"oops,5\nu2,a,6\n`) }),
-      { code: "DATA_FORMAT", received: expect.stringContaining("row 51") },
     ],
     [
       "text that is no JSON",

@@ -1,14 +1,20 @@
-import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../errors/errors.js";
+import { createRandom } from "../random/random.js";
 import { hashJson, sha256File } from "../runtime/hash.js";
 import type { RunOptions } from "../runtime/run-options.js";
-import { createCatalog, createLog, splitCategories, splitTitle } from "./catalog.js";
-import { findColumn, requireColumn } from "./columns.js";
-import { type CoreMode, compareIds, coreFilter, type EventColumns, IdTable, orderEvents } from "./events.js";
-import { openTable, type Table, withDuckDb } from "./read-table.js";
-import type { ColumnsUsed, Drop, DropReason, ImportReport } from "./report.js";
-import { applySplit, type SplitOptions, type SplitPart } from "./split.js";
-import { ticksPerSecond, timestampParser } from "./timestamps.js";
+import { readAssignment } from "./assignment.js";
+import { createCatalog, createLog } from "./catalog.js";
+import { DropCounter } from "./drops.js";
+import { byUser, type CoreMode, compareIds, coreFilter, type DrawnOrder, orderEvents } from "./events.js";
+import { differentForm } from "./ids.js";
+import { parseEvents, type RawEvents, readInteractions } from "./interactions.js";
+import { type ItemFile, readItems } from "./items.js";
+import type { DropReason, ImportReport } from "./report.js";
+import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
+import { applySplit, DEFAULT_SPLIT_SEED, type SplitOptions, type SplitPart } from "./split.js";
+import { withDuckDb } from "./tables/duckdb.js";
+import { spoolIfPipe } from "./tables/spool.js";
+import type { DateOrder } from "./timestamps.js";
 import type { Catalog, Dataset, Item, Split } from "./types.js";
 
 export interface ImportOptions {
@@ -16,11 +22,16 @@ export interface ImportOptions {
   readonly interactions: string;
   /** CSV, TSV, JSONL or Parquet with one item a row: id, title, categories. */
   readonly items?: string;
-  /** Names of columns; those left out are found by their usual names. */
+  /**
+   * Names of columns; those left out are found by their usual names and their values. `timestamp`, `rating` and `event`
+   * may be `none`; a date and a time of day in two columns are one `timestamp` joined by a comma.
+   */
   readonly columns?: {
     readonly user?: string;
     readonly item?: string;
     readonly timestamp?: string;
+    readonly rating?: string;
+    readonly event?: string;
     /** The id column of the items file. */
     readonly itemId?: string;
     readonly title?: string;
@@ -29,8 +40,21 @@ export interface ImportOptions {
   };
   /** Between the categories of one item (default `|`; JSON arrays and Parquet lists need none). */
   readonly categorySeparator?: string;
-  /** Default: users and items with at least 5 events, iteratively. */
+  /** Rows rated lower are left out; ratings mean nothing else. */
+  readonly minRating?: number;
+  /** Kinds of events that count, each a name or `name=weight`; all by default. Weights are kept in the report. */
+  readonly events?: readonly string[];
+  /** Of a repeated user and item the earliest event (default), or all of them. */
+  readonly repeats?: "earliest" | "keep";
+  /** What orders a user's events where there are no times: a draw (default), or the file. */
+  readonly order?: "random" | "file";
+  /** What orders a user's events of one time: the file (default), or a draw. */
+  readonly ties?: "file" | "random";
+  /** How dates such as 01/02/2019 are read where the column itself does not tell. */
+  readonly dateOrder?: DateOrder;
+  /** Default: users and items with at least 5 events, iteratively. Repeats do not count. */
   readonly core?: { readonly mode?: CoreMode; readonly minimum?: number };
+  /** Its seed draws the order of events too. */
   readonly split?: Omit<SplitOptions, "assignment"> & {
     /** Table with the columns user and part (train, valid, test). */
     readonly file?: string;
@@ -38,29 +62,39 @@ export interface ImportOptions {
 }
 
 /** Raised when the meaning of an import changes: part of every fingerprint. */
-export const IMPORT_VERSION = 1;
-const MAX_EVENTS = 2 ** 31;
+export const IMPORT_VERSION = 2;
+/** Ties that are worth a word. */
+const TIED_SHARE = 0.01;
 
 /**
  * Reads interactions and items into a dataset: ids stay text, times stay 64-bit, of a repeated (user, item) the earliest
  * event is kept, users and items below the core go, each user's events are ordered by time (ties in file order), and
- * the split is applied. Every row that is dropped is counted in the report under its reason.
+ * the split is applied. Without times the order is drawn from the split's seed: the order of a file is not time. Every
+ * row that is dropped is counted in the report under its reason, and every guess is told there.
  * Throws FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, SPLIT_INVALID or CONFIG_INVALID.
  */
 export async function importDataset(
-  options: ImportOptions,
+  given: ImportOptions,
   run: RunOptions = {},
 ): Promise<{ readonly dataset: Dataset; readonly report: ImportReport }> {
-  const settings = resolve(options);
+  const settings = resolve(given);
+  // A pipe can be read once, and a file is read to be hashed, judged and imported.
+  await using interactions = await spoolIfPipe(given.interactions, run.signal);
+  await using itemRows = given.items === undefined ? undefined : await spoolIfPipe(given.items, run.signal);
+  const options: ImportOptions = {
+    ...given,
+    interactions: interactions.path,
+    ...(itemRows === undefined ? {} : { items: itemRows.path }),
+  };
   const fingerprint = await fingerprintOf(options, settings, run.signal);
   return await withDuckDb(async (connection) => {
     const drops = new DropCounter();
-    const raw = await readEvents(connection, options, drops, run);
-    const itemFile = await readItems(connection, options, settings.categorySeparator, drops, run);
+    const raw = await readInteractions(connection, options, drops, run);
+    const itemFile = await readItems(connection, options, settings.categorySeparator, raw.columns.item, drops, run);
     const assignment = await readAssignment(connection, settings.split.file, run.signal);
-    const kept = keepEvents(raw, settings.core, assignment, drops);
+    const kept = keepEvents(raw, settings, assignment, drops);
     const log = groupByUser(raw, kept);
-    const outcome = applySplit(log, {
+    const outcome = applySplit(settings.repeats === "keep" ? { ...log, items: log.itemCodes } : log, {
       ...settings.split,
       ...(assignment === undefined ? {} : { assignment }),
     });
@@ -77,7 +111,8 @@ export async function importDataset(
       split: outcome.split,
     };
     const withTitle = catalog.items.filter((item) => item.title !== "").length;
-    const withoutRow = catalog.items.slice(1).filter((item) => itemFile?.items.get(item.id) === undefined).length;
+    const timed = timing(log, raw.ticks);
+    const ordered = describeOrder(raw, kept, timed, settings, options, itemFile);
     const report: ImportReport = {
       format: { interactions: raw.format, ...(itemFile === undefined ? {} : { items: itemFile.format }) },
       columns: { ...raw.columns, ...itemFile?.columns },
@@ -92,20 +127,31 @@ export async function importDataset(
         test: outcome.split.test.users.length,
         leftOut: outcome.leftOut.length + kept.usersOutsideSplit,
       },
-      timing: timing(log, raw.ticks),
+      timing: timed,
+      order: {
+        by: raw.times === undefined ? settings.order : "time",
+        ties: raw.times === undefined ? settings.order : settings.ties,
+        timedShare: raw.timedShare,
+      },
+      repeats: settings.repeats,
+      ...(options.minRating === undefined ? {} : { minRating: options.minRating }),
+      ...(raw.events === undefined ? {} : { events: raw.events }),
+      passedOver: raw.passedOver,
       titleShare: catalog.size === 0 ? 0 : withTitle / catalog.size,
-      warnings:
-        itemFile !== undefined && withoutRow > 0
-          ? [`${withoutRow} of ${catalog.size} items have no row in ${options.items}: they have no title`]
-          : [],
+      notes: [...raw.notes, ...ordered.notes, ...(itemFile?.notes.map((note) => `items: ${note}`) ?? [])],
+      warnings: [
+        ...raw.warnings,
+        ...ordered.warnings,
+        ...(itemFile?.warnings ?? []),
+        ...withoutRows(catalog, itemFile, options.items),
+      ],
     };
     return { dataset, report };
   });
 }
 
-interface Settings {
+interface Settings extends Required<Pick<ImportOptions, "categorySeparator" | "repeats" | "order" | "ties">> {
   readonly core: { readonly mode: CoreMode; readonly minimum: number };
-  readonly categorySeparator: string;
   readonly split: NonNullable<ImportOptions["split"]>;
 }
 
@@ -117,241 +163,52 @@ function resolve(options: ImportOptions): Settings {
       received: String(minimum),
     });
   }
-  return { core: { mode, minimum }, categorySeparator: options.categorySeparator ?? "|", split: options.split ?? {} };
+  if (options.minRating !== undefined && !Number.isFinite(options.minRating)) {
+    throw new PrismrecError("CONFIG_INVALID", "the least rating is not a number", {
+      expected: "a finite number",
+      received: String(options.minRating),
+    });
+  }
+  const { categorySeparator = "|", repeats = "earliest", order = "random", ties = "file", split = {} } = options;
+  return { core: { mode, minimum }, categorySeparator, repeats, order, ties, split };
 }
 
 async function fingerprintOf(options: ImportOptions, settings: Settings, signal?: AbortSignal): Promise<string> {
   const { file, ...split } = settings.split;
+  const { core, categorySeparator, repeats, order, ties } = settings;
   return hashJson({
     version: IMPORT_VERSION,
     interactions: await sha256File(options.interactions, signal),
     items: options.items === undefined ? null : await sha256File(options.items, signal),
     splitFile: file === undefined ? null : await sha256File(file, signal),
     columns: options.columns ?? {},
-    core: settings.core,
-    categorySeparator: settings.categorySeparator,
+    ...{ core, categorySeparator, repeats, order, ties },
+    minRating: options.minRating,
+    events: options.events === undefined ? undefined : parseEvents(options.events),
+    dateOrder: options.dateOrder,
     split,
   });
 }
 
-interface RawEvents extends EventColumns {
-  readonly userIds: readonly string[];
-  readonly itemIds: readonly string[];
-  readonly rowsRead: number;
-  readonly format: string;
-  readonly columns: ColumnsUsed;
-  /** Units of time a second. */
-  readonly ticks: number;
-  rowOf(ordinal: number): number;
-}
-
-async function readEvents(
-  connection: DuckDBConnection,
-  options: ImportOptions,
-  drops: DropCounter,
-  run: RunOptions,
-): Promise<RawEvents> {
-  const path = options.interactions;
-  const table = await openTable(connection, path);
-  const user = requireColumn(path, table.columns, "user", options.columns?.user);
-  const item = requireColumn(path, table.columns, "item", options.columns?.item);
-  const timestamp = findColumn(path, table.columns, "timestamp", options.columns?.timestamp);
-  const users = new IdTable();
-  const items = new IdTable();
-  const columns = { users: new NumberColumn(), items: new NumberColumn(), rows: new NumberColumn() };
-  const times: bigint[] = [];
-  const parser = timestampParser();
-  const pending: { readonly reason: DropReason; readonly ordinal: number; readonly text: string }[] = [];
-  let ordinal = 0;
-  const wanted = [user, item, ...(timestamp === undefined ? [] : [timestamp])];
-  for await (const [userCells = [], itemCells = [], timeCells] of table.read(wanted, run.signal)) {
-    for (let r = 0; r < userCells.length; r++) {
-      ordinal++;
-      const [userId, itemId] = [text(userCells[r]), text(itemCells[r])];
-      const time = timeCells === undefined ? undefined : text(timeCells[r]);
-      const parsed = timeCells === undefined || time === undefined || time === "" ? undefined : parser.parse(time);
-      let reason: DropReason | undefined;
-      if (table.format === "jsonl" && userId === "" && itemId === "" && !time) reason = "malformed";
-      else if (userId === "") reason = "missing-user";
-      else if (itemId === "") reason = "missing-item";
-      else if (timeCells !== undefined && parsed === undefined) reason = "bad-timestamp";
-      if (reason !== undefined) {
-        pending.push({ reason, ordinal, text: [userId, itemId, time].filter((cell) => cell !== undefined).join(", ") });
-        continue;
-      }
-      columns.users.push(users.codeOf(userId));
-      columns.items.push(items.codeOf(itemId));
-      columns.rows.push(ordinal);
-      if (parsed !== undefined) times.push(parsed);
-    }
-    run.onProgress?.({ stage: "import", done: ordinal, unit: "rows" });
-  }
-  if (columns.rows.length > MAX_EVENTS) {
-    throw new PrismrecError("DATA_FORMAT", `${path} holds more events than fit`, {
-      expected: `at most ${MAX_EVENTS}`,
-      received: String(columns.rows.length),
-    });
-  }
-  const malformed = table.malformed();
-  const rowOf = rowNumbers(table);
-  for (const { row, text } of malformed) drops.add("interactions", "malformed", row, text);
-  for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, rowOf(at), text);
-  const rowsRead = ordinal + malformed.length;
-  if (columns.rows.length === 0) {
-    const reasons = drops.list().map((drop) => `${drop.count} ${drop.reason}`);
-    throw new PrismrecError(rowsRead === 0 ? "DATA_EMPTY" : "DATA_FORMAT", `${path} holds no usable event`, {
-      expected: "rows with a user, an item and a readable time",
-      received: rowsRead === 0 ? "a header without rows" : `${rowsRead} rows, dropped: ${reasons.join(", ")}`,
-      hint: "Times may be integers, decimal seconds or ISO 8601 texts, of one kind in the whole file.",
-    });
-  }
-  return {
-    users: columns.users.toArray(),
-    items: columns.items.toArray(),
-    rows: columns.rows.toArray(),
-    ...(timestamp === undefined ? {} : { times: BigInt64Array.from(times) }),
-    userIds: users.ids,
-    itemIds: items.ids,
-    rowsRead,
-    format: table.format,
-    columns: { user, item, ...(timestamp === undefined ? {} : { timestamp }) },
-    ticks: ticksPerSecond(parser.style() ?? "integer", times[times.length >> 1] ?? 0n),
-    rowOf,
-  };
-}
-
-function text(cell: string | null | undefined): string {
-  return cell?.trim() ?? "";
-}
-
-/** Data row of the n-th row that could be split into columns: the malformed ones before it count too. */
-function rowNumbers(table: Table): (ordinal: number) => number {
-  const malformed = table.malformed().map(({ row }) => row);
-  return (ordinal) => {
-    let row = ordinal;
-    for (const before of malformed) {
-      if (before > row) break;
-      row++;
-    }
-    return row;
-  };
-}
-
-interface ItemFile {
-  readonly items: ReadonlyMap<string, Item>;
-  readonly rowsRead: number;
-  readonly format: string;
-  readonly columns: { readonly itemId: string; readonly title?: string; readonly categories?: string };
-}
-
-async function readItems(
-  connection: DuckDBConnection,
-  options: ImportOptions,
-  separator: string,
-  drops: DropCounter,
-  run: RunOptions,
-): Promise<ItemFile | undefined> {
-  const path = options.items;
-  if (path === undefined) return undefined;
-  const table = await openTable(connection, path);
-  const id = requireColumn(path, table.columns, "item", options.columns?.itemId);
-  const optional = {
-    title: findColumn(path, table.columns, "title", options.columns?.title),
-    categories: findColumn(path, table.columns, "categories", options.columns?.categories),
-    year: findColumn(path, table.columns, "year", options.columns?.year),
-  };
-  const chosen = [...new Set([id, ...Object.values(optional).filter((column) => column !== undefined)])];
-  const place = (column: string | undefined): number => (column === undefined ? -1 : chosen.indexOf(column));
-  const places = { title: place(optional.title), categories: place(optional.categories), year: place(optional.year) };
-  const items = new Map<string, Item>();
-  const pending: { readonly reason: DropReason; readonly ordinal: number; readonly text: string }[] = [];
-  let ordinal = 0;
-  for await (const cells of table.read(chosen, run.signal)) {
-    const rows = cells[0]?.length ?? 0;
-    for (let r = 0; r < rows; r++) {
-      ordinal++;
-      const itemId = text(cells[0]?.[r]);
-      const fullTitle = text(cells[places.title]?.[r]);
-      if (itemId === "" || items.has(itemId)) {
-        const reason = itemId === "" ? "missing-item" : "duplicate-item";
-        pending.push({ reason, ordinal, text: `${itemId}, ${fullTitle}` });
-        continue;
-      }
-      const { title, year: titleYear } = splitTitle(fullTitle);
-      const yearCell = text(cells[places.year]?.[r]);
-      const year = /^\d{4}$/.test(yearCell) ? Number(yearCell) : titleYear;
-      const categories = splitCategories(text(cells[places.categories]?.[r]), separator);
-      items.set(itemId, { id: itemId, title, categories, ...(year === undefined ? {} : { year }) });
-    }
-  }
-  const rowOf = rowNumbers(table);
-  for (const { row, text } of table.malformed()) drops.add("items", "malformed", row, text);
-  for (const { reason, ordinal: at, text } of pending) drops.add("items", reason, rowOf(at), text);
-  if (items.size === 0) {
-    throw new PrismrecError("DATA_EMPTY", `${path} holds no items`, {
-      expected: "rows with an item id",
-      received: `${ordinal} rows without one`,
-    });
-  }
-  return {
-    items,
-    rowsRead: ordinal + table.malformed().length,
-    format: table.format,
-    columns: {
-      itemId: id,
-      ...(optional.title === undefined ? {} : { title: optional.title }),
-      ...(optional.categories === undefined ? {} : { categories: optional.categories }),
-    },
-  };
-}
-
-const PARTS: ReadonlyMap<string, SplitPart> = new Map([
-  ["train", "train"],
-  ["valid", "valid"],
-  ["validation", "valid"],
-  ["test", "test"],
-]);
-
-async function readAssignment(
-  connection: DuckDBConnection,
-  path: string | undefined,
-  signal: AbortSignal | undefined,
-): Promise<ReadonlyMap<string, SplitPart> | undefined> {
-  if (path === undefined) return undefined;
-  const table = await openTable(connection, path);
-  const user = requireColumn(path, table.columns, "user", undefined);
-  if (!table.columns.includes("part")) {
-    throw new PrismrecError("SPLIT_INVALID", `${path} has no part column`, {
-      expected: "columns user and part",
-      received: table.columns.join(", ").slice(0, 200),
-    });
-  }
-  const assignment = new Map<string, SplitPart>();
-  let row = 0;
-  for await (const [users = [], parts = []] of table.read([user, "part"], signal)) {
-    for (let r = 0; r < users.length; r++) {
-      row++;
-      const id = text(users[r]);
-      const part = PARTS.get(text(parts[r]).toLowerCase());
-      const earlier = assignment.get(id);
-      if (id !== "" && part !== undefined && (earlier === undefined || earlier === part)) {
-        assignment.set(id, part);
-        continue;
-      }
-      throw new PrismrecError("SPLIT_INVALID", `row ${row} of ${path} does not assign a user to one part`, {
-        expected: "a user id that no other part has, and train, valid or test",
-        received: `user "${id}", part "${text(parts[r])}"${earlier === undefined ? "" : `, earlier "${earlier}"`}`,
-      });
-    }
-  }
-  const [malformed] = table.malformed();
-  if (malformed !== undefined) {
-    throw new PrismrecError("SPLIT_INVALID", `row ${malformed.row} of ${path} cannot be read`, {
-      expected: "a user and a part",
-      received: malformed.text,
-    });
-  }
-  return assignment;
+/** What is to be said of the items that the items file lacks. */
+function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: string | undefined): string[] {
+  if (itemFile === undefined) return [];
+  const lacking = catalog.items
+    .slice(1)
+    .map(({ id }) => id)
+    .filter((id) => !itemFile.items.has(id));
+  if (lacking.length === 0) return [];
+  const form = differentForm(lacking, itemFile.items.keys());
+  const strangers = lacking.length === catalog.size ? [...itemFile.items.keys()].slice(0, 3) : [];
+  const more =
+    form ??
+    (strangers.length === 0
+      ? undefined
+      : `the events name ${lacking.slice(0, 3).join(", ")}, the file ${strangers.join(", ")}: --item-id names its id column`);
+  return [
+    `${lacking.length} of ${catalog.size} items have no row in ${path}: they have no title` +
+      (more === undefined ? "" : ` (${more})`),
+  ];
 }
 
 interface KeptEvents {
@@ -362,26 +219,31 @@ interface KeptEvents {
 
 function keepEvents(
   raw: RawEvents,
-  core: Settings["core"],
+  settings: Settings,
   assignment: ReadonlyMap<string, SplitPart> | undefined,
   drops: DropCounter,
 ): KeptEvents {
+  const { core, repeats } = settings;
   const sizes = { users: raw.userIds.length, items: raw.itemIds.length };
-  const { order, repeated } = orderEvents(raw, sizes.users, sizes.items);
+  const { order, repeated, all } = orderEvents(raw, sizes.users, sizes.items, drawnOrder(raw, settings));
   const inCore = coreFilter(raw, order, sizes, core.minimum, core.mode);
   if (inCore.length === 0) {
     throw new PrismrecError("DATA_EMPTY", `no user and item are left with ${core.minimum} events each`, {
       expected: `a core of at least ${core.minimum} events a user and an item (${core.mode})`,
-      received: `${order.length} distinct events of ${sizes.users} users and ${sizes.items} items`,
-      hint: "Lower core.minimum, or bring more data.",
+      received:
+        `${order.length} distinct events of ${sizes.users} users (column "${raw.columns.user}") and ` +
+        `${sizes.items} items (column "${raw.columns.item}")`,
+      hint: "Lower core.minimum (--min-core), name other columns, or bring more data.",
     });
   }
+  const counted = repeats === "keep" ? all : order;
+  const ofCore = repeats === "keep" ? repeatsOf(raw, all, inCore, sizes) : inCore;
   const inSplit =
-    assignment === undefined ? inCore : inCore.filter((place) => assignment.has(raw.userIds[raw.users[place]!]!));
+    assignment === undefined ? ofCore : ofCore.filter((place) => assignment.has(raw.userIds[raw.users[place]!]!));
   const left: readonly [DropReason, Uint32Array][] = [
-    ["duplicate", repeated],
-    ["below-core", difference(order, inCore, raw.users.length)],
-    ["not-in-split", difference(inCore, inSplit, raw.users.length)],
+    ["duplicate", repeats === "keep" ? new Uint32Array(0) : repeated],
+    ["below-core", difference(counted, ofCore, raw.users.length)],
+    ["not-in-split", difference(ofCore, inSplit, raw.users.length)],
   ];
   for (const [reason, places] of left) {
     drops.addAll("interactions", reason, places, (place) => ({
@@ -390,7 +252,97 @@ function keepEvents(
     }));
   }
   const distinctUsers = (places: Uint32Array): number => new Set(places.map((place) => raw.users[place]!)).size;
-  return { order: inSplit, usersOutsideSplit: distinctUsers(inCore) - distinctUsers(inSplit) };
+  return { order: inSplit, usersOutsideSplit: distinctUsers(ofCore) - distinctUsers(inSplit) };
+}
+
+/** All events of the users and items that the core holds: it was judged by distinct items. */
+function repeatsOf(
+  raw: RawEvents,
+  all: Uint32Array,
+  inCore: Uint32Array,
+  sizes: { readonly users: number; readonly items: number },
+): Uint32Array {
+  const [users, items] = [new Uint8Array(sizes.users), new Uint8Array(sizes.items)];
+  for (const place of inCore) {
+    users[raw.users[place]!] = 1;
+    items[raw.items[place]!] = 1;
+  }
+  return all.filter((place) => users[raw.users[place]!] === 1 && items[raw.items[place]!] === 1);
+}
+
+/** The draw that takes the place of the file's order; undefined where that order is to count. */
+function drawnOrder(raw: RawEvents, { order, ties, split }: Settings): DrawnOrder | undefined {
+  if ((raw.times === undefined ? order : ties) === "file") return undefined;
+  const seed = split.seed ?? DEFAULT_SPLIT_SEED;
+  return {
+    itemRanks: ranksOf(raw.itemIds, compareIds(raw.itemIds)),
+    randomOf: (user) => createRandom(seed, `order/${raw.userIds[user]!}`),
+  };
+}
+
+/** [ids] place of each in the given order. */
+function ranksOf(ids: readonly string[], compare: (a: string, b: string) => number): Uint32Array {
+  const ranks = new Uint32Array(ids.length);
+  Uint32Array.from(ids.keys())
+    .sort((a, b) => compare(ids[a]!, ids[b]!))
+    .forEach((code, rank) => {
+      ranks[code] = rank;
+    });
+  return ranks;
+}
+
+/** What is to be said of the order of events: that it was drawn, that it is the file's, and by what that is sorted. */
+function describeOrder(
+  raw: RawEvents,
+  kept: KeptEvents,
+  { tiedShare }: ImportReport["timing"],
+  settings: Settings,
+  options: ImportOptions,
+  itemFile: ItemFile | undefined,
+): { readonly notes: readonly string[]; readonly warnings: readonly string[] } {
+  const timed = raw.times !== undefined;
+  if (timed && tiedShare < TIED_SHARE) return { notes: [], warnings: [] };
+  const sorting = sortingOf(raw, kept, itemFile);
+  const sorted =
+    sorting === undefined ? "" : `sorted by "${sorting.column}"${sorting.descending ? ", largest first" : ""}`;
+  if (timed) {
+    const share = `${(100 * tiedShare).toFixed(1)} % of events share their time with another of the same user`;
+    if (settings.ties === "random") return { notes: [`${share}: their order is drawn from the seed`], warnings: [] };
+    if (sorting === undefined) {
+      return { notes: [`${share}: they stay in file order (--ties random draws it)`], warnings: [] };
+    }
+    return { notes: [], warnings: [`${share}, and the file has them ${sorted}: --ties random draws their order`] };
+  }
+  if (settings.order === "file") {
+    return sorting === undefined
+      ? { notes: [`${raw.noTimes}: the file's order stands for times`], warnings: [] }
+      : {
+          notes: [],
+          warnings: [
+            `${raw.noTimes}: the file's order stands for times, but each user's rows are ${sorted}, which need not be an order of time`,
+          ],
+        };
+  }
+  const drawn =
+    `${raw.noTimes}: each user's order is drawn from the seed (--order file takes the file's)` +
+    (sorting === undefined ? "" : `; in the file each user's rows are ${sorted}`);
+  return options.order === undefined ? { notes: [], warnings: [drawn] } : { notes: [drawn], warnings: [] };
+}
+
+function sortingOf(raw: RawEvents, kept: KeptEvents, itemFile: ItemFile | undefined): Sorting | undefined {
+  const isKept = new Uint8Array(raw.users.length);
+  for (const place of kept.order) isKept[place] = 1;
+  const places = byUser(raw.users, raw.userIds.length).places.filter((place) => isKept[place] === 1);
+  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  const byId = compareIds([...new Set(kept.order.map((place) => raw.items[place]!))].map((code) => raw.itemIds[code]!));
+  const idOrders = [ranksOf(raw.itemIds, byId), ranksOf(raw.itemIds, byText)];
+  const byItem = sortedByItem(raw.columns.item, raw, places, idOrders);
+  if (byItem !== undefined) return byItem;
+  const byColumn = sortedByColumn(raw.sample, raw.roles);
+  const title = itemFile?.columns.title;
+  if (byColumn !== undefined || itemFile === undefined || title === undefined) return byColumn;
+  const titles = raw.itemIds.map((id) => itemFile.items.get(id)?.title ?? "");
+  return sortedByItem(title, raw, places, [ranksOf(titles, byText)]);
 }
 
 /** Places of `all` that `kept` lacks, ascending. */
@@ -435,7 +387,7 @@ function groupByUser(raw: RawEvents, { order }: KeptEvents): UserLog {
   };
 }
 
-/** Dense ids by descending number of training events, ties by external id; every item of the log is in the catalog. */
+/** Dense ids by descending number of training users, ties by external id; every item of the log is in the catalog. */
 function buildCatalog(
   raw: RawEvents,
   log: UserLog,
@@ -443,9 +395,13 @@ function buildCatalog(
   itemFile: ItemFile | undefined,
 ): { readonly catalog: Catalog; readonly items: Uint32Array } {
   const counts = new Uint32Array(raw.itemIds.length);
+  const lastUser = new Int32Array(raw.itemIds.length).fill(-1);
   split.train.users.forEach((user, j) => {
     const start = log.indptr[user]!;
-    for (let at = start; at < start + split.train.ends[j]!; at++) counts[log.itemCodes[at]!]!++;
+    for (const item of log.itemCodes.subarray(start, start + split.train.ends[j]!)) {
+      if (lastUser[item] !== user) counts[item]!++;
+      lastUser[item] = user;
+    }
   });
   const idOf = (code: number): string => raw.itemIds[code]!;
   const present = [...new Set(log.itemCodes)];
@@ -479,50 +435,3 @@ function timing({ timestamps, indptr }: UserLog, ticks: number): ImportReport["t
   }
   return { timed: true, tiedShare: tied / timestamps.length, withinMinuteShare: within / timestamps.length };
 }
-
-/** A growing column of numbers that costs no boxed element. */
-class NumberColumn {
-  #values = new Uint32Array(1 << 16);
-  length = 0;
-
-  push(value: number): void {
-    if (this.length === this.#values.length) {
-      const grown = new Uint32Array(this.length * 2);
-      grown.set(this.#values);
-      this.#values = grown;
-    }
-    this.#values[this.length++] = value;
-  }
-
-  toArray(): Uint32Array {
-    return this.#values.slice(0, this.length);
-  }
-}
-
-const EXAMPLES = 5;
-
-class DropCounter {
-  readonly #drops = new Map<string, { drop: Omit<Drop, "count" | "examples">; count: number; examples: Example[] }>();
-
-  add(file: Drop["file"], reason: DropReason, row: number, text: string): void {
-    this.addAll(file, reason, [row], () => ({ row, text }));
-  }
-
-  addAll(file: Drop["file"], reason: DropReason, places: ArrayLike<number>, example: (place: number) => Example): void {
-    if (places.length === 0) return;
-    const key = `${file} ${reason}`;
-    const entry = this.#drops.get(key) ?? { drop: { file, reason }, count: 0, examples: [] };
-    this.#drops.set(key, entry);
-    entry.count += places.length;
-    for (let i = 0; i < places.length && entry.examples.length < EXAMPLES; i++) {
-      const { row, text } = example(places[i]!);
-      entry.examples.push({ row, text: text.slice(0, 80) });
-    }
-  }
-
-  list(): Drop[] {
-    return [...this.#drops.values()].map(({ drop, count, examples }) => ({ ...drop, count, examples }));
-  }
-}
-
-type Example = Drop["examples"][number];

@@ -4,7 +4,14 @@ export type DropReason =
   | "malformed"
   | "missing-user"
   | "missing-item"
+  /** No time, or none that can be read, in a column of times. */
   | "bad-timestamp"
+  /** No number in the column of ratings, where a least rating is asked for. */
+  | "bad-rating"
+  /** Rated lower than was asked for. */
+  | "below-min-rating"
+  /** An event of a kind that was not asked for. */
+  | "other-event"
   /** A later event of the same user and item. */
   | "duplicate"
   /** The user or the item has too few events. */
@@ -28,7 +35,10 @@ export interface Drop {
 export interface ColumnsUsed {
   readonly user: string;
   readonly item: string;
+  /** The column of the time; a date and a time of day are joined by a comma. */
   readonly timestamp?: string;
+  readonly rating?: string;
+  readonly event?: string;
   readonly itemId?: string;
   readonly title?: string;
   readonly categories?: string;
@@ -60,7 +70,25 @@ export interface ImportReport {
     /** Share of kept events within 60 s of the user's previous event (bulk entry rather than consumption). */
     readonly withinMinuteShare: number;
   };
+  readonly order: {
+    /** What a user's events are ordered by. */
+    readonly by: "time" | "file" | "random";
+    /** What orders events of one time. */
+    readonly ties: "file" | "random";
+    /** Of the usable rows, those that have a time. */
+    readonly timedShare: number;
+  };
+  /** Which of a repeated user and item are kept. */
+  readonly repeats: "earliest" | "keep";
+  /** Where a least rating was asked for. */
+  readonly minRating?: number;
+  /** Where kinds of events were asked for: what each weighs, and how many rows it has. */
+  readonly events?: readonly { readonly name: string; readonly weight: number; readonly rows: number }[];
+  /** Columns that look like times or ids and were not read, with the flag that takes each. */
+  readonly passedOver: readonly { readonly column: string; readonly flag: string }[];
   /** Kept items that have a title. */
   readonly titleShare: number;
+  /** What was guessed, or is good to know. */
+  readonly notes: readonly string[];
   readonly warnings: readonly string[];
 }

@@ -1,5 +1,6 @@
 import { PrismrecError } from "../errors/errors.js";
 import { createRandom } from "../random/random.js";
+import { newItems } from "./training-matrix.js";
 import type { EvaluationPart, Split, SplitProtocol, TrainingPart } from "./types.js";
 
 export interface SplitOptions {
@@ -19,6 +20,8 @@ export interface SplitOptions {
   readonly assignment?: ReadonlyMap<string, SplitPart>;
 }
 
+export const DEFAULT_SPLIT_SEED = 2026;
+
 export type SplitPart = "train" | "valid" | "test";
 
 /** The users to split, each one's events oldest first. `userIds` is in id order. */
@@ -28,6 +31,8 @@ export interface Sequences {
   readonly indptr: Uint32Array;
   /** [events]; `temporal` needs them. */
   readonly timestamps?: BigInt64Array;
+  /** [events] Where a user may hold an item several times: somebody whose targets are all old news is not asked about. */
+  readonly items?: Uint32Array;
 }
 
 export interface SplitOutcome {
@@ -104,7 +109,7 @@ function splitUsers(
       if (part !== undefined) parts.set(user, part);
     });
   } else {
-    const shuffled = createRandom(options.seed ?? 2026, "split").shuffle(
+    const shuffled = createRandom(options.seed ?? DEFAULT_SPLIT_SEED, "split").shuffle(
       Uint32Array.from({ length: count }, (_, u) => u),
     );
     const trainEnd = floorShare(options.trainShare, count);
@@ -164,9 +169,14 @@ class SplitBuilder {
     this.#train.push({ user, end });
   }
 
-  /** A user without a history or without a target cannot be asked about and stays out of the part. */
+  /** A user without a history or without a new target cannot be asked about and stays out of the part. */
   evaluate(part: "valid" | "test", user: number, historyEnd: number, targetEnd: number): void {
     if (historyEnd < 1 || targetEnd <= historyEnd) return;
+    const { items, indptr } = this.sequences;
+    if (items !== undefined) {
+      const own = items.subarray(indptr[user]!, indptr[user + 1]!);
+      if (newItems(own.subarray(0, historyEnd), own.subarray(historyEnd, targetEnd)).length === 0) return;
+    }
     this.#placed.add(user);
     this.#parts[part].push({ user, historyEnd, targetEnd });
   }

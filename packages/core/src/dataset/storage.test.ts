@@ -65,8 +65,13 @@ describe("saveDataset and loadDataset", () => {
       await expect(loadDataset(folder), name).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
       await writeFile(path, bytes);
     }
-    await writeFile(join(folder, "dataset.json"), manifest.toString().replace('"format": 1', '"format": 99'));
-    await expect(loadDataset(folder)).rejects.toMatchObject({ code: "DATA_FORMAT" });
+    await writeFile(join(folder, "dataset.json"), manifest.toString().replace('"format": 2', '"format": 1'));
+    await expect(loadDataset(folder)).rejects.toMatchObject({
+      code: "DATA_FORMAT",
+      message: expect.stringContaining("another version"),
+      received: "format 1",
+      hint: "Import again.",
+    });
   });
 });
 

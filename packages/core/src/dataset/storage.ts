@@ -11,7 +11,7 @@ import type { ImportReport } from "./report.js";
 import type { Dataset, EvaluationPart, Item, TrainingPart } from "./types.js";
 
 /** Raised when a saved dataset of before cannot be read any more. */
-export const DATASET_FORMAT = 1;
+export const DATASET_FORMAT = 2;
 const MANIFEST = "dataset.json";
 
 const arrayTypes = { u32: Uint32Array, i64: BigInt64Array } as const;
@@ -85,7 +85,16 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
  */
 export async function loadDataset(dir: string): Promise<{ readonly dataset: Dataset; readonly report: ImportReport }> {
   const path = join(dir, MANIFEST);
-  const parsed = manifestSchema.safeParse(await readJson(path, "DATA_FORMAT"));
+  const stored = await readJson(path, "DATA_FORMAT");
+  const format = z.object({ format: z.number() }).safeParse(stored);
+  if (format.success && format.data.format !== DATASET_FORMAT) {
+    throw new PrismrecError("DATA_FORMAT", `the saved dataset is of another version: ${path}`, {
+      expected: `format ${DATASET_FORMAT}`,
+      received: `format ${format.data.format}`,
+      hint: "Import again.",
+    });
+  }
+  const parsed = manifestSchema.safeParse(stored);
   if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
   const manifest = parsed.data;
   const read = async (name: string): Promise<Buffer> => {

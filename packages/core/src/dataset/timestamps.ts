@@ -1,74 +1,463 @@
-/** How a file writes its times; decided by the first readable one and kept for the whole file. */
-export type TimestampStyle = "integer" | "decimal" | "iso";
+import { Int64Column, SparseInt32Column } from "./growing.js";
 
-/** Times of one file as 64-bit integers that keep the order exactly; nothing passes through a 32-bit float. */
-export interface TimestampParser {
-  /** undefined: unreadable in the file's style. */
-  parse(text: string): bigint | undefined;
-  style(): TimestampStyle | undefined;
-}
-
-const INTEGER = /^[+-]?\d{1,19}$/;
-const DECIMAL = /^([+-]?)(\d{1,12})(?:\.(\d*))?$/;
-const ISO =
-  /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}:?\d{2}|[+-]\d{2})?)?$/i;
+/** How `01/02/2019` is to be read. */
+export type DateOrder = "day-first" | "month-first";
 
 /**
- * Integers stay as they are (seconds, milliseconds, any order); decimal seconds and ISO 8601 texts become
- * microseconds since 1970 (a text without a zone is UTC).
+ * What one text says about an instant. A number says nothing about its unit and `1/2/2019` not which of the two is the
+ * month: both are settled over the whole column.
  */
-export function timestampParser(): TimestampParser {
-  let style: TimestampStyle | undefined;
-  return {
-    style: () => style,
-    parse(text) {
-      style ??= INTEGER.test(text) ? "integer" : DECIMAL.test(text) ? "decimal" : ISO.test(text) ? "iso" : undefined;
-      switch (style) {
-        case "integer":
-          return parseInteger(text);
-        case "decimal":
-          return parseDecimal(text);
-        case "iso":
-          return parseIso(text);
-        case undefined:
-          return undefined;
-      }
-    },
-  };
+export type TimeReading =
+  | { readonly kind: "number"; readonly whole: bigint; readonly nanos: number; readonly rounded: boolean }
+  | { readonly kind: "instant"; readonly micros: bigint; readonly zoned: boolean; readonly clock: boolean }
+  | {
+      readonly kind: "two-way";
+      readonly date: TwoWayDate;
+      readonly dots: boolean;
+      readonly zoned: boolean;
+      readonly clock: boolean;
+    };
+
+interface TwoWayDate {
+  readonly first: number;
+  readonly second: number;
+  readonly year: number;
+  /** Of the day, the zone already taken off. */
+  readonly micros: bigint;
 }
 
-function parseInteger(text: string): bigint | undefined {
-  const whole = /^([+-]?\d{1,19})\.0*$/.exec(text)?.[1] ?? text;
-  if (!INTEGER.test(whole)) return undefined;
-  const value = BigInt(whole.startsWith("+") ? whole.slice(1) : whole);
-  return BigInt.asIntN(64, value) === value ? value : undefined;
+const DAY = 86_400_000_000n;
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+
+const CLOCK = String.raw`(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<fraction>\d{1,9}))?)?\s*(?<half>[ap]\.?m\.?)?`;
+const ZONE = String.raw`\s*(?<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?)(?:\s*\([^)]*\)|\[[^\]]*\]|(?<=\d)\s+[A-Z]{3,5})?`;
+const WEEKDAY = String.raw`(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?`;
+const MONTH = "(?<name>[a-z]{3,9})";
+const NUMBER_DAY = String.raw`(?<day>\d{1,2})(?:st|nd|rd|th)?`;
+const AT_CLOCK = String.raw`(?:(?:[T,]?\s*|\s+at\s+)(?<=[T,\s])${CLOCK}(?:${ZONE})?)?`;
+
+/** Texts that name their day without doubt. */
+const DATED = [
+  String.raw`(?<year>\d{4})(?<mark>[-/.])(?<month>\d{1,2})\k<mark>(?<day>\d{1,2})${AT_CLOCK}`,
+  String.raw`(?<year>\d{4})(?<month>\d{2})(?<day>\d{2})[T ](?<hour>\d{2})(?<minute>\d{2})(?<second>\d{2})?(?:[.,](?<fraction>\d{1,9}))?(?:${ZONE})?`,
+  String.raw`(?<year>\d{4})(?<month>\d{2})(?<day>\d{2})${AT_CLOCK}`,
+  String.raw`${NUMBER_DAY}/${MONTH}/(?<year>\d{4})[: ]${CLOCK}(?:${ZONE})?`,
+  String.raw`${WEEKDAY}${NUMBER_DAY}[\s-]+${MONTH}[.,]?[\s-]+(?<year>\d{4})${AT_CLOCK}`,
+  String.raw`${WEEKDAY}${MONTH}\.?\s+${NUMBER_DAY},?\s+(?<year>\d{4})${AT_CLOCK}`,
+  String.raw`${WEEKDAY}${MONTH}\s+${NUMBER_DAY}\s+${CLOCK}(?:${ZONE})?\s+(?<year>\d{4})`,
+  String.raw`(?<month>\d{1,2}) (?<day>\d{1,2}), (?<year>\d{4})`,
+].map((pattern) => new RegExp(`^${pattern}$`, "i"));
+const TWO_WAY = new RegExp(
+  String.raw`^(?<first>\d{1,2})(?<mark>[-/.])(?<second_>\d{1,2})\k<mark>(?<year>\d{4}|\d{2})${AT_CLOCK}$`,
+  "i",
+);
+const DATE_OF_JSON = /^\/Date\((-?\d{1,15})(?:[+-]\d{4})?\)\/$/;
+
+const INTEGER = /^[+-]?\d{1,19}$/;
+const DECIMAL = /^([+-]?)(\d{0,19})(?:[.,](\d*))?(?:e([+-]?\d{1,2}))?$/i;
+const CLOCK_ALONE = new RegExp(`^${CLOCK}(?:${ZONE})?$`, "i");
+const NO_TIME = /^(?:0000-00-00(?: 00:00:00)?|nan|nat|null|none|n\/?a|<na>|#n\/a|nil|undefined|\\n|-)?$/i;
+
+/** Whether a cell says that there is no time, in one of the ways that tools write it. */
+export function isNoTime(text: string): boolean {
+  return NO_TIME.test(text);
 }
 
-function parseDecimal(text: string): bigint | undefined {
+/** Whether a text is a day written as one number, such as 20191001. */
+export function isDayNumber(text: string): boolean {
+  const [, year, month, day] = /^((?:19|20)\d{2})(\d{2})(\d{2})$/.exec(text) ?? [];
+  return year !== undefined && midnightOf(Number(year), Number(month), Number(day)) !== undefined;
+}
+
+/** Whether a text is a time of day without a date. */
+export function isTimeOfDay(text: string): boolean {
+  return CLOCK_ALONE.test(text);
+}
+
+/** Reads one text on its own; undefined where it is no time in any known form. A text without a zone is UTC. */
+export function readTime(text: string): TimeReading | undefined {
+  if (INTEGER.test(text)) return numberOf(BigInt(text.startsWith("+") ? text.slice(1) : text), 0, false);
+  return readDecimal(text) ?? readDate(text);
+}
+
+function numberOf(whole: bigint, nanos: number, rounded: boolean): TimeReading | undefined {
+  return BigInt.asIntN(64, whole) === whole ? { kind: "number", whole, nanos, rounded } : undefined;
+}
+
+function readDecimal(text: string): TimeReading | undefined {
   const match = DECIMAL.exec(text);
   if (match === null) return undefined;
-  const [, sign, seconds = "0", fraction = ""] = match;
-  const micros = BigInt(seconds) * 1_000_000n + BigInt(fraction.padEnd(6, "0").slice(0, 6));
-  return sign === "-" ? -micros : micros;
+  const [, sign, before = "", after = "", exponent] = match;
+  if (before + after === "") return undefined;
+  const shift = Number(exponent ?? 0);
+  if (shift < 0) return undefined;
+  const digits = before + after.padEnd(shift, "0").slice(0, shift);
+  const fraction = after.slice(shift);
+  if (digits.length > 25) return undefined;
+  const whole = BigInt(digits === "" ? "0" : digits);
+  const nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));
+  // 1.50763E+12 names fewer digits than the number has: a spreadsheet has rounded it.
+  const rounded = shift > after.length && digits.length >= 9;
+  return sign === "-" ? numberOf(-whole, -nanos, rounded) : numberOf(whole, nanos, rounded);
 }
 
-function parseIso(text: string): bigint | undefined {
-  const match = ISO.exec(text);
-  if (match === null) return undefined;
-  const [, date, time = "00:00", fraction = "", zone = "Z"] = match;
-  const offset = /^[+-]\d{2}$/.test(zone) ? `${zone}:00` : zone.replace(/^([+-]\d{2})(\d{2})$/, "$1:$2").toUpperCase();
-  const milliseconds = Date.parse(`${date}T${time}${offset}`);
-  const [year = 0, month = 0, day = 0] = date?.split("-").map(Number) ?? [];
-  // A day that does not exist (31 February) would silently become another one.
-  if (Number.isNaN(milliseconds) || new Date(Date.UTC(year, month - 1, day)).getUTCDate() !== day) return undefined;
-  return BigInt(milliseconds) * 1000n + BigInt(fraction.padEnd(6, "0").slice(0, 6));
+function readDate(text: string): TimeReading | undefined {
+  for (const form of DATED) {
+    const groups = form.exec(text)?.groups;
+    if (groups === undefined) continue;
+    const { year, month, name, day } = groups;
+    const number = month === undefined ? MONTHS.indexOf(name?.slice(0, 3).toLowerCase() ?? "") + 1 : Number(month);
+    const clock = readClock(groups);
+    const midnight = midnightOf(Number(year), number, Number(day));
+    if (clock === undefined || midnight === undefined) return undefined;
+    return { kind: "instant", micros: midnight + clock.micros, zoned: clock.zoned, clock: groups.hour !== undefined };
+  }
+  const two = TWO_WAY.exec(text)?.groups;
+  if (two !== undefined) {
+    const clock = readClock(two);
+    if (clock === undefined) return undefined;
+    const [first, second, written] = [Number(two.first), Number(two.second_), Number(two.year)];
+    const year = two.year?.length === 2 ? (written < 70 ? 2000 : 1900) + written : written;
+    const date = { first, second, year, micros: clock.micros };
+    if (twoWay(date, "day-first") === undefined && twoWay(date, "month-first") === undefined) return undefined;
+    return { kind: "two-way", date, dots: two.mark === ".", zoned: clock.zoned, clock: two.hour !== undefined };
+  }
+  const milliseconds = DATE_OF_JSON.exec(text)?.[1];
+  return milliseconds === undefined
+    ? undefined
+    : { kind: "instant", micros: BigInt(milliseconds) * 1000n, zoned: true, clock: true };
+}
+
+function readClock(groups: Record<string, string | undefined>): { micros: bigint; zoned: boolean } | undefined {
+  const { hour: written = "0", minute = "0", second = "0", fraction = "", half, zone } = groups;
+  let hour = Number(written);
+  if (half !== undefined) {
+    if (hour < 1 || hour > 12) return undefined;
+    hour = (hour % 12) + (/^p/i.test(half) ? 12 : 0);
+  }
+  const seconds = hour * 3600 + Number(minute) * 60 + Number(second);
+  if (Number(minute) > 59 || Number(second) > 60 || seconds > 86_400) return undefined;
+  const parts = /^(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?$/i.exec(zone ?? "");
+  const [, sign, hours = "0", minutes = "0"] = parts ?? [];
+  if (Number(hours) > 18 || Number(minutes) > 59) return undefined;
+  const offset = (sign === "-" ? -1 : 1) * (Number(hours) * 3600 + Number(minutes) * 60);
+  const micros = BigInt(seconds - offset) * 1_000_000n + BigInt(fraction.padEnd(6, "0").slice(0, 6));
+  return { micros, zoned: zone !== undefined };
+}
+
+/** Microseconds from 1970 to a day's start in UTC; undefined for a day that does not exist, such as 31 February. */
+function midnightOf(year: number, month: number, day: number): bigint | undefined {
+  if (year < 100 || month < 1 || month > 12 || day < 1) return undefined;
+  const milliseconds = Date.UTC(year, month - 1, day);
+  return new Date(milliseconds).getUTCDate() === day ? BigInt(milliseconds) * 1000n : undefined;
+}
+
+/** Bits of the microseconds in a packed two-way date; the offset keeps times before midnight UTC positive. */
+const CLOCK_BITS = 38n;
+const CLOCK_OFFSET = 1n << 36n;
+
+/** A two-way date as one 64-bit number, so that a column of them costs no object each. */
+function pack({ first, second, year, micros }: TwoWayDate): bigint {
+  return (BigInt((year << 10) | (first << 5) | second) << CLOCK_BITS) | (micros + CLOCK_OFFSET);
+}
+
+function unpack(packed: bigint): TwoWayDate {
+  const date = Number(packed >> CLOCK_BITS);
+  const micros = (packed & ((1n << CLOCK_BITS) - 1n)) - CLOCK_OFFSET;
+  return { first: (date >> 5) & 31, second: date & 31, year: date >> 10, micros };
+}
+
+function twoWay({ first, second, year, micros }: TwoWayDate, order: DateOrder): bigint | undefined {
+  const midnight = order === "day-first" ? midnightOf(year, second, first) : midnightOf(year, first, second);
+  return midnight === undefined ? undefined : midnight + micros;
+}
+
+/** Units of a Unix time a second: seconds, milliseconds, microseconds, nanoseconds. */
+const UNITS = [1n, 1_000n, 1_000_000n, 1_000_000_000n] as const;
+type Unit = (typeof UNITS)[number];
+const UNIT_NAMES: ReadonlyMap<Unit, string> = new Map([
+  [1n, "seconds"],
+  [1_000n, "milliseconds"],
+  [1_000_000n, "microseconds"],
+  [1_000_000_000n, "nanoseconds"],
+]);
+
+/** The unit in which a number is a time between 1973 and 2286, if there is one: these ranges do not meet. */
+export function unitOf(value: bigint): Unit | undefined {
+  const size = Math.abs(Number(value));
+  return UNITS.find((unit) => size >= 1e8 * Number(unit) && size < 1e10 * Number(unit));
 }
 
 /** Units of an integer time a second, judged by the size of a typical value of our age: 1, 1e3, 1e6 or 1e9. */
-export function ticksPerSecond(style: TimestampStyle, typical: bigint): number {
-  if (style !== "integer") return 1e6;
+export function ticksPerSecond(typical: bigint): number {
   const size = typical < 0n ? -typical : typical;
   if (size < 100_000_000_000n) return 1;
   if (size < 100_000_000_000_000n) return 1e3;
   return size < 100_000_000_000_000_000n ? 1e6 : 1e9;
+}
+
+/** Times of a column, in one unit. */
+export interface ColumnTimes {
+  /** [pushed texts] */
+  readonly values: BigInt64Array;
+  /** Whether the text at a place was read: not for the missing, the unreadable, and those that fit no common unit. */
+  known(place: number): boolean;
+  readonly ticksPerSecond: number;
+  /** Guesses that were made. */
+  readonly notes: readonly string[];
+  readonly warnings: readonly string[];
+  /** Set where nothing in the column tells day from month. */
+  readonly undecided?: { readonly example: string };
+}
+
+const NUMBER = 0;
+const INSTANT = 1;
+const TWO_WAY_DATE = 2;
+const MISSING = 3;
+
+/**
+ * Collects the times of a column and settles their unit and form over all of them. Integers of one unit stay exactly as
+ * they are; fractions of a second and texts become microseconds since 1970; nothing passes through a floating-point
+ * number or the machine's time zone.
+ */
+export class TimeColumn {
+  readonly #values = new Int64Column();
+  /** What each value is; whole numbers and fractions are 0. */
+  readonly #kinds = new SparseInt32Column();
+  readonly #nanos = new SparseInt32Column();
+  #missing = 0;
+  #twoWay = 0;
+  #dots = 0;
+  #rounded = 0;
+  #unzoned = 0;
+  #zoned = 0;
+  #example = "";
+
+  /** False where the text is no time in any known form; its place stays without one. */
+  push(text: string): boolean {
+    const reading = readTime(text);
+    const place = this.#values.length;
+    if (reading === undefined) {
+      this.#values.push(0n);
+      this.#kinds.set(place, MISSING);
+      this.#missing++;
+      return false;
+    }
+    if (reading.kind === "number") {
+      this.#values.push(reading.whole);
+      if (reading.rounded) this.#rounded++;
+      if (reading.nanos !== 0) this.#nanos.set(place, reading.nanos);
+      return true;
+    }
+    if (reading.zoned) this.#zoned++;
+    else if (reading.clock) this.#unzoned++;
+    this.#kinds.set(place, reading.kind === "instant" ? INSTANT : TWO_WAY_DATE);
+    if (reading.kind === "two-way") {
+      this.#twoWay++;
+      if (reading.dots) this.#dots++;
+      if (this.#example === "") this.#example = text;
+      this.#values.push(pack(reading.date));
+    } else this.#values.push(reading.micros);
+    return true;
+  }
+
+  /** @param order how two-way dates are to be read, where the column itself is not to say */
+  finish(order?: DateOrder): ColumnTimes {
+    const values = this.#values.toArray();
+    const notes: string[] = [];
+    const warnings: string[] = [];
+    const unreadable = new Set<number>();
+    const known = (place: number): boolean => this.#kinds.at(place) !== MISSING && !unreadable.has(place);
+    const days = this.#settleDays(values, unreadable, order, notes, warnings);
+    if (days !== undefined) return { ...days, values, known, notes, warnings, ticksPerSecond: 1e6 };
+    const ticks = this.#settleNumbers(values, unreadable, notes, warnings);
+    // A writer of shortest forms has few of these; a spreadsheet rounds them all.
+    if (this.#rounded > values.length / 10) {
+      warnings.push(
+        `${this.#rounded} of ${values.length} times are rounded numbers such as 1.50763E+12: what lies close together ` +
+          "has lost its order (write whole numbers)",
+      );
+    }
+    if (this.#unzoned > 0) {
+      if (this.#zoned === 0) notes.push("times without a zone are taken as UTC");
+      else
+        warnings.push(`${this.#unzoned} times have no zone beside ${this.#zoned} that have one: they are taken as UTC`);
+    }
+    return { values, known, ticksPerSecond: ticks, notes, warnings };
+  }
+
+  /** Fills in the two-way dates; an answer means that they cannot be settled. */
+  #settleDays(
+    values: BigInt64Array,
+    unreadable: Set<number>,
+    order: DateOrder | undefined,
+    notes: string[],
+    warnings: string[],
+  ): { readonly undecided: { readonly example: string } } | undefined {
+    if (this.#twoWay === 0) return undefined;
+    const places: number[] = [];
+    for (let place = 0; place < values.length; place++) if (this.#kinds.at(place) === TWO_WAY_DATE) places.push(place);
+    const dates = (): Iterable<TwoWayDate> => datesAt(values, places);
+    const choice =
+      order === undefined ? decideDays(dates, this.#dots === this.#twoWay) : { order, why: "as was asked for" };
+    if (choice === undefined) return { undecided: { example: this.#example } };
+    for (const place of places) {
+      const micros = twoWay(unpack(values[place]!), choice.order);
+      if (micros === undefined) unreadable.add(place);
+      else values[place] = micros;
+    }
+    notes.push(`dates such as ${this.#example} are read ${choice.order} (${choice.why})`);
+    if (unreadable.size > 0) {
+      warnings.push(`${unreadable.size} of ${this.#twoWay} dates such as ${this.#example} are not ${choice.order}`);
+    }
+    return undefined;
+  }
+
+  /** Brings numbers to one unit, and to microseconds where other forms stand beside them; units a second. */
+  #settleNumbers(values: BigInt64Array, unreadable: Set<number>, notes: string[], warnings: string[]): number {
+    const isNumber = (place: number): boolean => this.#kinds.at(place) === NUMBER;
+    const fractions = this.#nanos.used;
+    const counts = new Map<Unit, number>();
+    let numbers = 0;
+    for (let place = 0; place < values.length; place++) {
+      if (!isNumber(place)) continue;
+      numbers++;
+      const unit = unitOf(values[place]!);
+      if (unit !== undefined) counts.set(unit, (counts.get(unit) ?? 0) + 1);
+    }
+    if (numbers === 0) return 1e6;
+    const texts = values.length - this.#missing - numbers;
+    if (texts === 0 && !fractions && calendarNumbers(values, isNumber)) {
+      notes.push("times such as 20191001 are read as calendar days");
+      return 1e6;
+    }
+    const typical = values.find((_, place) => place >= values.length >> 1 && isNumber(place)) ?? 0n;
+    const units = [...counts.keys()].sort((a, b) => Number(a - b));
+    const main = units.reduce<Unit | undefined>(
+      (best, unit) => (best === undefined || counts.get(unit)! > counts.get(best)! ? unit : best),
+      undefined,
+    );
+    if (main === undefined) notes.push("the times are no Unix times: only their order is used");
+    else if (numbers > sum(counts)) {
+      const odd = values.find((value, place) => isNumber(place) && unitOf(value) === undefined);
+      warnings.push(
+        `${numbers - sum(counts)} of ${numbers} times lie outside 1973 to 2286, such as ${odd}: are they known?`,
+      );
+    }
+    if (units.length < 2 && texts === 0 && !fractions) {
+      return main === undefined ? ticksPerSecond(typical) : Number(main);
+    }
+    if (units.length > 1) {
+      if (!oneAge(values, isNumber, units, main!)) {
+        warnings.push(
+          `numbers of ${units.map((unit) => UNIT_NAMES.get(unit)).join(" and ")} stand in one column of times, years apart: ` +
+            "they are left as they are, and their order may mean nothing",
+        );
+        if (!fractions && texts === 0) return Number(main);
+      } else {
+        const parts = units.map((unit) => `${counts.get(unit)} in ${UNIT_NAMES.get(unit)}`).join(", ");
+        const factor = units.slice(1).map((unit, i) => String(unit / units[i]!));
+        warnings.push(`times differ by a factor of ${factor.join(" and ")}: ${parts}; all were brought to one unit`);
+      }
+    }
+    if (texts > 0) warnings.push(`${numbers} times are numbers and ${texts} are texts: both were read`);
+    // Fractions of seconds and milliseconds, and texts, need microseconds; fractions of those need nanoseconds.
+    const finest = units.at(-1) ?? 1n;
+    const exact = fractions || texts > 0;
+    const fine = fractions && (main ?? 1n) >= 1_000_000n ? 1_000_000_000n : 1_000_000n;
+    const target = exact && finest < fine ? fine : finest;
+    for (let place = 0; place < values.length; place++) {
+      const value = values[place]!;
+      if (!isNumber(place)) {
+        values[place] = value * (target / 1_000_000n || 1n);
+        continue;
+      }
+      const unit = unitOf(value) ?? main ?? 1n;
+      if (texts > 0 && unitOf(value) === undefined) {
+        unreadable.add(place);
+        continue;
+      }
+      const scale = target / unit;
+      const scaled = value * scale + (BigInt(this.#nanos.at(place)) * scale) / 1_000_000_000n;
+      if (BigInt.asIntN(64, scaled) === scaled) values[place] = scaled;
+      else unreadable.add(place);
+    }
+    return Number(target);
+  }
+}
+
+const sum = (counts: ReadonlyMap<unknown, number>): number => [...counts.values()].reduce((a, b) => a + b, 0);
+
+/** Whether every unit's times lie within twenty years of those of the main one, once all are of one unit. */
+function oneAge(
+  values: BigInt64Array,
+  isNumber: (place: number) => boolean,
+  units: readonly Unit[],
+  main: Unit,
+): boolean {
+  const ranges = new Map<Unit, { low: number; high: number }>();
+  for (let place = 0; place < values.length; place++) {
+    const unit = isNumber(place) ? unitOf(values[place]!) : undefined;
+    if (unit === undefined) continue;
+    const seconds = Number(values[place]!) / Number(unit);
+    const range = ranges.get(unit);
+    if (range === undefined) ranges.set(unit, { low: seconds, high: seconds });
+    else {
+      range.low = Math.min(range.low, seconds);
+      range.high = Math.max(range.high, seconds);
+    }
+  }
+  const { low, high } = ranges.get(main)!;
+  const near = 20 * 365.25 * 86_400;
+  return units.every((unit) => ranges.get(unit)!.low >= low - near && ranges.get(unit)!.high <= high + near);
+}
+
+/** Turns 20191001, 201910011230 and 20191001123000 into microseconds where all numbers are days of a calendar. */
+function calendarNumbers(values: BigInt64Array, isNumber: (place: number) => boolean): boolean {
+  const instants = new BigInt64Array(values.length);
+  for (let place = 0; place < values.length; place++) {
+    if (!isNumber(place)) continue;
+    const match = /^((?:19|20)\d{2})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?$/.exec(String(values[place]));
+    if (match === null) return false;
+    const [, year, month, day, hour = "0", minute = "0", second = "0"] = match;
+    const midnight = midnightOf(Number(year), Number(month), Number(day));
+    const clock = readClock({ hour, minute, second });
+    if (midnight === undefined || clock === undefined) return false;
+    instants[place] = midnight + clock.micros;
+  }
+  values.set(instants);
+  return true;
+}
+
+function* datesAt(values: BigInt64Array, places: readonly number[]): Iterable<TwoWayDate> {
+  for (const place of places) yield unpack(values[place]!);
+}
+
+/** Day or month first, by the numbers that can be only one of them, else by which reading is in order; or undefined. */
+function decideDays(
+  dates: () => Iterable<TwoWayDate>,
+  allWithDots: boolean,
+): { readonly order: DateOrder; readonly why: string } | undefined {
+  const orders: readonly DateOrder[] = ["day-first", "month-first"];
+  const judged = orders.map((order) => {
+    let [rows, readable, ascending, last] = [0, 0, 0, -(1n << 62n)];
+    for (const date of dates()) {
+      rows++;
+      const instant = twoWay(date, order);
+      if (instant === undefined) continue;
+      readable++;
+      if (instant / DAY >= last) ascending++;
+      last = instant / DAY;
+    }
+    return { order, rows, readable, ascending: ascending / Math.max(1, rows) };
+  });
+  const [likelier, other] = judged.sort((a, b) => b.readable - a.readable || b.ascending - a.ascending);
+  if (likelier === undefined || other === undefined) return undefined;
+  const { order } = likelier;
+  if (likelier.readable > other.readable) return { order, why: "the other order is no date in some rows" };
+  if (likelier.readable < likelier.rows) return undefined;
+  if (likelier.rows >= 20 && likelier.ascending > 0.99 && other.ascending < 0.95) {
+    return { order, why: "so the rows are in the order of time" };
+  }
+  return allWithDots ? { order: "day-first", why: "as dates with dots are" } : undefined;
 }

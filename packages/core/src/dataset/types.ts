@@ -16,13 +16,16 @@ export interface Catalog {
   readonly size: number;
   /** [N + 1]; entry 0 is padding (`id: ""`). */
   readonly items: readonly Item[];
-  /** [N + 1] number of training events of each item; entry 0 is 0. */
+  /** [N + 1] number of training users of each item, however often one of them took it; entry 0 is 0. */
   readonly popularity: Uint32Array;
   /** Dense id of an external item id, or undefined. */
   idOf(externalId: string): number | undefined;
 }
 
-/** All kept events, users in rows, oldest first: user u holds `items[indptr[u] .. indptr[u + 1])`. */
+/**
+ * All kept events, users in rows, oldest first: user u holds `items[indptr[u] .. indptr[u + 1])`. An item may stand there
+ * several times where the import kept repeats.
+ */
 export interface InteractionLog {
   readonly userCount: number;
   /** [userCount] external ids. */

@@ -1,6 +1,7 @@
+import { setImmediate } from "node:timers";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../random/random.js";
-import { bootstrapMean, pairedBootstrap } from "./bootstrap.js";
+import { bootstrapMean, bootstrapMeans, pairedBootstrap, pairedBootstraps } from "./bootstrap.js";
 
 describe("bootstrap", () => {
   const random = createRandom(5);
@@ -35,5 +36,58 @@ describe("bootstrap", () => {
     expect(() => pairedBootstrap([1], [1, 2])).toThrowError(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
     expect(() => bootstrapMean([])).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     expect(() => bootstrapMean([1], { level: 1 })).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+});
+
+describe("bootstrap of several series", () => {
+  const random = createRandom(6);
+  const draw = () => Float64Array.from({ length: 300 }, () => random.normal());
+  const [a, b, c] = [draw(), draw(), draw()];
+  const options = { samples: 500, seed: 3, level: 0.9 };
+
+  it("gives each what it has alone", async () => {
+    expect(await bootstrapMeans({ a, b, c }, options)).toEqual({
+      a: bootstrapMean(a, options),
+      b: bootstrapMean(b, options),
+      c: bootstrapMean(c, options),
+    });
+    expect(await pairedBootstraps({ ab: [a, b], ca: [c, a] }, options)).toEqual({
+      ab: pairedBootstrap(a, b, options),
+      ca: pairedBootstrap(c, a, options),
+    });
+    expect(await bootstrapMeans({}, options)).toEqual({});
+  });
+
+  it("refuses series over other users, unpaired and empty ones", async () => {
+    const short = a.subarray(1);
+    await expect(bootstrapMeans({ a, short })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
+    await expect(pairedBootstraps({ short: [a, short] })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
+    await expect(bootstrapMeans({ a: [] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("lets the event loop run, tells how far it is, and stops in the middle when told", async () => {
+    const many = new Float64Array(20_000).fill(1);
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    const seen: number[] = [];
+    const running = bootstrapMeans(
+      { many },
+      {
+        signal: stop.signal,
+        onProgress: ({ done, total, unit }) => {
+          expect([total, unit]).toEqual([2000, "resamples"]);
+          seen.push(done);
+          if (seen.length === 3) stop.abort(reason);
+        },
+      },
+    );
+    await expect(running).rejects.toBe(reason);
+    expect(turned).toBe(true);
+    expect(seen).toHaveLength(3);
+    expect(seen.at(-1)).toBeLessThan(2000);
   });
 });

@@ -1,5 +1,11 @@
 import { PrismrecError } from "../errors/errors.js";
+import { checkLength } from "../matrix/check.js";
 import { createRandom } from "../random/random.js";
+import { yieldToEventLoop } from "../runtime/abort.js";
+import type { RunOptions } from "../runtime/run-options.js";
+
+const DEFAULT_SAMPLES = 2000;
+const DEFAULT_LEVEL = 0.95;
 
 export interface BootstrapOptions {
   /** Resamples of the users (default 2000). */
@@ -25,8 +31,8 @@ export interface PairedDifference extends Interval {
 }
 
 export function bootstrapMean(values: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
-  const { interval } = resample(values, options);
-  return interval;
+  const [means] = finish(resample([values], options));
+  return intervalOf(values, means!, options);
 }
 
 /** `a[i]` and `b[i]` are two models' values of the same user. SHAPE_MISMATCH otherwise. */
@@ -35,36 +41,119 @@ export function pairedBootstrap(
   b: ArrayLike<number>,
   options: BootstrapOptions = {},
 ): PairedDifference {
-  if (a.length !== b.length) {
-    throw new PrismrecError("SHAPE_MISMATCH", "a paired comparison needs the same users on both sides", {
-      expected: `${a.length} values`,
-      received: String(b.length),
-    });
-  }
-  const { interval, means } = resample(
-    Float64Array.from(a, (value, i) => value - b[i]!),
-    options,
-  );
-  return { ...interval, notBetter: means.filter((value) => value <= 0).length / means.length };
+  const values = differences(a, b);
+  const [means] = finish(resample([values], options));
+  return differenceOf(values, means!, options);
 }
 
-function resample(
-  values: ArrayLike<number>,
-  { samples = 2000, level = 0.95, seed = 1 }: BootstrapOptions,
-): { readonly interval: Interval; readonly means: Float64Array } {
-  const n = values.length;
+/**
+ * `bootstrapMean` of several series over the same users: each has the very interval it has alone, under resamples that
+ * are drawn once for all. Gives way to the event loop in between.
+ *
+ * @throws PrismrecError INVALID_ARGUMENT, SHAPE_MISMATCH for series of several lengths; an aborted signal rejects with
+ *   its reason
+ */
+export async function bootstrapMeans(
+  series: Readonly<Record<string, ArrayLike<number>>>,
+  options: BootstrapOptions & RunOptions = {},
+): Promise<Record<string, Interval>> {
+  const names = Object.keys(series);
+  const all = await finishInTurns(Object.values(series), options);
+  return Object.fromEntries(names.map((name, s) => [name, intervalOf(series[name]!, all[s]!, options)]));
+}
+
+/** `pairedBootstrap` of several pairs over the same users, as `bootstrapMeans` is for one. */
+export async function pairedBootstraps(
+  pairs: Readonly<Record<string, readonly [a: ArrayLike<number>, b: ArrayLike<number>]>>,
+  options: BootstrapOptions & RunOptions = {},
+): Promise<Record<string, PairedDifference>> {
+  const names = Object.keys(pairs);
+  const series = Object.values(pairs).map(([a, b]) => differences(a, b));
+  const all = await finishInTurns(series, options);
+  return Object.fromEntries(names.map((name, s) => [name, differenceOf(series[s]!, all[s]!, options)]));
+}
+
+function differences(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
+  if (a.length === b.length) return Float64Array.from(a, (value, i) => value - b[i]!);
+  throw new PrismrecError("SHAPE_MISMATCH", "a paired comparison needs the same users on both sides", {
+    expected: `${a.length} values`,
+    received: String(b.length),
+  });
+}
+
+/** Draws between two looks at the event loop: about ten milliseconds. */
+const DRAWS_PER_TURN = 100_000;
+
+type Resampling = Generator<number, Float64Array[], void>;
+
+/** The means of every series in every resample, ascending; stops now and then and says how many resamples are done. */
+function* resample(
+  series: readonly ArrayLike<number>[],
+  { samples = DEFAULT_SAMPLES, level = DEFAULT_LEVEL, seed = 1 }: BootstrapOptions,
+): Resampling {
+  const n = series[0]?.length ?? 0;
   if (n === 0 || !Number.isInteger(samples) || samples < 2 || !(level > 0 && level < 1)) {
     throw new PrismrecError("INVALID_ARGUMENT", "a bootstrap needs values, resamples and a level", {
       expected: "at least one value, two samples, a level between 0 and 1",
       received: `${n} values, ${samples} samples, level ${level}`,
     });
   }
+  for (const { length } of series) checkLength("a series over the same users", length, n);
+  const width = series.length;
+  // A drawn user's values lie side by side.
+  const byUser = new Float64Array(n * width);
+  for (const [s, values] of series.entries()) for (let i = 0; i < n; i++) byUser[i * width + s] = values[i]!;
+  const means = series.map(() => new Float64Array(samples));
+  const sums = new Float64Array(width);
   const random = createRandom(seed, "bootstrap");
-  const means = Float64Array.from({ length: samples }, () => {
-    let sum = 0;
-    for (let i = 0; i < n; i++) sum += values[random.integer(0, n)]!;
-    return sum / n;
-  }).sort();
+  let drawn = 0;
+  for (let sample = 0; sample < samples; sample++) {
+    sums.fill(0);
+    for (let i = 0; i < n; i++) {
+      const at = random.integer(0, n) * width;
+      for (let s = 0; s < width; s++) sums[s]! += byUser[at + s]!;
+      if (++drawn % DRAWS_PER_TURN === 0) yield sample;
+    }
+    for (let s = 0; s < width; s++) means[s]![sample] = sums[s]! / n;
+  }
+  for (const values of means) values.sort();
+  return means;
+}
+
+function finish(resampling: Resampling): Float64Array[] {
+  for (;;) {
+    const { done, value } = resampling.next();
+    if (done === true) return value;
+  }
+}
+
+async function finishInTurns(
+  series: readonly ArrayLike<number>[],
+  options: BootstrapOptions & RunOptions,
+): Promise<Float64Array[]> {
+  const { samples = DEFAULT_SAMPLES, signal, onProgress } = options;
+  signal?.throwIfAborted();
+  if (series.length === 0) return [];
+  const resampling = resample(series, options);
+  for (;;) {
+    const { done, value } = resampling.next();
+    if (done === true) return value;
+    onProgress?.({ stage: "bootstrap", done: value, total: samples, unit: "resamples" });
+    await yieldToEventLoop(signal);
+  }
+}
+
+function differenceOf(values: ArrayLike<number>, means: Float64Array, options: BootstrapOptions): PairedDifference {
+  const notBetter = means.filter((value) => value <= 0).length / means.length;
+  return { ...intervalOf(values, means, options), notBetter };
+}
+
+function intervalOf(
+  values: ArrayLike<number>,
+  means: Float64Array,
+  { level = DEFAULT_LEVEL }: BootstrapOptions,
+): Interval {
+  const samples = means.length;
   const centre = means.reduce((sum, value) => sum + value, 0) / samples;
   const variance = means.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (samples - 1);
   const quantile = (share: number): number => {
@@ -74,14 +163,11 @@ function resample(
     return means[below]! + (place - below) * (means[above]! - means[below]!);
   };
   let total = 0;
-  for (let i = 0; i < n; i++) total += values[i]!;
+  for (let i = 0; i < values.length; i++) total += values[i]!;
   return {
-    interval: {
-      mean: total / n,
-      low: quantile((1 - level) / 2),
-      high: quantile((1 + level) / 2),
-      standardError: Math.sqrt(variance),
-    },
-    means,
+    mean: total / values.length,
+    low: quantile((1 - level) / 2),
+    high: quantile((1 + level) / 2),
+    standardError: Math.sqrt(variance),
   };
 }

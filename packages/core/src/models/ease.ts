@@ -5,11 +5,13 @@ import { transpose } from "../item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../item-statistics/item-statistics.js";
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { requireMemory } from "../runtime/memory.js";
+import { native } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import type { History, Model, Ranking, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 
-/** Above this the [N, N] matrix would not fit an ordinary machine. */
+/** Above this the [N, N] weights would not fit an ordinary machine. */
 export const EASE_MAX_ITEMS = 30_000;
 
 /**
@@ -32,6 +34,7 @@ export class Ease implements Model {
         const start = (id - 1) * cols;
         for (let j = 0; j < cols; j++) scores[j]! += data[start + j]!;
       }
+      return history.items.length > 0;
     });
   }
 }
@@ -43,8 +46,10 @@ export interface EaseOptions extends RunOptions {
 
 /**
  * Time grows with N * min(N, U)^2 for U training users: (X'X + lambda I)^-1 itself, or, with fewer users than items,
- * (I - X' (XX' + lambda I)^-1 X) / lambda, which is the same by Woodbury's identity. Memory: 4 N^2 bytes, and
- * without the addon four times more while fitting.
+ * (I - X' (XX' + lambda I)^-1 X) / lambda, which is the same by Woodbury's identity. Memory: `easeMemory`, looked for
+ * before any of it is taken.
+ *
+ * @throws PrismrecError CONFIG_INVALID (lambda), INVALID_ARGUMENT (a catalog beyond EASE_MAX_ITEMS), OUT_OF_MEMORY
  */
 export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: EaseOptions): Promise<Ease> {
   const n = dataset.catalog.size;
@@ -62,6 +67,7 @@ export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: 
     });
   }
   const users = trainingMatrix(dataset);
+  requireMemory("ease", easeMemory(n, users.rows), "Leave ease out, or raise the core so that fewer items stay.");
   const run = { ...(signal === undefined ? {} : { signal }), ...(onProgress === undefined ? {} : { onProgress }) };
   const ridgeInverse = async (rows: CsrMatrix): Promise<Float32Array> =>
     (await choleskyInverse(await gramMatrix(rows, { ridge: lambda }, run), run)).data;
@@ -77,6 +83,17 @@ export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: 
   return new Ease({ data, rows: n, cols: n });
 }
 
+/**
+ * Bytes that fitting takes at its peak, for N items and U training users: 4 N^2 for the weights, and with fewer users than
+ * items 4 U^2 for the users' inverse beside them. Without the addon an inverse is found in doubles, in 16 bytes more for
+ * each of its entries.
+ */
+export function easeMemory(items: number, users: number, addon = native() !== undefined): number {
+  const inverse = (order: number): number => (addon ? 4 : 20) * order * order;
+  if (users >= items) return inverse(items);
+  return Math.max(inverse(users), 4 * users * users + 4 * items * items);
+}
+
 /** (I - X' M X) / lambda for M = (XX' + lambda I)^-1: [N, N]. */
 async function itemInverse(
   users: CsrMatrix,
@@ -86,22 +103,21 @@ async function itemInverse(
 ): Promise<Float32Array> {
   const { rows, cols } = users;
   const usersOfItem = transpose(users);
-  const mx = new Float64Array(rows * cols);
-  for (let u = 0; u < rows; u++) {
-    if (u % 8 === 0) await yieldToEventLoop(signal);
-    for (let v = 0; v < rows; v++) {
-      const weight = m[u * rows + v]!;
-      for (let at = users.indptr[v]!; at < users.indptr[v + 1]!; at++) mx[u * cols + users.indices[at]!]! += weight;
-    }
-  }
   const inverse = new Float32Array(cols * cols);
   const row = new Float64Array(cols);
+  // One row of X' M at a time: all of them would be as large as twice the result.
+  const weights = new Float64Array(rows);
   for (let i = 0; i < cols; i++) {
     if (i % 16 === 0) await yieldToEventLoop(signal);
-    row.fill(0);
+    weights.fill(0);
     for (let at = usersOfItem.indptr[i]!; at < usersOfItem.indptr[i + 1]!; at++) {
-      const start = usersOfItem.indices[at]! * cols;
-      for (let j = 0; j < cols; j++) row[j]! -= mx[start + j]! / lambda;
+      const start = usersOfItem.indices[at]! * rows;
+      for (let v = 0; v < rows; v++) weights[v]! += m[start + v]!;
+    }
+    row.fill(0);
+    for (let v = 0; v < rows; v++) {
+      const weight = weights[v]! / lambda;
+      for (let at = users.indptr[v]!; at < users.indptr[v + 1]!; at++) row[users.indices[at]!]! -= weight;
     }
     row[i]! += 1 / lambda;
     inverse.set(row, i * cols);

@@ -1,11 +1,16 @@
 import { PrismrecError } from "../errors/errors.js";
+import { checkLength } from "../matrix/check.js";
 import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import type { RunOptions } from "../runtime/run-options.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
+import { modelBackend, type TensorBackendName, withBackend } from "../tensor/backend.js";
+import { checkRank } from "./check-rank.js";
 import type { ParameterSet } from "./layers/parameters.js";
 import { withScope } from "./layers/scope.js";
 import { gatherEmbedded, packHistories } from "./layers/sequence-batch.js";
-import type { History, InterestBatch, MultiInterestModel, Ranking, RankOptions } from "./model.js";
+import type { History, InterestBatch, InterestRankOptions, MultiInterestModel, Ranking, RankOptions } from "./model.js";
+import { openModelIndex, saveModelIndex } from "./model-index.js";
 import type { InterestNetwork } from "./network.js";
 
 /** What the last batch of a forward pass showed, for `evaluate`'s diagnostics. */
@@ -16,7 +21,8 @@ export interface InterestDiagnostics {
   readonly gate?: Float32Array;
 }
 
-const BATCH = 128;
+/** Users of one forward pass: what a caller who runs it himself had best hand over at once. */
+export const INTEREST_BATCH = 128;
 
 /** A trained network with its item vectors: everything that serving needs. */
 export class InterestModel implements MultiInterestModel, Disposable {
@@ -27,11 +33,12 @@ export class InterestModel implements MultiInterestModel, Disposable {
   readonly readout: "max" | "log-sum-exp";
   readonly #items: Matrix;
   readonly #bias: Float32Array | undefined;
-  #index: ExactIndex | undefined;
+  #index: Promise<ExactIndex> | undefined;
 
   /**
    * @param items [N, d] effective item vectors, row i belongs to dense id i + 1
    * @param bias [N]
+   * @param backend where every forward pass runs, whichever backend tfjs has current (see `useTensorBackend`)
    * @throws PrismrecError SHAPE_MISMATCH
    */
   constructor(
@@ -39,6 +46,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
     readonly parameters: ParameterSet,
     items: Matrix,
     bias?: Float32Array,
+    readonly backend: TensorBackendName = modelBackend(),
   ) {
     if (items.cols !== network.dim || (bias !== undefined && bias.length !== items.rows)) {
       throw new PrismrecError("SHAPE_MISMATCH", "item vectors or bias do not fit the model", {
@@ -71,7 +79,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
   inspect(histories: readonly History[]): { interests: InterestBatch; diagnostics: InterestDiagnostics } {
     const batch = packHistories(histories, this.maxHistory, this.network.maxClusters);
     const { size, length } = batch;
-    const read = withScope(() => {
+    const read = this.#scoped(() => {
       const embedded = gatherEmbedded(batch, this.#items);
       const output = this.network.forward(this.parameters.tensors(), embedded, batch);
       // Copies: a tensor's memory is the backend's, and it goes with the scope.
@@ -113,12 +121,17 @@ export class InterestModel implements MultiInterestModel, Disposable {
   }
 
   /**
-   * Exact lists by the model's readout with item bias and prior, the winning interest beside each hit. A history without
-   * events gets an empty list.
+   * Exact lists by the model's readout with item bias and prior, the winning interest beside each hit. The first call
+   * builds the index that `saveIndex` keeps and `openIndex` takes over.
+   *
+   * @throws PrismrecError INVALID_ARGUMENT, UNKNOWN_ITEM, SHAPE_MISMATCH (also for `interests` of other histories),
+   *   NON_FINITE
    */
-  async rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    const k = Math.min(options.k, this.itemCount);
+  async rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
+    const { k, interests: given } = options;
+    checkRank(this.itemCount, histories, options);
     const rows = histories.length;
+    if (given !== undefined) checkLength("interests.offsets", given.offsets.length, rows * given.count);
     const ranking = {
       k,
       ids: new Uint32Array(rows * k),
@@ -126,11 +139,13 @@ export class InterestModel implements MultiInterestModel, Disposable {
       counts: new Uint32Array(rows),
       interests: new Uint16Array(rows * k),
     };
-    for (let start = 0; start < rows; start += BATCH) {
+    for (let start = 0; start < rows; start += INTEREST_BATCH) {
       await yieldToEventLoop(options.signal);
-      const part = histories.slice(start, start + BATCH);
-      const { count, vectors, offsets } = this.interests(part);
-      const found = await this.#searchable().search(
+      const part = histories.slice(start, start + INTEREST_BATCH);
+      const index = await this.#searchable(options.signal);
+      const { count, vectors, offsets } =
+        given === undefined ? this.interests(part) : interestRows(given, start, part.length);
+      const found = await index.search(
         {
           queries: vectors,
           interestsPerQuery: count,
@@ -154,9 +169,36 @@ export class InterestModel implements MultiInterestModel, Disposable {
     return ranking;
   }
 
+  /**
+   * Writes the search index to a folder for `openIndex`, building it where no `rank` has.
+   *
+   * @throws PrismrecError DISK_FULL, IO, NATIVE_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY
+   */
+  async saveIndex(dir: string, { signal }: RunOptions = {}): Promise<void> {
+    const index = await this.#searchable(signal);
+    await saveModelIndex(dir, index, this);
+  }
+
+  /**
+   * Takes over an index that `saveIndex` wrote, in place of one built from the vectors: the file is mapped, not read. The
+   * model owns it until `dispose`.
+   *
+   * @throws PrismrecError CHECKPOINT_INCOMPATIBLE for the index of other vectors, FILE_NOT_FOUND, DATA_FORMAT, IO,
+   *   NATIVE_NOT_FOUND; the model is as before then
+   */
+  async openIndex(dir: string, run: RunOptions = {}): Promise<void> {
+    const index = await openModelIndex(dir, this, run);
+    this.dispose();
+    this.#index = Promise.resolve(index);
+  }
+
   /** Gives the memory of the search index back; the next `rank` builds it anew. */
   dispose(): void {
-    this.#index?.dispose();
+    // An index that failed to build has nothing to give back, and its error has gone to who asked for it.
+    this.#index?.then(
+      (index) => index.dispose(),
+      () => undefined,
+    );
     this.#index = undefined;
   }
 
@@ -164,10 +206,34 @@ export class InterestModel implements MultiInterestModel, Disposable {
     this.dispose();
   }
 
-  #searchable(): ExactIndex {
-    this.#index ??= ExactIndex.buildSync(this.#items, this.#bias === undefined ? {} : { bias: this.#bias });
-    return this.#index;
+  #scoped<T>(body: () => T): T {
+    return withBackend(this.backend, () => withScope(body));
   }
+
+  /** The index, built once for all who wait for it, on threads of its own. */
+  async #searchable(signal: AbortSignal | undefined): Promise<ExactIndex> {
+    if (this.#index === undefined) {
+      const built = ExactIndex.build(this.#items, this.#bias === undefined ? {} : { bias: this.#bias });
+      this.#index = built;
+      built.catch(() => {
+        if (this.#index === built) this.#index = undefined;
+      });
+    }
+    const index = await this.#index;
+    signal?.throwIfAborted();
+    return index;
+  }
+}
+
+/** The interests of some of the users of a batch, as views. */
+function interestRows({ count, vectors, offsets }: InterestBatch, first: number, users: number) {
+  const [from, to] = [first * count, (first + users) * count];
+  const { data, cols } = vectors;
+  return {
+    count,
+    vectors: { data: data.subarray(from * cols, to * cols), rows: to - from, cols },
+    offsets: offsets.subarray(from, to),
+  };
 }
 
 /** Rows of the item table that no list may hold: what a history holds, and what the caller excludes. */

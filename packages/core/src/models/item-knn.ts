@@ -27,6 +27,7 @@ export class ItemKnn implements Model {
       for (const id of history.items) {
         for (let at = indptr[id - 1]!; at < indptr[id]!; at++) scores[indices[at]!]! += values?.[at] ?? 1;
       }
+      return history.items.length > 0;
     });
   }
 }

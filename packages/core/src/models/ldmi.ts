@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Random } from "../random/random.js";
 import { tf } from "../tensor/tfjs.js";
 import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "./layers/alignment.js";
+import { checkHeads } from "./layers/heads.js";
 import {
   linear,
   linearSpecs,
@@ -15,33 +16,38 @@ import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
 import { type DropoutSource, encodeHistories, transformerSpecs } from "./layers/transformer.js";
 import type { InterestNetwork, NetworkOutput } from "./network.js";
 
-export const ldmiSchema = z.strictObject({
-  model: z.literal("ldmi").default("ldmi"),
-  dim: z.int().min(2).default(64).describe("d, width of item vectors, states and interests"),
-  interests: z.int().min(1).default(4).describe("K, collaborative interests"),
-  maxClusters: z
-    .int()
-    .min(0)
-    .default(8)
-    .describe("M, semantic clusters read per user; 0 switches the semantic side off"),
-  maxHistory: z.int().min(1).default(50).describe("T, most recent events read"),
-  layers: z.int().min(1).default(2).describe("transformer blocks"),
-  heads: z.int().min(1).default(2).describe("attention heads; divides dim"),
-  fusion: z
-    .enum(["mixture", "gate", "add", "concat"])
-    .default("mixture")
-    .describe("how the semantic side joins: as interests of their own with a learned prior, or aligned into the K"),
-  align: z
-    .enum(["none", "hard", "soft", "sinkhorn"])
-    .default("soft")
-    .describe("assignment of clusters to interests, for every fusion but mixture"),
-  alignTemperature: z.number().positive().default(0.2).describe("tau_a of the assignment"),
-  alignSplit: z.number().min(0).default(1).describe("gamma: how much routing splits too coarse clusters"),
-  semanticSource: z
-    .enum(["states", "items"])
-    .default("items")
-    .describe("what the aligned semantic side pools: encoder states or raw item vectors"),
-});
+export const ldmiSchema = z
+  .strictObject({
+    model: z.literal("ldmi").default("ldmi"),
+    dim: z.int().min(2).default(64).describe("d, width of item vectors, states and interests"),
+    interests: z.int().min(1).default(4).describe("K, collaborative interests"),
+    maxClusters: z
+      .int()
+      .min(0)
+      .default(8)
+      .describe("M, semantic clusters read per user; 0 switches the semantic side off"),
+    maxHistory: z.int().min(1).default(50).describe("T, most recent events read"),
+    layers: z.int().min(1).default(2).describe("transformer blocks"),
+    heads: z.int().min(1).default(2).describe("attention heads; divides dim"),
+    fusion: z
+      .enum(["mixture", "gate", "add", "concat"])
+      .default("mixture")
+      .describe("how the semantic side joins: as interests of their own with a learned prior, or aligned into the K"),
+    align: z
+      .enum(["none", "hard", "soft", "sinkhorn"])
+      .default("soft")
+      .describe("assignment of clusters to interests, for every fusion but mixture"),
+    alignTemperature: z.number().positive().default(0.2).describe("tau_a of the assignment"),
+    alignSplit: z.number().min(0).default(1).describe("gamma: how much routing splits too coarse clusters"),
+    semanticSource: z
+      .enum(["states", "items"])
+      .default("items")
+      .describe("what the aligned semantic side pools: encoder states or raw item vectors"),
+  })
+  .refine(({ dim, heads }) => dim % heads === 0, {
+    path: ["heads"],
+    message: "heads must divide dim: what is left over would be channels that no head reads",
+  });
 
 /** Architecture of `ldmi`; the schema is the source of types, defaults and docs. */
 export type LdmiConfig = z.infer<typeof ldmiSchema>;
@@ -61,7 +67,9 @@ export class LdmiNetwork implements InterestNetwork {
   readonly maxHistory: number;
   readonly maxClusters: number;
 
+  /** @throws PrismrecError CONFIG_INVALID where `heads` does not divide `dim` */
   constructor(readonly config: LdmiConfig) {
+    checkHeads(config);
     this.dim = config.dim;
     this.maxHistory = config.maxHistory;
     this.maxClusters = config.fusion !== "mixture" && config.align === "none" ? 0 : config.maxClusters;

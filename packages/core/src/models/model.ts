@@ -30,10 +30,27 @@ export interface Ranking {
   readonly interests?: Uint16Array;
 }
 
-/** A fitted recommender: `rank` is all that evaluation and serving ask of it. Training lives in @prismrec/trainer. */
+/**
+ * A fitted recommender: `rank` is all that evaluation and serving ask of it. Training lives in @prismrec/trainer.
+ *
+ * What every model holds to:
+ * - A list has `k` entries, or as many as are left where history and `exclude` leave fewer than `k` items. A `k` outside
+ *   1..itemCount is refused (INVALID_ARGUMENT), never cut.
+ * - Scores are finite and descend; equal scores stand by ascending dense id. No item is listed twice.
+ * - Neither the history (unless `excludeHistory` is false) nor what `exclude` names is listed. An id repeated in either
+ *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters or rows of `exclude` that do not fit the histories are
+ *   SHAPE_MISMATCH. Nothing has been ranked then.
+ * - An empty history says nothing about anybody: a model that reads histories gives it an empty list. `most-popular`
+ *   reads none and gives everybody the popular items.
+ * - The same call gives the same bits, in any process and whatever ran before it, on the same machine and backend. A
+ *   list does not depend on how often a history stands in the call; a network's scores may differ in the last bits with
+ *   the length of the longest history they are batched with.
+ * - No histories give no lists. An aborted signal rejects with its reason, within one batch of users.
+ */
 export interface Model {
   readonly name: string;
   readonly itemCount: number;
+  /** @throws PrismrecError INVALID_ARGUMENT, UNKNOWN_ITEM, SHAPE_MISMATCH */
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking>;
 }
 
@@ -51,6 +68,11 @@ export interface InterestBatch {
   readonly attention?: Float32Array;
 }
 
+export interface InterestRankOptions extends RankOptions {
+  /** What `interests` gave for these very histories: the network is not run again. */
+  readonly interests?: InterestBatch;
+}
+
 /** A model served by exact search over item vectors. */
 export interface MultiInterestModel extends Model {
   readonly dim: number;
@@ -61,6 +83,7 @@ export interface MultiInterestModel extends Model {
   /** [N] or undefined */
   itemBias(): Float32Array | undefined;
   interests(histories: readonly History[]): InterestBatch;
+  rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking>;
 }
 
 export function isMultiInterest(model: Model): model is MultiInterestModel {

@@ -15,7 +15,10 @@ export class MostPopular implements Model {
   }
 
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    return rankScores(this.itemCount, histories, options, (_, scores) => scores.set(this.#popularity.subarray(1)));
+    return rankScores(this.itemCount, histories, options, (_, scores) => {
+      scores.set(this.#popularity.subarray(1));
+      return true;
+    });
   }
 }
 

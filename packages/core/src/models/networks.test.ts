@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { createNetwork, networkSchema } from "../checkpoint/model-store.js";
 import { createRandom } from "../random/random.js";
 import { useTensorBackend } from "../tensor/backend.js";
 import { tf } from "../tensor/tfjs.js";
@@ -166,6 +167,16 @@ describe("ldmi mixture", () => {
     const { attention } = modelOf(network).interests([history([1, 2, 3], [0, 1, 0])]);
     const cluster1 = Array.from(attention!).slice(5 * 3, 6 * 3);
     expect(cluster1).toEqual([0, expect.closeTo(1, 6), 0]);
+  });
+});
+
+describe("attention heads that do not divide the dimension", () => {
+  it("are refused by the schema, by the network and by whoever opens a stored one", () => {
+    const parsed = networkSchema.safeParse({ model: "ldmi", dim: 64, heads: 3 });
+    expect(parsed.error?.issues).toMatchObject([{ path: ["heads"], message: expect.stringContaining("divide dim") }]);
+    expect(networkSchema.safeParse({ model: "ldmi", dim: 63, heads: 3 }).success).toBe(true);
+    const config = { ...ldmiSchema.parse({ dim: 8, heads: 4 }), heads: 3 };
+    expect(() => createNetwork(config)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });
 });
 

@@ -1,26 +1,22 @@
-import { PrismrecError } from "../errors/errors.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
+import { checkRank } from "./check-rank.js";
 import type { History, Ranking, RankOptions } from "./model.js";
 import { TopK } from "./top-k.js";
 
 /**
  * Ranks every item by a score vector per history: score descending, ties by dense id ascending (popularity, then
- * external id). `fill` writes the scores of one history into its second argument ([N], item id - 1), which comes zeroed.
- * Scores are rounded to 32 bits first, so that the order is the one that the returned scores show.
+ * external id). `fill` writes the scores of one history, each item of it once, into its second argument ([N], item
+ * id - 1), which comes zeroed. Scores are rounded to 32 bits first, so that the order is the one that the returned
+ * scores show. Where `fill` returns false, nothing can be said of the history, and its list is empty.
  */
 export async function rankScores(
   itemCount: number,
   histories: readonly History[],
   options: RankOptions,
-  fill: (history: History, scores: Float64Array) => void,
+  fill: (history: Pick<History, "items">, scores: Float64Array) => boolean,
 ): Promise<Ranking> {
   const { k } = options;
-  if (!Number.isInteger(k) || k < 1 || k > itemCount) {
-    throw new PrismrecError("INVALID_ARGUMENT", "the length of a list must fit the catalog", {
-      expected: `k from 1 to ${itemCount}`,
-      received: String(k),
-    });
-  }
+  checkRank(itemCount, histories, options);
   const ids = new Uint32Array(histories.length * k);
   const scores = new Float32Array(histories.length * k);
   const counts = new Uint32Array(histories.length);
@@ -30,29 +26,26 @@ export async function rankScores(
   for (let row = 0; row < histories.length; row++) {
     if (row % 64 === 0) await yieldToEventLoop(options.signal);
     const history = histories[row]!;
-    checkHistory(history, itemCount);
     all.fill(0);
     hidden.fill(0);
-    fill(history, all);
+    const known = fill(distinct(history), all);
     if (options.excludeHistory !== false) for (const id of history.items) hidden[id] = 1;
     const { exclude } = options;
     if (exclude !== undefined) {
       for (let at = exclude.indptr[row]!; at < exclude.indptr[row + 1]!; at++) hidden[exclude.indices[at]!] = 1;
     }
     top.clear();
-    for (let id = 1; id <= itemCount; id++) if (hidden[id] === 0) top.offer(id, Math.fround(all[id - 1]!));
+    for (let id = 1; known && id <= itemCount; id++) {
+      if (hidden[id] === 0) top.offer(id, Math.fround(all[id - 1]!));
+    }
     counts[row] = top.drain(ids.subarray(row * k, (row + 1) * k), scores.subarray(row * k, (row + 1) * k));
     options.onProgress?.({ stage: "rank", done: row + 1, total: histories.length, unit: "users" });
   }
   return { k, ids, scores, counts };
 }
 
-function checkHistory(history: History, itemCount: number): void {
-  for (const id of history.items) {
-    if (id >= 1 && id <= itemCount) continue;
-    throw new PrismrecError("UNKNOWN_ITEM", "a history holds an id that the catalog does not know", {
-      expected: `dense ids from 1 to ${itemCount}`,
-      received: String(id),
-    });
-  }
+/** What was fitted on a binary matrix reads a binary history. */
+function distinct({ items }: History): Pick<History, "items"> {
+  const once = new Set(items);
+  return { items: once.size === items.length ? items : Uint32Array.from(once) };
 }

@@ -1,7 +1,9 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createCatalog, createLog } from "../dataset/catalog.js";
 import type { Dataset } from "../dataset/types.js";
-import { fitEase } from "./ease.js";
+import { native } from "../runtime/native.js";
+import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
+import { easeMemory, fitEase } from "./ease.js";
 import { fitItemKnn } from "./item-knn.js";
 import type { Model } from "./model.js";
 import { fitMostPopular } from "./most-popular.js";
@@ -31,6 +33,31 @@ function trainingData(lists: readonly (readonly number[])[], size: number): Data
     },
   };
 }
+
+/** Fits a catalog of a few more items than users, and prints by how much the process grew. */
+const EASE_MEMORY = `
+const { createCatalog, createLog, easeMemory, fitEase } = await import(process.argv[1]);
+const fit = (size, users) => {
+  const items = Array.from({ length: size + 1 }, (_, id) => ({ id: id === 0 ? "" : "i" + id, title: "", categories: [] }));
+  const lists = Array.from({ length: users }, (_, u) => [0, 1, 2].map((t) => 1 + ((7 * u + t) % size)));
+  const none = { users: new Uint32Array(0), historyEnds: new Uint32Array(0), targetEnds: new Uint32Array(0) };
+  const train = { users: Uint32Array.from(lists.keys()), ends: new Uint32Array(users).fill(3) };
+  const indptr = Uint32Array.from({ length: users + 1 }, (_, u) => 3 * u);
+  return fitEase({
+    fingerprint: "few users",
+    catalog: createCatalog(items, new Uint32Array(size + 1)),
+    log: createLog({ userIds: lists.map((_, u) => "u" + u), indptr, items: Uint32Array.from(lists.flat()) }),
+    split: { protocol: "user-disjoint", train, valid: none, test: none },
+  }, { lambda: 2 });
+};
+const [size, users] = [2500, 2450];
+await fit(300, 290);
+const before = process.resourceUsage().maxRSS;
+await fit(size, users);
+process.stdout.write(JSON.stringify({
+  grown: 1024 * (process.resourceUsage().maxRSS - before), said: easeMemory(size, users),
+}));
+`;
 
 // Two worlds that share no user: {1, 3, 5} and {2, 4}, and item 6 that nobody took.
 const data = trainingData([[1, 3, 5], [1, 3], [1, 3, 5], [1], [2, 4], [2, 4], [2]], 6);
@@ -91,6 +118,29 @@ describe("the reference models", () => {
       expect(weight).toBeCloseTo(many.weights.data[i]!, 6);
     });
   });
+
+  it("ease counts its memory before it takes any, and says what it needs", async () => {
+    // Weights, with the users' inverse beside them where it is the smaller one.
+    expect(easeMemory(1000, 5000, true)).toBe(4e6);
+    expect(easeMemory(1000, 500, true)).toBe(4e6 + 1e6);
+    expect(easeMemory(1000, 5000, false)).toBe(20e6);
+    expect(easeMemory(1000, 900, false)).toBe(20 * 900 ** 2);
+    const available = vi.spyOn(process, "availableMemory").mockReturnValue(100);
+    try {
+      const failure = fitEase(data, { lambda: 1 });
+      await expect(failure).rejects.toMatchObject({ code: "OUT_OF_MEMORY", expected: expect.stringContaining("GiB") });
+    } finally {
+      available.mockRestore();
+    }
+  });
+
+  it.skipIf(!hasBuilt || native() === undefined)(
+    `ease takes no more memory with few users than it says${needsBuilt}`,
+    async () => {
+      const { grown, said } = (await spawnScript(EASE_MEMORY, [])) as { grown: number; said: number };
+      expect(grown).toBeLessThan(1.4 * said);
+    },
+  );
 
   it("leave out what they are told to, and fill short lists with nothing", async () => {
     const exclude = { indptr: Uint32Array.of(0, 2), indices: Uint32Array.of(2, 6), rows: 1, cols: 7 };

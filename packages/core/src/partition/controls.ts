@@ -39,12 +39,14 @@ export class ShuffledClusterer implements Clusterer {
   readonly name = "shuffled";
   readonly fingerprint: string;
   readonly inner: Clusterer;
+  readonly maxItems?: number;
   /** Present where what is shuffled can be kept (`isPortable`). */
   readonly state: (() => ClustererState) | undefined;
   readonly #seed: number;
 
   constructor(inner: Clusterer, seed: number) {
     this.inner = inner;
+    if (inner.maxItems !== undefined) this.maxItems = inner.maxItems;
     this.#seed = seed;
     this.state = isPortable(inner) ? () => ({ kind: "shuffled", seed, inner: inner.state() }) : undefined;
     this.fingerprint = createHash("sha256").update(`shuffled-1:${seed}:${inner.fingerprint}`).digest("hex");

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ShuffledClusterer } from "./controls.js";
 import { interestRecovery } from "./interest-recovery.js";
 import { partitionDataset } from "./partition-dataset.js";
 import { partitionRequest } from "./partition-request.js";
@@ -64,6 +65,26 @@ describe("partitionDataset", () => {
     expect([...train.assign]).toEqual([-1, -1, 1, 0]);
   });
 
+  it("holds the shuffled twin of a clusterer to what the clusterer takes", async () => {
+    const narrow: Clusterer = {
+      ...parity(),
+      maxItems: 3,
+      partition: async (requests) =>
+        requests.map(({ key, items }) => {
+          if (items.length > 3) throw new Error("too long");
+          return { key, assign: Int16Array.from(items, (id) => id % 2), labels: ["even", "odd"] };
+        }),
+    };
+    const long = datasetOf(catalog, [[1, 2, 3, 4, 5, 6]], []);
+    const [own, twin] = [
+      await partitionDataset(long, narrow),
+      await partitionDataset(long, new ShuffledClusterer(narrow, 1)),
+    ];
+    const clustered = (assign: Int16Array) => [...assign].map((cluster) => cluster >= 0);
+    expect(clustered(own.train.assign)).toEqual([false, false, false, true, true, true]);
+    expect(clustered(twin.train.assign)).toEqual(clustered(own.train.assign));
+  });
+
   it("refuses a clusterer that loses items", async () => {
     const careless: Clusterer = {
       name: "careless",
@@ -86,10 +107,13 @@ describe("interestRecovery", () => {
       [],
     );
     const partitions = await partitionDataset(dataset, parity());
-    expect(interestRecovery(dataset, partitions, [-1, 1, 0, 1, 0, 1, 0])).toEqual({
+    expect(await interestRecovery(dataset, partitions, [-1, 1, 0, 1, 0, 1, 0])).toEqual({
       mean: 1,
       standardError: 0,
       count: 1,
     });
+    const reason = new Error("enough");
+    const stopped = interestRecovery(dataset, partitions, [], { signal: AbortSignal.abort(reason) });
+    await expect(stopped).rejects.toBe(reason);
   });
 });

@@ -1,8 +1,7 @@
 import type { Dataset } from "../dataset/types.js";
-import { PrismrecError } from "../errors/errors.js";
 import type { RunOptions } from "../runtime/run-options.js";
-import { partitionRequest } from "./partition-request.js";
-import type { Clusterer, PartitionRequest, PartitionTable } from "./types.js";
+import { eventClusters, type HistoryLimits, historyRequest } from "./history-request.js";
+import type { Clusterer, PartitionTable } from "./types.js";
 
 /** One table per part of the split; row r belongs to `split.<part>.users[r]` and covers its visible events only. */
 export interface Partitions {
@@ -11,12 +10,7 @@ export interface Partitions {
   readonly test: PartitionTable;
 }
 
-export interface PartitionOptions extends RunOptions {
-  /** Most clusters of one user (default 8). */
-  readonly maxClusters?: number;
-  /** Only a user's most recent items are read (all by default); earlier events get cluster -1. */
-  readonly maxItems?: number;
-}
+export interface PartitionOptions extends HistoryLimits, RunOptions {}
 
 /**
  * Partitions every user of the split by what may be read of them: `ends[r]` events of a training user, the history
@@ -27,8 +21,7 @@ export async function partitionDataset(
   clusterer: Clusterer,
   options: PartitionOptions = {},
 ): Promise<Partitions> {
-  const { maxClusters = 8, signal, onProgress } = options;
-  const maxItems = Math.min(options.maxItems ?? Infinity, clusterer.maxItems ?? Infinity);
+  const { signal, onProgress } = options;
   const { train, valid, test } = dataset.split;
   const parts = [
     { users: train.users, ends: train.ends },
@@ -36,7 +29,7 @@ export async function partitionDataset(
     { users: test.users, ends: test.historyEnds },
   ] as const;
   const requests = parts.map(({ users, ends }) =>
-    Array.from(users, (user, r) => requestOf(dataset, user, ends[r]!, maxClusters, maxItems)),
+    Array.from(users, (user, r) => historyRequest(visible(dataset, user, ends[r]!), clusterer, options)),
   );
   const partitions = await clusterer.partition(requests.flat(), {
     ...(signal === undefined ? {} : { signal }),
@@ -48,41 +41,19 @@ export async function partitionDataset(
     users.forEach((_, r) => {
       indptr[r + 1] = indptr[r]! + ends[r]!;
     });
-    const assign = new Int16Array(indptr[users.length]!).fill(-1);
+    const assign = new Int16Array(indptr[users.length]!);
     const labels = Array.from(users, (user, r) => {
-      const request = requests[p]![r]!;
       const partition = partitions[at++];
-      if (partition === undefined || partition.assign.length !== request.items.length) {
-        throw new PrismrecError(
-          "LLM_OUTPUT_INVALID",
-          `the clusterer ${clusterer.name} left items of user ${dataset.log.userIds[user]} out`,
-          {
-            expected: `${request.items.length} clusters`,
-            received: `${partition?.assign.length ?? "no partition"}`,
-          },
-        );
-      }
-      const clusterOf = new Map(Array.from(request.items, (item, i) => [item, partition.assign[i]!]));
-      const start = dataset.log.indptr[user]!;
-      for (let t = 0; t < ends[r]!; t++) {
-        assign[indptr[r]! + t] = clusterOf.get(dataset.log.items[start + t]!) ?? -1;
-      }
-      return partition.labels;
+      assign.set(eventClusters(clusterer, requests[p]![r]!, partition, visible(dataset, user, ends[r]!)), indptr[r]!);
+      return partition?.labels ?? [];
     });
     return { clusterer: clusterer.name, fingerprint: clusterer.fingerprint, indptr, assign, labels };
   });
   return { train: trainTable!, valid: validTable!, test: testTable! };
 }
 
-function requestOf(
-  { log }: Dataset,
-  user: number,
-  end: number,
-  maxClusters: number,
-  maxItems: number,
-): PartitionRequest {
+/** A user's first `end` events. */
+function visible({ log }: Dataset, user: number, end: number): Uint32Array {
   const start = log.indptr[user]!;
-  const unique = new Set<number>();
-  for (let t = end - 1; t >= 0 && unique.size < maxItems; t--) unique.add(log.items[start + t]!);
-  return partitionRequest(Uint32Array.from([...unique].reverse()), maxClusters);
+  return log.items.subarray(start, start + end);
 }

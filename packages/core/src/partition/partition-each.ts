@@ -2,8 +2,9 @@ import { setImmediate } from "node:timers/promises";
 import type { RunOptions } from "../runtime/run-options.js";
 import type { Partition, PartitionRequest } from "./types.js";
 
-/** Requests between two looks at the abort signal and the event loop. */
+/** Requests between two looks at the abort signal and the event loop, and pairs of items: cost grows with those. */
 const BATCH = 64;
+const PAIRS = 500_000;
 
 /** Answers requests one by one with a synchronous function, giving way to aborts and progress in between. */
 export async function partitionEach(
@@ -12,8 +13,11 @@ export async function partitionEach(
   answer: (request: PartitionRequest) => Partition,
 ): Promise<Partition[]> {
   const partitions: Partition[] = [];
+  let pairs = 0;
   for (const request of requests) {
-    if (partitions.length % BATCH === 0) {
+    pairs += request.items.length ** 2;
+    if (partitions.length % BATCH === 0 || pairs > PAIRS) {
+      pairs = 0;
       options.onProgress?.({ stage: "cluster", done: partitions.length, total: requests.length, unit: "users" });
       await setImmediate();
       options.signal?.throwIfAborted();

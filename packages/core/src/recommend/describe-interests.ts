@@ -6,6 +6,12 @@ const MOST_BECAUSE = 4;
 const MOST_CATEGORIES = 2;
 const MOST_TITLES = 2;
 
+/** The interests of one user: a row of what `interests` gave for several. */
+export interface InterestRow {
+  readonly batch: InterestBatch;
+  readonly row: number;
+}
+
 /**
  * The present interests of one history, for people: label, share and the events behind each.
  *
@@ -17,31 +23,34 @@ const MOST_TITLES = 2;
  */
 export function describeInterests(
   model: MultiInterestModel,
+  { batch, row }: InterestRow,
   history: History,
   labels: readonly string[],
   catalog: Catalog,
 ): UserInterest[] {
   if (history.items.length === 0) return [];
-  const batch = model.interests([history]);
-  const present = Array.from({ length: batch.count }, (_, j) => j).filter((j) => batch.offsets[j]! > -Infinity);
+  const first = row * batch.count;
+  const present = Array.from({ length: batch.count }, (_, j) => first + j).filter(
+    (at) => batch.offsets[at]! > -Infinity,
+  );
   const from = Math.max(0, history.items.length - model.maxHistory);
   const items = history.items.subarray(from);
   const clusters = history.clusters?.subarray(from);
-  const weights = present.map((j) => eventWeights(model, batch, j, items));
+  const weights = present.map((at) => eventWeights(model, batch, at, items));
   const shares = sharesOf(
-    present.map((j) => batch.offsets[j]!),
+    present.map((at) => batch.offsets[at]!),
     weights,
   );
   const rarity = categoryRarity(catalog);
   return present
-    .map((index, n): UserInterest => {
-      const cluster = batch.clusters[index]!;
+    .map((at, n): UserInterest => {
+      const cluster = batch.clusters[at]!;
       const strongest = strongestItems(items, weights[n]!);
       const named = labels[cluster] ?? labels[strongestKey(clusters ?? [], weights[n]!) ?? -1];
       const categories = named === undefined ? strongestCategories(items, weights[n]!, catalog, rarity) : [];
       const titles = strongest.slice(0, MOST_TITLES).map((item) => `like ${nameOf(catalog, item)}`);
       return {
-        index,
+        index: at - first,
         kind: cluster < 0 ? "collaborative" : "semantic",
         labels: named !== undefined ? [named] : categories.length > 0 ? categories : titles,
         share: shares[n]!,
@@ -51,16 +60,16 @@ export function describeInterests(
     .sort((a, b) => b.share - a.share || a.index - b.index);
 }
 
-/** [items] how much interest j rests on each event: its attention, or a softmax of inner products where there is none. */
-function eventWeights(model: MultiInterestModel, batch: InterestBatch, j: number, items: Uint32Array): Float64Array {
+/** [items] how much the interest at `at` of a batch rests on each event: its attention, or a softmax of inner products where there is none. */
+function eventWeights(model: MultiInterestModel, batch: InterestBatch, at: number, items: Uint32Array): Float64Array {
   if (batch.attention !== undefined) {
-    const length = batch.attention.length / batch.count;
-    return Float64Array.from(batch.attention.subarray(j * length, j * length + items.length));
+    const length = batch.attention.length / batch.vectors.rows;
+    return Float64Array.from(batch.attention.subarray(at * length, at * length + items.length));
   }
   const { data, cols } = model.itemVectors();
   const products = Float64Array.from(items, (item) => {
     let sum = 0;
-    for (let x = 0; x < cols; x++) sum += batch.vectors.data[j * cols + x]! * data[(item - 1) * cols + x]!;
+    for (let x = 0; x < cols; x++) sum += batch.vectors.data[at * cols + x]! * data[(item - 1) * cols + x]!;
     return sum;
   });
   const top = products.reduce((a, b) => Math.max(a, b));

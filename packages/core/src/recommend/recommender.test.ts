@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Catalog, InteractionLog, Item } from "../dataset/types.js";
 import type { Matrix } from "../matrix/matrix.js";
+import { INTEREST_BATCH } from "../models/interest-model.js";
 import type { History, InterestBatch, Model, MultiInterestModel, Ranking, RankOptions } from "../models/model.js";
 import { MostPopular } from "../models/most-popular.js";
 import type { Clusterer, PartitionRequest } from "../partition/types.js";
@@ -288,6 +289,56 @@ describe("the interests of a user", () => {
     const { interests } = await open(new TwoTastes(), axes).recommend({ history: ["x", "a", "a", "b", "c", "d", "b"] });
     expect(interests.map(({ index }) => index)).toEqual([0]);
     expect(axes.seen.map(({ items: own }) => [...own])).toEqual([[2, 1, 5, 7, 3]]);
+  });
+});
+
+describe("a history longer than a clusterer takes", () => {
+  it("is cut to the most recent items, as in training, and the rest has no cluster", async () => {
+    axes.seen.length = 0;
+    const limited: Clusterer = { ...axes, maxItems: 2 };
+    const long = { history: ["x", "a", "a", "b", "c", "d", "b"] };
+    const { interests } = await open(new TwoTastes({ semantic: true }), limited).recommend(long);
+    const own = new Recommender({ model: new TwoTastes(), catalog, clusterer: axes, maxItems: 3 });
+    await own.recommend(long);
+    expect(axes.seen.map(({ items: seen }) => [...seen])).toEqual([
+      [7, 3],
+      [5, 7, 3],
+    ]);
+    expect(interests[0]!.labels).toEqual(["wars"]);
+  });
+});
+
+describe("many requests", () => {
+  it("run the network once for each batch, whatever is said of their interests", async () => {
+    const model = new TwoTastes();
+    let batches = 0;
+    const interests = model.interests.bind(model);
+    model.interests = (histories) => {
+      batches++;
+      return interests(histories);
+    };
+    // This model's `rank` asks for its interests itself; what the recommender asks for comes on top.
+    const requests = Array.from({ length: 300 }, (_, n) => ({ history: [vectors[n % 7]![0]] }));
+    const found = await open(model).recommendMany(requests, { k: 1 });
+    expect(found).toHaveLength(300);
+    expect(found.every(({ items: own, interests: named }) => own.length === 1 && named.length === 1)).toBe(true);
+    expect(batches).toBe(2 * Math.ceil(300 / INTEREST_BATCH));
+  });
+
+  it("stop between batches when told", async () => {
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const requests = Array.from({ length: 300 }, () => ({ history: ["a"] }));
+    const done: number[] = [];
+    const running = open().recommendMany(requests, {
+      signal: stop.signal,
+      onProgress: (progress) => {
+        done.push(progress.done);
+        stop.abort(reason);
+      },
+    });
+    await expect(running).rejects.toBe(reason);
+    expect(done).toEqual([INTEREST_BATCH]);
   });
 });
 

@@ -1,7 +1,8 @@
 import { PrismrecError } from "../errors/errors.js";
 import type { CsrMatrix } from "../matrix/matrix.js";
-import { type History, isMultiInterest, type MultiInterestModel } from "../models/model.js";
-import { partitionRequest } from "../partition/partition-request.js";
+import { INTEREST_BATCH } from "../models/interest-model.js";
+import { type History, isMultiInterest, type MultiInterestModel, type Ranking } from "../models/model.js";
+import { eventClusters, type HistoryLimits, historyRequest } from "../partition/history-request.js";
 import type { Clusterer } from "../partition/types.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
 import type { RunOptions } from "../runtime/run-options.js";
@@ -10,13 +11,13 @@ import { describeInterests } from "./describe-interests.js";
 import type {
   Recommendation,
   RecommendationRequest,
+  RecommendedItem,
   RecommenderOptions,
   RecommendOptions,
   SimilarItem,
 } from "./types.js";
 
 const DEFAULT_K = 10;
-const DEFAULT_MAX_CLUSTERS = 8;
 
 interface Reading {
   readonly history: History;
@@ -56,40 +57,58 @@ export class Recommender implements Disposable {
     return recommendation!;
   }
 
-  /** One recommendation per request, in order: histories are clustered and ranked together. */
+  /** One recommendation per request, in order: histories are clustered together and ranked in batches. */
   async recommendMany(
     requests: readonly RecommendationRequest[],
     options: RecommendOptions = {},
   ): Promise<Recommendation[]> {
-    const { model, catalog } = this.#use();
-    const { k = DEFAULT_K, excludeHistory = true } = options;
+    const { k = DEFAULT_K } = options;
+    this.#use();
     checkCount("k", k);
     options.signal?.throwIfAborted();
-    const run = runOptions(options);
     const readings = await this.#read(requests, options);
-    const ranking = await model.rank(
-      readings.map(({ history }) => history),
-      {
-        k: Math.min(k, catalog.size),
-        excludeHistory,
-        ...this.#exclusions(options.exclude, requests.length),
-        ...run,
-      },
-    );
     const recommendations: Recommendation[] = [];
-    for (const [row, { history, labels, unknownItems }] of readings.entries()) {
+    for (let start = 0; start < readings.length; start += INTEREST_BATCH) {
       await yieldToEventLoop(options.signal);
-      recommendations.push({
-        items: Array.from({ length: ranking.counts[row]! }, (_, place) => {
-          const at = row * ranking.k + place;
-          const { id, title } = catalog.items[ranking.ids[at]!]!;
-          return { id, title, score: ranking.scores[at]!, interest: ranking.interests?.[at] ?? null };
-        }),
-        interests: isMultiInterest(model) ? describeInterests(model, history, labels, catalog) : [],
-        unknownItems,
-      });
+      const part = readings.slice(start, start + INTEREST_BATCH);
+      recommendations.push(...(await this.#recommend(part, k, options)));
+      options.onProgress?.({ stage: "rank", done: start + part.length, total: readings.length, unit: "users" });
     }
     return recommendations;
+  }
+
+  /** One batch: the network runs once, for the lists and for what is said of the interests behind them. */
+  async #recommend(readings: readonly Reading[], k: number, options: RecommendOptions): Promise<Recommendation[]> {
+    const { model, catalog } = this.#use();
+    const { signal, excludeHistory = true } = options;
+    const histories = readings.map(({ history }) => history);
+    const wanted = {
+      k: Math.min(k, catalog.size),
+      excludeHistory,
+      ...this.#exclusions(options.exclude, readings.length),
+      ...(signal === undefined ? {} : { signal }),
+    };
+    const interests = isMultiInterest(model) ? model.interests(histories) : undefined;
+    const ranking = await (isMultiInterest(model) && interests !== undefined
+      ? model.rank(histories, { ...wanted, interests })
+      : model.rank(histories, wanted));
+    return readings.map(({ history, labels, unknownItems }, row) => ({
+      items: this.#listed(ranking, row),
+      interests:
+        isMultiInterest(model) && interests !== undefined
+          ? describeInterests(model, { batch: interests, row }, history, labels, catalog)
+          : [],
+      unknownItems,
+    }));
+  }
+
+  #listed(ranking: Ranking, row: number): RecommendedItem[] {
+    const { items } = this.#use().catalog;
+    return Array.from({ length: ranking.counts[row]! }, (_, place) => {
+      const at = row * ranking.k + place;
+      const { id, title } = items[ranking.ids[at]!]!;
+      return { id, title, score: ranking.scores[at]!, interest: ranking.interests?.[at] ?? null };
+    });
   }
 
   /**
@@ -155,14 +174,14 @@ export class Recommender implements Disposable {
   }
 
   async #read(requests: readonly RecommendationRequest[], options: RecommendOptions): Promise<Reading[]> {
-    const { clusterer, maxClusters = DEFAULT_MAX_CLUSTERS } = this.#options;
+    const { clusterer } = this.#options;
     const found = requests.map((request) => {
       if ("user" in request) {
         return { items: this.#userItems(request.user), unknownItems: [] };
       }
       return this.#known(request.history, options.unknownItems ?? "error");
     });
-    const clustered = await clusterEach(clusterer, found, maxClusters, runOptions(options));
+    const clustered = await clusterEach(clusterer, found, this.#options, runOptions(options));
     return found.map(({ items, unknownItems }, r) => {
       const { clusters, labels } = clustered[r]!;
       return { history: { items, ...(clusters === undefined ? {} : { clusters }) }, labels, unknownItems };
@@ -220,37 +239,21 @@ export class Recommender implements Disposable {
 async function clusterEach(
   clusterer: Clusterer | undefined,
   histories: readonly { readonly items: Uint32Array }[],
-  maxClusters: number,
+  limits: HistoryLimits,
   run: RunOptions,
 ): Promise<{ readonly clusters?: Int16Array; readonly labels: readonly string[] }[]> {
   if (clusterer === undefined) return histories.map(() => ({ labels: [] }));
-  const asked = histories
-    // A repeated item counts at its last event, as in training.
-    .map(({ items }, r) => ({ r, unique: Uint32Array.from([...new Set([...items].reverse())].reverse()) }))
-    .filter(({ unique }) => unique.length > 0);
-  const partitions = await clusterer.partition(
-    asked.map(({ unique }) => partitionRequest(unique, maxClusters)),
-    run,
-  );
-  const answers = histories.map(({ items }): { clusters: Int16Array; labels: readonly string[] } => ({
-    clusters: new Int16Array(items.length).fill(-1),
-    labels: [],
-  }));
-  for (const [n, { r, unique }] of asked.entries()) {
-    const partition = partitions[n];
-    if (partition === undefined || partition.assign.length !== unique.length) {
-      throw new PrismrecError("LLM_OUTPUT_INVALID", `the clusterer ${clusterer.name} left items of a history out`, {
-        expected: `${unique.length} clusters`,
-        received: `${partition?.assign.length ?? "no partition"}`,
-      });
-    }
-    const clusterOf = new Map(Array.from(unique, (item, i) => [item, partition.assign[i]!]));
-    answers[r] = {
-      clusters: Int16Array.from(histories[r]!.items, (item) => clusterOf.get(item) ?? -1),
-      labels: partition.labels,
+  const requests = histories.map(({ items }) => historyRequest(items, clusterer, limits));
+  const asked = requests.filter(({ items }) => items.length > 0);
+  const partitions = (await clusterer.partition(asked, run)).values();
+  return histories.map(({ items }, r) => {
+    if (items.length === 0) return { clusters: new Int16Array(0), labels: [] };
+    const partition = partitions.next().value;
+    return {
+      clusters: eventClusters(clusterer, requests[r]!, partition, items),
+      labels: partition?.labels ?? [],
     };
-  }
-  return answers;
+  });
 }
 
 function runOptions({ signal, onProgress }: RunOptions): RunOptions {

@@ -1,9 +1,11 @@
 import type { Catalog, InteractionLog } from "../dataset/types.js";
 import type { Model } from "../models/model.js";
+import type { HistoryLimits } from "../partition/history-request.js";
 import type { Clusterer } from "../partition/types.js";
 import type { RunOptions } from "../runtime/run-options.js";
 
-export interface RecommenderOptions {
+/** `maxClusters` and `maxItems` had best be those that the model was trained under. */
+export interface RecommenderOptions extends HistoryLimits {
   readonly model: Model;
   /** The catalog that the model was fitted on. */
   readonly catalog: Catalog;
@@ -11,8 +13,6 @@ export interface RecommenderOptions {
   readonly log?: InteractionLog;
   /** Splits a history into semantic interests; absent: the model serves without a semantic side. */
   readonly clusterer?: Clusterer;
-  /** Most clusters of one history (default 8). */
-  readonly maxClusters?: number;
 }
 
 /** A user of the log, or anybody's history as external item ids, oldest first: nobody has to be known beforehand. */

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import {
   createNetwork,
   createRandom,
@@ -81,5 +82,37 @@ describe("diagnose", () => {
     expect(gate).toBeCloseTo(0.5, 5);
     const sharp = await diagnosticsOf(modelWith({ fusion: "gate", align: "soft", alignTemperature: 0.001 }, {}));
     expect(sharp.assignmentEntropy).toBeLessThan(0.5);
+  });
+
+  it("gives way to the event loop between batches, and stops there when told", async () => {
+    using model = modelWith({ fusion: "mixture" }, {});
+    const many = Array.from({ length: 400 }, (_, n) => ({ items: Uint32Array.of(1 + (n % ITEMS), 1 + (n % 3)) }));
+    const ranking = await model.rank(many, { k: 3 });
+    let turns = 0;
+    let diagnosing = true;
+    const counting = (async () => {
+      while (diagnosing) {
+        await setImmediate();
+        turns++;
+      }
+    })();
+    const done: number[] = [];
+    await diagnose(model, many, ranking, { onProgress: (progress) => done.push(progress.done) });
+    diagnosing = false;
+    await counting;
+    expect(turns).toBeGreaterThanOrEqual(done.length - 1);
+    expect(done).toEqual([128, 256, 384, 400]);
+
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const running = diagnose(model, many, ranking, {
+      signal: stop.signal,
+      onProgress: (progress) => {
+        done.push(progress.done);
+        stop.abort(reason);
+      },
+    });
+    await expect(running).rejects.toBe(reason);
+    expect(done.slice(4)).toEqual([128]);
   });
 });

@@ -1,4 +1,11 @@
-import type { History, InterestModel, Ranking } from "@prismrec/core";
+import {
+  type History,
+  INTEREST_BATCH,
+  type InterestModel,
+  type Ranking,
+  type RunOptions,
+  yieldToEventLoop,
+} from "@prismrec/core";
 
 /** Whether a model's interests are several, used, and moved by the clusters; means over users. */
 export interface ModelDiagnostics {
@@ -20,13 +27,19 @@ export interface ModelDiagnostics {
   readonly gate?: number;
 }
 
-const BATCH = 128;
-
 /**
+ * Runs the network over the histories once more, a batch of users at a time, and gives way to the event loop in between.
+ *
  * @param histories what the model is to read; those without events are passed over
  * @param ranking its lists for them
+ * @throws what an aborted signal gives as its reason
  */
-export function diagnose(model: InterestModel, histories: readonly History[], ranking: Ranking): ModelDiagnostics {
+export async function diagnose(
+  model: InterestModel,
+  histories: readonly History[],
+  ranking: Ranking,
+  { signal, onProgress }: RunOptions = {},
+): Promise<ModelDiagnostics> {
   const cosine = new Mean();
   const attention = new Mean();
   const collaborative = new Mean();
@@ -38,13 +51,15 @@ export function diagnose(model: InterestModel, histories: readonly History[], ra
   let collaborativeCount = 0;
   const read = histories.filter(({ items }) => items.length > 0);
   for (let row = 0; row < ranking.counts.length; row++) {
+    if (row % COUNTED_AT_ONCE === 0) await yieldToEventLoop(signal);
     for (let i = row * ranking.k; i < row * ranking.k + ranking.counts[row]!; i++) {
       const winner = ranking.interests?.[i] ?? 0;
       wins.set(winner, (wins.get(winner) ?? 0) + 1);
     }
   }
-  for (let start = 0; start < read.length; start += BATCH) {
-    const part = read.slice(start, start + BATCH);
+  for (let start = 0; start < read.length; start += INTEREST_BATCH) {
+    await yieldToEventLoop(signal);
+    const part = read.slice(start, start + INTEREST_BATCH);
     const { interests, diagnostics } = model.inspect(part);
     const { count, clusters, offsets } = interests;
     for (let b = 0; b < part.length; b++) {
@@ -70,6 +85,7 @@ export function diagnose(model: InterestModel, histories: readonly History[], ra
     diagnostics.gate?.forEach((value) => {
       if (value > 0) gate.add(value);
     });
+    onProgress?.({ stage: "diagnose", done: start + part.length, total: read.length, unit: "users" });
   }
   const collaborativeWins = [...wins].filter(([interest]) => interest < collaborativeCount);
   const dead = collaborativeWins.filter(([, won]) => won === 0).length;
@@ -84,6 +100,9 @@ export function diagnose(model: InterestModel, histories: readonly History[], ra
     ...optional("gate", gate),
   };
 }
+
+/** Lists whose winners are counted between two looks at the event loop. */
+const COUNTED_AT_ONCE = 8192;
 
 class Mean {
   #sum = 0;

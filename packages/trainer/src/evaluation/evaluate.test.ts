@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { handMade } from "../crowd/testing.js";
 import { startObjective } from "../objectives/testing.js";
 import { tinyConfig, tinyInput } from "../training/testing.js";
+import { cutoffsWithin, metricsAt } from "./cutoffs.js";
 import { evaluate } from "./evaluate.js";
 
 const dataset = handMade([[1, 2, 3, 4, 5]], {
@@ -155,5 +156,54 @@ describe("evaluate, stopped", () => {
     await expect(
       evaluate(trainable.snapshot(), data, { part: "test", metrics: ["recall@20"], signal: AbortSignal.abort(reason) }),
     ).rejects.toBe(reason);
+  });
+
+  it.each(["rank", "bootstrap"])("in the middle of its stage %s", async (stage) => {
+    const { dataset: data } = await tinyInput();
+    const { trainable } = startObjective(tinyConfig("mixture"), data);
+    using model = trainable.snapshot();
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const after: string[] = [];
+    const running = evaluate(model, data, {
+      part: "test",
+      metrics: ["recall@20"],
+      bootstrap: { samples: 200_000 },
+      signal: stop.signal,
+      onProgress: (progress) => {
+        if (stop.signal.aborted) after.push(progress.stage);
+        if (progress.stage === stage) stop.abort(reason);
+      },
+    });
+    await expect(running).rejects.toBe(reason);
+    expect(after).toEqual([]);
+  });
+
+  it("while the lists of many users are judged", async () => {
+    const users = 20_000;
+    const many = handMade([[1, 2, 3, 4, 5]], { test: Array.from({ length: users }, () => [1, 2]) });
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const model = new Scripted(Array.from({ length: users }, () => [2]));
+    const rank = model.rank.bind(model);
+    model.rank = async (...given) => {
+      const ranking = await rank(...given);
+      setImmediate(() => stop.abort(reason));
+      return ranking;
+    };
+    const running = evaluate(model, many, { part: "test", metrics: ["recall@1"], signal: stop.signal });
+    await expect(running).rejects.toBe(reason);
+  });
+});
+
+describe("cutoffsWithin", () => {
+  it("keeps the cut-offs below the catalog's size, in order and once each", () => {
+    expect(cutoffsWithin([50, 20, 20], 1000)).toEqual([20, 50]);
+    expect(cutoffsWithin([20, 50], 50)).toEqual([20]);
+  });
+
+  it("is half the catalog where none is below its size", () => {
+    expect([20, 19, 3, 2, 1].map((size) => cutoffsWithin([20, 50], size))).toEqual([[10], [9], [1], [1], [1]]);
+    expect(metricsAt([20, 50], 19)).toEqual(["recall@9", "ndcg@9", "hit-rate@9"]);
   });
 });

@@ -1,7 +1,8 @@
 import {
-  bootstrapMean,
+  bootstrapMeans,
   type Dataset,
   type EvaluationPart,
+  evaluationCases,
   type History,
   InterestModel,
   type Interval,
@@ -9,17 +10,21 @@ import {
   type PartitionTable,
   PrismrecError,
   parseRankingMetric,
+  type Ranking,
   type RunOptions,
   rankingMetrics,
+  yieldToEventLoop,
 } from "@prismrec/core";
 import { checkPartition } from "../training/sequences.js";
+import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";
 
-export const DEFAULT_METRICS = ["recall@20", "ndcg@20", "hit-rate@20", "recall@50", "ndcg@50", "hit-rate@50"] as const;
+/** Users whose lists are judged between two looks at the event loop. */
+const JUDGED_AT_ONCE = 2048;
 
 export interface EvaluateOptions extends RunOptions {
   readonly part: "valid" | "test";
-  /** e.g. `recall@50`; default: recall, ndcg and hit-rate at 20 and 50. */
+  /** e.g. `recall@50`; default: recall, ndcg and hit-rate at 20 and 50, as the catalog allows (`cutoffsWithin`). */
   readonly metrics?: readonly string[];
   /** Clusters of that part's histories; absent: the model serves without a semantic side. */
   readonly partition?: PartitionTable;
@@ -46,10 +51,10 @@ export interface Evaluation {
  * Ranks the whole catalog for every user of a part, without what the history holds, and judges the lists.
  *
  * @throws PrismrecError CONFIG_INVALID for an unknown metric; DATA_EMPTY for a part without users; SHAPE_MISMATCH for
- *   partitions of another split
+ *   partitions of another split; an aborted signal rejects with its reason
  */
 export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
-  const { part, metrics: names = DEFAULT_METRICS, signal, onProgress } = options;
+  const { part, metrics: names = metricsAt(DEFAULT_CUTOFFS, model.itemCount), signal, onProgress } = options;
   const rows = dataset.split[part];
   if (rows.users.length === 0) {
     throw new PrismrecError("DATA_EMPTY", `the ${part} part of the split has no users`, {
@@ -64,21 +69,20 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     });
   }
   const histories = evaluationHistories(dataset, rows, part, options.partition);
-  const ranking = await model.rank(histories, {
-    k,
+  const run = {
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
-  });
-  const perUser = rankingMetrics(ranking, evaluationTargets(dataset, rows), names);
+  };
+  const ranking = await model.rank(histories, { k, ...run });
+  const targets = evaluationCases(dataset, part).map((one) => one.targets);
+  const perUser = await judge(ranking, targets, names, signal);
   const entries = Object.entries(perUser);
   const intervals =
-    options.bootstrap === undefined
-      ? undefined
-      : Object.fromEntries(entries.map(([name, values]) => [name, bootstrapMean(values, options.bootstrap)]));
+    options.bootstrap === undefined ? undefined : await bootstrapMeans(perUser, { ...options.bootstrap, ...run });
   const diagnostics =
     options.diagnostics === false || !(model instanceof InterestModel)
       ? undefined
-      : diagnose(model, histories, ranking);
+      : await diagnose(model, histories, ranking, run);
   return {
     model: model.name,
     part,
@@ -88,6 +92,30 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     ...(intervals === undefined ? {} : { intervals }),
     ...(diagnostics === undefined ? {} : { diagnostics }),
   };
+}
+
+/** `rankingMetrics`, some users at a time. */
+async function judge(
+  ranking: Ranking,
+  targets: readonly Uint32Array[],
+  names: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Record<string, Float64Array>> {
+  const { k, ids, scores, counts } = ranking;
+  const perUser = Object.fromEntries(names.map((name) => [name, new Float64Array(targets.length)]));
+  for (let from = 0; from < targets.length; from += JUDGED_AT_ONCE) {
+    await yieldToEventLoop(signal);
+    const to = Math.min(from + JUDGED_AT_ONCE, targets.length);
+    const part = {
+      k,
+      ids: ids.subarray(from * k, to * k),
+      scores: scores.subarray(from * k, to * k),
+      counts: counts.subarray(from, to),
+    };
+    const judged = rankingMetrics(part, targets.slice(from, to), names);
+    for (const [name, values] of Object.entries(judged)) perUser[name]!.set(values, from);
+  }
+  return perUser;
 }
 
 /** What a model reads of each user of a part: the history alone, with its clusters where there are any. */
@@ -104,13 +132,6 @@ export function evaluationHistories(
     const items = log.items.subarray(from, from + rows.historyEnds[r]!);
     if (partition === undefined) return { items };
     return { items, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
-  });
-}
-
-function evaluationTargets({ log }: Dataset, rows: EvaluationPart): Uint32Array[] {
-  return Array.from(rows.users, (user, r) => {
-    const from = log.indptr[user]!;
-    return log.items.subarray(from + rows.historyEnds[r]!, from + rows.targetEnds[r]!);
   });
 }
 

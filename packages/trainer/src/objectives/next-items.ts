@@ -14,9 +14,11 @@ import type { SequenceTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
 import { dropoutSeeds, type RunSeeds } from "../training/seeds.js";
 import {
+  countPositions,
   epochBatches,
   type PredictionBatch,
   packPredictions,
+  type SequenceCuts,
   type SequenceSampling,
 } from "../training/sequence-batches.js";
 import type { TrainingSequences } from "../training/sequences.js";
@@ -36,7 +38,9 @@ const MASS_EPSILON = 1e-4;
 export class NextItemsObjective implements Objective {
   readonly #sampling: SequenceSampling;
   readonly #sampler: LogUniformSampler | undefined;
-  #batches: Uint32Array[] = [];
+  #batches: readonly SequenceCuts[] = [];
+  /** Positions of a step of the epoch, on average. */
+  #meanPositions = 1;
   #ramp = 0;
 
   constructor(
@@ -61,6 +65,8 @@ export class NextItemsObjective implements Objective {
 
   beginEpoch(epoch: number): { readonly steps: number } {
     this.#batches = epochBatches(this.sequences, this.#sampling, this.seeds.epoch(epoch));
+    this.#meanPositions =
+      this.#batches.reduce((sum, cuts) => sum + countPositions(cuts, this.#sampling), 0) / this.#batches.length;
     const { warmup, ramp } = this.config.crowd;
     this.#ramp = Math.min(1, Math.max(0, epoch - warmup) / ramp);
     return { steps: this.#batches.length };
@@ -70,7 +76,10 @@ export class NextItemsObjective implements Objective {
     const { config, trainable } = this;
     const { items, bias } = trainable;
     const random = this.seeds.step(step);
-    const packed = packPredictions(this.sequences, this.#batches[index]!, this.#sampling, items.rows, random);
+    const cuts = this.#batches[index]!;
+    const packed = packPredictions(this.sequences, cuts, this.#sampling, items.rows, random);
+    // A batch of short sequences predicts from fewer positions: each of them counts as much as one of any other batch.
+    const weight = countPositions(cuts, this.#sampling) / this.#meanPositions;
     const parts: Record<string, number> = {};
     let itemGradient: RowContribution = { ids: new Uint32Array(0), data: new Float32Array(0) };
     let biasGradient: Float32Array | undefined;
@@ -101,13 +110,12 @@ export class NextItemsObjective implements Objective {
             },
             buffers?.tapeGradients,
           );
-          parts.prediction = result.loss;
-          itemGradient = { ids: result.gradients.itemIds ?? new Uint32Array(0), data: result.gradients.items };
-          biasGradient = result.gradients.itemBias;
-          return {
-            loss: result.loss,
-            gradients: [result.gradients.interests, result.gradients.offsets].slice(0, tensors.length),
-          };
+          parts.prediction = weight * result.loss;
+          const { interests, offsets: prior, items: ofItems, itemBias } = result.gradients;
+          for (const gradient of [interests, prior, ofItems, itemBias]) scale(gradient, weight);
+          itemGradient = { ids: result.gradients.itemIds ?? new Uint32Array(0), data: ofItems };
+          biasGradient = itemBias;
+          return { loss: parts.prediction, gradients: [interests, prior].slice(0, tensors.length) };
         });
         return this.#withAlignment(prediction, output, parts);
       },
@@ -187,6 +195,10 @@ export class NextItemsObjective implements Objective {
     });
     return tf.add(prediction, tf.mul(contrast, weight * this.#ramp)) as tf.Scalar;
   }
+}
+
+function scale(values: Float32Array, factor: number): void {
+  for (let i = 0; i < values.length; i++) values[i]! *= factor;
 }
 
 function pick(values: Float32Array, rows: readonly number[], dim: number): Float32Array {

@@ -38,7 +38,7 @@ describe.each(smooth)("the step of %s", (name) => {
     const { objective, trainable } = start(name, { ...overrides, batchSize: 8 });
     const { gradients } = objective.step(0, 0);
     const { items, bias } = trainable;
-    const random = createRandom(5, "directions");
+    const random = createRandom(9, "directions");
     /** Compares the analytic slope along one random direction in all of `arrays` with fourth-order differences. */
     const check = (
       label: string,

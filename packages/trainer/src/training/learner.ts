@@ -1,4 +1,11 @@
-import { type CrowdSet, createNetwork, type InterestNetwork, type Matrix, PrismrecError } from "@prismrec/core";
+import {
+  type CrowdSet,
+  createNetwork,
+  type InterestNetwork,
+  type Matrix,
+  PrismrecError,
+  withBackend,
+} from "@prismrec/core";
 import { isSequenceTraining, type TrainConfig } from "../config.js";
 import { BestInterestObjective } from "../objectives/best-interest.js";
 import { NextItemsObjective } from "../objectives/next-items.js";
@@ -51,7 +58,7 @@ export class Learner {
   }
 
   /**
-   * Draws a batch of the epoch begun, finds loss and gradients, and updates the weights.
+   * Draws a batch of the epoch begun, finds loss and gradients, and updates the weights, on the backend of what it trains.
    *
    * @param index in the epoch, from 0
    * @param step of the run, from 0
@@ -60,7 +67,9 @@ export class Learner {
    */
   step(index: number, step: number): LearnerStep {
     try {
-      const { loss, parts, gradients } = this.objective.step(index, step, this.#buffers);
+      const { loss, parts, gradients } = withBackend(this.trainable.backend, () =>
+        this.objective.step(index, step, this.#buffers),
+      );
       if (!Number.isFinite(loss)) {
         throw new PrismrecError("NON_FINITE", `a loss of ${loss}`, {
           expected: "a finite loss",

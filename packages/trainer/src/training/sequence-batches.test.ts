@@ -1,7 +1,13 @@
 import { createRandom } from "@prismrec/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { epochBatches, packPredictions, type SequenceSampling } from "./sequence-batches.js";
+import {
+  countPositions,
+  epochBatches,
+  packPredictions,
+  type SequenceCuts,
+  type SequenceSampling,
+} from "./sequence-batches.js";
 import type { TrainingSequences } from "./sequences.js";
 
 const SAMPLING: SequenceSampling = {
@@ -47,13 +53,24 @@ const manyUsers = fc
     ),
   );
 
+/** Every user once in one batch, cut where an epoch cuts. */
+function cutAll(sequences: TrainingSequences, seed: number): SequenceCuts {
+  return epochBatches(sequences, { ...SAMPLING, batchSize: sequences.count }, createRandom(seed))[0]!;
+}
+
 const rowOf = ({ indptr, indices }: { indptr: Uint32Array; indices: Uint32Array }, r: number) =>
   [...indices.subarray(indptr[r]!, indptr[r + 1]!)].map((column) => column + 1);
 
 describe("packPredictions", () => {
   it("packs a short sequence newest first, without its last event, and lets each position predict what follows it", () => {
     const sequences = sequencesOf([[11, 12, 13, 14]], [[0, 1, 0, 1]]);
-    const { batch, targets, prefix } = packPredictions(sequences, Uint32Array.of(0), SAMPLING, ITEMS, createRandom(1));
+    const { batch, targets, prefix } = packPredictions(
+      sequences,
+      cutAll(sequences, 1),
+      SAMPLING,
+      ITEMS,
+      createRandom(1),
+    );
     expect([...batch.items]).toEqual([13, 12, 11]);
     expect([...batch.clusters]).toEqual([0, 1, 0]);
     expect(batch.clusterCount).toBe(2);
@@ -73,14 +90,16 @@ describe("packPredictions", () => {
   it("lets each position see its prefix, predict the next G items, and mask what it saw, whatever the users", () => {
     fc.assert(
       fc.property(manyUsers, fc.integer({ min: 0, max: 1000 }), (sequences, seed) => {
-        const users = Uint32Array.from({ length: sequences.count }, (_, user) => sequences.count - 1 - user);
-        const { batch, targets, prefix } = packPredictions(sequences, users, SAMPLING, ITEMS, createRandom(seed));
+        const cuts = cutAll(sequences, seed);
+        const { batch, targets, prefix } = packPredictions(sequences, cuts, SAMPLING, ITEMS, createRandom(seed));
         expect(batch.length).toBeLessThanOrEqual(SAMPLING.maxHistory);
+        expect(batch.positions.filter((position) => position >= 0)).toHaveLength(countPositions(cuts, SAMPLING));
         expect([targets.cols, prefix.cols]).toEqual([ITEMS, ITEMS]);
-        users.forEach((user, b) => {
+        cuts.users.forEach((user, b) => {
           const whole = [...sequences.items.subarray(sequences.indptr[user]!, sequences.indptr[user + 1]!)];
           const own = [...batch.items.subarray(b * batch.length, b * batch.length + batch.lengths[b]!)];
           const end = whole.indexOf(own[0]!) + 1;
+          expect(end).toBe(cuts.ends[b]);
           // Newest first, nothing skipped, something left to predict; padding behind.
           expect(own).toEqual(whole.slice(Math.max(0, end - SAMPLING.maxHistory), end).reverse());
           expect(end).toBeLessThan(whole.length);
@@ -106,11 +125,11 @@ describe("packPredictions", () => {
   it("carries the clusters of the events it carries alone, those beyond the model's room as none", () => {
     fc.assert(
       fc.property(manyUsers, fc.integer({ min: 0, max: 1000 }), (sequences, seed) => {
-        const users = Uint32Array.from({ length: sequences.count }, (_, user) => user);
-        const { batch } = packPredictions(sequences, users, SAMPLING, ITEMS, createRandom(seed));
+        const { users, ends } = cutAll(sequences, seed);
+        const { batch } = packPredictions(sequences, { users, ends }, SAMPLING, ITEMS, createRandom(seed));
         const kept = Array.from(batch.clusters);
         batch.items.forEach((item, i) => {
-          const user = Math.floor(i / batch.length);
+          const user = users[Math.floor(i / batch.length)]!;
           const [from, to] = [sequences.indptr[user]!, sequences.indptr[user + 1]!];
           const at = from + sequences.items.subarray(from, to).indexOf(item);
           const given = item === 0 ? -1 : sequences.clusters[at]!;
@@ -128,7 +147,7 @@ describe("packPredictions", () => {
       rows,
       rows.map(() => [0, 1, 1]),
     );
-    const all = Uint32Array.from({ length: users }, (_, user) => user);
+    const all = cutAll(sequences, 1);
     const clustersAt = (semanticDropout: number) =>
       packPredictions(sequences, all, { ...SAMPLING, semanticDropout }, ITEMS, createRandom(1)).batch.clusters;
     const some = clustersAt(0.3);
@@ -144,7 +163,8 @@ describe("packPredictions", () => {
     const sequences = sequencesOf([Array.from({ length: 30 }, (_, i) => i + 1)]);
     const seen = new Set<number>();
     for (let seed = 0; seed < 60; seed++) {
-      const { targets } = packPredictions(sequences, Uint32Array.of(0), SAMPLING, ITEMS, createRandom(seed));
+      const cuts = cutAll(sequences, seed);
+      const { targets } = packPredictions(sequences, cuts, SAMPLING, ITEMS, createRandom(seed));
       for (const column of targets.indices) seen.add(column + 1);
     }
     expect(seen.size).toBeGreaterThan(25);
@@ -160,15 +180,39 @@ describe("epochBatches", () => {
 
   it("takes each user once, in batches of the wanted size but one", () => {
     const batches = epochBatches(sequences, SAMPLING, createRandom(3));
-    expect(batches.flatMap((batch) => [...batch]).sort((a, b) => a - b)).toEqual(
+    expect(batches.flatMap(({ users }) => [...users]).sort((a, b) => a - b)).toEqual(
       Array.from({ length: 37 }, (_, u) => u),
     );
-    expect(batches.map((batch) => batch.length).sort((a, b) => a - b)).toEqual([1, ...Array<number>(9).fill(4)]);
+    expect(batches.map(({ users }) => users.length).sort((a, b) => a - b)).toEqual([1, ...Array<number>(9).fill(4)]);
+    for (const { users, ends } of batches) expect(ends).toHaveLength(users.length);
   });
 
   it("repeats itself with the generator and is another order with another", () => {
-    const order = (seed: number) => epochBatches(sequences, SAMPLING, createRandom(seed)).map((batch) => [...batch]);
+    const order = (seed: number) =>
+      epochBatches(sequences, SAMPLING, createRandom(seed)).map(({ users, ends }) => [[...users], [...ends]]);
     expect(order(1)).toEqual(order(1));
     expect(order(1)).not.toEqual(order(2));
+  });
+
+  it("pads at most 15 % of what a step reads, whatever the lengths, and mixes users from epoch to epoch", () => {
+    // Lengths as logs have them: many of five, few of hundreds.
+    const random = createRandom(5);
+    const lengths = Array.from({ length: 3000 }, () => Math.round(5 + 8 * (1 / (1 - random.uniform() * 0.97) - 1)));
+    const long = sequencesOf(lengths.map((length) => Array.from({ length }, (_, i) => (i % ITEMS) + 1)));
+    const sampling = { ...SAMPLING, batchSize: 64, maxHistory: 50 };
+    const met = new Set<number>();
+    for (let epoch = 0; epoch < 3; epoch++) {
+      let padded = 0;
+      let read = 0;
+      for (const cuts of epochBatches(long, sampling, createRandom(epoch))) {
+        const { batch } = packPredictions(long, cuts, sampling, ITEMS, createRandom(epoch));
+        read += batch.items.length;
+        padded += batch.items.length - batch.lengths.reduce((sum, own) => sum + own, 0);
+        if (cuts.users.includes(0)) for (const user of cuts.users) met.add(user);
+      }
+      expect(padded / read).toBeLessThan(0.15);
+    }
+    // Three batches of 64 with user 0 in common: the same company every time would be 64.
+    expect(met.size).toBeGreaterThan(150);
   });
 });

@@ -21,49 +21,64 @@ export interface PredictionBatch {
   readonly prefix: CsrMatrix;
 }
 
-const LENGTH_JITTER = 8;
-
-/**
- * The users of every step of an epoch: each once, batches of similar length (so that little is padded) in random order.
- */
-export function epochBatches(sequences: TrainingSequences, sampling: SequenceSampling, random: Random): Uint32Array[] {
-  const { count, indptr } = sequences;
-  const { batchSize, maxHistory } = sampling;
-  const users = random.shuffle(Uint32Array.from({ length: count }, (_, user) => user));
-  const key = new Float64Array(count);
-  for (const user of users) {
-    const cut = random.integer(1, indptr[user + 1]! - indptr[user]!);
-    key[user] = Math.min(cut, maxHistory) + random.uniform() * LENGTH_JITTER;
-  }
-  users.sort((a, b) => key[a]! - key[b]!);
-  const batches: Uint32Array[] = [];
-  for (let start = 0; start < count; start += batchSize) batches.push(users.subarray(start, start + batchSize));
-  return random.shuffle(batches);
+/** Sequences of one step, and where each is cut. */
+export interface SequenceCuts {
+  readonly users: Uint32Array;
+  /** [users.length] leading events that are read; at least one event follows them. */
+  readonly ends: Uint32Array;
 }
 
 /**
- * Packs the sequences of a step, newest event first: each is cut before its last event (a longer one than the model reads
- * at a random place), and up to P random positions of what is left each predict the G items that follow.
+ * How far lengths may differ inside a batch: enough that users meet others from epoch to epoch, little enough that
+ * about an eighth of a batch is padding.
+ */
+const LENGTH_JITTER = 4;
+
+/**
+ * The sequences of every step of an epoch: each once, cut before its last event (a longer one than the model reads at a
+ * random place). Batches are of similar packed length, so that little is padded, and come in random order.
+ */
+export function epochBatches(sequences: TrainingSequences, sampling: SequenceSampling, random: Random): SequenceCuts[] {
+  const { count, indptr } = sequences;
+  const { batchSize, maxHistory } = sampling;
+  const users = random.shuffle(Uint32Array.from({ length: count }, (_, user) => user));
+  const ends = new Uint32Array(count);
+  const key = new Float64Array(count);
+  for (const user of users) {
+    const total = indptr[user + 1]! - indptr[user]!;
+    ends[user] = total > maxHistory + 1 ? random.integer(2, total) : total - 1;
+    key[user] = Math.min(ends[user]!, maxHistory) + random.uniform() * LENGTH_JITTER;
+  }
+  users.sort((a, b) => key[a]! - key[b]!);
+  const batches: SequenceCuts[] = [];
+  for (let start = 0; start < count; start += batchSize) {
+    const own = users.subarray(start, start + batchSize);
+    batches.push({ users: own, ends: own.map((user) => ends[user]!) });
+  }
+  return random.shuffle(batches);
+}
+
+/** How many positions of a step predict: up to P of each sequence. */
+export function countPositions({ ends }: SequenceCuts, { maxHistory, positions }: SequenceSampling): number {
+  return ends.reduce((sum, end) => sum + Math.min(end, maxHistory, positions), 0);
+}
+
+/**
+ * Packs the cut sequences of a step, newest event first: up to P random positions of each predict the G items that
+ * follow.
  *
  * @param itemCount N
  */
 export function packPredictions(
   sequences: TrainingSequences,
-  users: Uint32Array,
+  { users, ends }: SequenceCuts,
   sampling: SequenceSampling,
   itemCount: number,
   random: Random,
 ): PredictionBatch {
   const { maxHistory, maxClusters, positions: positionCount, targets: horizon } = sampling;
   const size = users.length;
-  const ends = new Uint32Array(size);
-  const lengths = new Uint32Array(size);
-  for (let b = 0; b < size; b++) {
-    const total = sequences.indptr[users[b]! + 1]! - sequences.indptr[users[b]!]!;
-    const end = total > maxHistory + 1 ? random.integer(2, total) : total - 1;
-    ends[b] = end;
-    lengths[b] = Math.min(end, maxHistory);
-  }
+  const lengths = ends.map((end) => Math.min(end, maxHistory));
   const length = lengths.reduce((longest, own) => Math.max(longest, own), 1);
   const items = new Uint32Array(size * length);
   const clusters = new Int16Array(size * length).fill(-1);

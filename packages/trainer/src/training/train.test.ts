@@ -5,10 +5,13 @@ import {
   type Dataset,
   isPrismrecError,
   loadModel,
+  modelBackend,
   type Partitions,
   PrismrecError,
+  tf,
 } from "@prismrec/core";
 import { beforeAll, describe, expect, it } from "vitest";
+import { handMade } from "../crowd/testing.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { TemporaryFolder, TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "./testing.js";
 import { type TrainEvent, type TrainInput, type TrainOptions, train } from "./train.js";
@@ -277,5 +280,59 @@ describe("train", () => {
       (await failure(train({ dataset, partitions, crowd: leaking }, tinyConfig("mixture"), { dir: folder.path }))).code,
     ).toBe("LEAKAGE");
     expect(await readdir(folder.path)).toEqual([]);
+  });
+});
+
+describe("on a catalog smaller than any usual cut-off", () => {
+  const catalogOf = (size: number): Dataset => {
+    const lists = Array.from({ length: 24 }, (_, u) =>
+      Array.from({ length: Math.min(size, 2 + (u % 5)) }, (_, t) => 1 + ((u + t) % size)),
+    );
+    const dataset = handMade(lists, { test: lists.slice(0, 6) });
+    return { ...dataset, split: { ...dataset.split, valid: dataset.split.test } };
+  };
+
+  describe.each([2, 3, 19, 30])("of %i items", (size) => {
+    it.each(TINY_CONFIG_NAMES)("trains %s, judged at the cut-offs that it names", async (name) => {
+      await using folder = await TemporaryFolder.create();
+      const dataset = catalogOf(size);
+      const { curve, model } = await train({ dataset }, tinyConfig(name), { dir: folder.in("run") });
+      using trained = model;
+      const cutoff = size === 30 ? 20 : Math.floor(size / 2);
+      for (const { metrics } of curve) {
+        expect(Object.keys(metrics)).toEqual([`recall@${cutoff}`, `ndcg@${cutoff}`]);
+        expect(Object.values(metrics).every((value) => value >= 0 && value <= 1)).toBe(true);
+      }
+      const { metrics } = await evaluate(trained, dataset, { part: "test" });
+      expect(Object.keys(metrics)).toEqual([`recall@${cutoff}`, `ndcg@${cutoff}`, `hit-rate@${cutoff}`]);
+    });
+  });
+
+  it("stops by recall and ndcg at the largest cut-off of the settings", async () => {
+    await using folder = await TemporaryFolder.create();
+    const config = tinyConfig("mixture", { stopping: { epochs: 3, cutoffs: [5, 2] } });
+    const { curve, bestEpoch } = await train({ dataset: catalogOf(19) }, config, { dir: folder.in("run") });
+    const value = curve.map(({ metrics }) => metrics["recall@5"]! + metrics["ndcg@5"]!);
+    expect(bestEpoch).toBe(1 + value.indexOf(Math.max(...value)));
+    expect(Object.keys(curve[0]!.metrics)).toEqual(["recall@2", "ndcg@2", "recall@5", "ndcg@5"]);
+  });
+});
+
+describe("the backend of a run", () => {
+  it("is the run's own, whatever tfjs has current, which stays so", async () => {
+    await using folder = await TemporaryFolder.create();
+    const config = tinyConfig("mixture", { stopping: { epochs: 1 } });
+    await train(input, config, { dir: folder.in("first") });
+    await tf.setBackend("cpu");
+    const x = tf.ones([8, 8]);
+    const tensors = tf.memory().numTensors;
+    const { model } = await train(input, config, {
+      dir: folder.in("second"),
+      onEvent: () => expect(tf.getBackend()).toBe("cpu"),
+    });
+    expect(model.backend).toBe(modelBackend());
+    expect(await modelBytes(folder.in("second"))).toEqual(await modelBytes(folder.in("first")));
+    expect([tf.getBackend(), tf.memory().numTensors, x.dataSync()[3]]).toEqual(["cpu", tensors, 1]);
+    x.dispose();
   });
 });

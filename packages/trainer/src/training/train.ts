@@ -17,12 +17,12 @@ import {
   type StoredTensor,
   saveModel,
   sha256,
-  useTensorBackend,
   writeCheckpoint,
   yieldToEventLoop,
 } from "@prismrec/core";
 import { z } from "zod";
 import { isSequenceTraining, type TrainConfig } from "../config.js";
+import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
@@ -86,7 +86,6 @@ export interface TrainResult {
   readonly steps: number;
 }
 
-const VALIDATION_METRICS = ["recall@20", "ndcg@20", "recall@50", "ndcg@50"] as const;
 const KEPT_CHECKPOINTS = 2;
 
 const epochSchema = z.object({
@@ -119,8 +118,8 @@ const progressSchema = z.object({
 type Progress = z.infer<typeof progressSchema>;
 
 /**
- * Trains a network until validation recall@50 + ndcg@50 has not improved for `patience` epochs, and stores the best model in
- * `<dir>/model` (see `loadModel`). A checkpoint after every epoch, and on abort, holds everything: a resumed run gives the
+ * Trains a network until validation recall + ndcg, at the largest cut-off that the catalog allows (50 by default), has
+ * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after every epoch, and on abort, holds everything: a resumed run gives the
  * same bytes as one that was never stopped.
  *
  * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
@@ -130,7 +129,6 @@ type Progress = z.infer<typeof progressSchema>;
 export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
   const { dataset } = input;
   checkNoLeakage(dataset, input.partitions, input.crowd);
-  await useTensorBackend();
   const run = new TrainingRun(input, config, options);
   await run.resume();
   return run.loop();
@@ -327,14 +325,16 @@ class TrainingRun {
   async #endEpoch(steps: number, started: number): Promise<void> {
     const progress = this.#progress;
     const partition = this.#input.partitions?.valid;
+    const cutoffs = cutoffsWithin(this.#config.stopping.cutoffs, this.#trainable.items.rows);
     using model = this.#trainable.current();
     const { metrics } = await evaluate(model, this.#input.dataset, {
       part: "valid",
-      metrics: VALIDATION_METRICS.filter((name) => Number(name.split("@")[1]) <= this.#trainable.items.rows),
+      metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
       diagnostics: false,
       ...(partition === undefined ? {} : { partition }),
     });
-    const value = (metrics["recall@50"] ?? metrics["recall@20"] ?? 0) + (metrics["ndcg@50"] ?? metrics["ndcg@20"] ?? 0);
+    const longest = cutoffs.at(-1);
+    const value = metrics[`recall@${longest}`]! + metrics[`ndcg@${longest}`]!;
     const best = value > progress.bestValue;
     if (best) {
       progress.bestValue = value;
@@ -379,9 +379,7 @@ class TrainingRun {
     const parameters = ParameterSet.from(this.#learner.network.specs(), (name) => values(`parameters/${name}`));
     const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
     const bias = values("item-bias");
-    return bias === undefined
-      ? new InterestModel(this.#learner.network, parameters, items)
-      : new InterestModel(this.#learner.network, parameters, items, bias);
+    return new InterestModel(this.#learner.network, parameters, items, bias, this.#trainable.backend);
   }
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {

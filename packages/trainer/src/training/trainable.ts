@@ -10,6 +10,7 @@ import {
   type InterestNetwork,
   lazyAdam,
   type Matrix,
+  modelBackend,
   ParameterSet,
   PrismrecError,
   type Random,
@@ -17,6 +18,7 @@ import {
   type RowContribution,
   type StoredTensor,
   scatterAddRows,
+  type TensorBackendName,
 } from "@prismrec/core";
 
 export interface OptimizerSettings {
@@ -53,7 +55,14 @@ export class Trainable {
   readonly #biasMoments: RowAdamState | undefined;
   #updates = 0;
 
-  constructor(network: InterestNetwork, items: Matrix, bias: Float32Array | undefined, random: Random) {
+  /** @param backend where training steps run, and the models made of what they trained */
+  constructor(
+    network: InterestNetwork,
+    items: Matrix,
+    bias: Float32Array | undefined,
+    random: Random,
+    readonly backend: TensorBackendName = modelBackend(),
+  ) {
     this.#network = network;
     this.parameters = ParameterSet.create(network.specs(), random);
     this.items = items;
@@ -117,16 +126,12 @@ export class Trainable {
   snapshot(): InterestModel {
     const parameters = ParameterSet.from(this.#network.specs(), (name) => this.parameters.get(name)?.values.slice());
     const items = { ...this.items, data: this.items.data.slice() };
-    return this.bias === undefined
-      ? new InterestModel(this.#network, parameters, items)
-      : new InterestModel(this.#network, parameters, items, this.bias.slice());
+    return new InterestModel(this.#network, parameters, items, this.bias?.slice(), this.backend);
   }
 
   /** A model over the very memory that training changes: valid until the next update. */
   current(): InterestModel {
-    return this.bias === undefined
-      ? new InterestModel(this.#network, this.parameters, this.items)
-      : new InterestModel(this.#network, this.parameters, this.items, this.bias);
+    return new InterestModel(this.#network, this.parameters, this.items, this.bias, this.backend);
   }
 
   /** Copies of what makes the model, by name. */

@@ -1,4 +1,15 @@
+import { PrismrecError } from "../../errors/errors.js";
 import { tf } from "../../tensor/tfjs.js";
+
+/** Throws CONFIG_INVALID unless every channel belongs to a head: reshaping would leave the rest zero, in silence. */
+export function checkHeads({ dim, heads }: { readonly dim: number; readonly heads: number }): void {
+  if (dim % heads === 0) return;
+  throw new PrismrecError("CONFIG_INVALID", "the attention heads must divide the dimension", {
+    expected: `heads that divide ${dim}`,
+    received: `${heads} heads`,
+    hint: "Change network.heads or network.dim.",
+  });
+}
 
 /** [B, T, d] -> [B, heads, T, d / heads]. */
 export function splitHeads(x: tf.Tensor3D, heads: number): tf.Tensor4D {

@@ -1,0 +1,30 @@
+import { PrismrecError } from "../errors/errors.js";
+import { checkLength } from "../matrix/check.js";
+import type { History, RankOptions } from "./model.js";
+
+/** Refuses what no model can rank; part of the contract of `Model`. */
+export function checkRank(itemCount: number, histories: readonly History[], { k, exclude }: RankOptions): void {
+  if (!Number.isInteger(k) || k < 1 || k > itemCount) {
+    throw new PrismrecError("INVALID_ARGUMENT", "the length of a list must fit the catalog", {
+      expected: `k from 1 to ${itemCount}`,
+      received: String(k),
+    });
+  }
+  for (const { items, clusters } of histories) {
+    checkIds("a history", items, itemCount);
+    if (clusters !== undefined) checkLength("clusters of a history", clusters.length, items.length);
+  }
+  if (exclude === undefined) return;
+  checkLength("exclude.indptr", exclude.indptr.length, histories.length + 1);
+  checkIds("exclude", exclude.indices, itemCount);
+}
+
+function checkIds(what: string, ids: Uint32Array, itemCount: number): void {
+  for (const id of ids) {
+    if (id >= 1 && id <= itemCount) continue;
+    throw new PrismrecError("UNKNOWN_ITEM", `${what} holds an id that the catalog does not know`, {
+      expected: `dense ids from 1 to ${itemCount}`,
+      received: String(id),
+    });
+  }
+}
