@@ -63,8 +63,15 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   );
   const surroundings = { ui, signal: interrupts.signal };
   const place = (dir: string): string => resolve(io.cwd, dir);
-  const settings = async (runDir?: string): Promise<RawSettings> =>
+  // Read once: a configuration may come through a pipe.
+  const gathered = new Map<string | undefined, Promise<RawSettings>>();
+  const gather = async (runDir: string | undefined): Promise<RawSettings> =>
     gatherSettings(command, io.cwd, runDir === undefined ? undefined : await storedSettings(place(runDir)));
+  const settings = (runDir?: string): Promise<RawSettings> => {
+    const known = gathered.get(runDir) ?? gather(runDir);
+    gathered.set(runDir, known);
+    return known;
+  };
   try {
     await work({
       io,

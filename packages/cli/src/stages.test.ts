@@ -79,6 +79,9 @@ describe("a run that was made stage by stage", () => {
       expect((await readdir(whole)).includes("index")).toBe(true);
       expect((await succeed("recommend", whole, "--user", "u7", "--json")).stdout).toBe(staged.stdout);
       expect((await succeed("export", whole, "items")).stdout).toBe(items.stdout);
+      // The index is now of another model than the one that is served.
+      await succeed("train", whole, "--epochs", "2");
+      expect((await succeed("export", whole, "items")).stdout).not.toBe(items.stdout);
     },
     LIMIT,
   );
@@ -96,6 +99,15 @@ describe("a run that was made stage by stage", () => {
       }
       for (const stage of ["index", "report"]) expect(stderr).not.toMatch(new RegExp(`✔ ${stage} .*as before`));
       expect(await settingsOf(run)).toEqual(settings);
+      // Logs are moved away once they are read.
+      await writeFile(
+        join(run, "prismrec.config.json"),
+        JSON.stringify({ ...Object(settings), items: join(folder, "gone.csv") }),
+      );
+      const without = await succeed("run", run, "--json");
+      expect(without.stderr).toContain("gone.csv cannot be read again: going on with what was imported from it");
+      await rm(join(run, "import"), { recursive: true });
+      expect(await failure(["run", run])).toMatchObject({ code: "FILE_NOT_FOUND" });
     },
     LIMIT,
   );
@@ -159,6 +171,14 @@ describe("a stage whose inputs have changed", () => {
         message: expect.stringContaining("maxClusters 8, which is now 3"),
       });
       await cp(join(made, "prismrec.config.json"), path);
+      // As a killed `cluster --model` leaves them.
+      const { clusterer: _, ...open } = Object(await settingsOf(made));
+      await writeFile(path, JSON.stringify({ ...open, model: join(folder, "items.csv") }));
+      expect(await failure(["train", run])).toMatchObject({
+        code: "RUN_INVALID",
+        message: expect.stringContaining("cluster stage of this run is out of date: it was made without model"),
+      });
+      await cp(join(made, "prismrec.config.json"), path);
       const manifest = join(run, "train-item-knn", "manifest.json");
       const content = JSON.parse(await readFile(manifest, "utf8"));
       await writeFile(manifest, JSON.stringify({ ...content, key: "0".repeat(64), versions: { stage: "0" } }));
@@ -185,6 +205,23 @@ describe("the settings of a run", () => {
     LIMIT,
   );
 
+  it(
+    "stay those of the import that stands where another one fails, and are there to go on with after a first one failed",
+    async () => {
+      const broken = join(folder, "broken.csv");
+      await writeFile(broken, "nobody,nothing\n1,2\n");
+      const run = await copyOf("broken");
+      const settings = await settingsOf(run);
+      expect(await failure(["import", "--interactions", broken, "--out", run])).toMatchObject({ code: "DATA_FORMAT" });
+      expect(await settingsOf(run)).toEqual(settings);
+      expect((await succeed("evaluate", run)).stderr).toMatch(/✔ evaluate .*as before/);
+      const first = join(folder, "first");
+      expect((await failure(["import", "--interactions", broken, "--out", first])).code).toBe("DATA_FORMAT");
+      expect((await failure(["run", first])).message).toContain(broken);
+    },
+    LIMIT,
+  );
+
   it.each([
     ["a flag out of range", ["--epochs", "0"], {}, "train.stopping.epochs", undefined],
     [
@@ -194,6 +231,7 @@ describe("the settings of a run", () => {
       "unknown setting crowd.neighbors",
       "crowd.neighbours",
     ],
+    ["a misspelt switch", [], { crowd: { enabeld: false } }, "unknown setting crowd.enabeld", "crowd.enabled"],
     [
       "a misspelt setting of training",
       [],
@@ -294,7 +332,7 @@ describe("a finished run", () => {
           expect([args[0], outcome.code, outcome.code === 0 ? "" : outcome.stderr]).toEqual([args[0], 0, ""]);
           return outcome.stdout;
         };
-        expect(await spawned("evaluate", run, "--json")).toBe(evaluated);
+        expect(await spawned("evaluate", run, "--json", "--threads", "2")).toBe(evaluated);
         expect(await spawned("recommend", run, "--user", "u7", "--json")).toBe(recommended);
         expect((await spawned("export", run, "recommendations", "-k", "2")).trim().split("\n")).toHaveLength(120);
         const refused = await failure(["report", run], env);

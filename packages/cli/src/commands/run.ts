@@ -42,6 +42,8 @@ Examples:
     .action((dir: string | undefined, options: { fetch: boolean }, own: Command) =>
       withSession(io, own, async (session) => {
         const {
+          checkTraining,
+          continueImport,
           runCluster,
           runCrowd,
           evaluationDocument,
@@ -58,9 +60,10 @@ Examples:
         const { out, settings } = await placeAndSettings(session, own, dir);
         await using pipeline = await session.open(out, {
           settings: options.fetch ? settings : { ...settings, fetchModel: false },
-          files: [...IMPORT_FILES, "truth", "model"],
+          files: dir === undefined ? [...IMPORT_FILES, "truth", "model"] : ["truth", "model"],
         });
-        const imported = await runImport(pipeline);
+        const imported = await (dir === undefined ? runImport(pipeline) : continueImport(pipeline));
+        checkTraining(pipeline, imported);
         const clustered = await runCluster(pipeline, imported);
         const crowded = await runCrowd(pipeline, imported, clustered);
         const trained = await runTrain(pipeline, imported, clustered, crowded);

@@ -2,8 +2,11 @@ import { stat } from "node:fs/promises";
 import { fromFileError, PrismrecError } from "@prismrec/core";
 import { CLUSTERERS, inspectGguf } from "@prismrec/llm";
 import { crowdConfigSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
+import { z } from "zod";
 import { type Fault, faultsOf, mergeSettings, unusable } from "./load.js";
 import { NO_MODEL, type Settings } from "./schema.js";
+
+const crowdSchema = crowdConfigSchema.extend({ enabled: z.boolean() });
 
 /**
  * Everything that can be said of settings without the data, before the first stage: those of the crowd and of training
@@ -13,9 +16,8 @@ import { NO_MODEL, type Settings } from "./schema.js";
  */
 export async function checkSettings(settings: Settings, source: string): Promise<void> {
   const faults: Fault[] = [];
-  const { enabled: _, ...crowd } = settings.crowd;
-  const parsed = crowdConfigSchema.safeParse(crowd);
-  if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdConfigSchema, ["crowd"]));
+  const parsed = crowdSchema.safeParse(settings.crowd);
+  if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdSchema, ["crowd"]));
   // Which of the two fits is known once the data are; what is wrong over one may be right over the other.
   const training = (["recipe-v", "sparse-short"] as const).map((preset) =>
     sequenceTrainingSchema.safeParse(mergeSettings(PRESETS[preset], settings.train)),
@@ -42,8 +44,7 @@ function clustererFaults({ clusterer, model, cluster, crowd }: Settings): Fault[
   if (cluster.maxClusters > most.clusters) {
     faults.push({ text: `cluster.maxClusters: ${definition.name} makes at most ${most.clusters} clusters` });
   }
-  const { maxItems } = crowdConfigSchema.parse({ maxItems: crowd.maxItems });
-  if (crowd.enabled && maxItems > most.items) {
+  if (crowd.enabled && typeof crowd.maxItems === "number" && crowd.maxItems > most.items) {
     faults.push({ text: `crowd.maxItems: ${definition.name} reads at most ${most.items} items at once` });
   }
   return faults;
@@ -61,18 +62,17 @@ export async function checkFiles(settings: Settings, names: readonly FileSetting
   for (const name of names) {
     const path = settings[name];
     if (path === undefined || (name === "model" && path === NO_MODEL)) continue;
-    const isFolder = await stat(path).then(
-      (found) => found.isDirectory(),
-      (error: unknown) => {
-        throw fromFileError(error, path, "read");
-      },
-    );
-    if (isFolder) {
+    const found = await stat(path).catch((error: unknown) => {
+      throw fromFileError(error, path, "read");
+    });
+    if (found.isDirectory()) {
       throw new PrismrecError("DATA_FORMAT", `${name} is a folder: ${path}`, {
         expected: "a file",
         received: "a folder",
       });
     }
+    // What comes through a pipe can be read once, and not now.
+    if (!found.isFile()) continue;
     if (name === "model") await inspectGguf(path);
     // The database is loaded where there is something to read with it.
     if (name === "truth") await (await import("../pipeline/truth.js")).checkTruth(path);

@@ -64,6 +64,8 @@ export async function runAblation(
   names: readonly VariantName[],
   seeds: readonly number[],
 ): Promise<Ablation> {
+  // A setting that does not go with a variant is found now and not after the trials before it.
+  for (const name of names) for (const seed of seeds) variantConfig(pipeline, imported, VARIANTS[name], seed);
   const trials: Trial[] = [];
   for (const name of names) {
     const variant: Variant = VARIANTS[name];

@@ -1,6 +1,8 @@
+import { stat } from "node:fs/promises";
 import {
   DATASET_FORMAT,
   type Dataset,
+  fromFileError,
   IMPORT_VERSION,
   type ImportOptions,
   type ImportReport,
@@ -11,12 +13,14 @@ import {
   saveDataset,
   sha256File,
   spoolIfPipe,
+  systemCode,
 } from "@prismrec/core";
 import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import type { Ui } from "../terminal/ui.js";
 import {
   announce,
+  findStage,
   type Pipeline,
   requireManifest,
   requireStage,
@@ -47,10 +51,12 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
   if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
   if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
-  const output = await runStage(pipeline, NAME, importSpec(options, inputs), async (dir) => {
+  const work = async (dir: string): Promise<void> => {
     const { dataset, report } = await importDataset(options, runOptions(pipeline));
     await saveDataset(dataset, report, dir);
-  });
+  };
+  // Files that turn out not to be readable are none that the run was made from.
+  const output = await runStage(pipeline, NAME, importSpec(options, inputs), work, { settingsAfter: true });
   const imported = await load(output);
   const { kept, split: parts, drops, timing, warnings } = imported.report;
   await announce(
@@ -78,6 +84,32 @@ export async function runImport(pipeline: Pipeline): Promise<Imported> {
   }
   for (const warning of warnings) ui.warn(plain(warning));
   return imported;
+}
+
+/**
+ * The import of a run that is gone on with: that of before where its files have gone since, or come through a pipe, and
+ * can be read no second time.
+ */
+export async function continueImport(pipeline: Pipeline): Promise<Imported> {
+  const { interactions, items, splitFile } = pipeline.settings;
+  for (const path of [interactions, items, splitFile]) {
+    if (path === undefined || (await isFile(path))) continue;
+    const made = (await pipeline.run.manifest(NAME))?.inputs;
+    const found = made && (await findStage(pipeline, NAME, importSpec(importOptions(pipeline), made)));
+    if (found === undefined) break;
+    pipeline.ui.warn(`${plain(path)} cannot be read again: going on with what was imported from it`);
+    return load(found);
+  }
+  return runImport(pipeline);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw fromFileError(error, path, "read");
+  }
 }
 
 /** What was read of the interactions, what was guessed, and what was passed over. */

@@ -110,26 +110,29 @@ export interface StageOutput {
   readonly fingerprint: string;
 }
 
-/** Runs a stage or takes over what it left, and says which of the two and how long it took. */
+/**
+ * Runs a stage or takes over what it left, and says which of the two and how long it took. The settings are kept when
+ * the work begins, so that whoever goes on after a kill goes on with it; `settingsAfter` keeps those of an earlier time
+ * until the work has succeeded.
+ */
 export async function runStage(
   pipeline: Pipeline,
   name: string,
   spec: StageSpec,
   work: (dir: string) => Promise<void>,
+  { settingsAfter = false } = {},
 ): Promise<StageOutput & Pick<StageResult, "reused">> {
   const { run, ui } = pipeline;
-  const done = async (dir: string): Promise<void> => {
-    await pipeline.keepSettings();
+  const begin = async (dir: string): Promise<void> => {
+    if (!settingsAfter || !existsSync(join(run.path, CONFIG_FILE))) await pipeline.keepSettings();
     await work(dir);
   };
-  const result = await run.stage(name, spec, done, runOptions(pipeline));
+  const result = await run.stage(name, spec, begin, runOptions(pipeline));
   ui.stopProgress();
-  if (result.reused) {
-    await pipeline.keepSettings().catch((error: unknown) => {
-      if (!isUnwritable(error)) throw error;
-      ui.detail(`  the settings of this command are not kept: ${plain(error.message)}`);
-    });
-  }
+  await pipeline.keepSettings().catch((error: unknown) => {
+    if (!result.reused || !isUnwritable(error)) throw error;
+    ui.detail(`  the settings of this command are not kept: ${plain(error.message)}`);
+  });
   if (result.reason === "damaged") ui.warn(`${name} was damaged and has been done again`);
   return { dir: result.dir, fingerprint: result.manifest.fingerprint, reused: result.reused };
 }
@@ -151,9 +154,10 @@ export async function requireStage(
   const manifest = await requireManifest(pipeline, name, command);
   const why = staleness(manifest, spec);
   if (why === undefined) return { dir: pipeline.run.stageDir(name), fingerprint: manifest.fingerprint };
-  throw new PrismrecError("RUN_INVALID", `the ${name} stage of this run is out of date: ${why}`, {
+  const flags = why.kind === "settings" ? " Flags of this command that are not the run's own go with it." : "";
+  throw new PrismrecError("RUN_INVALID", `the ${name} stage of this run is out of date: ${why.text}`, {
     received: pipeline.run.path,
-    hint: howToBring(pipeline, command),
+    hint: `${howToBring(pipeline, command)}${flags}`,
   });
 }
 

@@ -114,6 +114,11 @@ export function findLdmi(
   return requireStage(pipeline, stageOf("ldmi"), ldmiSpec(pipeline, imported, clustered, crowded), "train");
 }
 
+/** Finds what is wrong with the training settings under the recipe that fits the data. Throws CONFIG_INVALID. */
+export function checkTraining(pipeline: Pipeline, imported: Imported): void {
+  ldmiConfig(pipeline, imported);
+}
+
 function isTooLarge(name: BaselineName, { dataset }: Imported): boolean {
   return name === "ease" && dataset.catalog.size > EASE_MAX_ITEMS;
 }

@@ -23,22 +23,39 @@ interface Made {
   readonly inputs: Readonly<Record<string, string>>;
   readonly config: unknown;
   readonly seed: number | string | null;
-  readonly versions: Readonly<Record<string, string>>;
 }
 
-/** Why a finished stage is not what `spec` would make now, in words; undefined where it is. */
-export function staleness(made: Made, spec: StageSpec): string | undefined {
+/** Why a finished stage is not what a spec would make now: of what kind, and in words. */
+export interface Staleness {
+  readonly kind: "code" | "inputs" | "settings";
+  readonly text: string;
+}
+
+/** Why a finished stage is not what `spec` would make now; undefined where it is. */
+export function staleness(made: Made, spec: StageSpec): Staleness | undefined {
   if (made.key === stageKey(made.stage, spec)) return undefined;
-  const { inputs, config, seed, version = 1 } = spec;
-  if (made.versions.stage !== String(version)) return "another version of the program made it";
-  for (const name of new Set([...Object.keys(inputs), ...Object.keys(made.inputs)])) {
-    if (inputs[name] === made.inputs[name]) continue;
-    if (inputs[name] === undefined) return `it was made with ${name}, and there is none any more`;
-    if (made.inputs[name] === undefined) return `it was made without ${name}, and there is one now`;
+  const input = changedInput(made.inputs, spec.inputs);
+  if (input !== undefined) return { kind: "inputs", text: input };
+  const setting = changedSetting(made, spec);
+  if (setting !== undefined) return { kind: "settings", text: setting };
+  return { kind: "code", text: "another version of the program made it" };
+}
+
+function changedInput(before: StageSpec["inputs"], now: StageSpec["inputs"]): string | undefined {
+  for (const name of new Set([...Object.keys(now), ...Object.keys(before)])) {
+    if (now[name] === before[name]) continue;
+    if (now[name] === undefined) return `it was made with ${name}, and there is none any more`;
+    if (before[name] === undefined) return `it was made without ${name}, and there is one now`;
     return `${name} has changed since it was made`;
   }
+  return undefined;
+}
+
+function changedSetting(made: Made, { config, seed }: StageSpec): string | undefined {
   if ((seed ?? null) !== made.seed) return `it was made with the seed ${made.seed}, which is now ${seed ?? "left out"}`;
-  const [path, before, now] = firstDifference(made.config, config, []) ?? [[], made.config, config];
+  const difference = firstDifference(made.config, config, []);
+  if (difference === undefined) return undefined;
+  const [path, before, now] = difference;
   return `it was made with ${path.join(".") || "settings"} ${inWords(before)}, which is now ${inWords(now)}`;
 }
 
