@@ -112,6 +112,23 @@ describe("ids in two forms", () => {
   });
 });
 
+describe("categories", () => {
+  it("of another separator are pointed out with the flag that takes them apart", async () => {
+    const items = await files.write(
+      csvOf(
+        "item_id,title,genres",
+        [0, 1, 2, 3, 4, 5].map((i): Row => [`i${i}`, `T${i}`, i === 0 ? "Drama" : '"War, Drama"']),
+      ),
+    );
+    const { report } = await imported(grid(), HEADER, { items });
+    expect(report.warnings).toEqual([
+      'no cell of "genres" holds "|" while most hold ", ": --category-separator ", " takes them apart',
+    ]);
+    const named = await imported(grid(), HEADER, { items, categorySeparator: ", " });
+    expect(named.report.warnings).toEqual([]);
+  });
+});
+
 describe("columns", () => {
   const swap = (header: string): string => header;
 
