@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isPrismrecError } from "../errors/errors.js";
@@ -254,6 +256,37 @@ describe("columns", () => {
   });
 });
 
+describe("pipes", () => {
+  it("give the dataset of the files that went through them, the split file's too", async () => {
+    const events = csvOf(HEADER, grid());
+    const titles = csvOf(
+      "item_id,title",
+      [0, 1, 2, 3, 4, 5].map((i): Row => [`i${i}`, `Title ${i}`]),
+    );
+    const parts = csvOf(
+      "user,part",
+      USERS.map((user, u): Row => [user, u < 8 ? "train" : u < 10 ? "valid" : "test"]),
+    );
+    const contents = [events, titles, parts];
+    const [interactions, items, file] = await Promise.all(contents.map((content) => files.write(content)));
+    const plain = await importDataset({
+      interactions: interactions!,
+      items: items!,
+      split: { file: file! },
+      ...NO_CORE,
+    });
+    const pipes = contents.map((_, n) => `${files.dir}/pipe-${n}`);
+    for (const [n, pipe] of pipes.entries()) {
+      execFileSync("mkfifo", [pipe]);
+      void writeFile(pipe, contents[n]!);
+    }
+    const [first, second, third] = pipes;
+    const piped = await importDataset({ interactions: first!, items: second!, split: { file: third! }, ...NO_CORE });
+    expect(piped.dataset.fingerprint).toBe(plain.dataset.fingerprint);
+    expect(describeDataset(piped.dataset)).toEqual(describeDataset(plain.dataset));
+  });
+});
+
 describe("unreadable rows", () => {
   const spoilt = (bad: number): Row[] => grid().map((row, n) => (n < bad ? [row[0]!, row[1]!, "soon"] : row));
 
@@ -379,7 +412,7 @@ describe("ratings and events", () => {
       { name: "view", weight: 1, rows: 24 },
     ]);
     const absent = await imported(rated(), RATED, { events: ["buy", "wish"] });
-    expect(absent.report.warnings).toContain('no row has the event "wish"');
+    expect(absent.report.warnings).toContain('no row with the event "wish" is left');
     await expect(imported(rated(), RATED, { events: ["wish"] })).rejects.toMatchObject({
       code: "DATA_FORMAT",
       hint: expect.stringContaining("view, cart, buy"),
