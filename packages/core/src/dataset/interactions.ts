@@ -121,7 +121,9 @@ export async function readInteractions(
       ...[...unreadable, ...roles.warnings, ...usable.warnings],
       ...everyRow("user", roles.user, userIds.length, rows.read),
       ...everyRow("item", roles.item, itemIds.length, rows.read),
-      ...(counted ?? []).filter((_, n) => rows.eventRows[n] === 0).map(({ name }) => `no row with the event "${name}" is left`),
+      ...(counted ?? [])
+        .filter((_, n) => rows.eventRows[n] === 0)
+        .map(({ name }) => `no row with the event "${name}" is left`),
       ...unused.warnings,
     ],
     rowOf: (ordinal) => table.rowOf(ordinal),
