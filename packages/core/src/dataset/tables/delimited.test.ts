@@ -173,6 +173,26 @@ describe("dialects", () => {
     }
   });
 
+  it("begins after a line that is none of the table", async () => {
+    const read = await readContent(`Export of our log\n${text(log)}`);
+    expect([read.columns, read.rows]).toEqual([["user_id", "item_id", "timestamp"], log]);
+    expect(read.notes).toEqual(note("Export of our log"));
+  });
+
+  it("takes no row for a comment", async () => {
+    const tags = log.map(([user, ...others]) => [`#${user}`, ...others]);
+    const bare = await readContent(tags.map((row) => row.join(",")).join("\n"));
+    expect([bare.columns, bare.rows]).toEqual([["user_id", "item_id", "timestamp"], tags]);
+    expect((await readContent(text(tags))).rows).toEqual(tags);
+  });
+
+  it("keeps quoting where the last row is cut off inside a quote", async () => {
+    const rows = log.map(([user, , time], i) => [user!, `"t, ${i}"`, time!]);
+    const read = await readContent(`${text(rows)}u99,"x`);
+    expect(read.rows).toEqual(log.map(([user, , time], i) => [user, `t, ${i}`, time]));
+    expect(read.malformed).toMatchObject({ count: 1, examples: [{ row: 37 }] });
+  });
+
   it("finds a header in a comment", async () => {
     const read = await readContent(
       `# a set\n# user_id\titem_id\ttimestamp\n${text(log, "\t").split("\n").slice(1).join("\n")}`,
@@ -277,6 +297,8 @@ describe("headers", () => {
 
   it("refuses other files without a header, and shows their first row", async () => {
     const steam = "151603712,The Elder Scrolls V Skyrim,purchase,1.0,0\n151603712,Fallout 4,play,87.0,0\n";
+    const news = Array.from({ length: 9 }, (_, i) => `N${i}\tlifestyle\troyals\tThe Brands ${i} Swear By\n`).join("");
+    await expect(readContent(news, "news.tsv")).rejects.toMatchObject({ code: "DATA_FORMAT" });
     await expect(readContent(steam)).rejects.toMatchObject({
       code: "DATA_FORMAT",
       message: expect.stringContaining("no header line"),
@@ -369,6 +391,7 @@ describe("encodings and packings", () => {
     ["a zip archive", "PK\x03\x04....ratings.csv", "unzip"],
     ["an Excel workbook", "PK\x03\x04....xl/workbook.xml", "CSV"],
     ["bzip2", "BZh91AY&SY", "bzcat"],
+    ["a web page or XML: <!DOCTYPE html>", "<!DOCTYPE html>", "download"],
     ["xz", "\xfd7zXZ\0", "xzcat"],
     ["zstd", "\x28\xb5\x2f\xfd..", "zstdcat"],
   ])("refuses %s and says how to unpack it", async (received, content, hint) => {

@@ -25,7 +25,7 @@ export class RowSplitter {
   readonly count = new RowCount();
   /** Rows that were read against the dialect's rules. */
   repaired = 0;
-  /** Rows with the header's number of cells, and with fewer. */
+  /** Rows with the header's number of cells, and with fewer but more than one. */
   exact = 0;
   short = 0;
   /** Rows with one cell more than the header. */
@@ -108,7 +108,7 @@ export class RowSplitter {
         this.exact++;
         this.#deliverBounds(text);
       } else if (cells < this.shape.width && cells >= this.#needed) {
-        this.short++;
+        if (cells > 1) this.short++;
         this.#deliverBounds(text);
       } else this.#odd(text.slice(at, end), text.slice(at, end).split(delimiter));
       if (this.watchQuotes && hasQuotedCell(text.slice(at, end), this.dialect)) this.quotesKept++;
@@ -206,7 +206,7 @@ export class RowSplitter {
 
   #deliver(cells: readonly string[]): void {
     if (cells.length === this.shape.width) this.exact++;
-    else this.short++;
+    else if (cells.length > 1) this.short++;
     this.count.deliver();
     this.places.forEach((place, i) => {
       const cell = cells[place];
