@@ -216,6 +216,13 @@ describe("dialects", () => {
     }
   });
 
+  it("reads rows of many lines each", async () => {
+    const rows = Array.from({ length: 3000 }, (_, i) => [`u${i}`, `one\ntwo ${i}\n\nthree`, String(i)]);
+    const read = await readContent(`user,review,stars\n${rows.map(([u, r, s]) => `${u},"${r}",${s}\n`).join("")}`);
+    expect(read.rows).toEqual(rows);
+    expect(read.malformed.count).toBe(0);
+  });
+
   it("reads blanks around quotes, single quotes, and rows with a name before them", async () => {
     const padded = await readContent('id, title, year\n1, "Heat, The", 1995\n2, "Up", 2009\n');
     expect(padded.rows.map(([id, title]) => [id, title])).toEqual([

@@ -152,7 +152,6 @@ function readRows(
     width++;
     ({ splitter, left } = rowsOf(width, numericColumns(body, first.end, dialect, width)));
   }
-  const malformed = splitter.count.malformed().count;
   const rows = splitter.count.rows + left;
   const shortFit = header.length > 2 ? 0.5 : 0;
   const fit = rows === 0 ? 1 : (splitter.exact + shortFit * splitter.short - splitter.repaired * 0.5) / rows;
@@ -167,7 +166,14 @@ function readRows(
     sample: sampler.take(),
     fit,
     quotes: body.includes('"'),
-    cost: malformed + splitter.repaired + splitter.quotesKept + left + (parsed.kind === "record" ? 0 : 1),
+    // A sample may end inside a row of many lines; a quote that swallows the rest of it leaves hundreds.
+    cost:
+      splitter.count.rows -
+      splitter.exact +
+      splitter.repaired +
+      splitter.quotesKept +
+      (left > 20 ? left : 0.1 * left) +
+      (parsed.kind === "record" ? 0 : 1),
   };
 }
 
