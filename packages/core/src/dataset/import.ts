@@ -253,7 +253,8 @@ async function readItems(
   const items = new Map<string, Item>();
   const pending: { readonly reason: DropReason; readonly ordinal: number; readonly text: string }[] = [];
   let ordinal = 0;
-  for await (const cells of table.read(chosen, run.signal)) {
+  // A title and categories may be missing, at the end of the row too.
+  for await (const cells of table.read(chosen, run.signal, 1)) {
     const rows = cells[0]?.length ?? 0;
     for (let r = 0; r < rows; r++) {
       ordinal++;

@@ -234,6 +234,11 @@ describe("dialects", () => {
       ["u1", "a, b", "11"],
       ["u2", "c", "12"],
     ]);
+    const bare = await readContent("'user','item','time'\n'u1','i1',11\n'u2','i2',12\n");
+    expect([bare.columns, bare.rows[0]]).toEqual([
+      ["user", "item", "time"],
+      ["u1", "i1", "11"],
+    ]);
     const named = await readContent('"user","item","time"\n"1","u1","i1",11\n"2","u2","i2",12\n');
     expect(named.columns).toEqual(["row name", "user", "item", "time"]);
     expect(named.rows[1]).toEqual(["2", "u2", "i2", "12"]);

@@ -31,9 +31,11 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
     notes,
     malformed: () => count.malformed(),
     rowOf: (ordinal) => count.rowOf(ordinal),
-    async *read(columns, signal) {
+    async *read(columns, signal, needed = columns.length) {
       const plan = planColumns(columns, header);
-      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, source.damaged);
+      const { places } = planColumns(columns.slice(0, needed), header);
+      const cells = Math.max(0, ...places) + 1;
+      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, cells, source.damaged);
       count = splitter.count;
       let skip = header.present ? sniffed.end : sniffed.start;
       let rest = "";

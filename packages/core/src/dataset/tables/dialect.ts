@@ -205,7 +205,7 @@ function unwrap(cell: string, dialect: Dialect): string {
 export function hasQuotedCell(line: string, dialect: Dialect): boolean {
   const cells = line.split(dialect.delimiter);
   if (cells.some((cell) => unwrap(cell, dialect) !== cell)) return true;
-  const parsed = wholeLine(parseRecord(line, 0, { ...dialect, quote: '"' }, true), line);
+  const parsed = wholeLine(parseRecord(line, 0, { ...dialect, quote: dialect.quote ?? '"' }, true), line);
   return parsed !== undefined && parsed.length < cells.length;
 }
 

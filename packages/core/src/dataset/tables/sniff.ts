@@ -1,4 +1,4 @@
-import { type Dialect, isNumber, parseRecord, type Shape } from "./dialect.js";
+import { type Dialect, hasQuotedCell, isNumber, parseRecord, type Shape } from "./dialect.js";
 import { RowSplitter } from "./row-splitter.js";
 
 /** What the first part of a delimited text shows. */
@@ -120,7 +120,16 @@ function readAs(
         plain,
       ]
     : [{ ...plain, quote: '"' }];
-  if (body.includes(`'${delimiter}'`)) quotes.push({ ...plain, quote: "'", backslash: body.includes("\\'") });
+  if (body.includes(`'${delimiter}'`)) {
+    const single: Dialect = { ...plain, quote: "'", backslash: body.includes("\\'") };
+    const lines = body
+      .slice(start)
+      .split(newline)
+      .filter((line) => line !== "");
+    // Equally good readings: the one that explains why nearly every line has cells in single quotes.
+    if (lines.filter((line) => hasQuotedCell(line, single)).length > 0.9 * lines.length) quotes.unshift(single);
+    else quotes.push(single);
+  }
   let best: (Reading & { readonly cost: number }) | undefined;
   for (const dialect of quotes) {
     const reading = readRows(body, start, limits.final, dialect);
@@ -142,7 +151,7 @@ function readRows(
   const wanted = Array.from(header, (_, place) => place);
   const numeric = numericColumns(body, first.end, dialect, header.length);
   const rowsOf = (width: number, mask: readonly boolean[]): { splitter: RowSplitter; left: number } => {
-    const splitter = new RowSplitter(dialect, { width, numeric: mask }, [0], () => false, dialect.quote !== '"');
+    const splitter = new RowSplitter(dialect, { width, numeric: mask }, [0], 1, () => false, dialect.quote !== '"');
     const left = splitter.split(body, first.end, final);
     return { splitter, left: final ? 0 : body.slice(left).split(dialect.newline).length - 1 };
   };
@@ -155,7 +164,7 @@ function readRows(
   const rows = splitter.count.rows + left;
   const shortFit = header.length > 2 ? 0.5 : 0;
   const fit = rows === 0 ? 1 : (splitter.exact + shortFit * splitter.short - splitter.repaired * 0.5) / rows;
-  const sampler = new RowSplitter(dialect, { width, numeric }, wanted, () => false);
+  const sampler = new RowSplitter(dialect, { width, numeric }, wanted, wanted.length, () => false);
   sampler.split(body, first.end, final);
   return {
     dialect,
