@@ -1,6 +1,11 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { readContent } from "../../testing/read-table.js";
+import { withDuckDb } from "./duckdb.js";
+import { openTable } from "./open-table.js";
 
 const note = (text: string): unknown => expect.arrayContaining([expect.stringContaining(text)]);
 
@@ -120,6 +125,52 @@ describe("rows", () => {
       ["w", 1],
     ]);
     expect(read.malformed).toMatchObject({ count: 1, examples: [{ row: 2 }] });
+  });
+});
+
+describe("a table", () => {
+  it("can be read twice, and in part, with the same rows, counts and notes", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "prismrec-twice-"));
+    const path = join(dir, "table.csv");
+    await writeFile(path, Buffer.from(`user,title,time\nu,"Amélie, the",1\nv,"a "b" c",2\nw,x\nx,"y",3\n`, "latin1"));
+    try {
+      await withDuckDb(async (connection) => {
+        const table = await openTable(connection, path);
+        const readings = [];
+        for (let i = 0; i < 2; i++) {
+          for await (const _ of table.read(["user"])) break;
+          const rows = [];
+          for await (const cells of table.read(["title", "time"])) rows.push(...(cells[0] ?? []));
+          readings.push({ rows, malformed: table.malformed(), notes: table.notes, row: table.rowOf(3) });
+        }
+        expect(readings[1]).toEqual(readings[0]);
+        expect(readings[0]).toMatchObject({ rows: ["Amélie, the", 'a "b" c', "y"], malformed: { count: 1 }, row: 4 });
+        expect(readings[0]?.notes).toHaveLength(2);
+      });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it("stops with the signal's own reason", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "prismrec-abort-"));
+    const reason = new Error("stop");
+    try {
+      for (const [name, content] of [
+        ["x.csv", text(log)],
+        ["x.csv.gz", gzipSync(text(log))],
+        ["x.json", '{"user_id":"u"}\n'],
+      ] as const) {
+        await writeFile(join(dir, name), content);
+        await withDuckDb(async (connection) => {
+          const table = await openTable(connection, join(dir, name));
+          const rows = table.read(["user_id"], AbortSignal.abort(reason))[Symbol.asyncIterator]();
+          await expect(rows.next()).rejects.toBe(reason);
+        });
+      }
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 });
 
