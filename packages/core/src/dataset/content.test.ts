@@ -67,6 +67,26 @@ describe("ids that stand for none", () => {
   });
 });
 
+describe("titles that stand for none", () => {
+  it("are none", async () => {
+    const titles = ["nan", "NULL", "\\N", "None", "Nancy", "N/A"];
+    const items = await files.write(
+      csvOf(
+        "item_id,title",
+        titles.map((title, i): Row => [`i${i}`, title]),
+      ),
+    );
+    const { dataset, report } = await importDataset({
+      interactions: await files.write(csvOf(HEADER, grid())),
+      items,
+      ...NO_CORE,
+    });
+    // "None" may be a title; so may an abbreviation.
+    expect(dataset.catalog.items.map(({ title }) => title).filter((title) => title !== "")).toEqual(["None", "Nancy"]);
+    expect(report.titleShare).toBeCloseTo(2 / 6);
+  });
+});
+
 describe("ids in two forms", () => {
   it("12.0 beside 12 is pointed out, and all in .0 is noted", async () => {
     const both = await imported(grid((u) => (u % 3 === 0 ? `${Math.floor(u / 2)}.0` : String(Math.floor(u / 2)))));

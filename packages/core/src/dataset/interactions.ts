@@ -79,9 +79,8 @@ export async function readInteractions(
 ): Promise<RawEvents> {
   const path = options.interactions;
   const counted = options.events === undefined ? undefined : parseEvents(options.events);
-  // The sample is a reading of its own, so that the rows it stumbles over are not counted twice.
-  const sample = await sampleTable(await openTable(connection, path), run.signal);
   const table = await openTable(connection, path);
+  const sample = await sampleTable(table, run.signal);
   const roles = chooseColumns(path, sample, options.columns ?? {});
   refuseNarrowTimes(table, roles.timestamp);
   const filters: Filters = {

@@ -21,19 +21,25 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
   if (repeated !== undefined) {
     throw new PrismrecError("DATA_FORMAT", `${path} has two columns of one name`, { received: `"${repeated}" twice` });
   }
-  const notes = source.notes;
-  notes.push(...sniffed.notes, ...header.notes);
   let count = new RowCount();
+  let repaired = 0;
   return {
     path,
     format: sniffed.dialect.delimiter === "\t" ? "tsv" : "csv",
     columns: all,
-    notes,
+    get notes() {
+      const rows = repaired === 1 ? "1 row" : `${repaired} rows`;
+      const repairs =
+        repaired === 0 ? [] : [`${rows} with quotes or delimiters out of place: read as far as they make sense`];
+      return [...source.notes, ...sniffed.notes, ...header.notes, ...repairs];
+    },
     malformed: () => count.malformed(),
     rowOf: (ordinal) => count.rowOf(ordinal),
-    async *read(columns, signal) {
+    async *read(columns, signal, needed = columns.length) {
       const plan = planColumns(columns, header);
-      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, source.damaged);
+      const { places } = planColumns(columns.slice(0, needed), header);
+      const cells = Math.max(0, ...places) + 1;
+      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, cells, source.damaged);
       count = splitter.count;
       let skip = header.present ? sniffed.end : sniffed.start;
       let rest = "";
@@ -50,9 +56,7 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
       }
       splitter.split(rest, skip, true);
       yield* chunk(splitter, plan);
-      if (splitter.repaired > 0) {
-        notes.push(`${splitter.repaired} rows with quotes out of place were read as they stand`);
-      }
+      repaired = splitter.repaired;
     },
   };
 }

@@ -201,9 +201,12 @@ function unwrap(cell: string, dialect: Dialect): string {
   return inside.replaceAll(quote + quote, "").includes(quote) ? cell : unquote(inside, dialect);
 }
 
-/** Whether the quote is used as RFC 4180 has it in some cell of a line: around a whole cell. */
+/** Whether quotes stand around whole cells of a line, as RFC 4180 has them, or guard delimiters in it. */
 export function hasQuotedCell(line: string, dialect: Dialect): boolean {
-  return line.split(dialect.delimiter).some((cell) => unwrap(cell, dialect) !== cell);
+  const cells = line.split(dialect.delimiter);
+  if (cells.some((cell) => unwrap(cell, dialect) !== cell)) return true;
+  const parsed = wholeLine(parseRecord(line, 0, { ...dialect, quote: dialect.quote ?? '"' }, true), line);
+  return parsed !== undefined && parsed.length < cells.length;
 }
 
 /** At most `width` cells: empty ones behind them go. undefined: there are others. */

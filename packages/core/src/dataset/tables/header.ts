@@ -157,7 +157,7 @@ function nameItems(cells: readonly (readonly string[])[]): Names | undefined {
   const [ids = [], titles = [], ...others] = cells;
   if (cells.length < 2 || !isId(ids) || new Set(ids).size < ids.length) return undefined;
   const isTitle = kindOf(titles).kind === "text" && titles.some((title) => /\s/.test(title) || title.length > 5);
-  if (!isTitle) return undefined;
+  if (!isTitle || new Set(titles).size < 0.9 * titles.length) return undefined;
   const isList = (column: readonly string[]): boolean =>
     kindOf(column).kind === "text" && column.some((cell) => cell.includes("|"));
   const list = others.findIndex(isList);
