@@ -179,13 +179,13 @@ describe("columns", () => {
         ...[new Date(1e12 + 1e9 * n).toISOString(), 1_500_000_000 + n, n % 5],
       ],
     );
-    const header = `${HEADER},session_id,product_id,zeit,wann,note`;
+    const header = `${HEADER},session_id,product_id,zeit,wann genau,note`;
     const { report } = await imported(rows, header);
     expect(report.passedOver).toEqual([
       { column: "session_id", flag: "--user-column session_id" },
       { column: "product_id", flag: "--item-column product_id" },
       { column: "zeit", flag: "--time-column zeit" },
-      { column: "wann", flag: "--time-column wann" },
+      { column: "wann genau", flag: '--time-column "wann genau"' },
     ]);
     const taken = await imported(rows, header, { columns: { timestamp: "zeit", user: "session_id" } });
     expect(taken.report.columns).toMatchObject({ user: "session_id", timestamp: "zeit" });
