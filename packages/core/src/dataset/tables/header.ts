@@ -133,9 +133,12 @@ const isTime = (cells: readonly string[]): boolean =>
 const isRating = (cells: readonly string[]): boolean =>
   cells.length > 0 && cells.every((cell) => isNumber(cell) && Number(cell) >= -1 && Number(cell) <= 100);
 
+/** Whole numbers, or short texts without blanks of which nearly all hold a digit. */
 function isId(cells: readonly string[]): boolean {
   const { kind } = kindOf(cells);
-  return kind === "shape" || (kind === "number" && cells.every((cell) => /^\d+$/.test(cell)));
+  if (kind === "number") return cells.every((cell) => /^\d+$/.test(cell));
+  const withDigit = cells.filter((cell) => /\d/.test(cell)).length;
+  return kind !== "date" && withDigit > 0.9 * cells.length && cells.every((cell) => /^[^\s|]{1,64}$/.test(cell));
 }
 
 type Names = readonly (string | undefined)[];

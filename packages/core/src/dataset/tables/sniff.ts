@@ -25,7 +25,7 @@ const SAMPLE_ROWS = 2000;
  * decides only between readings that are equally good. undefined: `text` holds no record.
  */
 export function sniffDialect(text: string, whole: boolean, usual: string): Sniffed | undefined {
-  const newline = text.includes("\n") || !text.includes("\r") ? "\n" : "\r";
+  const newline = lineEndOf(text);
   const notes: string[] = [];
   const told = /^"?sep=(::|.)"?[ \t;,]*(?:\r\n|\r|\n|$)/i.exec(text);
   let start = told?.[0].length ?? 0;
@@ -71,6 +71,13 @@ export function sniffDialect(text: string, whole: boolean, usual: string): Sniff
   if (dialect.quote === "'") notes.push("its cells stand in single quotes");
   if (dialect.backslash) notes.push("its quotes are escaped by backslashes");
   return { ...best, notes };
+}
+
+/** A lone CR ends lines only where it is the commoner one: cells may hold line ends of the other kind. */
+function lineEndOf(text: string): "\n" | "\r" {
+  if (!text.includes("\r")) return "\n";
+  const lone = text.match(/\r(?!\n)/g)?.length ?? 0;
+  return lone > (text.match(/\n/g)?.length ?? 0) ? "\r" : "\n";
 }
 
 interface Reading extends Omit<Sniffed, "notes"> {
