@@ -1,5 +1,5 @@
 import { PrismrecError } from "../../errors/errors.js";
-import { isNumber } from "./dialect.js";
+import { isNumber } from "./column-pattern.js";
 import type { TextSource } from "./encoding.js";
 import { type Header, readHeader } from "./header.js";
 import { RowSplitter } from "./row-splitter.js";
