@@ -17,6 +17,8 @@ const text = (
   header = ["user_id", "item_id", "timestamp"],
 ): string => [header, ...rows].map((row) => `${row.join(delimiter)}\n`).join("");
 
+const quoted = (cell: string): string => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+
 describe("rows", () => {
   it("keeps every row of a TSV with quotes that open and close cells lines apart", async () => {
     const titled = log.map(([user, item, time], i) => [
@@ -267,6 +269,29 @@ describe("dialects", () => {
     }
   });
 
+  it("reads files of many chunks, whatever is cut", async () => {
+    const rows = Array.from({ length: 40_000 }, (_, i) => [
+      `ü${i}`,
+      i % 7 === 0 ? `Été, "${i}"\r\nand 日本 ${i}` : `€ ${i}`,
+      String(1e9 + i),
+    ]);
+    const content = `user,title,time\r\n${rows.map(([u, t, s]) => `${u},${quoted(t!)},${s}\r\n`).join("")}`;
+    for (const bytes of [Buffer.from(content), gzipSync(content), Buffer.from(`\uFEFF${content}`, "utf16le")]) {
+      const read = await readContent(bytes);
+      expect(read.malformed.count).toBe(0);
+      expect(read.rows).toEqual(rows);
+    }
+  });
+
+  it("reads rows that end in CR though cells hold LF, as old spreadsheets write them", async () => {
+    const read = await readContent('user,title,time\ru,"a\nb",1\rv,c,2\rw,"d\ne\nf",3\r');
+    expect(read.rows).toEqual([
+      ["u", "a\nb", "1"],
+      ["v", "c", "2"],
+      ["w", "d\ne\nf", "3"],
+    ]);
+  });
+
   it("reads rows of many lines each", async () => {
     const rows = Array.from({ length: 3000 }, (_, i) => [`u${i}`, `one\ntwo ${i}\n\nthree`, String(i)]);
     const read = await readContent(`user,review,stars\n${rows.map(([u, r, s]) => `${u},"${r}",${s}\n`).join("")}`);
@@ -327,6 +352,17 @@ describe("headers", () => {
       expect(read.rows).toEqual(ratings);
       expect(read.notes).toEqual(note("no header line"));
     }
+    const amazon = [
+      "A2CX7LUOHB2NDG,0321732944,5.0,1341100800",
+      "A2NWSAGRHCP8N5,0439886341,1.0,1367193600",
+      "AKM1MP6P0OYPR,013285105X,3.0,1374451200",
+    ];
+    expect((await readContent(amazon.join("\n"), "ratings_Electronics.csv")).columns).toEqual([
+      "user_id",
+      "item_id",
+      "rating",
+      "timestamp",
+    ]);
     const movies = await readContent(
       Buffer.from(
         "1::Toy Story (1995)::Animation|Children's|Comedy\n2::Misérables, Les (1995)::Drama|Musical\n3::Heat (1995)::Action\n",
@@ -362,6 +398,9 @@ describe("headers", () => {
     const steam = "151603712,The Elder Scrolls V Skyrim,purchase,1.0,0\n151603712,Fallout 4,play,87.0,0\n";
     const news = Array.from({ length: 9 }, (_, i) => `N${i}\tlifestyle\troyals\tThe Brands ${i} Swear By\n`).join("");
     await expect(readContent(news, "news.tsv")).rejects.toMatchObject({ code: "DATA_FORMAT" });
+    await expect(readContent("1|Toy Story (1995)|0|0|1\n", "u.item")).rejects.toMatchObject({
+      message: expect.stringContaining("no header line"),
+    });
     await expect(readContent(steam)).rejects.toMatchObject({
       code: "DATA_FORMAT",
       message: expect.stringContaining("no header line"),

@@ -1,4 +1,5 @@
 import { PrismrecError } from "../../errors/errors.js";
+import { isNumber } from "./column-pattern.js";
 import type { TextSource } from "./encoding.js";
 import { type Header, readHeader } from "./header.js";
 import { RowSplitter } from "./row-splitter.js";
@@ -19,6 +20,7 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
   const all = [...header.columns, ...header.derived.map(({ column }) => column)];
   const repeated = all.find((column, place) => all.indexOf(column) !== place);
   if (repeated !== undefined) {
+    if (isNumber(repeated)) throw noHeader(path, sniffed);
     throw new PrismrecError("DATA_FORMAT", `${path} has two columns of one name`, { received: `"${repeated}" twice` });
   }
   let count = new RowCount();
@@ -98,7 +100,7 @@ function planColumns(columns: readonly string[], header: Header): Plan {
 function noHeader(path: string, { first, dialect }: Sniffed): PrismrecError {
   return new PrismrecError("DATA_FORMAT", `${path} has no header line`, {
     expected: "a first line with the names of the columns, as user_id,item_id,timestamp",
-    received: `a first line that looks like the rows below it: ${first.join(dialect.delimiter).slice(0, 80)}`,
+    received: `a first line that looks like a row: ${first.join(dialect.delimiter).slice(0, 80)}`,
     hint: `Put the names before it, separated as the rows are: sed '1i user_id${dialect.delimiter}item_id' in > out.`,
   });
 }

@@ -34,6 +34,8 @@ export class RowSplitter {
   quotesKept = 0;
   #columns: (string | null)[][];
   #skipping: string | undefined;
+  /** Whether some column shows what is a row and what is prose. */
+  readonly #isTelling: boolean;
   readonly #bounds: Int32Array;
 
   constructor(
@@ -48,6 +50,7 @@ export class RowSplitter {
   ) {
     this.#bounds = new Int32Array(2 * (places.reduce((most, place) => Math.max(most, place), 0) + 1));
     this.#columns = places.map(() => []);
+    this.#isTelling = shape.patterns.some((pattern) => pattern !== undefined);
   }
 
   /** The cells since the last call. */
@@ -168,17 +171,15 @@ export class RowSplitter {
       .replace(/\r?\n$|\r$/, "")
       .split(dialect.newline, LINES_LOOKED_AT);
     const isRow = (line: string): boolean => isWholeRow(line, dialect, shape);
-    // Prose has no line with the table's number of cells and numbers where the table has numbers.
-    if (shape.width > 2 && shape.numeric.includes(true)) return lines.some(isRow);
-    return (
-      (shape.numeric.includes(true) || dialect.delimiter === "\t" || lines.length > ROWS_INSIDE) && lines.every(isRow)
-    );
+    // Prose has no line with the table's number of cells and its numbers or codes in their places.
+    if (shape.width > 2 && this.#isTelling) return lines.some(isRow);
+    return (this.#isTelling || dialect.delimiter === "\t" || lines.length > ROWS_INSIDE) && lines.every(isRow);
   }
 
   /** Whether the next few lines are rows by themselves, of a shape that no prose has. */
   #rowsFollow(text: string, from: number): boolean {
     const { dialect, shape } = this;
-    if (shape.width < 2 || !(shape.numeric.includes(true) || dialect.delimiter === "\t")) return false;
+    if (shape.width < 2 || !(this.#isTelling || dialect.delimiter === "\t")) return false;
     let at = from;
     for (let line = 0; line < ROWS_INSIDE; line++) {
       const end = text.indexOf(dialect.newline, at);

@@ -1,4 +1,5 @@
-import { type Dialect, hasQuotedCell, isNumber, parseRecord, type Shape } from "./dialect.js";
+import { type ColumnPattern, patternOf } from "./column-pattern.js";
+import { type Dialect, hasQuotedCell, parseRecord, type Shape } from "./dialect.js";
 import { RowSplitter } from "./row-splitter.js";
 
 /** What the first part of a delimited text shows. */
@@ -18,6 +19,8 @@ export interface Sniffed {
 const DELIMITERS = [",", "\t", ";", "|", "::", "\u0001", " "];
 /** Rows of the sample. */
 const SAMPLE_ROWS = 2000;
+/** From so few cells on that look alike, the others of their column are held to look so too. */
+const LEAST_CELLS = 3;
 
 /**
  * Decides delimiter, quote and where the table begins on a sample of many rows: the reading in which most rows have
@@ -25,7 +28,7 @@ const SAMPLE_ROWS = 2000;
  * decides only between readings that are equally good. undefined: `text` holds no record.
  */
 export function sniffDialect(text: string, whole: boolean, usual: string): Sniffed | undefined {
-  const newline = text.includes("\n") || !text.includes("\r") ? "\n" : "\r";
+  const newline = lineEndOf(text);
   const notes: string[] = [];
   const told = /^"?sep=(::|.)"?[ \t;,]*(?:\r\n|\r|\n|$)/i.exec(text);
   let start = told?.[0].length ?? 0;
@@ -71,6 +74,13 @@ export function sniffDialect(text: string, whole: boolean, usual: string): Sniff
   if (dialect.quote === "'") notes.push("its cells stand in single quotes");
   if (dialect.backslash) notes.push("its quotes are escaped by backslashes");
   return { ...best, notes };
+}
+
+/** A lone CR ends lines only where it is the commoner one: cells may hold line ends of the other kind. */
+function lineEndOf(text: string): "\n" | "\r" {
+  if (!text.includes("\r")) return "\n";
+  const lone = text.match(/\r(?!\n)/g)?.length ?? 0;
+  return lone > (text.match(/\n/g)?.length ?? 0) ? "\r" : "\n";
 }
 
 interface Reading extends Omit<Sniffed, "notes"> {
@@ -149,27 +159,27 @@ function readRows(
   if (first.kind !== "record" || (first.end === start && start === body.length)) return undefined;
   const header = first.cells;
   const wanted = Array.from(header, (_, place) => place);
-  const numeric = numericColumns(body, first.end, dialect, header.length);
-  const rowsOf = (width: number, mask: readonly boolean[]): { splitter: RowSplitter; left: number } => {
-    const splitter = new RowSplitter(dialect, { width, numeric: mask }, [0], 1, () => false, dialect.quote !== '"');
+  const patterns = columnPatterns(body, first.end, dialect, header.length);
+  const rowsOf = (width: number, known: Shape["patterns"]): { splitter: RowSplitter; left: number } => {
+    const splitter = new RowSplitter(dialect, { width, patterns: known }, [0], 1, () => false, dialect.quote !== '"');
     const left = splitter.split(body, first.end, final);
     return { splitter, left: final ? 0 : body.slice(left).split(dialect.newline).length - 1 };
   };
   let width = header.length;
-  let { splitter, left } = rowsOf(width, numeric);
+  let { splitter, left } = rowsOf(width, patterns);
   if (dialect.quote !== undefined && splitter.longer > 0 && splitter.longer >= 0.9 * splitter.count.rows) {
     width++;
-    ({ splitter, left } = rowsOf(width, numericColumns(body, first.end, dialect, width)));
+    ({ splitter, left } = rowsOf(width, columnPatterns(body, first.end, dialect, width)));
   }
   const rows = splitter.count.rows + left;
   const shortFit = header.length > 2 ? 0.5 : 0;
   const fit = rows === 0 ? 1 : (splitter.exact + shortFit * splitter.short - splitter.repaired * 0.5) / rows;
-  const sampler = new RowSplitter(dialect, { width, numeric }, wanted, wanted.length, () => false);
+  const sampler = new RowSplitter(dialect, { width, patterns }, wanted, wanted.length, () => false);
   sampler.split(body, first.end, final);
   return {
     dialect,
     first: header,
-    shape: { width, numeric },
+    shape: { width, patterns },
     start,
     end: first.end,
     sample: sampler.take(),
@@ -186,21 +196,16 @@ function readRows(
   };
 }
 
-/** Columns that hold numbers in every line that has the header's number of cells and no quote. */
-function numericColumns(body: string, from: number, dialect: Dialect, width: number): boolean[] {
-  const seen = new Uint32Array(width);
-  const other = new Uint8Array(width);
+/** What the columns look like in the lines that have the header's number of cells and no quote. */
+function columnPatterns(body: string, from: number, dialect: Dialect, width: number): (ColumnPattern | undefined)[] {
+  const cells: string[][] = Array.from({ length: width }, () => []);
   for (const line of body.slice(from).split(dialect.newline)) {
     if (line.includes('"')) continue;
-    const cells = line.replace(/\r$/, "").split(dialect.delimiter);
-    if (cells.length !== width) continue;
-    cells.forEach((cell, place) => {
-      if (cell.trim() === "") return;
-      seen[place]!++;
-      if (!isNumber(cell)) other[place] = 1;
-    });
+    const parts = line.replace(/\r$/, "").split(dialect.delimiter);
+    if (parts.length !== width) continue;
+    for (let place = 0; place < width; place++) if (parts[place]?.trim()) cells[place]!.push(parts[place]!.trim());
   }
-  return Array.from(seen, (count, place) => count > 1 && other[place] === 0);
+  return cells.map((column) => patternOf(column, LEAST_CELLS));
 }
 
 function skipEmptyLines(text: string, from: number, newline: string, notes: string[]): number {
