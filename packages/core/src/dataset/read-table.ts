@@ -4,6 +4,7 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { PrismrecError } from "../errors/errors.js";
 import { fromFileError } from "../runtime/file-errors.js";
 import { threadBudget } from "../runtime/threads.js";
+import { literalPath, quoteName, quoteText } from "./sql.js";
 
 export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
 
@@ -120,13 +121,6 @@ function empty(path: string, received: string): PrismrecError {
   });
 }
 
-/** DuckDB reads `*`, `?` and `[` in a path as a pattern: one-letter classes take them literally. */
-function literalPath(path: string): string {
-  return path.replace(/[*?[]/g, (character) => `[${character}]`);
-}
-
-const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 const allVarchar = (columns: readonly string[]): string =>
   `{${columns.map((column) => `${quoteText(column)}: 'VARCHAR'`).join(", ")}}`;
 
