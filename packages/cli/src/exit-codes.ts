@@ -1,6 +1,7 @@
 import { type ErrorCode, PrismrecError } from "@prismrec/core/errors";
 import { CommanderError } from "commander";
 import { Interrupted } from "./interrupt.js";
+import { OutputClosed } from "./terminal/outputs.js";
 import { ThresholdMissed } from "./threshold.js";
 
 /** What the process says with its exit code (docs/concepts/errors.md). */
@@ -12,6 +13,7 @@ export const EXIT = {
   environment: 4,
   threshold: 5,
   sigint: 130,
+  sigpipe: 141,
   sigterm: 143,
 } as const;
 
@@ -49,6 +51,7 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
 /** The exit code of whatever a command rejected with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.signal === "SIGINT" ? EXIT.sigint : EXIT.sigterm;
+  if (error instanceof OutputClosed) return EXIT.sigpipe;
   if (error instanceof ThresholdMissed) return EXIT.threshold;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof PrismrecError) return BY_CODE[error.code];

@@ -8,6 +8,8 @@ export class Interrupted extends Error {
 
 export interface Interrupts extends Disposable {
   readonly signal: AbortSignal;
+  /** Aborts what is under way for a reason other than a signal. */
+  stop(reason: Error): void;
 }
 
 /** The part of `process` that this needs, so that a test can send signals of its own. */
@@ -41,6 +43,7 @@ export function watchInterrupts(
   });
   return {
     signal: controller.signal,
+    stop: (reason) => controller.abort(reason),
     [Symbol.dispose]: () => {
       for (const [name, listener] of listeners) source.off(name, listener);
     },

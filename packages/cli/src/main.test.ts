@@ -51,6 +51,13 @@ describe("prismrec", () => {
     [["evaluate", "runs/x", "--fail-under", "recall=1"]],
     [["recommend", "runs/x", "--user", "1", "-k", "0"]],
     [["recommend", "runs/x"]],
+    [["recommend", "runs/x", "--history", ""]],
+    [["recommend", "runs/x", "--history", " , "]],
+    [["evaluate", "runs/x", "--fail-under", "recall@50=1.5"]],
+    [["evaluate", "runs/x", "--fail-under", "recall@50=much"]],
+    [["export", "runs/x", "items", "--output", "items.xlsx"]],
+    [["export", "runs/x", "items", "--output", "items"]],
+    [["export", "runs/x", "everything"]],
     [["recommend", "runs/x", "--user", "1", "--history", "2"]],
     [["evaluate"]],
     [["evaluate", "a", "b"]],
@@ -77,6 +84,33 @@ describe("prismrec", () => {
     const { code, stdout, stderr } = await prismrec(["evaluate", join(folder, "none"), "--json"]);
     expect([code, stdout]).toEqual([3, ""]);
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: "RUN_INVALID" } });
+  });
+
+  it.each([
+    [["recommend", "runs/x", "--usr", "42", "--json"], "unknown option '--usr'", "Did you mean --user?"],
+    [["--json", "evaluat", "runs/x"], "unknown command 'evaluat'", "Did you mean evaluate?"],
+    [["evaluate", "--json"], "missing required argument 'run'", "prismrec evaluate --help"],
+    [["export", "runs/x", "items", "-o", "items.xlsx", "--json"], ".csv, .tsv, .parquet", "prismrec export --help"],
+    [["run", "--seed", "x", "--json"], "Give a whole number", "prismrec run --help"],
+    [["run", "--clusterer", "magic", "--json"], "Allowed choices are facets", "prismrec run --help"],
+    [["--json"], "no command", "prismrec --help"],
+  ])("answers %j with one line of JSON", async (args, message, hint) => {
+    const { code, stdout, stderr } = await prismrec(args, fakeIo({ cwd: folder }));
+    expect([code, stdout, stderr.trim().split("\n").length]).toEqual([2, "", 1]);
+    expect(JSON.parse(stderr)).toEqual({
+      error: {
+        code: "INVALID_ARGUMENT",
+        message: expect.stringContaining(message),
+        hint: expect.stringContaining(hint),
+      },
+    });
+  });
+
+  it("still prints help and version under --json", async () => {
+    for (const flag of ["--help", "--version"]) {
+      const { code, stdout, stderr } = await prismrec(["--json", flag]);
+      expect([code, stdout.length > 0, stderr]).toEqual([0, true, ""]);
+    }
   });
 
   it("cannot be made to print cursor codes by data", async () => {

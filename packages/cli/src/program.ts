@@ -5,12 +5,16 @@ import { GLOBAL_SETTINGS, settingOption } from "./options.js";
 import { VERSION } from "./version.js";
 
 const EXIT_CODES = `
-Exit codes: 0 ok · 1 unexpected · 2 usage or configuration · 3 data · 4 environment · 5 threshold missed ·
-130 interrupted · 143 terminated
+Exit codes: 0 ok · 1 unexpected · 2 usage or configuration · 3 data ·
+4 environment · 5 threshold missed · 130 interrupted · 141 nobody reads the
+output any more · 143 terminated
 Settings: flag > environment (PRISMREC_SEED, …) > prismrec.config.json > default`;
 
-/** The whole command line. Nothing in it ends the process: faults are thrown as CommanderError. */
-export function createProgram(io: Io): Command {
+/**
+ * The whole command line. Nothing in it ends the process: faults are thrown as CommanderError, and printed before that
+ * for people; under `json` printing them is left to the caller.
+ */
+export function createProgram(io: Io, { json }: { readonly json: boolean }): Command {
   const program = new Command("prismrec")
     .description("Multi-interest recommenders that name the interest behind every recommendation")
     .version(VERSION, "-V, --version")
@@ -31,7 +35,7 @@ export function createProgram(io: Io): Command {
       .exitOverride()
       .configureOutput({
         writeOut: (text) => void io.stdout.write(text),
-        writeErr: (text) => void io.stderr.write(text),
+        writeErr: (text) => void (json || io.stderr.write(text)),
         getOutHasColors: () => false,
         getErrHasColors: () => false,
       })

@@ -1,8 +1,11 @@
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, existsSync, openSync, readdirSync, readSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { withDuckDb } from "@prismrec/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { RecommendationDocument } from "./pipeline/recommend.js";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 
 const USERS = 160;
@@ -65,6 +68,15 @@ describe("prismrec run", () => {
       expect(first.stderr).toContain(`✔ ${stage}`);
       expect(existsSync(join(run, stage, "manifest.json"))).toBe(true);
     }
+  });
+
+  it("keeps its tables to 80 columns", () => {
+    const tables = first.stdout
+      .trim()
+      .split("\n\n")
+      .filter((part) => /^(%|interest recovery)/.test(part));
+    expect(tables).toHaveLength(2);
+    for (const line of tables.join("\n").split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
   it("writes plain lines into pipes: no cursor codes, no carriage returns", () => {
@@ -176,6 +188,16 @@ describe("prismrec recommend", () => {
     expect(stdout.split("Recommended")[1]?.trim().split("\n")).toHaveLength(4);
   });
 
+  it("says so where a history leaves nothing to recommend", async () => {
+    const all = Array.from({ length: ITEMS }, (_, item) => `i${String(item).padStart(3, "0")}`).join(",");
+    const { code, stdout } = await spawnPrismrec(["recommend", run, "--history", all]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("Interests of this history\n");
+    expect(stdout.trim().split("\n").at(-1)).toBe("This history holds every item; there is nothing left to recommend.");
+    const json = await spawnPrismrec(["recommend", run, "--history", all, "--json"]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ user: null, items: [], interests: expect.any(Array) });
+  });
+
   it("answers an unknown user and an unknown item with 3", async () => {
     const user = await spawnPrismrec(["recommend", run, "--user", "nobody"]);
     expect([user.code, user.stderr.includes("UNKNOWN_USER")]).toEqual([3, true]);
@@ -208,6 +230,198 @@ describe("prismrec export", () => {
     const documents = stdout.trim().split("\n");
     expect(documents).toHaveLength(lines);
     expect(Object.keys(JSON.parse(documents[0] ?? ""))).toEqual(keys);
+  });
+});
+
+describe("prismrec export --output", () => {
+  const kinds = ["recommendations", "interests", "items"] as const;
+  const file = (what: string, extension: string): string => join(folder, `exported.${what}${extension}`);
+  type Rows = readonly Readonly<Record<string, unknown>>[];
+  interface Documents {
+    readonly recommendations: readonly RecommendationDocument[];
+    readonly interests: readonly { user: string; part: string; interests: readonly object[] }[];
+    readonly items: Rows;
+  }
+  let documents: Documents;
+
+  /** The table as DuckDB reads it. */
+  const readBack = (what: string, extension: string): Promise<Rows> =>
+    withDuckDb(async (connection) => {
+      const path = `'${file(what, extension)}'`;
+      const from = extension === ".parquet" ? `read_parquet(${path})` : `read_csv(${path}, all_varchar=true)`;
+      const reader = await connection.runAndReadAll(`SELECT to_json(t)::VARCHAR FROM ${from} AS t`);
+      return reader.getRowsJS().map(([json]) => JSON.parse(String(json)));
+    });
+
+  /** The rows that the documents stand for. */
+  const rowsOf = (what: keyof Documents): Rows => {
+    switch (what) {
+      case "recommendations":
+        return documents.recommendations.flatMap(({ user, items, interests }) =>
+          items.map(({ id, title, score, interest }, place) => {
+            const reason = interests.find(({ index }) => index === interest);
+            const { labels, share } = reason ?? {};
+            return { user, rank: place + 1, item: id, title, score, interest, labels, share };
+          }),
+        );
+      case "interests":
+        return documents.interests.flatMap(({ user, part, interests }) =>
+          interests.map((own, interest) => ({ user, part, interest, ...own })),
+        );
+      case "items":
+        return documents.items;
+    }
+  };
+
+  const write = async (what: string, extension: string): Promise<void> => {
+    const outcome = await spawnPrismrec(["export", run, what, "-k", "2", "-o", file(what, extension), "-q"]);
+    expect(outcome).toEqual({ code: 0, stdout: "", stderr: "" });
+  };
+
+  beforeAll(async () => {
+    const lines = async (what: string) => {
+      await write(what, ".jsonl");
+      const text = await readFile(file(what, ".jsonl"), "utf8");
+      return text
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+    };
+    documents = {
+      recommendations: await lines("recommendations"),
+      interests: await lines("interests"),
+      items: await lines("items"),
+    };
+  }, LIMIT);
+
+  it.each(kinds)("writes %s as one JSON array into .json", async (what) => {
+    await write(what, ".json");
+    expect(JSON.parse(await readFile(file(what, ".json"), "utf8"))).toEqual(documents[what]);
+  });
+
+  it.each(kinds)("writes %s into .parquet, lists as lists", async (what) => {
+    await write(what, ".parquet");
+    const expected = rowsOf(what);
+    expect(expected.length).toBeGreaterThan(0);
+    const rows = await readBack(what, ".parquet");
+    if (what === "items") {
+      // 32-bit numbers are read back as such.
+      const rounded = JSON.stringify(rows, (_, value) => (typeof value === "number" ? Math.fround(value) : value));
+      expect(JSON.parse(rounded)).toEqual(expected);
+    } else expect(rows).toEqual(expected);
+  });
+
+  it.each(kinds)("writes %s into .csv, lists as JSON text", async (what) => {
+    await write(what, ".csv");
+    const rows = await readBack(what, ".csv");
+    const expected = rowsOf(what);
+    expect(rows).toHaveLength(expected.length);
+    const lists = { recommendations: "labels", interests: "items", items: "vector" }[what];
+    for (const [place, row] of rows.entries()) {
+      for (const [column, value] of Object.entries(expected[place] ?? {})) {
+        const text = String(row[column] ?? "");
+        if (column === lists && what !== "items") expect(JSON.parse(text)).toEqual(value);
+        else if (column === lists) expect(JSON.parse(text).map(Math.fround)).toEqual(value);
+        else if (typeof value === "number") expect(Math.fround(Number(text))).toBe(Math.fround(value));
+        else expect(text).toBe(value);
+      }
+    }
+  });
+
+  it("leaves nothing beside the file", async () => {
+    expect((await readdir(folder)).filter((name) => name.includes("tmp"))).toEqual([]);
+  });
+});
+
+describe("outputs that nobody reads or that are full", () => {
+  const commands = [
+    ["export", "RUN", "items", "-q"],
+    ["evaluate", "RUN", "--json", "-q"],
+    ["recommend", "RUN", "--user", "u1"],
+    ["report", "RUN", "-q"],
+  ];
+  const onRun = (args: readonly string[]): string[] => args.map((arg) => (arg === "RUN" ? run : arg));
+
+  it.each(commands)("ends %s %s without a word where stdout is closed", async (...args) => {
+    const { code, stderr } = await spawnPrismrec(onRun(args), { hangUp: "stdout" });
+    expect({ code, stderr }).toEqual({ code: 141, stderr: "" });
+  });
+
+  it("ends quietly where it has nobody to tell of its progress", async () => {
+    const { code } = await spawnPrismrec(["evaluate", run], { hangUp: "stderr" });
+    expect(code).toBe(141);
+  });
+
+  it.each(commands)("says that the disk of stdout is full: %s %s", async (...args) => {
+    const { code, stderr } = await spawnPrismrec(onRun(args), { files: { stdout: "/dev/full" } });
+    expect(code).toBe(4);
+    if (args.includes("--json")) expect(JSON.parse(stderr)).toMatchObject({ error: { code: "DISK_FULL" } });
+    else expect(stderr).toMatch(/^✖ no space left to write standard output {3}\(DISK_FULL\)\n/);
+    expect(stderr).not.toContain("    at ");
+  });
+
+  it("keeps a missed threshold's exit code where nobody reads the document", async () => {
+    const args = ["evaluate", run, "--json", "-q", "--fail-under", "recall@20=1"];
+    expect((await spawnPrismrec(args, { hangUp: "stdout" })).code).toBe(5);
+  });
+
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("answers %s while a slow reader holds an export back", async (signal, code) => {
+    // A pipe that holds less than the items, and a reader that takes nothing out of it.
+    const pipe = join(folder, `pipe-${signal}`);
+    execFileSync("mkfifo", [pipe]);
+    const reader = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      const outcome = await spawnPrismrec(["export", run, "items"], {
+        files: { stdout: pipe },
+        signalWhen: () => holdsSomething(reader),
+        signal,
+      });
+      expect(outcome.code).toBe(code);
+      expect(outcome.stderr).toContain("Stopping after the current step");
+      expect(outcome.stderr).toContain(`Continue with:\n  prismrec export ${run} items`);
+    } finally {
+      closeSync(reader);
+    }
+  });
+
+  function holdsSomething(pipe: number): boolean {
+    try {
+      return readSync(pipe, Buffer.alloc(1)) > 0;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return false;
+      throw error;
+    }
+  }
+});
+
+describe("an export into a file", () => {
+  it.each([".jsonl", ".parquet"])("answers Ctrl-C with 130 and leaves nothing of a %s behind", async (extension) => {
+    const out = join(folder, "stopped");
+    await mkdir(out, { recursive: true });
+    const args = ["export", run, "recommendations", "-o", join(out, `recommendations${extension}`)];
+    const { code, stderr } = await spawnPrismrec(args, { signalWhen: () => readdirSync(out).length > 0 });
+    expect([code, stderr.includes("Continue with:")]).toEqual([130, true]);
+    expect(await readdir(out)).toEqual([]);
+  });
+});
+
+describe("a threshold of a metric that is not measured", () => {
+  it("is refused before the work, with the metrics that are", async () => {
+    const { code, stdout, stderr } = await spawnPrismrec(["evaluate", run, "--fail-under", "recal@50=0.4", "--json"]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(JSON.parse(stderr).error).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      expected: expect.stringContaining("hit-rate@50"),
+      hint: "Did you mean recall@50?",
+    });
+  });
+
+  it("is told apart from one that is missed, as JSON", async () => {
+    const { stderr } = await spawnPrismrec(["evaluate", run, "--json", "-q", "--fail-under", "recall@20=1"]);
+    expect(JSON.parse(stderr)).toEqual({ error: { code: "THRESHOLD_MISSED", message: expect.any(String) } });
   });
 });
 

@@ -6,6 +6,7 @@ import type { Io } from "./io.js";
 import { gatherSettings } from "./options.js";
 import type { OpenOptions, Pipeline } from "./pipeline/pipeline.js";
 import { shellQuote } from "./terminal/format.js";
+import { watchOutputs, writeThrough } from "./terminal/outputs.js";
 import { Ui } from "./terminal/ui.js";
 
 /** What one command has at hand. */
@@ -61,6 +62,8 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
       io.quit(exitCode);
     },
   );
+  // Where nobody reads on, or nothing more can be written, the work stops as it does at Ctrl-C.
+  using _outputs = watchOutputs(io, interrupts.stop);
   const surroundings = { ui, signal: interrupts.signal };
   const place = (dir: string): string => resolve(io.cwd, dir);
   // Read once: a configuration may come through a pipe.
@@ -82,6 +85,7 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
         openPipeline(place(dir), given ?? (await settings(dir)), surroundings, options),
       read: (dir) => readPipeline(place(dir), surroundings),
     });
+    if (io.stdout.writableLength > 0) await writeThrough(io.stdout, "", interrupts.signal);
   } finally {
     ui.stopProgress();
   }

@@ -16,6 +16,7 @@ export * from "./dataset/tables/spool.js";
 export * from "./dataset/tables/table.js";
 export * from "./dataset/training-matrix.js";
 export * from "./dataset/types.js";
+export * from "./dataset/write-table.js";
 export * from "./dynamic-routing/dynamic-routing.js";
 export * from "./dynamic-routing/types.js";
 export * from "./embedding-rows/embedding-rows.js";

@@ -44,7 +44,7 @@ Example:
           options.seeds ?? [1, 2, 3],
         );
         if (session.ui.json) session.ui.resultJson(ablation);
-        else session.ui.result(ablationTable(ablation));
+        else session.ui.result(ablationTable(ablation, session.ui.width));
       }),
     );
 }

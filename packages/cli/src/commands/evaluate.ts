@@ -1,9 +1,9 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
 import { withSession } from "../session.js";
-import { type Threshold, ThresholdMissed } from "../threshold.js";
+import { checkMetric, parseThreshold, type Threshold, ThresholdMissed } from "../threshold.js";
 
 export function addEvaluate(program: Command, io: Io): void {
   const command = program
@@ -11,7 +11,7 @@ export function addEvaluate(program: Command, io: Io): void {
     .summary("judge every model of a run on its test users")
     .description("Ranks the whole catalog for every test user and judges ldmi beside the baselines of the run.")
     .argument("<run>", "run directory")
-    .option("--fail-under <metric=value>", "exit with 5 where ldmi is below, e.g. recall@50=0.4", threshold);
+    .option("--fail-under <metric=value>", "exit with 5 where ldmi is below, e.g. recall@50=0.4", parseThreshold);
   withSettings(command, ["truth"])
     .addHelpText(
       "after",
@@ -23,6 +23,7 @@ export function addEvaluate(program: Command, io: Io): void {
           openCluster,
           openCrowd,
           evaluationDocument,
+          metricNames,
           metricTable,
           recoveryTable,
           runEvaluate,
@@ -32,28 +33,20 @@ export function addEvaluate(program: Command, io: Io): void {
         const { ui } = session;
         await using pipeline = await session.open(dir, { files: ["truth"] });
         const imported = await openImport(pipeline);
+        if (options.failUnder !== undefined) checkMetric(options.failUnder, metricNames(pipeline, imported.dataset));
         const clustered = await openCluster(pipeline, imported);
         const crowded = await openCrowd(pipeline, imported, clustered);
         const trained = await openTrain(pipeline, imported, clustered, crowded);
         const { report } = await runEvaluate(pipeline, imported, clustered, crowded, trained);
         if (ui.json) ui.resultJson(evaluationDocument(report));
         else {
-          const parts = [metricTable(report, ui.out)];
+          const parts = [metricTable(report, ui.out, ui.width)];
           if (report.recovery !== undefined) parts.push(recoveryTable(report));
           ui.result(parts.join("\n\n"));
         }
         if (options.failUnder !== undefined) check(report, options.failUnder);
       }),
     );
-}
-
-function threshold(text: string): Threshold {
-  const match = /^([a-z-]+@\d+)=(\d*\.?\d+)$/.exec(text);
-  const [, metric, value] = match ?? [];
-  if (metric === undefined || Number(value) > 1) {
-    throw new InvalidArgumentError("Give a metric and a fraction, for example recall@50=0.4.");
-  }
-  return { metric, value: Number(value) };
 }
 
 function check({ models }: EvaluationReport, wanted: Threshold): void {

@@ -1,36 +1,90 @@
-import { resolve } from "node:path";
+import { extname, resolve } from "node:path";
 import { Argument, type Command, InvalidArgumentError } from "commander";
 import { EXPORT_KINDS, type ExportKind } from "../export-kinds.js";
 import type { Io } from "../io.js";
 import { withSession } from "../session.js";
+import { shortPath } from "../terminal/format.js";
+
+/** What the extension of `--output` says. */
+const FORMATS = {
+  ".jsonl": "lines",
+  ".ndjson": "lines",
+  ".json": "array",
+  ".csv": "table",
+  ".tsv": "table",
+  ".parquet": "table",
+} as const;
+const EXTENSIONS = Object.keys(FORMATS).join(", ");
+
+interface Target {
+  readonly path: string;
+  readonly format: (typeof FORMATS)[keyof typeof FORMATS];
+}
+
+/** Characters that are written at once. */
+const CHUNK = 1 << 16;
 
 export function addExport(program: Command, io: Io): void {
   program
     .command("export")
-    .summary("write recommendations, interests or item vectors as JSON lines")
+    .summary("write recommendations, interests or item vectors: JSON lines, CSV, Parquet")
     .description(
-      "Writes one JSON document a line: recommendations of every user, the interests in every user's history as they " +
-        "were clustered, or the items with their vectors.",
+      "Writes recommendations of every user, the interests in every user's history as they were clustered, or the " +
+        "items with their vectors: one JSON document a line, or what the name of the output file says. A table has one " +
+        "row a recommendation, an interest or an item; in CSV and TSV lists are JSON text.",
     )
     .argument("<run>", "run directory")
     .addArgument(new Argument("<what>", "what to write").choices(EXPORT_KINDS))
     .option("-k, --count <n>", "recommendations per user", positive, 10)
-    .option("-o, --output <file>", "write here instead of to stdout")
-    .addHelpText("after", "\nExample:\n  prismrec export runs/ml recommendations -k 20 --output recommendations.jsonl")
-    .action((dir: string, what: ExportKind, options: { count: number; output?: string }, own: Command) =>
-      withSession(io, own, async (session) => {
-        const { writeFileAtomic } = await import("@prismrec/core");
-        const { exportLines } = await import("../pipeline/stages.js");
-        await using pipeline = await session.read(dir);
-        const lines = exportLines(pipeline, what, options.count);
-        if (options.output === undefined) for await (const line of lines) session.ui.result(line);
-        else await writeFileAtomic(resolve(io.cwd, options.output), withNewlines(lines));
+    .option("-o, --output <file>", `write here instead of to stdout: ${EXTENSIONS}`, target)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  prismrec export runs/ml recommendations -k 20 --output recommendations.parquet
+  prismrec export runs/ml items | head -1`,
+    )
+    .action((dir: string, what: ExportKind, options: { count: number; output?: Target }, own: Command) =>
+      withSession(io, own, async ({ read, signal, ui }) => {
+        const { writeFileAtomic, writeTable } = await import("@prismrec/core");
+        const { openExport } = await import("../pipeline/stages.js");
+        await using pipeline = await read(dir);
+        const { columns, documents, rows } = openExport(pipeline, what, options.count);
+        if (options.output === undefined) {
+          for await (const text of jsonText(documents(), ui.json ? "array" : "lines")) await ui.part(text, signal);
+          return;
+        }
+        const { format } = options.output;
+        const path = resolve(io.cwd, options.output.path);
+        if (format === "table") await writeTable(path, columns, rows(), { signal });
+        else await writeFileAtomic(path, jsonText(documents(), format));
+        if (ui.json) ui.resultJson({ output: path });
+        else ui.info(`Wrote ${shortPath(path, io.cwd)}.`);
       }),
     );
 }
 
-async function* withNewlines(lines: AsyncIterable<string>): AsyncGenerator<string> {
-  for await (const line of lines) yield `${line}\n`;
+/** Documents as text, in pieces of some size: one a line, or as one array. */
+async function* jsonText(documents: AsyncIterable<unknown>, format: "lines" | "array"): AsyncGenerator<string> {
+  const array = format === "array";
+  let text = array ? "[" : "";
+  let first = true;
+  for await (const document of documents) {
+    const json = JSON.stringify(document);
+    text += array ? `${first ? "" : ","}\n${json}` : `${json}\n`;
+    first = false;
+    if (text.length < CHUNK) continue;
+    yield text;
+    text = "";
+  }
+  yield array ? `${text}\n]\n` : text;
+}
+
+function target(path: string): Target {
+  const extension = extname(path).toLowerCase();
+  const format = Object.entries(FORMATS).find(([known]) => known === extension)?.[1];
+  if (format !== undefined) return { path, format };
+  throw new InvalidArgumentError(`Give a name that ends in ${EXTENSIONS}; without --output JSON lines go to stdout.`);
 }
 
 function positive(text: string): number {

@@ -46,7 +46,7 @@ export function addProbe(program: Command, io: Io): void {
             onProgress: ui.progress,
           });
           if (ui.json) ui.resultJson(probe);
-          else ui.result(describe(probe));
+          else ui.result(describe(probe, ui.width));
         } finally {
           await model.close();
         }
@@ -54,7 +54,7 @@ export function addProbe(program: Command, io: Io): void {
     );
 }
 
-function describe(probe: ModelProbe): string {
+function describe(probe: ModelProbe, width: number): string {
   const rows = probe.strategies.map((strategy) => [
     strategy.clusterer,
     strategy.passed ? "✔ usable" : "✖ refused",
@@ -73,6 +73,7 @@ function describe(probe: ModelProbe): string {
       { title: "your data", align: "right" },
     ],
     rows,
+    width,
   );
   const reasons = probe.strategies.flatMap((strategy) => explain(strategy));
   const verdict = `Use --clusterer ${probe.recommended} (${plain(probe.model)}, ${probe.tokensPerSecond.toFixed(0)} tokens/s).`;

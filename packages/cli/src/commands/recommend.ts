@@ -4,8 +4,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { withSession } from "../session.js";
 import { percent } from "../terminal/format.js";
-import { plain, type Style } from "../terminal/style.js";
+import { plain } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
+import type { Ui } from "../terminal/ui.js";
+import { shorten } from "../terminal/width.js";
 
 export function addRecommend(program: Command, io: Io): void {
   program
@@ -33,17 +35,28 @@ export function addRecommend(program: Command, io: Io): void {
             received: user === undefined ? "neither" : "both",
           });
         }
+        if (history?.length === 0) {
+          throw new PrismrecError("INVALID_ARGUMENT", "the history holds no item", {
+            expected: "item ids joined by commas",
+            received: "none",
+            hint: "There is no interest to read in an empty history: name at least one item.",
+          });
+        }
         await using pipeline = await session.read(dir);
         await using serving = await openServing(pipeline, await openImport(pipeline));
         const request = user === undefined ? { history: history ?? [] } : { user };
         const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
         if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));
-        else session.ui.result(describe(user, found, session.ui.out));
+        else session.ui.result(describe(user, found, session.ui));
       }),
     );
 }
 
-function describe(user: string | undefined, { items, interests }: Recommendation, style: Style): string {
+function describe(
+  user: string | undefined,
+  { items, interests }: Recommendation,
+  { out: style, width }: Pick<Ui, "out" | "width">,
+): string {
   const place = new Map(interests.map(({ index }, i) => [index, i + 1]));
   const label = new Map(
     interests.map(({ index, kind, labels }) => {
@@ -52,22 +65,32 @@ function describe(user: string | undefined, { items, interests }: Recommendation
     }),
   );
   const shown = interests.filter(({ index, share }) => share >= 0.01 || items.some((item) => item.interest === index));
-  return [
-    style.bold(`Interests of ${user === undefined ? "this history" : `user ${plain(user)}`}`),
+  const subject = user === undefined ? "this history" : `user ${plain(user)}`;
+  const parts = [
+    style.bold(shorten(`Interests of ${subject}`, width)),
     formatTable(
       [{ title: "", align: "right" }, { title: "share", align: "right" }, { title: "interest" }],
       shown.map(({ index, share }) => [String(place.get(index)), percent(share, 0), label.get(index) ?? ""]),
+      width,
     ),
     "",
+  ];
+  if (items.length === 0) {
+    const who = user === undefined ? "This history holds" : `${shorten(`User ${plain(user)}`, width / 2)} has had`;
+    return [...parts, `${who} every item; there is nothing left to recommend.`].join("\n");
+  }
+  return [
+    ...parts,
     style.bold("Recommended"),
     formatTable(
       [{ title: "", align: "right" }, { title: "item" }, { title: "score", align: "right" }, { title: "because of" }],
       items.map(({ id, title, score, interest }, i) => [
         String(i + 1),
-        title === "" ? plain(id) : `${plain(title)} (${plain(id)})`,
+        title === "" ? plain(id) : { text: plain(title), end: ` (${plain(id)})` },
         score.toFixed(3),
         interest === null ? "" : `${place.get(interest) ?? ""} ${label.get(interest) ?? ""}`,
       ]),
+      width,
     ),
   ].join("\n");
 }

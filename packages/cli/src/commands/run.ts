@@ -76,7 +76,7 @@ Examples:
           ui.info(`Report: ${where}`);
           return;
         }
-        const parts = [metricTable(evaluated.report, ui.out)];
+        const parts = [metricTable(evaluated.report, ui.out, ui.width)];
         if (evaluated.report.recovery !== undefined) parts.push(recoveryTable(evaluated.report));
         parts.push(`Report: ${where}`);
         ui.result(`\n${parts.join("\n\n")}\n`);

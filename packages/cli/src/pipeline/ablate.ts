@@ -270,7 +270,7 @@ export function summarize(trials: readonly Trial[]): Record<string, AblationSumm
   return variants;
 }
 
-export function ablationTable({ variants }: Ablation): string {
+export function ablationTable({ variants }: Ablation, width?: number): string {
   const all = Object.values(variants);
   const cut = Object.keys(all[0]?.trials[0]?.metrics ?? {}).filter((name) => /^(recall|ndcg)@/.test(name));
   const shown = [
@@ -298,6 +298,7 @@ export function ablationTable({ variants }: Ablation): string {
         ...shown.map(([key = ""]) => summary.mean[key]?.toFixed(3) ?? "–"),
       ];
     }),
+    width,
   );
 }
 

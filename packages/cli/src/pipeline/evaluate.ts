@@ -143,15 +143,16 @@ export function evaluationDocument({ models, protocol, recovery }: EvaluationRep
 }
 
 /** The metric table in percent, ldmi first, with the half-width of its interval and the paired verdicts. */
-export function metricTable(report: EvaluationReport, style: Style): string {
+export function metricTable(report: EvaluationReport, style: Style, width?: number): string {
   const names = Object.keys(Object.values(report.models)[0] ?? {});
   const rows = Object.entries(report.models).map(([model, values]) => [
     model === "ldmi" ? style.bold(model) : model,
     ...names.map((name) => points(values[name] ?? 0)),
   ]);
   const table = formatTable(
-    [{ title: "% of test users' targets" }, ...names.map((title) => ({ title, align: "right" as const }))],
+    [{ title: "%, test users" }, ...names.map((title) => ({ title, align: "right" as const }))],
     rows,
+    width,
   );
   return [table, "", ...verdicts(report).map((line) => `  ${line}`)].join("\n");
 }

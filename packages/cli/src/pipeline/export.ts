@@ -1,63 +1,159 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError, type TableColumn, type TableRow, yieldToEventLoop } from "@prismrec/core";
 import type { ExportKind } from "../export-kinds.js";
 import { openCluster } from "./cluster.js";
 import { openImport } from "./import.js";
 import { openServing } from "./index-stage.js";
 import type { Pipeline } from "./pipeline.js";
-import { recommendationDocument } from "./recommend.js";
+import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
 
 /** Users that are recommended to at once. */
 const BATCH = 256;
 
-/** One JSON document a line. */
-export async function* exportLines(pipeline: Pipeline, what: ExportKind, k: number): AsyncGenerator<string> {
-  const imported = await openImport(pipeline);
-  const { log, catalog, split } = imported.dataset;
-  const { signal, ui } = pipeline;
+/** What is exported, once as one JSON document a user or an item, once as the flat rows of a table. */
+export interface Export {
+  documents(): AsyncGenerator<unknown>;
+  readonly columns: readonly TableColumn[];
+  rows(): AsyncGenerator<TableRow>;
+}
+
+interface ExportSpec<Document> {
+  documents(pipeline: Pipeline, k: number): AsyncGenerator<Document>;
+  readonly columns: readonly TableColumn[];
+  rows(document: Document): Iterable<TableRow>;
+}
+
+export function openExport(pipeline: Pipeline, what: ExportKind, k: number): Export {
   switch (what) {
-    case "recommendations": {
-      await using serving = await openServing(pipeline, imported);
-      for (let start = 0; start < log.userCount; start += BATCH) {
-        const users = log.userIds.slice(start, start + BATCH);
-        const found = await serving.recommender.recommendMany(
-          users.map((user) => ({ user })),
-          { k, signal },
-        );
-        for (const [i, recommendation] of found.entries()) {
-          yield JSON.stringify(recommendationDocument(users[i] ?? null, recommendation));
-        }
-        ui.progress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
-      }
-      return;
-    }
-    case "interests": {
-      const { partitions } = await openCluster(pipeline, imported);
-      if (partitions === undefined) throw new PrismrecError("RUN_INVALID", "this run has no semantic interests");
-      for (const part of ["train", "valid", "test"] as const) {
-        const table = partitions[part];
-        for (const [row, user] of split[part].users.entries()) {
-          const from = log.indptr[user]!;
-          const clusters = table.assign.subarray(table.indptr[row], table.indptr[row + 1]);
-          const interests = (table.labels[row] ?? []).map((label, cluster) => ({
-            label,
-            items: Array.from(clusters.keys())
-              .filter((t) => clusters[t] === cluster)
-              .map((t) => catalog.items[log.items[from + t]!]!.id),
-          }));
-          yield JSON.stringify({ user: log.userIds[user], part, interests });
-        }
-      }
-      return;
-    }
-    case "items": {
-      await using serving = await openServing(pipeline, imported);
-      const { data, cols } = serving.model.itemVectors();
-      const bias = serving.model.itemBias();
-      for (let id = 1; id <= catalog.size; id++) {
-        const { id: item, title } = catalog.items[id]!;
-        const vector = Array.from(data.subarray((id - 1) * cols, id * cols));
-        yield JSON.stringify({ item, title, ...(bias === undefined ? {} : { bias: bias[id - 1] }), vector });
-      }
-    }
+    case "recommendations":
+      return exportOf(RECOMMENDATIONS, pipeline, k);
+    case "interests":
+      return exportOf(INTERESTS, pipeline, k);
+    case "items":
+      return exportOf(ITEMS, pipeline, k);
   }
 }
+
+function exportOf<Document>(spec: ExportSpec<Document>, pipeline: Pipeline, k: number): Export {
+  return {
+    documents: () => spec.documents(pipeline, k),
+    columns: spec.columns,
+    async *rows() {
+      for await (const document of spec.documents(pipeline, k)) yield* spec.rows(document);
+    },
+  };
+}
+
+/** Lets signals be heard while what is at hand already is written out. */
+async function breathe(count: number, signal: AbortSignal): Promise<void> {
+  if (count % BATCH === 0) await yieldToEventLoop(signal);
+}
+
+const RECOMMENDATIONS: ExportSpec<RecommendationDocument> = {
+  async *documents(pipeline, k) {
+    const { signal, ui } = pipeline;
+    const imported = await openImport(pipeline);
+    const { log } = imported.dataset;
+    await using serving = await openServing(pipeline, imported);
+    for (let start = 0; start < log.userCount; start += BATCH) {
+      const users = log.userIds.slice(start, start + BATCH);
+      const found = await serving.recommender.recommendMany(
+        users.map((user) => ({ user })),
+        { k, signal },
+      );
+      for (const [i, recommendation] of found.entries()) yield recommendationDocument(users[i] ?? null, recommendation);
+      ui.progress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
+      await yieldToEventLoop(signal);
+    }
+  },
+  columns: [
+    { name: "user", type: "VARCHAR" },
+    { name: "rank", type: "BIGINT" },
+    { name: "item", type: "VARCHAR" },
+    { name: "title", type: "VARCHAR" },
+    { name: "score", type: "DOUBLE" },
+    { name: "interest", type: "BIGINT" },
+    { name: "labels", type: "VARCHAR[]" },
+    { name: "share", type: "DOUBLE" },
+  ],
+  *rows({ user, items, interests }) {
+    const byIndex = new Map(interests.map((interest) => [interest.index, interest]));
+    for (const [place, { id, title, score, interest }] of items.entries()) {
+      const reason = interest === null ? undefined : byIndex.get(interest);
+      const { labels = null, share = null } = reason ?? {};
+      yield { user, rank: place + 1, item: id, title, score, interest, labels, share };
+    }
+  },
+};
+
+interface InterestsDocument {
+  readonly user: string;
+  readonly part: "train" | "valid" | "test";
+  readonly interests: readonly { readonly label: string; readonly items: readonly string[] }[];
+}
+
+const INTERESTS: ExportSpec<InterestsDocument> = {
+  async *documents(pipeline) {
+    const imported = await openImport(pipeline);
+    const { log, catalog, split } = imported.dataset;
+    const { partitions } = await openCluster(pipeline, imported);
+    if (partitions === undefined) throw new PrismrecError("RUN_INVALID", "this run has no semantic interests");
+    for (const part of ["train", "valid", "test"] as const) {
+      const table = partitions[part];
+      for (const [row, user] of split[part].users.entries()) {
+        await breathe(row, pipeline.signal);
+        const from = log.indptr[user]!;
+        const clusters = table.assign.subarray(table.indptr[row], table.indptr[row + 1]);
+        const interests = (table.labels[row] ?? []).map((label, cluster) => ({
+          label,
+          items: Array.from(clusters.keys())
+            .filter((t) => clusters[t] === cluster)
+            .map((t) => catalog.items[log.items[from + t]!]!.id),
+        }));
+        yield { user: log.userIds[user]!, part, interests };
+      }
+    }
+  },
+  columns: [
+    { name: "user", type: "VARCHAR" },
+    { name: "part", type: "VARCHAR" },
+    { name: "interest", type: "BIGINT" },
+    { name: "label", type: "VARCHAR" },
+    { name: "items", type: "VARCHAR[]" },
+  ],
+  *rows({ user, part, interests }) {
+    for (const [interest, { label, items }] of interests.entries()) yield { user, part, interest, label, items };
+  },
+};
+
+interface ItemDocument {
+  readonly item: string;
+  readonly title: string;
+  /** Absent where the model has none. */
+  readonly bias?: number;
+  readonly vector: readonly number[];
+}
+
+const ITEMS: ExportSpec<ItemDocument> = {
+  async *documents(pipeline) {
+    const imported = await openImport(pipeline);
+    const { catalog } = imported.dataset;
+    await using serving = await openServing(pipeline, imported);
+    const { data, cols } = serving.model.itemVectors();
+    const bias = serving.model.itemBias();
+    for (let id = 1; id <= catalog.size; id++) {
+      await breathe(id, pipeline.signal);
+      const { id: item, title } = catalog.items[id]!;
+      const vector = Array.from(data.subarray((id - 1) * cols, id * cols));
+      yield { item, title, ...(bias === undefined ? {} : { bias: bias[id - 1]! }), vector };
+    }
+  },
+  columns: [
+    { name: "item", type: "VARCHAR" },
+    { name: "title", type: "VARCHAR" },
+    { name: "bias", type: "FLOAT" },
+    { name: "vector", type: "FLOAT[]" },
+  ],
+  *rows({ item, title, bias = null, vector }) {
+    yield { item, title, bias, vector };
+  },
+};

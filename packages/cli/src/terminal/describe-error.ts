@@ -25,9 +25,7 @@ function indent(text: string): string {
 
 /** The same for machines: one line of JSON. */
 export function errorJson(error: unknown): string {
-  const body =
-    error instanceof PrismrecError
-      ? error.toJSON()
-      : { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
-  return JSON.stringify({ error: body });
+  if (error instanceof PrismrecError) return JSON.stringify({ error: error.toJSON() });
+  const code = error instanceof ThresholdMissed ? "THRESHOLD_MISSED" : "INTERNAL";
+  return JSON.stringify({ error: { code, message: error instanceof Error ? error.message : String(error) } });
 }

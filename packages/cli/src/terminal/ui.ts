@@ -1,7 +1,9 @@
 import type { Progress } from "@prismrec/core";
 import type { Io } from "../io.js";
+import { writeThrough } from "./outputs.js";
 import { BarProgress, NO_PROGRESS, PlainProgress, type ProgressReporter } from "./progress.js";
 import { type Style, styleFor } from "./style.js";
+import { DEFAULT_WIDTH } from "./table.js";
 
 export interface UiOptions {
   readonly json: boolean;
@@ -11,12 +13,17 @@ export interface UiOptions {
   readonly progress: boolean;
 }
 
+/** A terminal with fewer columns breaks the lines of tables itself. */
+const NARROWEST_TERMINAL = 40;
+
 /** All printing goes through here: the result to stdout, everything else to stderr. */
 export class Ui {
   readonly out: Style;
   readonly err: Style;
   readonly json: boolean;
   readonly verbose: boolean;
+  /** Columns that a table on stdout may take. */
+  readonly width: number;
   readonly #io: Io;
   readonly #quiet: boolean;
   readonly #progress: ProgressReporter;
@@ -26,6 +33,8 @@ export class Ui {
     this.json = options.json;
     this.verbose = options.verbose;
     this.#quiet = options.quiet;
+    const { isTTY, columns = 0 } = io.stdout;
+    this.width = isTTY && columns > 0 ? Math.max(columns, NARROWEST_TERMINAL) : DEFAULT_WIDTH;
     this.out = styleFor(io.stdout, io.env, options.color);
     this.err = styleFor(io.stderr, io.env, options.color);
     if (options.quiet || !options.progress) this.#progress = NO_PROGRESS;
@@ -43,6 +52,12 @@ export class Ui {
   /** The result as one JSON document. */
   resultJson(value: unknown): void {
     this.result(JSON.stringify(value, undefined, 2));
+  }
+
+  /** A part of a result that is too long to be held in memory; resolves when stdout has room for the next. */
+  async part(text: string, signal: AbortSignal): Promise<void> {
+    this.#progress.stop();
+    await writeThrough(this.#io.stdout, text, signal);
   }
 
   /** What is going on, for people; silent under `--quiet`. */

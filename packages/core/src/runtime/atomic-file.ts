@@ -2,14 +2,15 @@ import { randomBytes } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PrismrecError } from "../errors/errors.js";
-import { fromFileError } from "./file-errors.js";
+import { fromFileError, systemCode } from "./file-errors.js";
 
 type Content = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
 
 /**
  * Writes a file so that a reader, or a process killed at any point, sees the old content or the new, never a part:
  * temporary file in the same folder, fsync, rename, fsync of the folder. On failure the old file stands and the
- * temporary one is removed. Throws DISK_FULL or IO. The folder is made when it is missing.
+ * temporary one is removed. Throws DISK_FULL or IO, or what the content rejects with. The folder
+ * is made when it is missing.
  */
 export async function writeFileAtomic(path: string, content: Content): Promise<void> {
   const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
@@ -27,7 +28,8 @@ export async function writeFileAtomic(path: string, content: Content): Promise<v
   } catch (error) {
     // A temporary file that cannot be removed either must not hide why the write failed.
     await Promise.allSettled([rm(temporary, { force: true })]);
-    throw fromFileError(error, path, "write");
+    // What the content itself rejected with, such as an abort, is not a failure of the file.
+    throw systemCode(error) === undefined ? error : fromFileError(error, path, "write");
   }
   await syncFolder(dirname(path));
 }

@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../../errors/errors.js";
+import { literalPath, quoteName } from "../sql.js";
 import { type Cells, RowCount, type Table } from "./table.js";
 
 /**
@@ -82,10 +83,3 @@ function readFailure(error: unknown, path: string): PrismrecError {
     cause: error,
   });
 }
-
-/** DuckDB reads `*`, `?` and `[` in a path as a pattern: one-letter classes take them literally. */
-function literalPath(path: string): string {
-  return path.replace(/[*?[]/g, (character) => `[${character}]`);
-}
-
-const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
