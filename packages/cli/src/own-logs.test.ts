@@ -57,11 +57,11 @@ describe("prismrec import of an ordinary log", () => {
         'columns: user "listener_id", item "song_id", time "started", rating "rating", event "event"; 100.0 % of rows have a time',
       );
       expect(stderr).toContain("rows rated 2 or more count, all alike");
-      expect(stderr).toContain("events that count, all alike: 1,320 play");
+      expect(stderr).toContain("events that count, all alike: 1,080 play");
       expect(stderr).toContain("times without a zone are taken as UTC");
       expect(stderr).toContain('passed over: "session_id" (--user-column session_id)');
       const report = JSON.parse(stdout);
-      expect(report.events).toEqual([{ name: "play", weight: 2, rows: 1320 }]);
+      expect(report.events).toEqual([{ name: "play", weight: 2, rows: 1080 }]);
       expect(report.drops.map(({ reason }: { reason: string }) => reason)).toEqual([
         "other-event",
         "below-min-rating",

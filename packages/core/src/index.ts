@@ -8,6 +8,7 @@ export * from "./dataset/events.js";
 export * from "./dataset/import.js";
 export * from "./dataset/report.js";
 export * from "./dataset/split.js";
+export * from "./dataset/spool-inputs.js";
 export * from "./dataset/storage.js";
 export * from "./dataset/tables/duckdb.js";
 export * from "./dataset/tables/open-table.js";

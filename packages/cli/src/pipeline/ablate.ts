@@ -102,7 +102,7 @@ async function runTrial(
   };
   const output = await runStage(pipeline, stage, spec, async (dir) => {
     await trainInto(pipeline, dir, `${name} seed ${seed}`, input, config);
-    const model = await loadModel(join(dir, "model"), dataset.catalog);
+    using model = await loadModel(join(dir, "model"), dataset.catalog);
     const { partitions } = input;
     const evaluation = await evaluateOne(
       pipeline,

@@ -12,7 +12,7 @@ import {
   type StageSpec,
   saveDataset,
   sha256File,
-  spoolIfPipe,
+  spoolInputs,
   systemCode,
 } from "@prismrec/core";
 import { count, percent } from "../terminal/format.js";
@@ -39,15 +39,9 @@ const VERSION = `${IMPORT_VERSION}.${DATASET_FORMAT}`;
 
 /** Reads the files named in the settings into the run's dataset. */
 export async function runImport(pipeline: Pipeline): Promise<Imported> {
-  const asked = importOptions(pipeline);
   const { signal, ui } = pipeline;
-  await using interactions = await spoolIfPipe(asked.interactions, signal);
-  await using itemRows = asked.items === undefined ? undefined : await spoolIfPipe(asked.items, signal);
-  const options: ImportOptions = {
-    ...asked,
-    interactions: interactions.path,
-    ...(itemRows === undefined ? {} : { items: itemRows.path }),
-  };
+  await using spooled = await spoolInputs(importOptions(pipeline), signal);
+  const { options } = spooled;
   const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
   if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
   if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);

@@ -43,9 +43,10 @@ export function splitTitle(text: string): { readonly title: string; readonly yea
 /**
  * Categories of one cell: separated text, or a JSON array or Python list, whose texts are categories as they stand.
  * Lists may be nested (as Amazon's are), and hold objects that carry a name (as Steam's and TMDB's do);
- * `(no genres listed)` and the like are none.
+ * `(no genres listed)`, `NULL` and the like are none.
  */
 export function splitCategories(text: string, separator: string): string[] {
+  if (/^\s*(?:\\N|null|nan|none)\s*$/i.test(text)) return [];
   const parts = literalTexts(text) ?? text.split(separator);
   const named = parts.map((part) => part.trim()).filter((part) => part !== "" && !/^\(no .*listed\)$/i.test(part));
   return [...new Set(named)];

@@ -189,7 +189,7 @@ export function chooseColumns(path: string, sample: Sample, named: NamedColumns)
   const passedOver = columns.flatMap((column) => {
     if (taken.has(column)) return [];
     const flag = flagFor(sample, column);
-    return flag === undefined ? [] : [{ column, flag: `${flag} ${column}` }];
+    return flag === undefined ? [] : [{ column, flag: `${flag} ${/^[\w.-]+$/.test(column) ? column : `"${column}"`}` }];
   });
   return {
     user,

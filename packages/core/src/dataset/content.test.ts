@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isPrismrecError } from "../errors/errors.js";
@@ -65,6 +67,26 @@ describe("ids that stand for none", () => {
   });
 });
 
+describe("titles that stand for none", () => {
+  it("are none", async () => {
+    const titles = ["nan", "NULL", "\\N", "None", "Nancy", "N/A"];
+    const items = await files.write(
+      csvOf(
+        "item_id,title",
+        titles.map((title, i): Row => [`i${i}`, title]),
+      ),
+    );
+    const { dataset, report } = await importDataset({
+      interactions: await files.write(csvOf(HEADER, grid())),
+      items,
+      ...NO_CORE,
+    });
+    // "None" may be a title; so may an abbreviation.
+    expect(dataset.catalog.items.map(({ title }) => title).filter((title) => title !== "")).toEqual(["None", "Nancy"]);
+    expect(report.titleShare).toBeCloseTo(2 / 6);
+  });
+});
+
 describe("ids in two forms", () => {
   it("12.0 beside 12 is pointed out, and all in .0 is noted", async () => {
     const both = await imported(grid((u) => (u % 3 === 0 ? `${Math.floor(u / 2)}.0` : String(Math.floor(u / 2)))));
@@ -112,6 +134,23 @@ describe("ids in two forms", () => {
   });
 });
 
+describe("categories", () => {
+  it("of another separator are pointed out with the flag that takes them apart", async () => {
+    const items = await files.write(
+      csvOf(
+        "item_id,title,genres",
+        [0, 1, 2, 3, 4, 5].map((i): Row => [`i${i}`, `T${i}`, i === 0 ? "Drama" : '"War, Drama"']),
+      ),
+    );
+    const { report } = await imported(grid(), HEADER, { items });
+    expect(report.warnings).toEqual([
+      'no cell of "genres" holds "|" while most hold ", ": --category-separator ", " takes them apart',
+    ]);
+    const named = await imported(grid(), HEADER, { items, categorySeparator: ", " });
+    expect(named.report.warnings).toEqual([]);
+  });
+});
+
 describe("columns", () => {
   const swap = (header: string): string => header;
 
@@ -140,13 +179,13 @@ describe("columns", () => {
         ...[new Date(1e12 + 1e9 * n).toISOString(), 1_500_000_000 + n, n % 5],
       ],
     );
-    const header = `${HEADER},session_id,product_id,zeit,wann,note`;
+    const header = `${HEADER},session_id,product_id,zeit,wann genau,note`;
     const { report } = await imported(rows, header);
     expect(report.passedOver).toEqual([
       { column: "session_id", flag: "--user-column session_id" },
       { column: "product_id", flag: "--item-column product_id" },
       { column: "zeit", flag: "--time-column zeit" },
-      { column: "wann", flag: "--time-column wann" },
+      { column: "wann genau", flag: '--time-column "wann genau"' },
     ]);
     const taken = await imported(rows, header, { columns: { timestamp: "zeit", user: "session_id" } });
     expect(taken.report.columns).toMatchObject({ user: "session_id", timestamp: "zeit" });
@@ -234,6 +273,37 @@ describe("columns", () => {
     expect((await importDataset({ interactions: path, ...NO_CORE })).report.kept.events).toBe(36);
     const refused = importDataset({ interactions: path, ...NO_CORE, columns: { timestamp: "counts" } });
     await expect(refused).rejects.toMatchObject({ code: "DATA_FORMAT", received: expect.stringContaining("FLOAT") });
+  });
+});
+
+describe("pipes", () => {
+  it("give the dataset of the files that went through them, the split file's too", async () => {
+    const events = csvOf(HEADER, grid());
+    const titles = csvOf(
+      "item_id,title",
+      [0, 1, 2, 3, 4, 5].map((i): Row => [`i${i}`, `Title ${i}`]),
+    );
+    const parts = csvOf(
+      "user,part",
+      USERS.map((user, u): Row => [user, u < 8 ? "train" : u < 10 ? "valid" : "test"]),
+    );
+    const contents = [events, titles, parts];
+    const [interactions, items, file] = await Promise.all(contents.map((content) => files.write(content)));
+    const plain = await importDataset({
+      interactions: interactions!,
+      items: items!,
+      split: { file: file! },
+      ...NO_CORE,
+    });
+    const pipes = contents.map((_, n) => `${files.dir}/pipe-${n}`);
+    for (const [n, pipe] of pipes.entries()) {
+      execFileSync("mkfifo", [pipe]);
+      void writeFile(pipe, contents[n]!);
+    }
+    const [first, second, third] = pipes;
+    const piped = await importDataset({ interactions: first!, items: second!, split: { file: third! }, ...NO_CORE });
+    expect(piped.dataset.fingerprint).toBe(plain.dataset.fingerprint);
+    expect(describeDataset(piped.dataset)).toEqual(describeDataset(plain.dataset));
   });
 });
 
@@ -362,7 +432,7 @@ describe("ratings and events", () => {
       { name: "view", weight: 1, rows: 24 },
     ]);
     const absent = await imported(rated(), RATED, { events: ["buy", "wish"] });
-    expect(absent.report.warnings).toContain('no row has the event "wish"');
+    expect(absent.report.warnings).toContain('no row with the event "wish" is left');
     await expect(imported(rated(), RATED, { events: ["wish"] })).rejects.toMatchObject({
       code: "DATA_FORMAT",
       hint: expect.stringContaining("view, cart, buy"),

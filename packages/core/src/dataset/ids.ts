@@ -4,6 +4,11 @@ const NO_ID: ReadonlySet<string> = new Set([
   ...["na", "NA", "n/a", "N/A", "#N/A", "<NA>", "\\N", "NaT"],
 ]);
 
+/** Whether a text is what programs write for none, and no word that could be meant. */
+export function isNoText(text: string): boolean {
+  return /^(?:nan|null|\(null\)|n\/a|#n\/a|<na>|\\n)?$/i.test(text);
+}
+
 export interface IdJudgement {
   /** Codes that stand for no id. */
   readonly missing: ReadonlySet<number>;

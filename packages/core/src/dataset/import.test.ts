@@ -226,6 +226,20 @@ describe("importDataset", () => {
     ]);
   });
 
+  it("keeps items whose row ends before the categories, or the title", async () => {
+    const items = await file('item,title,genres\na,Heat (1995)\nb,"Up, again"\nc\nd,Alien,Horror\n');
+    const { dataset, report } = await importDataset({ interactions: await file(valid), items });
+    const titles = dataset.catalog.items.slice(1).map(({ id, title, categories }) => [id, title, categories.join()]);
+    expect(titles).toEqual([
+      ["a", "Heat", ""],
+      ["b", "Up, again", ""],
+      ["c", "", ""],
+      ["d", "Alien", "Horror"],
+      ["e", "", ""],
+    ]);
+    expect(report.drops).toEqual([]);
+  });
+
   it("depends in its fingerprint on bytes and settings, not on paths", async () => {
     const fingerprint = async (options: ImportOptions) => (await importDataset(options)).dataset.fingerprint;
     const first = await fingerprint({ interactions: await file(valid) });

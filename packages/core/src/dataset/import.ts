@@ -12,8 +12,8 @@ import { type ItemFile, readItems } from "./items.js";
 import type { DropReason, ImportReport } from "./report.js";
 import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
 import { applySplit, DEFAULT_SPLIT_SEED, type SplitOptions, type SplitPart } from "./split.js";
+import { spoolInputs } from "./spool-inputs.js";
 import { withDuckDb } from "./tables/duckdb.js";
-import { spoolIfPipe } from "./tables/spool.js";
 import type { DateOrder } from "./timestamps.js";
 import type { Catalog, Dataset, Item, Split } from "./types.js";
 
@@ -77,15 +77,9 @@ export async function importDataset(
   given: ImportOptions,
   run: RunOptions = {},
 ): Promise<{ readonly dataset: Dataset; readonly report: ImportReport }> {
-  const settings = resolve(given);
-  // A pipe can be read once, and a file is read to be hashed, judged and imported.
-  await using interactions = await spoolIfPipe(given.interactions, run.signal);
-  await using itemRows = given.items === undefined ? undefined : await spoolIfPipe(given.items, run.signal);
-  const options: ImportOptions = {
-    ...given,
-    interactions: interactions.path,
-    ...(itemRows === undefined ? {} : { items: itemRows.path }),
-  };
+  await using inputs = await spoolInputs(given, run.signal);
+  const { options } = inputs;
+  const settings = resolve(options);
   const fingerprint = await fingerprintOf(options, settings, run.signal);
   return await withDuckDb(async (connection) => {
     const drops = new DropCounter();

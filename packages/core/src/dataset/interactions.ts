@@ -10,12 +10,15 @@ import type { ImportOptions } from "./import.js";
 import { type Sample, sampleTable } from "./profile.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "./report.js";
 import { openTable } from "./tables/open-table.js";
+import type { Table } from "./tables/table.js";
 import { type ColumnTimes, isNoTime, TimeColumn } from "./timestamps.js";
 
 const MAX_EVENTS = 2 ** 31;
 const MANY_ROWS = 20;
-/** Unreadable times whose text is kept to be shown. */
-const SHOWN_TIMES = 5;
+/** Rows and times of each fault that are kept to be shown. */
+const EXAMPLES = 5;
+/** Kinds of events that are named where none was asked for that the file has. */
+const SHOWN_EVENTS = 10;
 
 /** A kind of event that counts. */
 export interface CountedEvent {
@@ -76,119 +79,230 @@ export async function readInteractions(
 ): Promise<RawEvents> {
   const path = options.interactions;
   const counted = options.events === undefined ? undefined : parseEvents(options.events);
-  // The sample is a reading of its own, so that the rows it stumbles over are not counted twice.
-  const sample = await sampleTable(await openTable(connection, path), run.signal);
   const table = await openTable(connection, path);
+  const sample = await sampleTable(table, run.signal);
   const roles = chooseColumns(path, sample, options.columns ?? {});
-  const narrow = roles.timestamp.find((column) => table.float32?.has(column) === true);
-  if (narrow !== undefined) {
-    throw new PrismrecError("DATA_FORMAT", `${path}: the time column "${narrow}" is 32-bit floating point`, {
-      expected: "64-bit integers, timestamps or text",
-      received: "FLOAT, which rounds today's Unix seconds to steps of 128 and so loses the order of events",
-      hint: "Write the column as int64 from the original data.",
-    });
-  }
-  const needed = (role: "rating" | "event", setting: string): string => {
-    const column = roles[role];
-    if (column !== undefined) return column;
-    throw new PrismrecError("DATA_FORMAT", `${path} has no ${role} column`, {
-      expected: `a column for ${setting}`,
-      received: `columns ${table.columns.map((name) => `"${name}"`).join(", ")}`.slice(0, 400),
-      hint: `Name it with --${role}-column, or leave ${setting} out.`,
-    });
+  refuseNarrowTimes(table, roles.timestamp);
+  const filters: Filters = {
+    ...(options.minRating === undefined
+      ? {}
+      : { rating: { column: neededColumn(table, roles, "rating", "--min-rating"), minimum: options.minRating } }),
+    ...(counted === undefined ? {} : { event: { column: neededColumn(table, roles, "event", "--events"), counted } }),
   };
-  const rating = options.minRating === undefined ? undefined : needed("rating", "--min-rating");
-  const event = counted === undefined ? undefined : needed("event", "--events");
-  const wanted = [
-    ...new Set([roles.user, roles.item, ...roles.timestamp, ...[rating, event].filter((name) => name !== undefined)]),
-  ];
+  const rows = await readRows(table, roles, filters, run);
+  const rowsRead = rows.read + countDropped(table, rows, drops);
+  const usable = usableRows(path, table, roles, rows, options, drops);
+  const unreadable = drops.judge("interactions", path, rowsRead);
+  if (usable.rows.length === 0) throw noUsableEvent(path, rowsRead, drops, rows.otherEvents, filters);
+  const { rating, event } = filters;
+  const unused = unusedColumns(roles, sample, filters);
+  const { userIds, itemIds } = usable;
+  return {
+    ...usable,
+    rowsRead,
+    format: table.format,
+    columns: {
+      user: roles.user,
+      item: roles.item,
+      ...(roles.timestamp.length === 0 ? {} : { timestamp: roles.timestamp.join(",") }),
+      ...(rating === undefined ? {} : { rating: rating.column }),
+      ...(event === undefined ? {} : { event: event.column }),
+    },
+    roles,
+    sample,
+    ...(counted === undefined ? {} : { events: counted.map((kind, n) => ({ ...kind, rows: rows.eventRows[n]! })) }),
+    passedOver: roles.passedOver,
+    notes: [
+      ...table.notes.map((note) => `interactions: ${note}`),
+      ...[...roles.notes, ...usable.notes, ...unused.notes],
+    ],
+    warnings: [
+      ...[...unreadable, ...roles.warnings, ...usable.warnings],
+      ...everyRow("user", roles.user, userIds.length, rows.read),
+      ...everyRow("item", roles.item, itemIds.length, rows.read),
+      ...(counted ?? [])
+        .filter((_, n) => rows.eventRows[n] === 0)
+        .map(({ name }) => `no row with the event "${name}" is left`),
+      ...unused.warnings,
+    ],
+    rowOf: (ordinal) => table.rowOf(ordinal),
+  };
+}
+
+function refuseNarrowTimes(table: Table, timestamp: readonly string[]): void {
+  const narrow = timestamp.find((column) => table.float32?.has(column) === true);
+  if (narrow === undefined) return;
+  throw new PrismrecError("DATA_FORMAT", `${table.path}: the time column "${narrow}" is 32-bit floating point`, {
+    expected: "64-bit integers, timestamps or text",
+    received: "FLOAT, which rounds today's Unix seconds to steps of 128 and so loses the order of events",
+    hint: "Write the column as int64 from the original data.",
+  });
+}
+
+function neededColumn(table: Table, roles: InteractionColumns, role: "rating" | "event", flag: string): string {
+  const column = roles[role];
+  if (column !== undefined) return column;
+  throw new PrismrecError("DATA_FORMAT", `${table.path} has no ${role} column`, {
+    expected: `a column for ${flag}`,
+    received: `columns ${table.columns.map((name) => `"${name}"`).join(", ")}`.slice(0, 400),
+    hint: `Name it with --${role}-column, or leave ${flag} out.`,
+  });
+}
+
+/** What is asked of a row beyond a user, an item and a time. */
+interface Filters {
+  readonly rating?: { readonly column: string; readonly minimum: number };
+  readonly event?: { readonly column: string; readonly counted: readonly CountedEvent[] };
+}
+
+/** Rows of one reason that were dropped while reading: all are counted, the first few kept. */
+interface Pending {
+  count: number;
+  readonly examples: { readonly ordinal: number; readonly text: string }[];
+}
+
+/** Rows that have a user and an item and passed the filters, as they were read. */
+interface Rows {
+  /** Rows that the table delivered. */
+  readonly read: number;
+  readonly users: IdTable;
+  readonly items: IdTable;
+  readonly columns: { readonly users: Uint32Array; readonly items: Uint32Array; readonly rows: Uint32Array };
+  readonly times: TimeColumn;
+  /** Rows with something in the column of times. */
+  readonly timesFilled: number;
+  /** Texts of the first times that could not be read, by place. */
+  readonly badTimes: ReadonlyMap<number, string>;
+  readonly eventRows: Uint32Array;
+  /** Some kinds of events that were not asked for. */
+  readonly otherEvents: ReadonlySet<string>;
+  readonly pending: ReadonlyMap<DropReason, Pending>;
+}
+
+async function readRows(
+  table: Table,
+  roles: InteractionColumns,
+  { rating, event }: Filters,
+  run: RunOptions,
+): Promise<Rows> {
+  const filtered = [rating?.column, event?.column].filter((column) => column !== undefined);
+  const wanted = [...new Set([roles.user, roles.item, ...roles.timestamp, ...filtered])];
   const placeOf = (column: string | undefined): number => (column === undefined ? -1 : wanted.indexOf(column));
-  const [userAt, itemAt, ratingAt, eventAt] = [roles.user, roles.item, rating, event].map(placeOf) as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const timesAt = roles.timestamp.map(placeOf);
-  const timed = timesAt.length > 0;
+  const at = {
+    user: placeOf(roles.user),
+    item: placeOf(roles.item),
+    times: roles.timestamp.map(placeOf),
+    rating: placeOf(rating?.column),
+    event: placeOf(event?.column),
+  };
   const users = new IdTable();
   const items = new IdTable();
   const columns = { users: new Uint32Column(), items: new Uint32Column(), rows: new Uint32Column() };
   const times = new TimeColumn();
   const badTimes = new Map<number, string>();
-  let timesFilled = 0;
-  const pending: { readonly reason: DropReason; readonly ordinal: number; readonly text: string }[] = [];
-  const weightOf = new Map(counted?.map(({ name }, place) => [name.toLowerCase(), place]));
-  const eventRows = new Uint32Array(counted?.length ?? 0);
+  const pending = new Map<DropReason, Pending>();
+  const places = new Map(event?.counted.map(({ name }, place) => [name.toLowerCase(), place]));
+  const eventRows = new Uint32Array(places.size);
   const otherEvents = new Set<string>();
-  let ordinal = 0;
+  let timesFilled = 0;
+  let read = 0;
   for await (const cells of table.read(wanted, run.signal)) {
     const count = cells[0]?.length ?? 0;
     for (let r = 0; r < count; r++) {
-      ordinal++;
-      const cell = (at: number): string => cells[at]?.[r]?.trim() ?? "";
-      const [userId, itemId] = [cell(userAt), cell(itemAt)];
+      read++;
+      const cell = (place: number): string => cells[place]?.[r]?.trim() ?? "";
+      const [userId, itemId] = [cell(at.user), cell(at.item)];
+      const kind = at.event < 0 ? undefined : cell(at.event);
+      const place = kind === undefined ? undefined : places.get(kind.toLowerCase());
+      const value = rating === undefined ? undefined : ratingOf(cell(at.rating));
       let reason: DropReason | undefined;
-      if (userId === "" && itemId === "" && table.format === "jsonl" && wanted.every((_, at) => cell(at) === "")) {
+      if (userId === "" && itemId === "" && table.format === "jsonl" && wanted.every((_, c) => cell(c) === "")) {
         reason = "malformed";
       } else if (userId === "") reason = "missing-user";
       else if (itemId === "") reason = "missing-item";
-      else if (eventAt >= 0) {
-        const kind = cell(eventAt);
-        const place = weightOf.get(kind.toLowerCase());
-        if (place === undefined) {
-          reason = "other-event";
-          if (otherEvents.size < 10) otherEvents.add(kind);
-        } else eventRows[place]!++;
-      }
-      if (reason === undefined && ratingAt >= 0) {
-        const value = ratingOf(cell(ratingAt));
-        if (value === undefined) reason = "bad-rating";
-        else if (value < options.minRating!) reason = "below-min-rating";
-      }
+      else if (kind !== undefined && place === undefined) {
+        reason = "other-event";
+        if (otherEvents.size < SHOWN_EVENTS) otherEvents.add(kind);
+      } else if (rating !== undefined && value === undefined) reason = "bad-rating";
+      else if (rating !== undefined && value! < rating.minimum) reason = "below-min-rating";
       if (reason !== undefined) {
-        pending.push({ reason, ordinal, text: wanted.map((_, at) => cell(at)).join(", ") });
+        const dropped = pending.get(reason) ?? { count: 0, examples: [] };
+        pending.set(reason, dropped);
+        dropped.count++;
+        if (dropped.examples.length < EXAMPLES) {
+          dropped.examples.push({ ordinal: read, text: wanted.map((_, c) => cell(c)).join(", ") });
+        }
         continue;
       }
-      if (timed) {
-        const time = timesAt.length === 1 ? cell(timesAt[0]!) : timesAt.map(cell).join(" ").trim();
+      if (place !== undefined) eventRows[place]!++;
+      if (at.times.length > 0) {
+        const time = at.times.length === 1 ? cell(at.times[0]!) : at.times.map(cell).join(" ").trim();
         if (!isNoTime(time)) timesFilled++;
-        if (!times.push(time) && badTimes.size < SHOWN_TIMES) badTimes.set(columns.rows.length, time);
+        if (!times.push(time) && badTimes.size < EXAMPLES) badTimes.set(columns.rows.length, time);
       }
       columns.users.push(users.codeOf(userId));
       columns.items.push(items.codeOf(itemId));
-      columns.rows.push(ordinal);
+      columns.rows.push(read);
     }
-    run.onProgress?.({ stage: "import", done: ordinal, unit: "rows" });
+    run.onProgress?.({ stage: "import", done: read, unit: "rows" });
   }
   if (columns.rows.length > MAX_EVENTS) {
-    throw new PrismrecError("DATA_FORMAT", `${path} holds more events than fit`, {
+    throw new PrismrecError("DATA_FORMAT", `${table.path} holds more events than fit`, {
       expected: `at most ${MAX_EVENTS}`,
       received: String(columns.rows.length),
     });
   }
-  const malformed = table.malformed();
-  const rowOf = (at: number): number => table.rowOf(at);
-  drops.addCounted("interactions", "malformed", malformed.count, malformed.examples);
-  for (const { reason, ordinal: at, text } of pending) drops.add("interactions", reason, rowOf(at), text);
-  const rowsRead = ordinal + malformed.count;
+  return {
+    ...{ read, users, items, times, timesFilled, badTimes, eventRows, otherEvents, pending },
+    columns: { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() },
+  };
+}
 
-  const notes = [...table.notes.map((note) => `interactions: ${note}`), ...roles.notes];
-  const warnings = [...roles.warnings];
-  const raw = { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() };
-  const userJudgement = judgeIds("user", users.ids, rowsOfIds(raw.users, users.ids.length));
-  const itemJudgement = judgeIds("item", items.ids, rowsOfIds(raw.items, items.ids.length));
-  let noTimes = `no time column was recognised among ${table.columns.map((name) => `"${name}"`).join(", ")}`;
-  if (options.columns?.timestamp === NO_COLUMN && !timed) noTimes = "no time column is to be read";
-  const settled = timed && timesFilled > 0 ? settleTimes(path, times, options) : undefined;
-  if (timed && settled === undefined && raw.rows.length > 0) {
-    noTimes = `the time column "${roles.timestamp.join(",")}" is empty`;
+/** Hands the rows that were dropped while reading to `drops`; the number of those that the table did not deliver. */
+function countDropped(table: Table, { pending }: Rows, drops: DropCounter): number {
+  const malformed = table.malformed();
+  drops.addCounted("interactions", "malformed", malformed.count, malformed.examples);
+  for (const [reason, { count, examples }] of pending) {
+    const shown = examples.map(({ ordinal, text }) => ({ row: table.rowOf(ordinal), text }));
+    drops.addCounted("interactions", reason, count, shown);
   }
+  return malformed.count;
+}
+
+type Usable = Pick<
+  RawEvents,
+  | "users"
+  | "items"
+  | "rows"
+  | "times"
+  | "userIds"
+  | "itemIds"
+  | "ticks"
+  | "timedShare"
+  | "noTimes"
+  | "notes"
+  | "warnings"
+>;
+
+/** The rows whose ids and times hold once the whole file is known; the others go to `drops`. */
+function usableRows(
+  path: string,
+  table: Table,
+  roles: InteractionColumns,
+  rows: Rows,
+  options: ImportOptions,
+  drops: DropCounter,
+): Usable {
+  const { columns, users, items, badTimes } = rows;
+  const ids = { user: users.ids, item: items.ids };
+  const user = judgeIds("user", ids.user, rowsOfIds(columns.users, ids.user.length));
+  const item = judgeIds("item", ids.item, rowsOfIds(columns.items, ids.item.length));
+  const settled = rows.timesFilled > 0 ? settleTimes(path, rows.times, options) : undefined;
   const lacking = new Map<DropReason, number[]>();
-  const kept = Uint32Array.from(raw.rows.keys()).filter((place) => {
+  const kept = Uint32Array.from(columns.rows.keys()).filter((place) => {
     let reason: DropReason;
-    if (userJudgement.missing.has(raw.users[place]!)) reason = "missing-user";
-    else if (itemJudgement.missing.has(raw.items[place]!)) reason = "missing-item";
+    if (user.missing.has(columns.users[place]!)) reason = "missing-user";
+    else if (item.missing.has(columns.items[place]!)) reason = "missing-item";
     else if (settled !== undefined && !settled.known(place)) reason = "bad-timestamp";
     else return true;
     const places = lacking.get(reason);
@@ -198,42 +312,75 @@ export async function readInteractions(
   });
   for (const [reason, places] of lacking) {
     drops.addAll("interactions", reason, places, (place) => {
-      const text = [users.ids[raw.users[place]!], items.ids[raw.items[place]!], badTimes.get(place)];
-      return { row: rowOf(raw.rows[place]!), text: text.filter((part) => part !== undefined).join(", ") };
-    });
-  }
-  warnings.unshift(...drops.judge("interactions", path, rowsRead));
-  if (kept.length === 0) {
-    const reasons = drops.list().map((drop) => `${drop.count} ${drop.reason}`);
-    throw new PrismrecError(rowsRead === 0 ? "DATA_EMPTY" : "DATA_FORMAT", `${path} holds no usable event`, {
-      expected: "rows with a user, an item and a readable time",
-      received: rowsRead === 0 ? "a header without rows" : `${rowsRead} rows, dropped: ${reasons.join(", ")}`,
-      ...(otherEvents.size === 0
-        ? {}
-        : { hint: `Of the column "${event}", --events may name: ${[...otherEvents].join(", ")}.`.slice(0, 400) }),
+      const cells = [ids.user[columns.users[place]!], ids.item[columns.items[place]!], badTimes.get(place)];
+      return {
+        row: table.rowOf(columns.rows[place]!),
+        text: cells.filter((cell) => cell !== undefined).join(", "),
+      };
     });
   }
   const take = (column: Uint32Array): Uint32Array =>
     kept.length === column.length ? column : kept.map((place) => column[place]!);
-  const usable = { users: take(raw.users), items: take(raw.items), rows: take(raw.rows) };
-  const timedShare =
-    settled === undefined ? 0 : raw.rows.filter((_, place) => settled.known(place)).length / raw.rows.length;
-  const instants = settled === undefined ? undefined : BigInt64Array.from(kept, (place) => settled.values[place]!);
+  const timed = settled === undefined ? 0 : columns.rows.filter((_, place) => settled.known(place)).length;
+  return {
+    users: take(columns.users),
+    items: take(columns.items),
+    rows: take(columns.rows),
+    ...(settled === undefined ? {} : { times: BigInt64Array.from(kept, (place) => settled.values[place]!) }),
+    userIds: ids.user,
+    itemIds: ids.item,
+    ticks: settled?.ticksPerSecond ?? 1,
+    timedShare: columns.rows.length === 0 ? 0 : timed / columns.rows.length,
+    noTimes: whyNoTimes(table, roles, options),
+    notes: [...user.notes, ...item.notes, ...(settled?.notes ?? [])],
+    warnings: [...(settled?.warnings ?? []), ...user.warnings, ...item.warnings],
+  };
+}
 
-  notes.push(...userJudgement.notes, ...itemJudgement.notes, ...(settled?.notes ?? []));
-  warnings.push(...(settled?.warnings ?? []), ...userJudgement.warnings, ...itemJudgement.warnings);
-  for (const [role, ids] of [
-    ["user", users.ids],
-    ["item", items.ids],
-  ] as const) {
-    if (ordinal >= MANY_ROWS && ids.length === ordinal) {
-      warnings.push(`the ${role} column "${roles[role]}" differs in every row: is it the number of the row?`);
-    }
+function whyNoTimes({ columns }: Table, { timestamp }: InteractionColumns, options: ImportOptions): string {
+  if (timestamp.length > 0) return `the time column "${timestamp.join(",")}" is empty`;
+  if (options.columns?.timestamp === NO_COLUMN) return "no time column is to be read";
+  return `no time column was recognised among ${columns.map((name) => `"${name}"`).join(", ")}`;
+}
+
+function noUsableEvent(
+  path: string,
+  rowsRead: number,
+  drops: DropCounter,
+  otherEvents: ReadonlySet<string>,
+  { event }: Filters,
+): PrismrecError {
+  const reasons = drops.list().map((drop) => `${drop.count} ${drop.reason}`);
+  return new PrismrecError(rowsRead === 0 ? "DATA_EMPTY" : "DATA_FORMAT", `${path} holds no usable event`, {
+    expected: "rows with a user, an item and a readable time",
+    received: rowsRead === 0 ? "a header without rows" : `${rowsRead} rows, dropped: ${reasons.join(", ")}`,
+    ...(event === undefined || otherEvents.size === 0
+      ? {}
+      : { hint: `Of the column "${event.column}", --events may name: ${[...otherEvents].join(", ")}.`.slice(0, 400) }),
+  });
+}
+
+/** A warning where a column has another id in every row, as the number of a row has. */
+function everyRow(role: string, column: string, ids: number, rows: number): string[] {
+  return rows >= MANY_ROWS && ids === rows
+    ? [`the ${role} column "${column}" differs in every row: is it the number of the row?`]
+    : [];
+}
+
+/** What is to be said of ratings and kinds of events that count for nothing. */
+function unusedColumns(
+  roles: InteractionColumns,
+  sample: Sample,
+  { rating, event }: Filters,
+): { readonly notes: readonly string[]; readonly warnings: readonly string[] } {
+  const notes: string[] = [];
+  const warnings: string[] = [];
+  if (rating === undefined && roles.rating !== undefined) {
+    notes.push(
+      `ratings in "${roles.rating}" are ignored: the lowest counts like the highest (--min-rating N leaves low ones out)`,
+    );
   }
-  for (const [place, { name }] of (counted ?? []).entries()) {
-    if (eventRows[place] === 0) warnings.push(`no row has the event "${name}"`);
-  }
-  if (counted === undefined && roles.event !== undefined) {
+  if (event === undefined && roles.event !== undefined) {
     const kinds = new Set(sample.cells[sample.columns.indexOf(roles.event)]);
     kinds.delete("");
     if (kinds.size > 1) {
@@ -243,36 +390,7 @@ export async function readInteractions(
       );
     }
   }
-  if (rating === undefined && roles.rating !== undefined) {
-    notes.push(
-      `ratings in "${roles.rating}" are ignored: the lowest counts like the highest (--min-rating N leaves low ones out)`,
-    );
-  }
-  return {
-    ...usable,
-    ...(instants === undefined ? {} : { times: instants }),
-    userIds: users.ids,
-    itemIds: items.ids,
-    rowsRead,
-    format: table.format,
-    columns: {
-      user: roles.user,
-      item: roles.item,
-      ...(timed ? { timestamp: roles.timestamp.join(",") } : {}),
-      ...(rating === undefined ? {} : { rating }),
-      ...(event === undefined ? {} : { event }),
-    },
-    roles,
-    sample,
-    ticks: settled?.ticksPerSecond ?? 1,
-    timedShare,
-    noTimes,
-    ...(counted === undefined ? {} : { events: counted.map((kind, place) => ({ ...kind, rows: eventRows[place]! })) }),
-    passedOver: roles.passedOver,
-    notes,
-    warnings,
-    rowOf,
-  };
+  return { notes, warnings };
 }
 
 function settleTimes(path: string, times: TimeColumn, options: ImportOptions): ColumnTimes {

@@ -4,6 +4,7 @@ import type { RunOptions } from "../runtime/run-options.js";
 import { splitCategories, splitTitle, suspectSeparator } from "./catalog.js";
 import { findColumn, itemIdColumn } from "./columns.js";
 import type { DropCounter } from "./drops.js";
+import { isNoText } from "./ids.js";
 import type { ImportOptions } from "./import.js";
 import type { DropReason } from "./report.js";
 import { openTable } from "./tables/open-table.js";
@@ -46,12 +47,14 @@ export async function readItems(
   const pending: { readonly reason: DropReason; readonly ordinal: number; readonly text: string }[] = [];
   const categoryCells: string[] = [];
   let ordinal = 0;
-  for await (const cells of table.read(chosen, run.signal)) {
+  // A title and categories may be missing, at the end of the row too.
+  for await (const cells of table.read(chosen, run.signal, 1)) {
     const rows = cells[0]?.length ?? 0;
     for (let r = 0; r < rows; r++) {
       ordinal++;
       const itemId = textOf(cells[0]?.[r]);
-      const fullTitle = textOf(cells[places.title]?.[r]);
+      const titleCell = textOf(cells[places.title]?.[r]);
+      const fullTitle = isNoText(titleCell) ? "" : titleCell;
       if (itemId === "" || items.has(itemId)) {
         const reason = itemId === "" ? "missing-item" : "duplicate-item";
         pending.push({ reason, ordinal, text: `${itemId}, ${fullTitle}` });

@@ -30,17 +30,23 @@ export interface ColumnProfile {
   readonly meanLength: number;
 }
 
-/** Reads the first rows of a table: ten thousand, or fewer where they are long. */
+/** Reads the first rows of a table: ten thousand, or fewer where they are long. Missing cells are empty ones. */
 export async function sampleTable(table: Table, signal?: AbortSignal): Promise<Sample> {
   const { columns } = table;
-  let read = columns;
-  let { cells, rows } = await firstRows(table, read, signal);
-  // Rows without the last cells of the header are no reason to know nothing of the others.
-  while (read.length > 1 && table.malformed().count > rows) {
-    read = read.slice(0, -1);
-    ({ cells, rows } = await firstRows(table, read, signal));
+  const cells: string[][] = columns.map(() => []);
+  let characters = 0;
+  let rows = 0;
+  for await (const chunk of table.read(columns, signal, 0)) {
+    const count = chunk[0]?.length ?? 0;
+    for (let r = 0; r < count && rows < SAMPLE_ROWS && characters < SAMPLE_CHARACTERS; r++, rows++) {
+      for (let c = 0; c < columns.length; c++) {
+        const cell = chunk[c]?.[r]?.trim() ?? "";
+        cells[c]!.push(cell);
+        characters += cell.length;
+      }
+    }
+    if (rows >= SAMPLE_ROWS || characters >= SAMPLE_CHARACTERS) break;
   }
-  for (let c = read.length; c < columns.length; c++) cells.push(new Array<string>(rows).fill(""));
   const profiles = new Map<string, ColumnProfile>();
   return {
     columns,
@@ -54,28 +60,6 @@ export async function sampleTable(table: Table, signal?: AbortSignal): Promise<S
       return made;
     },
   };
-}
-
-async function firstRows(
-  table: Table,
-  columns: readonly string[],
-  signal?: AbortSignal,
-): Promise<{ cells: string[][]; rows: number }> {
-  const cells: string[][] = columns.map(() => []);
-  let characters = 0;
-  let rows = 0;
-  for await (const chunk of table.read(columns, signal)) {
-    const count = chunk[0]?.length ?? 0;
-    for (let r = 0; r < count && rows < SAMPLE_ROWS && characters < SAMPLE_CHARACTERS; r++, rows++) {
-      for (let c = 0; c < columns.length; c++) {
-        const cell = chunk[c]?.[r]?.trim() ?? "";
-        cells[c]!.push(cell);
-        characters += cell.length;
-      }
-    }
-    if (rows >= SAMPLE_ROWS || characters >= SAMPLE_CHARACTERS) break;
-  }
-  return { cells, rows };
 }
 
 function profileOf(column: string, cells: readonly string[]): ColumnProfile {

@@ -82,7 +82,7 @@ export interface ImportReport {
   readonly repeats: "earliest" | "keep";
   /** Where a least rating was asked for. */
   readonly minRating?: number;
-  /** Where kinds of events were asked for: what each weighs, and how many rows it has. */
+  /** Where kinds of events were asked for: what each weighs, and how many usable rows it has. */
   readonly events?: readonly { readonly name: string; readonly weight: number; readonly rows: number }[];
   /** Columns that look like times or ids and were not read, with the flag that takes each. */
   readonly passedOver: readonly { readonly column: string; readonly flag: string }[];

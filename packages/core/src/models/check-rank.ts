@@ -10,13 +10,18 @@ export function checkRank(itemCount: number, histories: readonly History[], { k,
       received: String(k),
     });
   }
+  checkHistories(itemCount, histories);
+  if (exclude === undefined) return;
+  checkLength("exclude.indptr", exclude.indptr.length, histories.length + 1);
+  checkIds("exclude", exclude.indices, itemCount);
+}
+
+/** Refuses ids outside the catalog, and clusters that are not one for each event. */
+export function checkHistories(itemCount: number, histories: readonly History[]): void {
   for (const { items, clusters } of histories) {
     checkIds("a history", items, itemCount);
     if (clusters !== undefined) checkLength("clusters of a history", clusters.length, items.length);
   }
-  if (exclude === undefined) return;
-  checkLength("exclude.indptr", exclude.indptr.length, histories.length + 1);
-  checkIds("exclude", exclude.indices, itemCount);
 }
 
 function checkIds(what: string, ids: Uint32Array, itemCount: number): void {

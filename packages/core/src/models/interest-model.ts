@@ -5,7 +5,7 @@ import { yieldToEventLoop } from "../runtime/abort.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
 import { modelBackend, type TensorBackendName, withBackend } from "../tensor/backend.js";
-import { checkRank } from "./check-rank.js";
+import { checkHistories, checkRank } from "./check-rank.js";
 import type { ParameterSet } from "./layers/parameters.js";
 import { withScope } from "./layers/scope.js";
 import { gatherEmbedded, packHistories } from "./layers/sequence-batch.js";
@@ -75,8 +75,13 @@ export class InterestModel implements MultiInterestModel, Disposable {
     return this.inspect(histories).interests;
   }
 
-  /** `interests` together with what the alignment did. */
+  /**
+   * `interests` together with what the alignment did.
+   *
+   * @throws PrismrecError UNKNOWN_ITEM, SHAPE_MISMATCH
+   */
   inspect(histories: readonly History[]): { interests: InterestBatch; diagnostics: InterestDiagnostics } {
+    checkHistories(this.itemCount, histories);
     const batch = packHistories(histories, this.maxHistory, this.network.maxClusters);
     const { size, length } = batch;
     const read = this.#scoped(() => {

@@ -12,7 +12,7 @@ import { fitEase } from "./ease.js";
 import { InterestModel } from "./interest-model.js";
 import { fitItemKnn } from "./item-knn.js";
 import { ParameterSet } from "./layers/parameters.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { type History, isMultiInterest, type Model, type Ranking, type RankOptions } from "./model.js";
 import { fitMostPopular } from "./most-popular.js";
 
 const ITEMS = 40;
@@ -176,6 +176,9 @@ describe.each(MODELS)("%s", (name, open) => {
       await expect(model.rank([history(1), history(2, id)], { k: 2 })).rejects.toMatchObject({ code: "UNKNOWN_ITEM" });
       const exclude = { indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(id), rows: 1, cols: ITEMS + 1 };
       await expect(model.rank([history(1)], { k: 2, exclude })).rejects.toMatchObject({ code: "UNKNOWN_ITEM" });
+      if (!isMultiInterest(model)) continue;
+      const { interests } = model;
+      expect(() => interests.call(model, [history(id)])).toThrow(expect.objectContaining({ code: "UNKNOWN_ITEM" }));
     }
   });
 

@@ -82,6 +82,7 @@ export interface MultiInterestModel extends Model {
   itemVectors(): Matrix;
   /** [N] or undefined */
   itemBias(): Float32Array | undefined;
+  /** @throws PrismrecError UNKNOWN_ITEM, SHAPE_MISMATCH, as `rank` */
   interests(histories: readonly History[]): InterestBatch;
   rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking>;
 }

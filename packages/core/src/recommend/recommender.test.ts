@@ -1,10 +1,13 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Catalog, InteractionLog, Item } from "../dataset/types.js";
 import type { Matrix } from "../matrix/matrix.js";
-import { INTEREST_BATCH } from "../models/interest-model.js";
+import { INTEREST_BATCH, InterestModel } from "../models/interest-model.js";
+import { ParameterSet } from "../models/layers/parameters.js";
+import { LdmiNetwork, ldmiSchema } from "../models/ldmi.js";
 import type { History, InterestBatch, Model, MultiInterestModel, Ranking, RankOptions } from "../models/model.js";
 import { MostPopular } from "../models/most-popular.js";
 import type { Clusterer, PartitionRequest } from "../partition/types.js";
+import { createRandom } from "../random/random.js";
 import { ExactIndex } from "../similarity-search/exact-index.js";
 import { Recommender } from "./recommender.js";
 
@@ -323,6 +326,37 @@ describe("many requests", () => {
     expect(found).toHaveLength(300);
     expect(found.every(({ items: own, interests: named }) => own.length === 1 && named.length === 1)).toBe(true);
     expect(batches).toBe(2 * Math.ceil(300 / INTEREST_BATCH));
+  });
+
+  it("run a trained network once for each batch, and say of each what is said of it alone", async () => {
+    const network = new LdmiNetwork(ldmiSchema.parse({ dim: 4, maxHistory: 5, layers: 1 }));
+    const random = createRandom(2);
+    const rows = {
+      data: Float32Array.from({ length: 4 * catalog.size }, () => random.normal()),
+      rows: catalog.size,
+      cols: 4,
+    };
+    const parameters = ParameterSet.create(network.specs(), random);
+    using model = new InterestModel(network, parameters, rows, new Float32Array(catalog.size));
+    const recommender = open(model, axes);
+    const requests = Array.from({ length: 300 }, (_, n) => ({
+      history: Array.from({ length: 1 + (n % 5) }, (_, t) => vectors[(n + 2 * t) % 7]![0]),
+    }));
+    const forward = vi.spyOn(network, "forward");
+    const together = await recommender.recommendMany(requests, { k: 3 });
+    expect(forward).toHaveBeenCalledTimes(Math.ceil(300 / INTEREST_BATCH));
+    for (const n of [0, 4, 150, 299]) {
+      const alone = await recommender.recommend(requests[n]!, { k: 3 });
+      expect(together[n]!.items.map(({ id, interest }) => [id, interest])).toEqual(
+        alone.items.map(({ id, interest }) => [id, interest]),
+      );
+      expect(
+        together[n]!.interests.map(({ index, kind, labels, because }) => ({ index, kind, labels, because })),
+      ).toEqual(alone.interests.map(({ index, kind, labels, because }) => ({ index, kind, labels, because })));
+      for (const [i, { share }] of alone.interests.entries()) {
+        expect(together[n]!.interests[i]!.share).toBeCloseTo(share, 5);
+      }
+    }
   });
 
   it("stop between batches when told", async () => {

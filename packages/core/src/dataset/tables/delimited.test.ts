@@ -1,6 +1,11 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { readContent } from "../../testing/read-table.js";
+import { withDuckDb } from "./duckdb.js";
+import { openTable } from "./open-table.js";
 
 const note = (text: string): unknown => expect.arrayContaining([expect.stringContaining(text)]);
 
@@ -11,6 +16,8 @@ const text = (
   delimiter = ",",
   header = ["user_id", "item_id", "timestamp"],
 ): string => [header, ...rows].map((row) => `${row.join(delimiter)}\n`).join("");
+
+const quoted = (cell: string): string => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 
 describe("rows", () => {
   it("keeps every row of a TSV with quotes that open and close cells lines apart", async () => {
@@ -123,6 +130,52 @@ describe("rows", () => {
   });
 });
 
+describe("a table", () => {
+  it("can be read twice, and in part, with the same rows, counts and notes", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "prismrec-twice-"));
+    const path = join(dir, "table.csv");
+    await writeFile(path, Buffer.from(`user,title,time\nu,"Amélie, the",1\nv,"a "b" c",2\nw,x\nx,"y",3\n`, "latin1"));
+    try {
+      await withDuckDb(async (connection) => {
+        const table = await openTable(connection, path);
+        const readings = [];
+        for (let i = 0; i < 2; i++) {
+          for await (const _ of table.read(["user"])) break;
+          const rows = [];
+          for await (const cells of table.read(["title", "time"])) rows.push(...(cells[0] ?? []));
+          readings.push({ rows, malformed: table.malformed(), notes: table.notes, row: table.rowOf(3) });
+        }
+        expect(readings[1]).toEqual(readings[0]);
+        expect(readings[0]).toMatchObject({ rows: ["Amélie, the", 'a "b" c', "y"], malformed: { count: 1 }, row: 4 });
+        expect(readings[0]?.notes).toHaveLength(2);
+      });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it("stops with the signal's own reason", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "prismrec-abort-"));
+    const reason = new Error("stop");
+    try {
+      for (const [name, content] of [
+        ["x.csv", text(log)],
+        ["x.csv.gz", gzipSync(text(log))],
+        ["x.json", '{"user_id":"u"}\n'],
+      ] as const) {
+        await writeFile(join(dir, name), content);
+        await withDuckDb(async (connection) => {
+          const table = await openTable(connection, join(dir, name));
+          const rows = table.read(["user_id"], AbortSignal.abort(reason))[Symbol.asyncIterator]();
+          await expect(rows.next()).rejects.toBe(reason);
+        });
+      }
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+});
+
 describe("dialects", () => {
   it.each([
     [";", "csv"],
@@ -173,6 +226,26 @@ describe("dialects", () => {
     }
   });
 
+  it("begins after a line that is none of the table", async () => {
+    const read = await readContent(`Export of our log\n${text(log)}`);
+    expect([read.columns, read.rows]).toEqual([["user_id", "item_id", "timestamp"], log]);
+    expect(read.notes).toEqual(note("Export of our log"));
+  });
+
+  it("takes no row for a comment", async () => {
+    const tags = log.map(([user, ...others]) => [`#${user}`, ...others]);
+    const bare = await readContent(tags.map((row) => row.join(",")).join("\n"));
+    expect([bare.columns, bare.rows]).toEqual([["user_id", "item_id", "timestamp"], tags]);
+    expect((await readContent(text(tags))).rows).toEqual(tags);
+  });
+
+  it("keeps quoting where the last row is cut off inside a quote", async () => {
+    const rows = log.map(([user, , time], i) => [user!, `"t, ${i}"`, time!]);
+    const read = await readContent(`${text(rows)}u99,"x`);
+    expect(read.rows).toEqual(log.map(([user, , time], i) => [user, `t, ${i}`, time]));
+    expect(read.malformed).toMatchObject({ count: 1, examples: [{ row: 37 }] });
+  });
+
   it("finds a header in a comment", async () => {
     const read = await readContent(
       `# a set\n# user_id\titem_id\ttimestamp\n${text(log, "\t").split("\n").slice(1).join("\n")}`,
@@ -196,6 +269,36 @@ describe("dialects", () => {
     }
   });
 
+  it("reads files of many chunks, whatever is cut", async () => {
+    const rows = Array.from({ length: 40_000 }, (_, i) => [
+      `ü${i}`,
+      i % 7 === 0 ? `Été, "${i}"\r\nand 日本 ${i}` : `€ ${i}`,
+      String(1e9 + i),
+    ]);
+    const content = `user,title,time\r\n${rows.map(([u, t, s]) => `${u},${quoted(t!)},${s}\r\n`).join("")}`;
+    for (const bytes of [Buffer.from(content), gzipSync(content), Buffer.from(`\uFEFF${content}`, "utf16le")]) {
+      const read = await readContent(bytes);
+      expect(read.malformed.count).toBe(0);
+      expect(read.rows).toEqual(rows);
+    }
+  });
+
+  it("reads rows that end in CR though cells hold LF, as old spreadsheets write them", async () => {
+    const read = await readContent('user,title,time\ru,"a\nb",1\rv,c,2\rw,"d\ne\nf",3\r');
+    expect(read.rows).toEqual([
+      ["u", "a\nb", "1"],
+      ["v", "c", "2"],
+      ["w", "d\ne\nf", "3"],
+    ]);
+  });
+
+  it("reads rows of many lines each", async () => {
+    const rows = Array.from({ length: 3000 }, (_, i) => [`u${i}`, `one\ntwo ${i}\n\nthree`, String(i)]);
+    const read = await readContent(`user,review,stars\n${rows.map(([u, r, s]) => `${u},"${r}",${s}\n`).join("")}`);
+    expect(read.rows).toEqual(rows);
+    expect(read.malformed.count).toBe(0);
+  });
+
   it("reads blanks around quotes, single quotes, and rows with a name before them", async () => {
     const padded = await readContent('id, title, year\n1, "Heat, The", 1995\n2, "Up", 2009\n');
     expect(padded.rows.map(([id, title]) => [id, title])).toEqual([
@@ -206,6 +309,11 @@ describe("dialects", () => {
     expect(single.rows).toEqual([
       ["u1", "a, b", "11"],
       ["u2", "c", "12"],
+    ]);
+    const bare = await readContent("'user','item','time'\n'u1','i1',11\n'u2','i2',12\n");
+    expect([bare.columns, bare.rows[0]]).toEqual([
+      ["user", "item", "time"],
+      ["u1", "i1", "11"],
     ]);
     const named = await readContent('"user","item","time"\n"1","u1","i1",11\n"2","u2","i2",12\n');
     expect(named.columns).toEqual(["row name", "user", "item", "time"]);
@@ -244,6 +352,17 @@ describe("headers", () => {
       expect(read.rows).toEqual(ratings);
       expect(read.notes).toEqual(note("no header line"));
     }
+    const amazon = [
+      "A2CX7LUOHB2NDG,0321732944,5.0,1341100800",
+      "A2NWSAGRHCP8N5,0439886341,1.0,1367193600",
+      "AKM1MP6P0OYPR,013285105X,3.0,1374451200",
+    ];
+    expect((await readContent(amazon.join("\n"), "ratings_Electronics.csv")).columns).toEqual([
+      "user_id",
+      "item_id",
+      "rating",
+      "timestamp",
+    ]);
     const movies = await readContent(
       Buffer.from(
         "1::Toy Story (1995)::Animation|Children's|Comedy\n2::Misérables, Les (1995)::Drama|Musical\n3::Heat (1995)::Action\n",
@@ -277,6 +396,11 @@ describe("headers", () => {
 
   it("refuses other files without a header, and shows their first row", async () => {
     const steam = "151603712,The Elder Scrolls V Skyrim,purchase,1.0,0\n151603712,Fallout 4,play,87.0,0\n";
+    const news = Array.from({ length: 9 }, (_, i) => `N${i}\tlifestyle\troyals\tThe Brands ${i} Swear By\n`).join("");
+    await expect(readContent(news, "news.tsv")).rejects.toMatchObject({ code: "DATA_FORMAT" });
+    await expect(readContent("1|Toy Story (1995)|0|0|1\n", "u.item")).rejects.toMatchObject({
+      message: expect.stringContaining("no header line"),
+    });
     await expect(readContent(steam)).rejects.toMatchObject({
       code: "DATA_FORMAT",
       message: expect.stringContaining("no header line"),
@@ -369,6 +493,7 @@ describe("encodings and packings", () => {
     ["a zip archive", "PK\x03\x04....ratings.csv", "unzip"],
     ["an Excel workbook", "PK\x03\x04....xl/workbook.xml", "CSV"],
     ["bzip2", "BZh91AY&SY", "bzcat"],
+    ["a web page or XML: <!DOCTYPE html>", "<!DOCTYPE html>", "download"],
     ["xz", "\xfd7zXZ\0", "xzcat"],
     ["zstd", "\x28\xb5\x2f\xfd..", "zstdcat"],
   ])("refuses %s and says how to unpack it", async (received, content, hint) => {

@@ -1,4 +1,5 @@
 import { PrismrecError } from "../../errors/errors.js";
+import { isNumber } from "./column-pattern.js";
 import type { TextSource } from "./encoding.js";
 import { type Header, readHeader } from "./header.js";
 import { RowSplitter } from "./row-splitter.js";
@@ -19,21 +20,28 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
   const all = [...header.columns, ...header.derived.map(({ column }) => column)];
   const repeated = all.find((column, place) => all.indexOf(column) !== place);
   if (repeated !== undefined) {
+    if (isNumber(repeated)) throw noHeader(path, sniffed);
     throw new PrismrecError("DATA_FORMAT", `${path} has two columns of one name`, { received: `"${repeated}" twice` });
   }
-  const notes = source.notes;
-  notes.push(...sniffed.notes, ...header.notes);
   let count = new RowCount();
+  let repaired = 0;
   return {
     path,
     format: sniffed.dialect.delimiter === "\t" ? "tsv" : "csv",
     columns: all,
-    notes,
+    get notes() {
+      const rows = repaired === 1 ? "1 row" : `${repaired} rows`;
+      const repairs =
+        repaired === 0 ? [] : [`${rows} with quotes or delimiters out of place: read as far as they make sense`];
+      return [...source.notes, ...sniffed.notes, ...header.notes, ...repairs];
+    },
     malformed: () => count.malformed(),
     rowOf: (ordinal) => count.rowOf(ordinal),
-    async *read(columns, signal) {
+    async *read(columns, signal, needed = columns.length) {
       const plan = planColumns(columns, header);
-      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, source.damaged);
+      const { places } = planColumns(columns.slice(0, needed), header);
+      const cells = Math.max(0, ...places) + 1;
+      const splitter = new RowSplitter(sniffed.dialect, sniffed.shape, plan.places, cells, source.damaged);
       count = splitter.count;
       let skip = header.present ? sniffed.end : sniffed.start;
       let rest = "";
@@ -50,9 +58,7 @@ export function openDelimited(path: string, source: TextSource, usual: string): 
       }
       splitter.split(rest, skip, true);
       yield* chunk(splitter, plan);
-      if (splitter.repaired > 0) {
-        notes.push(`${splitter.repaired} rows with quotes out of place were read as they stand`);
-      }
+      repaired = splitter.repaired;
     },
   };
 }
@@ -94,7 +100,7 @@ function planColumns(columns: readonly string[], header: Header): Plan {
 function noHeader(path: string, { first, dialect }: Sniffed): PrismrecError {
   return new PrismrecError("DATA_FORMAT", `${path} has no header line`, {
     expected: "a first line with the names of the columns, as user_id,item_id,timestamp",
-    received: `a first line that looks like the rows below it: ${first.join(dialect.delimiter).slice(0, 80)}`,
+    received: `a first line that looks like a row: ${first.join(dialect.delimiter).slice(0, 80)}`,
     hint: `Put the names before it, separated as the rows are: sed '1i user_id${dialect.delimiter}item_id' in > out.`,
   });
 }

@@ -1,3 +1,5 @@
+import type { ColumnPattern } from "./column-pattern.js";
+
 /** How a delimited text writes its cells. */
 export interface Dialect {
   /** One or two characters. */
@@ -15,8 +17,8 @@ export interface Dialect {
 export interface Shape {
   /** Cells of the header. */
   readonly width: number;
-  /** Columns that hold numbers wherever they hold something. */
-  readonly numeric: readonly boolean[];
+  /** What the cells of a column look like wherever they hold something, where that is known. */
+  readonly patterns: readonly (ColumnPattern | undefined)[];
 }
 
 /** Cells of one record of the text, and where the next one begins. */
@@ -30,10 +32,6 @@ export interface ParsedRecord {
 
 /** `open`: the text ends inside a quoted cell. `broken`: a closing quote is followed by something else than a delimiter. */
 export type Parsed = ParsedRecord | { readonly kind: "open" | "broken" };
-
-const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
-
-export const isNumber = (text: string): boolean => NUMBER.test(text.trim());
 
 /** Parses the record at `at` as RFC 4180 has it; `final`: nothing follows `text`. */
 export function parseRecord(text: string, at: number, dialect: Dialect, final: boolean): Parsed {
@@ -124,7 +122,7 @@ export function repairLine(line: string, dialect: Dialect, shape: Shape, needed:
   let short: string[] | undefined;
   for (const reading of readings) {
     const cells = reading();
-    if (cells === undefined || !fitsNumbers(cells, shape)) continue;
+    if (cells === undefined || !fitsPatterns(cells, shape)) continue;
     const fitting = trimToWidth(cells, shape.width);
     if (fitting?.length === shape.width) return fitting;
     if (fitting !== undefined && fitting.length >= needed) short ??= fitting;
@@ -201,9 +199,12 @@ function unwrap(cell: string, dialect: Dialect): string {
   return inside.replaceAll(quote + quote, "").includes(quote) ? cell : unquote(inside, dialect);
 }
 
-/** Whether the quote is used as RFC 4180 has it in some cell of a line: around a whole cell. */
+/** Whether quotes stand around whole cells of a line, as RFC 4180 has them, or guard delimiters in it. */
 export function hasQuotedCell(line: string, dialect: Dialect): boolean {
-  return line.split(dialect.delimiter).some((cell) => unwrap(cell, dialect) !== cell);
+  const cells = line.split(dialect.delimiter);
+  if (cells.some((cell) => unwrap(cell, dialect) !== cell)) return true;
+  const parsed = wholeLine(parseRecord(line, 0, { ...dialect, quote: dialect.quote ?? '"' }, true), line);
+  return parsed !== undefined && parsed.length < cells.length;
 }
 
 /** At most `width` cells: empty ones behind them go. undefined: there are others. */
@@ -213,12 +214,12 @@ export function trimToWidth(cells: string[], width: number): string[] | undefine
   return cells.slice(0, width);
 }
 
-function fitsNumbers(cells: readonly string[], { numeric }: Shape): boolean {
-  return cells.every((cell, place) => numeric[place] !== true || cell.trim() === "" || isNumber(cell));
+function fitsPatterns(cells: readonly string[], { patterns }: Shape): boolean {
+  return cells.every((cell, place) => cell.trim() === "" || (patterns[place]?.test(cell) ?? true));
 }
 
 /** Whether a line is a whole row by itself, quotes taken as characters like others. */
 export function isWholeRow(line: string, { delimiter, newline }: Dialect, shape: Shape): boolean {
   const cells = withoutReturn(line, newline).split(delimiter);
-  return cells.length === shape.width && fitsNumbers(cells, shape);
+  return cells.length === shape.width && fitsPatterns(cells, shape);
 }

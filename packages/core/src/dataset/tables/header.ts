@@ -1,4 +1,4 @@
-import { isNumber } from "./dialect.js";
+import { type ColumnPattern, isNumber, patternOf } from "./column-pattern.js";
 
 export interface Header {
   /** false: the first record is a row. */
@@ -48,33 +48,21 @@ const TYPED = /^(.+):(?:token|token_seq|float|float_seq)$/;
 
 const blankSeparated = (cell: string): string => JSON.stringify(cell.split(" ").filter((part) => part !== ""));
 
-type Kind = "number" | "date" | "shape" | "text";
+type Kind = "number" | "date" | "code" | "text";
 
 const DATE = /^\d{1,4}[-/.]([A-Za-z]{3}|\d{1,2})[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?$/;
-
-/** Runs of letters and of digits as one sign each: `u05` and `u1234` have the shape `a0`. */
-const shapeOf = (text: string): string => text.replace(/\p{L}+/gu, "a").replace(/\d+/g, "0");
 
 interface ColumnKind {
   readonly kind: Kind;
   /** What all cells look like, where they look alike. */
-  readonly shape: string;
+  readonly pattern: ColumnPattern | undefined;
 }
 
 function kindOf(cells: readonly string[]): ColumnKind {
-  if (cells.length === 0) return { kind: "text", shape: "" };
-  if (cells.every(isNumber)) return { kind: "number", shape: "0" };
-  if (cells.every((cell) => DATE.test(cell))) return { kind: "date", shape: "" };
-  const shape = shapeOf(cells[0] ?? "");
-  if (shape.includes("0") && !/\s/.test(shape) && cells.every((cell) => shapeOf(cell) === shape)) {
-    return { kind: "shape", shape };
-  }
-  return { kind: "text", shape: "" };
-}
-
-function isOfKind(cell: string, { kind, shape }: ColumnKind): boolean {
-  if (kind === "number") return isNumber(cell);
-  return kind === "date" ? DATE.test(cell) : shapeOf(cell) === shape;
+  if (cells.length > 0 && cells.every((cell) => DATE.test(cell))) return { kind: "date", pattern: DATE };
+  const pattern = patternOf(cells, 1);
+  if (pattern === undefined) return { kind: "text", pattern };
+  return { kind: cells.every(isNumber) ? "number" : "code", pattern };
 }
 
 const present = (cells: readonly (string | null)[] | undefined): string[] =>
@@ -87,9 +75,9 @@ function isData(first: readonly string[], sample: Sample): boolean {
   let votes = 0;
   for (const [place, cell] of first.entries()) {
     if (cell === "") continue;
-    const kind = kindOf(present(sample[place]));
-    if (kind.kind === "text") continue;
-    if (!isOfKind(cell, kind)) return false;
+    const { pattern } = kindOf(present(sample[place]));
+    if (pattern === undefined) continue;
+    if (!pattern.test(cell)) return false;
     votes++;
   }
   return votes > 0;
@@ -133,9 +121,12 @@ const isTime = (cells: readonly string[]): boolean =>
 const isRating = (cells: readonly string[]): boolean =>
   cells.length > 0 && cells.every((cell) => isNumber(cell) && Number(cell) >= -1 && Number(cell) <= 100);
 
+/** Whole numbers, or short texts without blanks of which nearly all hold a digit. */
 function isId(cells: readonly string[]): boolean {
   const { kind } = kindOf(cells);
-  return kind === "shape" || (kind === "number" && cells.every((cell) => /^\d+$/.test(cell)));
+  if (kind === "number") return cells.every((cell) => /^\d+$/.test(cell));
+  const withDigit = cells.filter((cell) => /\d/.test(cell)).length;
+  return kind !== "date" && withDigit > 0.9 * cells.length && cells.every((cell) => /^[^\s|]{1,64}$/.test(cell));
 }
 
 type Names = readonly (string | undefined)[];
@@ -157,7 +148,7 @@ function nameItems(cells: readonly (readonly string[])[]): Names | undefined {
   const [ids = [], titles = [], ...others] = cells;
   if (cells.length < 2 || !isId(ids) || new Set(ids).size < ids.length) return undefined;
   const isTitle = kindOf(titles).kind === "text" && titles.some((title) => /\s/.test(title) || title.length > 5);
-  if (!isTitle) return undefined;
+  if (!isTitle || new Set(titles).size < 0.9 * titles.length) return undefined;
   const isList = (column: readonly string[]): boolean =>
     kindOf(column).kind === "text" && column.some((cell) => cell.includes("|"));
   const list = others.findIndex(isList);

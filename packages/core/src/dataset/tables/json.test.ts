@@ -65,6 +65,10 @@ describe("JSON", () => {
   });
 
   it("refuses JSON that holds no records, and says what would", async () => {
+    await expect(readContent('{"data": [{"user": "u", "item": "i"}]}', "x.json")).rejects.toMatchObject({
+      code: "DATA_FORMAT",
+      hint: expect.stringContaining("jq -c '.data[]'"),
+    });
     for (const content of ["[1, 2, 3]", '"text"', "{broken"]) {
       await expect(readContent(content, "x.json")).rejects.toMatchObject({
         code: "DATA_FORMAT",

@@ -28,6 +28,14 @@ export function openJson(path: string, source: TextSource): Table {
     }
     if (++sampled === SAMPLE_RECORDS) break;
   }
+  const wrapper = sampled <= 1 ? WRAPPED.exec(source.head)?.[1] : undefined;
+  if (wrapper !== undefined) {
+    throw new PrismrecError("DATA_FORMAT", `${path} is one JSON object, not a list of records`, {
+      expected: "one object a line, or an array of objects",
+      received: `an array inside "${wrapper}"`,
+      hint: `Take the records out first: jq -c '.${wrapper}[]' ${path} > records.jsonl`,
+    });
+  }
   if (keys.size === 0) {
     throw new PrismrecError("DATA_FORMAT", `${path} is not JSON lines`, {
       expected: 'one object a line, or an array of objects, e.g. {"user": "u1", "item": "i1", "timestamp": 1700000000}',
@@ -59,6 +67,9 @@ export function openJson(path: string, source: TextSource): Table {
     },
   };
 }
+
+/** An object that begins with a list of objects. */
+const WRAPPED = /^\s*\{\s*"([^"\\]+)"\s*:\s*\[\s*\{/;
 
 function* readRecords(texts: Iterable<string>, columns: readonly string[], count: RowCount): Generator<Cells> {
   const places = new Map(columns.map((column, place) => [column, place]));

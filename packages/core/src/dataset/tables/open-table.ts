@@ -30,6 +30,13 @@ export async function openTable(connection: DuckDBConnection, path: string): Pro
       received: `binary data (a NUL at ${text.head.indexOf("\0")})`,
     });
   }
+  if (/^<(?:!doctype|html|\?xml)\b/i.test(start)) {
+    throw new PrismrecError("DATA_FORMAT", `${path} is not a text table`, {
+      expected: "CSV, TSV, JSONL or Parquet",
+      received: `a web page or XML: ${start.slice(0, 60)}`,
+      hint: "A download that failed often leaves a page in place of the file: get it again.",
+    });
+  }
   if ([".jsonl", ".ndjson", ".json"].includes(extension) || isJson(start)) return openJson(path, text);
   return openDelimited(path, text, [".tsv", ".tab", ".inter", ".item", ".user"].includes(extension) ? "\t" : ",");
 }

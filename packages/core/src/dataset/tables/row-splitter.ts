@@ -25,29 +25,32 @@ export class RowSplitter {
   readonly count = new RowCount();
   /** Rows that were read against the dialect's rules. */
   repaired = 0;
-  /** Rows with the header's number of cells, and with fewer. */
+  /** Rows with the header's number of cells, and with fewer but more than one. */
   exact = 0;
   short = 0;
   /** Rows with one cell more than the header. */
   longer = 0;
   /** Rows with a cell that stands in quotes and was taken as it is. */
   quotesKept = 0;
-  readonly #needed: number;
   #columns: (string | null)[][];
   #skipping: string | undefined;
+  /** Whether some column shows what is a row and what is prose. */
+  readonly #isTelling: boolean;
   readonly #bounds: Int32Array;
 
   constructor(
     readonly dialect: Dialect,
     readonly shape: Shape,
     readonly places: readonly number[],
+    /** Cells without which a row is malformed. */
+    readonly needed: number,
     readonly damaged: () => boolean,
     /** Whether `quotesKept` is counted, which costs a look at every line. */
     readonly watchQuotes = false,
   ) {
-    this.#needed = places.reduce((most, place) => Math.max(most, place), 0) + 1;
-    this.#bounds = new Int32Array(2 * this.#needed);
+    this.#bounds = new Int32Array(2 * (places.reduce((most, place) => Math.max(most, place), 0) + 1));
     this.#columns = places.map(() => []);
+    this.#isTelling = shape.patterns.some((pattern) => pattern !== undefined);
   }
 
   /** The cells since the last call. */
@@ -106,10 +109,10 @@ export class RowSplitter {
       }
       if (cells === this.shape.width) {
         this.exact++;
-        this.#deliverBounds(text);
-      } else if (cells < this.shape.width && cells >= this.#needed) {
-        this.short++;
-        this.#deliverBounds(text);
+        this.#deliverBounds(text, cells);
+      } else if (cells < this.shape.width && cells >= this.needed) {
+        if (cells > 1) this.short++;
+        this.#deliverBounds(text, cells);
       } else this.#odd(text.slice(at, end), text.slice(at, end).split(delimiter));
       if (this.watchQuotes && hasQuotedCell(text.slice(at, end), this.dialect)) this.quotesKept++;
       at = next;
@@ -135,7 +138,7 @@ export class RowSplitter {
     const parsed = parseRecord(text, at, this.dialect, final);
     if (parsed.kind === "record" && (parsed.breaks === 0 || !this.#holdsRows(text, at, parsed.end))) {
       const cells = trimToWidth(parsed.cells, this.shape.width);
-      if (cells !== undefined && cells.length >= this.#needed) {
+      if (cells !== undefined && cells.length >= this.needed) {
         this.#deliver(cells);
         return parsed.end;
       }
@@ -146,7 +149,7 @@ export class RowSplitter {
     }
     if (parsed.kind === "open" && !final && text.length - at <= MAX_ROW && !this.#rowsFollow(text, next)) return -1;
     const line = text.slice(at, end);
-    const cells = repairLine(line, this.dialect, this.shape, this.#needed);
+    const cells = repairLine(line, this.dialect, this.shape, this.needed);
     if (cells === undefined) {
       this.count.reject(
         line,
@@ -168,17 +171,15 @@ export class RowSplitter {
       .replace(/\r?\n$|\r$/, "")
       .split(dialect.newline, LINES_LOOKED_AT);
     const isRow = (line: string): boolean => isWholeRow(line, dialect, shape);
-    // Prose has no line with the table's number of cells and numbers where the table has numbers.
-    if (shape.width > 2 && shape.numeric.includes(true)) return lines.some(isRow);
-    return (
-      (shape.numeric.includes(true) || dialect.delimiter === "\t" || lines.length > ROWS_INSIDE) && lines.every(isRow)
-    );
+    // Prose has no line with the table's number of cells and its numbers or codes in their places.
+    if (shape.width > 2 && this.#isTelling) return lines.some(isRow);
+    return (this.#isTelling || dialect.delimiter === "\t" || lines.length > ROWS_INSIDE) && lines.every(isRow);
   }
 
   /** Whether the next few lines are rows by themselves, of a shape that no prose has. */
   #rowsFollow(text: string, from: number): boolean {
     const { dialect, shape } = this;
-    if (shape.width < 2 || !(shape.numeric.includes(true) || dialect.delimiter === "\t")) return false;
+    if (shape.width < 2 || !(this.#isTelling || dialect.delimiter === "\t")) return false;
     let at = from;
     for (let line = 0; line < ROWS_INSIDE; line++) {
       const end = text.indexOf(dialect.newline, at);
@@ -192,12 +193,12 @@ export class RowSplitter {
   #odd(line: string, cells: string[]): void {
     const { width } = this.shape;
     const fitting = trimToWidth(cells, width);
-    if (fitting !== undefined && fitting.length >= this.#needed) {
+    if (fitting !== undefined && fitting.length >= this.needed) {
       this.#deliver(fitting);
       return;
     }
     if (cells.length === width + 1) this.longer++;
-    const repaired = cells.length > width ? repairLine(line, this.dialect, this.shape, this.#needed) : undefined;
+    const repaired = cells.length > width ? repairLine(line, this.dialect, this.shape, this.needed) : undefined;
     if (repaired !== undefined) {
       this.repaired++;
       this.#deliver(repaired);
@@ -206,7 +207,7 @@ export class RowSplitter {
 
   #deliver(cells: readonly string[]): void {
     if (cells.length === this.shape.width) this.exact++;
-    else this.short++;
+    else if (cells.length > 1) this.short++;
     this.count.deliver();
     this.places.forEach((place, i) => {
       const cell = cells[place];
@@ -214,13 +215,13 @@ export class RowSplitter {
     });
   }
 
-  #deliverBounds(text: string): void {
+  #deliverBounds(text: string, cells: number): void {
     this.count.deliver();
     for (let i = 0; i < this.places.length; i++) {
       const place = this.places[i]!;
       const start = this.#bounds[2 * place]!;
       const end = this.#bounds[2 * place + 1]!;
-      this.#columns[i]!.push(end <= start ? null : detached(text.slice(start, end)));
+      this.#columns[i]!.push(place >= cells || end <= start ? null : detached(text.slice(start, end)));
     }
   }
 }

@@ -1,4 +1,5 @@
-import { type Dialect, isNumber, parseRecord, type Shape } from "./dialect.js";
+import { type ColumnPattern, patternOf } from "./column-pattern.js";
+import { type Dialect, hasQuotedCell, parseRecord, type Shape } from "./dialect.js";
 import { RowSplitter } from "./row-splitter.js";
 
 /** What the first part of a delimited text shows. */
@@ -18,6 +19,8 @@ export interface Sniffed {
 const DELIMITERS = [",", "\t", ";", "|", "::", "\u0001", " "];
 /** Rows of the sample. */
 const SAMPLE_ROWS = 2000;
+/** From so few cells on that look alike, the others of their column are held to look so too. */
+const LEAST_CELLS = 3;
 
 /**
  * Decides delimiter, quote and where the table begins on a sample of many rows: the reading in which most rows have
@@ -25,7 +28,7 @@ const SAMPLE_ROWS = 2000;
  * decides only between readings that are equally good. undefined: `text` holds no record.
  */
 export function sniffDialect(text: string, whole: boolean, usual: string): Sniffed | undefined {
-  const newline = text.includes("\n") || !text.includes("\r") ? "\n" : "\r";
+  const newline = lineEndOf(text);
   const notes: string[] = [];
   const told = /^"?sep=(::|.)"?[ \t;,]*(?:\r\n|\r|\n|$)/i.exec(text);
   let start = told?.[0].length ?? 0;
@@ -34,23 +37,34 @@ export function sniffDialect(text: string, whole: boolean, usual: string): Sniff
   const sampleEnd = endOfSample(text, start, newline);
   const limits = { end: sampleEnd, final: whole && sampleEnd === text.length };
   const delimiters = told?.[1] === undefined ? DELIMITERS : [told[1]];
+  const bestFrom = (starts: readonly number[]): Reading | undefined =>
+    starts
+      .flatMap((from) =>
+        delimiters.map((delimiter) =>
+          delimiters.length === 1 || delimiter === usual || isSplitBy(text, from, delimiter, newline)
+            ? readAs(text, from, limits, delimiter, newline)
+            : undefined,
+        ),
+      )
+      .filter((reading) => reading !== undefined)
+      .reduce<Reading | undefined>((a, b) => (a === undefined || isBetter(b, a, usual) ? b : a), undefined);
   const comments = commentLines(text, start, newline);
-  const starts = comments > start ? [headerInComment(text, start, comments, newline), comments, start] : [start];
-  const readings = starts
-    .flatMap((from) =>
-      delimiters.map((delimiter) =>
-        delimiters.length === 1 || delimiter === usual || isSplitBy(text, from, delimiter, newline)
-          ? readAs(text, from, limits, delimiter, newline)
-          : undefined,
-      ),
-    )
-    .filter((reading) => reading !== undefined);
-  const best = readings.reduce<Reading | undefined>(
-    (a, b) => (a === undefined || isBetter(b, a, usual) ? b : a),
-    undefined,
-  );
+  let best = bestFrom(comments > start ? [headerInComment(text, start, comments, newline), comments, start] : [start]);
+  if (best !== undefined && best.start > start && holdsRows(text.slice(start, comments), best, newline)) {
+    best = bestFrom([start]);
+  }
+  if (best !== undefined && best.start > start) {
+    notes.push("lines before the table that begin with # or % were taken as comments");
+  } else if (best !== undefined && !isTable(best)) {
+    const later = bestFrom(lineStarts(text, start, newline).slice(1));
+    if (later !== undefined && isTable(later) && later.fit > 0.9) {
+      notes.push(
+        `the table begins after a line that is none of it: ${text.slice(start, start + 60).split(newline, 1)[0]}`,
+      );
+      best = later;
+    }
+  }
   if (best === undefined) return undefined;
-  if (best.start > start) notes.push("lines before the table that begin with # or % were taken as comments");
   const { dialect } = best;
   if (told === null && dialect.delimiter !== usual && best.first.length > 1) {
     notes.push(`its cells are separated by ${nameOf(dialect.delimiter)}`);
@@ -62,6 +76,13 @@ export function sniffDialect(text: string, whole: boolean, usual: string): Sniff
   return { ...best, notes };
 }
 
+/** A lone CR ends lines only where it is the commoner one: cells may hold line ends of the other kind. */
+function lineEndOf(text: string): "\n" | "\r" {
+  if (!text.includes("\r")) return "\n";
+  const lone = text.match(/\r(?!\n)/g)?.length ?? 0;
+  return lone > (text.match(/\n/g)?.length ?? 0) ? "\r" : "\n";
+}
+
 interface Reading extends Omit<Sniffed, "notes"> {
   /** Share of rows that fit, from 0 to 1. */
   readonly fit: number;
@@ -69,9 +90,11 @@ interface Reading extends Omit<Sniffed, "notes"> {
   readonly quotes: boolean;
 }
 
+/** Whether a reading finds columns, in rows too. */
+const isTable = (reading: Reading): boolean => reading.first.length > 1 && reading.fit > 0.3;
+
 function isBetter(a: Reading, b: Reading, usual: string): boolean {
-  const columns = (reading: Reading): number => (reading.first.length > 1 ? 1 : 0);
-  if (columns(a) !== columns(b)) return columns(a) > columns(b);
+  if (isTable(a) !== isTable(b)) return isTable(a);
   if (Math.abs(a.fit - b.fit) > 0.02) return a.fit > b.fit;
   if (a.first.length !== b.first.length) return a.first.length > b.first.length;
   return a.dialect.delimiter === usual && b.dialect.delimiter !== usual;
@@ -107,7 +130,16 @@ function readAs(
         plain,
       ]
     : [{ ...plain, quote: '"' }];
-  if (body.includes(`'${delimiter}'`)) quotes.push({ ...plain, quote: "'", backslash: body.includes("\\'") });
+  if (body.includes(`'${delimiter}'`)) {
+    const single: Dialect = { ...plain, quote: "'", backslash: body.includes("\\'") };
+    const lines = body
+      .slice(start)
+      .split(newline)
+      .filter((line) => line !== "");
+    // Equally good readings: the one that explains why nearly every line has cells in single quotes.
+    if (lines.filter((line) => hasQuotedCell(line, single)).length > 0.9 * lines.length) quotes.unshift(single);
+    else quotes.push(single);
+  }
   let best: (Reading & { readonly cost: number }) | undefined;
   for (const dialect of quotes) {
     const reading = readRows(body, start, limits.final, dialect);
@@ -127,52 +159,53 @@ function readRows(
   if (first.kind !== "record" || (first.end === start && start === body.length)) return undefined;
   const header = first.cells;
   const wanted = Array.from(header, (_, place) => place);
-  const numeric = numericColumns(body, first.end, dialect, header.length);
-  const rowsOf = (width: number, mask: readonly boolean[]): { splitter: RowSplitter; left: number } => {
-    const splitter = new RowSplitter(dialect, { width, numeric: mask }, [0], () => false, dialect.quote !== '"');
+  const patterns = columnPatterns(body, first.end, dialect, header.length);
+  const rowsOf = (width: number, known: Shape["patterns"]): { splitter: RowSplitter; left: number } => {
+    const splitter = new RowSplitter(dialect, { width, patterns: known }, [0], 1, () => false, dialect.quote !== '"');
     const left = splitter.split(body, first.end, final);
     return { splitter, left: final ? 0 : body.slice(left).split(dialect.newline).length - 1 };
   };
   let width = header.length;
-  let { splitter, left } = rowsOf(width, numeric);
-  if (splitter.longer > 0 && splitter.longer >= 0.9 * splitter.count.rows) {
+  let { splitter, left } = rowsOf(width, patterns);
+  if (dialect.quote !== undefined && splitter.longer > 0 && splitter.longer >= 0.9 * splitter.count.rows) {
     width++;
-    ({ splitter, left } = rowsOf(width, numericColumns(body, first.end, dialect, width)));
+    ({ splitter, left } = rowsOf(width, columnPatterns(body, first.end, dialect, width)));
   }
-  const malformed = splitter.count.malformed().count;
   const rows = splitter.count.rows + left;
   const shortFit = header.length > 2 ? 0.5 : 0;
   const fit = rows === 0 ? 1 : (splitter.exact + shortFit * splitter.short - splitter.repaired * 0.5) / rows;
-  const sampler = new RowSplitter(dialect, { width, numeric }, wanted, () => false);
+  const sampler = new RowSplitter(dialect, { width, patterns }, wanted, wanted.length, () => false);
   sampler.split(body, first.end, final);
   return {
     dialect,
     first: header,
-    shape: { width, numeric },
+    shape: { width, patterns },
     start,
     end: first.end,
     sample: sampler.take(),
     fit,
     quotes: body.includes('"'),
-    cost: malformed + splitter.repaired + splitter.quotesKept + left + (parsed.kind === "record" ? 0 : 1),
+    // A sample may end inside a row of many lines; a quote that swallows the rest of it leaves hundreds.
+    cost:
+      splitter.count.rows -
+      splitter.exact +
+      splitter.repaired +
+      splitter.quotesKept +
+      (left > 20 ? left : 0.1 * left) +
+      (parsed.kind === "record" ? 0 : 1),
   };
 }
 
-/** Columns that hold numbers in every line that has the header's number of cells and no quote. */
-function numericColumns(body: string, from: number, dialect: Dialect, width: number): boolean[] {
-  const seen = new Uint32Array(width);
-  const other = new Uint8Array(width);
+/** What the columns look like in the lines that have the header's number of cells and no quote. */
+function columnPatterns(body: string, from: number, dialect: Dialect, width: number): (ColumnPattern | undefined)[] {
+  const cells: string[][] = Array.from({ length: width }, () => []);
   for (const line of body.slice(from).split(dialect.newline)) {
     if (line.includes('"')) continue;
-    const cells = line.replace(/\r$/, "").split(dialect.delimiter);
-    if (cells.length !== width) continue;
-    cells.forEach((cell, place) => {
-      if (cell.trim() === "") return;
-      seen[place]!++;
-      if (!isNumber(cell)) other[place] = 1;
-    });
+    const parts = line.replace(/\r$/, "").split(dialect.delimiter);
+    if (parts.length !== width) continue;
+    for (let place = 0; place < width; place++) if (parts[place]?.trim()) cells[place]!.push(parts[place]!.trim());
   }
-  return Array.from(seen, (count, place) => count > 1 && other[place] === 0);
+  return cells.map((column) => patternOf(column, LEAST_CELLS));
 }
 
 function skipEmptyLines(text: string, from: number, newline: string, notes: string[]): number {
@@ -197,6 +230,24 @@ function commentLines(text: string, from: number, newline: string): number {
     at = end + 1;
   }
   return at;
+}
+
+/** Whether more than one of the comment lines is a row of the table: then they are none. */
+function holdsRows(comments: string, { dialect, shape }: Reading, newline: string): boolean {
+  const lines = comments.split(newline).filter((line) => line.split(dialect.delimiter).length === shape.width);
+  return shape.width > 1 && lines.length > 1;
+}
+
+/** Where the first lines begin. */
+function lineStarts(text: string, from: number, newline: string): number[] {
+  const starts: number[] = [];
+  for (let at = from; starts.length < 10; ) {
+    starts.push(at);
+    const end = text.indexOf(newline, at);
+    if (end < 0) break;
+    at = end + 1;
+  }
+  return starts;
 }
 
 /** Where the names begin in the last comment line, which may be the header. */

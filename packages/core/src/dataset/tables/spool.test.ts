@@ -63,6 +63,16 @@ describe.skipIf(process.platform === "win32")("spoolIfPipe", () => {
     expect(await readdir(temporary)).toEqual([]);
   });
 
+  it("is not held up by a pipe that nobody writes to", async () => {
+    const { path, temporary } = await fifo("silent");
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const spooled = spoolIfPipe(path, stop.signal);
+    setTimeout(() => stop.abort(reason), 50);
+    await expect(spooled).rejects.toBe(reason);
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
   it("answers a missing file with a typed error", async () => {
     await expect(spoolIfPipe(join(dir, "absent"))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
   });

@@ -34,9 +34,10 @@ export interface Table {
   readonly float32?: ReadonlySet<string>;
   /**
    * Streams the chosen columns in chunks. Every row of the file is either delivered or counted by `malformed()`: a row
-   * short of cells that nobody asked for is delivered, a row that lacks a chosen cell is not.
+   * short of cells that nobody asked for is delivered, a row that lacks one of the first `needed` chosen cells (all of
+   * them unless told otherwise) is not.
    */
-  read(columns: readonly string[], signal?: AbortSignal): AsyncIterable<Cells>;
+  read(columns: readonly string[], signal?: AbortSignal, needed?: number): AsyncIterable<Cells>;
   /** Rows that were not delivered; complete once `read` has ended. */
   malformed(): MalformedRows;
   /** The data row of the n-th delivered row (both from 1): the malformed ones before it count too. */

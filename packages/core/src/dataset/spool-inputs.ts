@@ -1,0 +1,38 @@
+import type { ImportOptions } from "./import.js";
+import { type SpooledFile, spoolIfPipe } from "./tables/spool.js";
+
+/** Import options whose files can all be read more than once; copies of pipes go when this is disposed of. */
+export interface SpooledInputs extends AsyncDisposable {
+  readonly options: ImportOptions;
+}
+
+/**
+ * Copies what comes through a pipe, because an import reads its files to hash, to judge and to load them. Throws
+ * FILE_NOT_FOUND, IO or DISK_FULL, and leaves no copy behind then.
+ */
+export async function spoolInputs(options: ImportOptions, signal?: AbortSignal): Promise<SpooledInputs> {
+  const opened: SpooledFile[] = [];
+  const dispose = async (): Promise<void> => {
+    for (const file of opened) await file[Symbol.asyncDispose]();
+  };
+  const spool = async (path: string): Promise<string> => {
+    const file = await spoolIfPipe(path, signal);
+    opened.push(file);
+    return file.path;
+  };
+  try {
+    const { interactions, items, split } = options;
+    return {
+      options: {
+        ...options,
+        interactions: await spool(interactions),
+        ...(items === undefined ? {} : { items: await spool(items) }),
+        ...(split?.file === undefined ? {} : { split: { ...split, file: await spool(split.file) } }),
+      },
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
