@@ -64,7 +64,7 @@ export function addImport(program: Command, io: Io): void {
 /** The settings of a run that have nothing to do with its import. */
 function laterSettings(stored: RawSettings): RawSettings {
   const own = new Set(IMPORT_SETTINGS.map((name) => SETTING_FLAGS[name].path.split(".")[0]));
-  return Object.fromEntries(Object.entries(stored).filter(([name]) => !own.has(name) && name !== "categorySeparator"));
+  return Object.fromEntries(Object.entries(stored).filter(([name]) => !own.has(name)));
 }
 
 /** The run directory of a command that makes one: `--out`, else the configuration's. Nothing is written yet. */
