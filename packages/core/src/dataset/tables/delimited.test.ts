@@ -111,7 +111,17 @@ describe("rows", () => {
     expect(read.malformed.examples).toMatchObject([{ row: 2 }]);
   });
 
-  it("counts a million malformed rows exactly, with five examples", async () => {
+  it("shifts no columns where rows have a cell more than the header", async () => {
+    const read = await readContent(`user,item,time\n${log.map((row) => `${row.join(",")},x\n`).join("")}`);
+    expect(read.columns).toEqual(["user", "item", "time"]);
+    expect(read.malformed).toMatchObject({ count: 36, examples: { length: 5 } });
+    const escaped = await readContent(
+      `item,title,time\n${log.map(([, item, time]) => `${item},a\\, b,${time}\n`).join("")}`,
+    );
+    expect(escaped.rows).toEqual(log.map(([, item, time]) => [item, "a, b", time]));
+  });
+
+  it("counts many malformed rows exactly, with five examples", async () => {
     const read = await readContent(`user,item,time\nu,i,1\n${"bad\n".repeat(100_000)}v,i,2\n`);
     expect(read.malformed.count).toBe(100_000);
     expect(read.malformed.examples).toHaveLength(5);
@@ -352,6 +362,8 @@ describe("headers", () => {
       expect(read.rows).toEqual(ratings);
       expect(read.notes).toEqual(note("no header line"));
     }
+    const many = Array.from({ length: 50 }, (_, i) => `${i + 1}::Film ${i}, The (19${10 + i})::Drama|War`).join("\n");
+    expect((await readContent(many, "movies.dat")).rows[3]).toEqual(["4", "Film 3, The (1913)", "Drama|War"]);
     const amazon = [
       "A2CX7LUOHB2NDG,0321732944,5.0,1341100800",
       "A2NWSAGRHCP8N5,0439886341,1.0,1367193600",

@@ -138,8 +138,10 @@ function nameEvents(cells: readonly (readonly string[])[]): Names | undefined {
   const times = others.map(isTime);
   const ratings = others.map((column, i) => !times[i] && isRating(column));
   const count = (flags: readonly boolean[]): number => flags.filter(Boolean).length;
-  if (others.length > 0 && (count(times) > 1 || count(ratings) > 1 || count(times) + count(ratings) === 0))
-    return undefined;
+  const known = count(times) + count(ratings);
+  // A tag or the like may stand among them; more that is unknown is another kind of table.
+  if (count(times) > 1 || count(ratings) > 1 || others.length - known > 1) return undefined;
+  if (others.length > 0 && known === 0) return undefined;
   return ["user_id", "item_id", ...others.map((_, i) => (times[i] ? "timestamp" : ratings[i] ? "rating" : undefined))];
 }
 

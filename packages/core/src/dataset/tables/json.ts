@@ -153,6 +153,8 @@ function readRecord(text: string): ReadonlyMap<string, Literal> | undefined {
   return value !== undefined && isMembers(value) ? value : undefined;
 }
 
+const isRecord = (text: string): boolean => readFlat(text, new Map()) !== undefined || readRecord(text) !== undefined;
+
 /** `lines`: a record a line. `stream`: records anywhere, the first of which begins with the key `firstKey`. */
 type Layout = { readonly kind: "lines" } | { readonly kind: "stream"; readonly firstKey: string | undefined };
 
@@ -221,7 +223,7 @@ class RecordSplitter {
       if (stray !== "") yield stray;
       this.at = start;
       const end = endOfObject(text, start);
-      if (end > 0 && readRecord(text.slice(start, end)) !== undefined) {
+      if (end > 0 && isRecord(text.slice(start, end))) {
         yield text.slice(start, end);
         this.at = end;
         continue;

@@ -116,25 +116,28 @@ describe("openTable", () => {
       rows: fc.integer({ min: 30, max: 200 }),
       places: fc.uniqueArray(fc.nat(), { minLength: 1, maxLength: 5 }),
       damage: fc.nat({ max: damages.length - 1 }),
-      delimiter: fc.constantFrom(",", "\t", ";"),
+      delimiter: fc.constantFrom(",", "\t", ";", "|"),
+      newline: fc.constantFrom("\n", "\r\n"),
       quoteAll: fc.boolean(),
+      /** Codes and words in place of numbers. */
+      codes: fc.boolean(),
     });
     await withTableReader((reader) =>
       fc.assert(
-        fc.asyncProperty(damaged, async ({ rows, places, damage, delimiter, quoteAll }) => {
+        fc.asyncProperty(damaged, async ({ rows, places, damage, delimiter, newline, quoteAll, codes }) => {
           const writing: Writing = { ...PLAIN, delimiter, quoteAll };
           const table = Array.from({ length: rows }, (_, i) => [
-            String(i),
+            codes ? `u${i}` : String(i),
             i % 3 === 0 ? `T${delimiter} the ${i}` : `title ${i}`,
             "fine",
-            String(1_500_000_000 + i),
+            codes ? ["Drama", "Action, too"][i % 2]! : String(1_500_000_000 + i),
           ]);
           const bad = new Set(places.map((place) => place % rows));
           const lines = table.map((row, i) => {
             const line = writeLine(row, writing);
             return bad.has(i) ? damages[damage]!(line, delimiter) : line;
           });
-          const read = await reader.read([writeLine(HEADER, writing), ...lines].join("\n"));
+          const read = await reader.read([writeLine(HEADER, writing), ...lines].join(newline));
           expect(read.rows.length + read.malformed.count).toBe(rows);
           const byUser = new Map(read.rows.map((row, place) => [read.numbers[place]! - 1, row]));
           for (const [i, row] of table.entries()) if (!bad.has(i)) expect(byUser.get(i)).toEqual(row);

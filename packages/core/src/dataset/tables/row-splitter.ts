@@ -28,8 +28,8 @@ export class RowSplitter {
   /** Rows with the header's number of cells, and with fewer but more than one. */
   exact = 0;
   short = 0;
-  /** Rows with one cell more than the header. */
-  longer = 0;
+  /** Rows with one cell more than the header, the first of them a number in quotes: R writes the names of rows so. */
+  rowNames = 0;
   /** Rows with a cell that stands in quotes and was taken as it is. */
   quotesKept = 0;
   #columns: (string | null)[][];
@@ -197,12 +197,14 @@ export class RowSplitter {
       this.#deliver(fitting);
       return;
     }
-    if (cells.length === width + 1) this.longer++;
     const repaired = cells.length > width ? repairLine(line, this.dialect, this.shape, this.needed) : undefined;
     if (repaired !== undefined) {
       this.repaired++;
       this.#deliver(repaired);
-    } else this.count.reject(line, `${cells.length} cells where the header has ${width}`);
+      return;
+    }
+    if (cells.length === width + 1 && /^\s*"\d+"/.test(line)) this.rowNames++;
+    this.count.reject(line, `${cells.length} cells where the header has ${width}`);
   }
 
   #deliver(cells: readonly string[]): void {

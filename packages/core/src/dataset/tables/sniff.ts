@@ -57,10 +57,12 @@ export function sniffDialect(text: string, whole: boolean, usual: string): Sniff
     notes.push("lines before the table that begin with # or % were taken as comments");
   } else if (best !== undefined && !isTable(best)) {
     const later = bestFrom(lineStarts(text, start, newline).slice(1));
-    if (later !== undefined && isTable(later) && later.fit > 0.9) {
-      notes.push(
-        `the table begins after a line that is none of it: ${text.slice(start, start + 60).split(newline, 1)[0]}`,
-      );
+    const skipped = text.slice(start, later?.start ?? start).split(newline);
+    // A line of nearly as many cells is a header that something is wrong with.
+    const isApart = (line: string): boolean =>
+      later !== undefined && line.split(later.dialect.delimiter).length < later.shape.width - 1;
+    if (later !== undefined && isTable(later) && later.fit > 0.9 && skipped.every(isApart)) {
+      notes.push(`the table begins after a line that is none of it: ${skipped[0]?.trim().slice(0, 60)}`);
       best = later;
     }
   }
@@ -95,6 +97,9 @@ const isTable = (reading: Reading): boolean => reading.first.length > 1 && readi
 
 function isBetter(a: Reading, b: Reading, usual: string): boolean {
   if (isTable(a) !== isTable(b)) return isTable(a);
+  // Titles of as many words each would make columns of their words.
+  const [aBlank, bBlank] = [a.dialect.delimiter === " ", b.dialect.delimiter === " "];
+  if (aBlank !== bBlank && isTable(a)) return bBlank;
   if (Math.abs(a.fit - b.fit) > 0.02) return a.fit > b.fit;
   if (a.first.length !== b.first.length) return a.first.length > b.first.length;
   return a.dialect.delimiter === usual && b.dialect.delimiter !== usual;
@@ -167,7 +172,7 @@ function readRows(
   };
   let width = header.length;
   let { splitter, left } = rowsOf(width, patterns);
-  if (dialect.quote !== undefined && splitter.longer > 0 && splitter.longer >= 0.9 * splitter.count.rows) {
+  if (splitter.rowNames > 0 && splitter.rowNames >= 0.9 * splitter.count.rows) {
     width++;
     ({ splitter, left } = rowsOf(width, columnPatterns(body, first.end, dialect, width)));
   }
