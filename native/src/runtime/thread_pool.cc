@@ -121,7 +121,11 @@ struct ThreadPool::Impl {
   std::mutex mutex;
   std::condition_variable work;
   // Guarded by `mutex`.
-  std::deque<std::function<void()>> tasks;
+  struct Task {
+    std::function<void()> run;
+    const void* owner;
+  };
+  std::deque<Task> tasks;
   std::deque<Job*> jobs;
   int spawned = 0;
   int idle = 0;
@@ -164,11 +168,11 @@ struct ThreadPool::Impl {
     }
   }
 
-  // Where no thread can be made, the present ones do the work.
+  // Where no thread can be made, for want of memory maybe, the present ones do the work.
   void TrySummon(int wanted) {
     try {
       Summon(wanted);
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
       work.notify_one();
     }
   }
@@ -195,7 +199,7 @@ struct ThreadPool::Impl {
         lock.lock();
         if (--job->helpers_active == 0) job->idle.notify_one();
       } else {
-        std::function<void()> task = std::move(tasks.front());
+        std::function<void()> task = std::move(tasks.front().run);
         tasks.pop_front();
         PassOn();
         lock.unlock();
@@ -225,17 +229,27 @@ void ThreadPool::SetThreads(int threads) {
   impl_->work.notify_all();
 }
 
-void ThreadPool::Submit(std::function<void()> task) {
+void ThreadPool::Submit(std::function<void()> task, const void* owner) {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
-  impl_->tasks.push_back(std::move(task));
+  impl_->tasks.push_back({std::move(task), owner});
   try {
     impl_->Summon(1);
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     if (impl_->spawned == 0) {
       impl_->tasks.pop_back();
       throw;
     }
   }
+}
+
+int ThreadPool::Withdraw(const void* owner) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  std::deque<Impl::Task>& tasks = impl_->tasks;
+  const auto kept = std::remove_if(tasks.begin(), tasks.end(),
+                                   [owner](const Impl::Task& task) { return task.owner == owner; });
+  const int withdrawn = static_cast<int>(tasks.end() - kept);
+  tasks.erase(kept, tasks.end());
+  return withdrawn;
 }
 
 void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke invoke) {
@@ -248,8 +262,8 @@ void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke
   const int self = pool_thread ? 0 : 1;
   {
     const std::lock_guard<std::mutex> lock(impl_->mutex);
-    impl_->running += self;
     impl_->jobs.push_back(&job);
+    impl_->running += self;
     impl_->TrySummon(workers - 1);
   }
   job.Work(0, impl_->mutex);

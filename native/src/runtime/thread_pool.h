@@ -38,8 +38,11 @@ class ThreadPool {
         [](void* body, size_t chunk, int worker) { (*static_cast<Body*>(body))(chunk, worker); });
   }
 
-  // Runs `task` on one of the pool's threads. Throws std::system_error where no thread can be made.
-  void Submit(std::function<void()> task);
+  // Runs `task` on one of the pool's threads. Throws where there is no memory for it, or where no thread
+  // can be made and there is none; then the task never runs.
+  void Submit(std::function<void()> task, const void* owner = nullptr);
+  // Drops the tasks of an owner that have not begun; how many.
+  int Withdraw(const void* owner);
 
   static constexpr int kMaxThreads = 1024;
 
