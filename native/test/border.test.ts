@@ -6,7 +6,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const index = fileURLToPath(new URL("../index.js", import.meta.url));
-const shapes = fileURLToPath(new URL("./border-shapes.mjs", import.meta.url));
+/** A sanitizer's library, which node must load before the addon. */
+const preload =
+  process.env.PRISMREC_TEST_PRELOAD === undefined ? {} : { LD_PRELOAD: process.env.PRISMREC_TEST_PRELOAD };
 let folder = "";
 
 beforeAll(async () => {
@@ -23,7 +25,7 @@ const PRELUDE = `
   import fs from "node:fs";
   v8.setFlagsFromString("--expose-gc");
   const gc = vm.runInNewContext("gc");
-  const [, index, folder, shapes] = process.argv;
+  const [, index, folder] = process.argv;
   const { loadBinding } = await import(index);
   const binding = loadBinding();
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -48,8 +50,8 @@ async function child(code: string, env: Record<string, string> = {}): Promise<un
   return await new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ["--input-type=module", "-e", PRELUDE + code, index, folder, shapes],
-      { env: { ...process.env, ...env }, maxBuffer: 1 << 26 },
+      ["--input-type=module", "-e", PRELUDE + code, index, folder],
+      { env: { ...process.env, ...preload, ...env }, maxBuffer: 1 << 26 },
       (error, stdout, stderr) => {
         if (error === null) resolve(JSON.parse(stdout));
         else reject(new Error(`signal ${error.signal}, code ${error.code}: ${stderr.slice(-2000)}`));

@@ -101,8 +101,6 @@ Args::Raw Args::ReadAs(const char* name, napi_typedarray_type type, const char* 
                                              : "one on a resizable ArrayBuffer",
                          "Pass a copy: array.slice()."));
   }
-  // Anew: whether it is resizable was a property, and that may have run JavaScript.
-  ReadArray(env_, value, &array);
   if (Detached(env_, array)) {
     Fail(InvalidArgument(quoted() + " has been given away", std::string("a ") + type_name,
                          "one whose memory is detached",
@@ -135,6 +133,16 @@ Args::Raw Args::New(napi_typedarray_type type, Extent length) {
   Check(NewArray(env_, type, length, &claim, &array, &value));
   memory_.Keep(std::move(claim));
   return {array.data, array.length, Hold(value)};
+}
+
+void Args::ClaimScratch(Extent bytes) {
+  size_t most = 0;
+  if (bytes.beyond() || !ProcessMemory().Claim(bytes.value(), &most)) {
+    Fail(OutOfMemory("the operation does not fit into memory",
+                     "at most " + std::to_string(most >> 20) + " MiB", ToText(bytes) + " bytes",
+                     "Make the problem smaller, or free memory or raise the container's limit."));
+  }
+  memory_.Keep(MemoryClaim::Adopt(bytes.value()));
 }
 
 CsrView Args::Csr(const char* indptr, const char* indices, const char* values, Extent rows,

@@ -138,6 +138,14 @@ class Args {
     return Has(name) ? BufferOf<T>(Read<T>(name, Use::kWritten, &length)) : Allocate<T>(length);
   }
 
+  // Scratch memory that follows from a size which no array bounds; claimed until the call has settled.
+  void ClaimScratch(Extent bytes);
+  // Fails where a result that Resolve will copy could not be made.
+  template <class T>
+  void CheckResult(Extent length) const {
+    Check(CheckFits(TypedArrayTraits<T>::kType, length));
+  }
+
   double Number(const char* name);
   double Number(const char* name, double fallback);
   // A whole number in [0, 2^53).

@@ -40,6 +40,7 @@ struct JsArray {
   size_t length = 0;
   void* data = nullptr;  // never null, as null views mean absent arrays
   napi_value buffer = nullptr;
+  size_t offset = 0;  // of `data` in the buffer, in bytes
 
   template <class T>
   T* as() const {
@@ -53,12 +54,28 @@ bool ReadArray(napi_env env, napi_value value, JsArray* array);
 bool Detached(napi_env env, const JsArray& array);
 // Whether other threads may write to the memory; it can be neither detached nor shrunk.
 bool Shared(napi_env env, const JsArray& array);
-// Whether JavaScript can change the length of the memory. Throws what a property that somebody has put
-// in the way throws; may run JavaScript for that reason.
-bool Resizable(Napi::Env env, const JsArray& array);
+// Whether JavaScript can change the length of the memory. Runs none.
+bool Resizable(napi_env env, const JsArray& array);
+
+// The language's own answers to whether a buffer can change its length: a property of that name on a
+// buffer might be anything.
+class BufferGetters {
+ public:
+  explicit BufferGetters(napi_env env);
+  // The one of an environment that InitBinding has set up.
+  static const BufferGetters& Of(napi_env env);
+  bool Ask(napi_env env, napi_value buffer, bool shared) const;
+
+ private:
+  napi_ref resizable_ = nullptr;
+  napi_ref growable_ = nullptr;
+};
 
 // Bytes of an element; 0: of another type.
 size_t ElementBytes(napi_typedarray_type type);
+
+// OUT_OF_MEMORY where NewArray would not make such an array now.
+Status CheckFits(napi_typedarray_type type, Extent length);
 
 // A zeroed array. OUT_OF_MEMORY where it is longer than V8 allows, or large and does not fit beside
 // what operations under way have claimed; large ones are claimed by `claim`.

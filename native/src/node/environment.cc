@@ -61,7 +61,7 @@ struct Pending {
 
 class EnvState {
  public:
-  explicit EnvState(Napi::Env env) : env_(env) {
+  explicit EnvState(Napi::Env env) : env_(env), getters_(env) {
     napi_value name = Napi::String::New(env, "prismrec");
     const napi_status made = napi_create_threadsafe_function(
         env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, Settle, &settle_);
@@ -71,6 +71,8 @@ class EnvState {
     // Hooks run in reverse order: this one before the function's own.
     napi_add_env_cleanup_hook(env, Close, this);
   }
+
+  const BufferGetters& getters() const { return getters_; }
 
   Napi::Promise Start(std::unique_ptr<Pending> pending) {
     Pending* const raw = pending.get();
@@ -139,6 +141,7 @@ class EnvState {
   }
 
   const Napi::Env env_;
+  const BufferGetters getters_;
   napi_threadsafe_function settle_ = nullptr;
   std::atomic<bool> closing_{false};
   std::unordered_map<Pending*, std::unique_ptr<Pending>> pending_;  // JavaScript's thread only
@@ -194,6 +197,10 @@ Napi::Value RunSync(const Napi::CallbackInfo& info, std::unique_ptr<Call> call) 
 void ExportFunction(Napi::Env env, Napi::Object exports, const std::string& name,
                     Napi::Value (*function)(const Napi::CallbackInfo& info)) {
   exports.Set(name, Napi::Function::New(env, Guarded, name, reinterpret_cast<void*>(function)));
+}
+
+const BufferGetters& BufferGetters::Of(napi_env env) {
+  return Napi::Env(env).GetInstanceData<EnvState>()->getters();
 }
 
 void InitBinding(Napi::Env env) { env.SetInstanceData(new EnvState(env)); }

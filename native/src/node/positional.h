@@ -65,6 +65,10 @@ class Arguments {
     } else if (Detached(env_, array)) {
       Fail(StatusCode::kInvalidArgument, "argument " + std::to_string(at) + " has been given away",
            "an array with its memory", "a detached one");
+    } else if (Resizable(env_, array)) {
+      Fail(StatusCode::kInvalidArgument,
+           "argument " + std::to_string(at) + " lies in memory whose length can change",
+           "an array of fixed length", "one on a buffer that can grow or shrink");
     }
     return array;
   }
@@ -132,8 +136,8 @@ class Arguments {
     for (const napi_value entry : entries) {
       JsArray array;
       if (!ReadArray(env_, entry, &array) || array.type != napi_float32_array ||
-          Detached(env_, array)) {
-        Fail(StatusCode::kInvalidArgument, "an entry of a list of arrays is no Float32Array",
+          Detached(env_, array) || Resizable(env_, array)) {
+        Fail(StatusCode::kInvalidArgument, "an entry of a list of arrays is no Float32Array of fixed length",
              "Float32Array", Describe({env_, entry}));
         break;
       }

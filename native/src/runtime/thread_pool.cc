@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
@@ -18,9 +19,13 @@
 #endif
 
 #include "runtime/memory.h"
+#include "runtime/workspace.h"
 
 namespace prismrec {
 namespace {
+
+// How long nothing must have run before scratch memory is given back.
+constexpr std::chrono::seconds kTidyAfter{2};
 
 // The budget of the operation that this thread runs; 0 outside of one.
 thread_local int scoped_threads = 0;
@@ -131,6 +136,7 @@ struct ThreadPool::Impl {
   int idle = 0;
   int waking = 0;   // of the idle ones: signalled, not yet awake
   int running = 0;  // pool threads at work, and other threads inside a ParallelFor
+  bool tidy = true;  // nothing has run since scratch memory was given back
 
   Job* JobInNeed() {
     for (Job* job : jobs) {
@@ -177,25 +183,41 @@ struct ThreadPool::Impl {
     }
   }
 
+  // Sleeps until there may be work. The first thread for which none comes for a while gives back what
+  // scratch memory all threads hold.
+  void Sleep(std::unique_lock<std::mutex>& lock) {
+    if (tidy) {
+      work.wait(lock);
+    } else if (work.wait_for(lock, kTidyAfter) == std::cv_status::timeout && !tidy && running == 0) {
+      tidy = true;
+      lock.unlock();
+      TrimWorkspaces();
+      lock.lock();
+    }
+    // One too few after a timeout: then a thread too many is woken, never one too few.
+    if (waking > 0) --waking;
+  }
+
   void Loop() {
     pool_thread = true;
     std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
       ++idle;
       Job* job = nullptr;
-      while (!FindWork(&job)) {
-        work.wait(lock);
-        if (waking > 0) --waking;
-      }
+      while (!FindWork(&job)) Sleep(lock);
       --idle;
       waking = std::min(waking, idle);
       ++running;
+      tidy = false;
       if (job != nullptr) {
         const int worker = ++job->helpers_joined;
         ++job->helpers_active;
         PassOn();
         lock.unlock();
-        job->Work(worker, mutex);
+        {
+          const ScratchScope scratch;
+          job->Work(worker, mutex);
+        }
         lock.lock();
         if (--job->helpers_active == 0) job->idle.notify_one();
       } else {
@@ -264,6 +286,7 @@ void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke
     const std::lock_guard<std::mutex> lock(impl_->mutex);
     impl_->jobs.push_back(&job);
     impl_->running += self;
+    impl_->tidy = false;
     impl_->TrySummon(workers - 1);
   }
   job.Work(0, impl_->mutex);

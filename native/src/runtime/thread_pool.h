@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "runtime/cancel.h"
+#include "runtime/workspace.h"
 
 namespace prismrec {
 
@@ -57,7 +58,7 @@ class ThreadPool {
   Impl* impl_;
 };
 
-// Fixes threads() of the current thread for the duration of one operation.
+// Fixes threads() of the current thread, and keeps its scratch memory, for the duration of one operation.
 class OpScope {
  public:
   OpScope();
@@ -66,6 +67,7 @@ class OpScope {
   OpScope& operator=(const OpScope&) = delete;
 
  private:
+  ScratchScope scratch_;
   int outer_;
 };
 

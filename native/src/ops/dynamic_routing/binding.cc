@@ -7,6 +7,9 @@
 namespace prismrec {
 namespace {
 
+// A synchronous call cannot be ended, so what takes forever is refused.
+constexpr size_t kMostIterations = 65535;
+
 // The extents of a problem, for the shapes of what it reads and writes.
 struct Extents {
   Extent users, length, interests, dim, maps, map_cols;
@@ -57,8 +60,10 @@ struct DynamicRouting {
   void Parse(Args& from) {
     const Extents extents = ParseProblem(from, &args.problem);
     args.iterations = from.Size("iterations").value();
-    if (args.iterations == 0) {
-      from.Fail(InvalidArgument("iterations must be positive", "at least 1", "0"));
+    if (args.iterations == 0 || args.iterations > kMostIterations) {
+      from.Fail(InvalidArgument("iterations is out of range",
+                                "1 to " + std::to_string(kMostIterations),
+                                std::to_string(args.iterations)));
     }
     args.initial = from.Matrix<float>("initial", extents.interests, extents.length).data;
     variant = from.VariantName();

@@ -15,6 +15,12 @@ CsrView ReadRows(Args& args, const char* values) {
   return args.Csr("indptr", "indices", values, args.Size("rows"), args.Size("cols"));
 }
 
+// A row of the result for each column, and a row of scratch for each thread, however few entries there are.
+void CheckColumns(Args& args, Extent cols) {
+  args.CheckResult<uint32_t>(cols + 1);
+  args.ClaimScratch(cols * (sizeof(double) + 1) * static_cast<size_t>(ThreadPool::Global().threads()));
+}
+
 void SetCsr(Result& result, const CsrMatrix& matrix) {
   result.Set("indptr", matrix.indptr);
   result.Set("indices", matrix.indices);
@@ -27,6 +33,7 @@ struct CooccurrenceCall {
 
   void Parse(Args& args) {
     call.rows = ReadRows(args, nullptr);
+    CheckColumns(args, call.rows.cols);
     call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
   }
   Status Execute(const CancelFlag& cancel) { return Cooccurrence(call, cancel, &made); }
@@ -39,6 +46,7 @@ struct ItemNeighboursCall {
 
   void Parse(Args& args) {
     call.rows = ReadRows(args, nullptr);
+    CheckColumns(args, call.rows.cols);
     const ArrayView<const float> norms = args.Array<float>("squaredNorms", call.rows.cols);
     call.squared_norms = norms.data;
     for (size_t i = 0; i < norms.size; ++i) {

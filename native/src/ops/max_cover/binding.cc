@@ -14,6 +14,8 @@ struct MaxCover {
 
   void Parse(Args& from) {
     args.sets = from.Csr("indptr", "indices", from.Size("elementCount"));
+    // Of each element what covers it, its worth and how often it occurs.
+    from.ClaimScratch(Extent(args.sets.cols) * 16);
     args.weights = from.OptionalArray<float>("weights", args.sets.cols).data;
     args.costs = from.OptionalArray<float>("costs", args.sets.rows).data;
     args.max_sets = from.Size("maxSets").value();
