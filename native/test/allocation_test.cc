@@ -83,11 +83,12 @@ void Note(std::vector<double>* noted, const T& values) {
 
 // Calls once as it is, then with every allocation failing in turn. `call` gives what it computed.
 void EachAllocationFails(const char* name, const std::function<Status(std::vector<double>*)>& call) {
-  const auto once = [&](std::vector<double>* noted) {
+  const auto once = [&](std::vector<double>* noted, long fails) {
     // As from a fresh start: what a thread has kept needs no allocation.
     TrimWorkspaces();
     noted->clear();
-    noted->reserve(4096);
+    noted->reserve(size_t{1} << 14);
+    countdown = fails;
     try {
       const OpScope scope;
       return call(noted);
@@ -97,14 +98,13 @@ void EachAllocationFails(const char* name, const std::function<Status(std::vecto
     }
   };
   std::vector<double> expected, noted;
-  EXPECT_OK(once(&expected));
-  EXPECT_OK(once(&expected));
+  EXPECT_OK(once(&expected, -1));
+  EXPECT_OK(once(&expected, -1));
   const long most = 20000;
   for (long n = 0; n < most; ++n) {
     test::SetContext(std::string(name) + ", allocation " + std::to_string(n));
     failed = 0;
-    countdown = n;
-    const Status status = once(&noted);
+    const Status status = once(&noted, n);
     countdown = -1;
     EXPECT_TRUE(status.ok() || status.code == StatusCode::kOutOfMemory);
     if (status.ok()) EXPECT_TRUE(noted == expected);
@@ -403,6 +403,28 @@ TEST(kernels_of_a_training_step) {
     Note(noted, gradient);
     return Status::Ok();
   });
+}
+
+TEST(threads_that_cannot_be_made) {
+  const int before = ThreadPool::Global().threads();
+  // Each loop may have one thread more than there are, and making it fails at one allocation or another.
+  for (int n = 0; n < 24; ++n) {
+    ThreadPool::Global().SetThreads(4 + n);
+    std::atomic<int> ran{0};
+    bool refused = false;
+    countdown = n % 6;
+    try {
+      ThreadPool::Global().ParallelFor(64, kNever, [&](size_t, int) {
+        ++ran;
+        usleep(100);
+      });
+    } catch (const std::bad_alloc&) {
+      refused = true;
+    }
+    countdown = -1;
+    EXPECT_EQ(ran.load(), refused ? 0 : 64);
+  }
+  ThreadPool::Global().SetThreads(before);
 }
 
 TEST(tasks_of_the_pool) {

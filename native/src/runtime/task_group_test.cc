@@ -109,11 +109,12 @@ void Environment(unsigned seed, std::atomic<int>* wrong) {
       group.Submit([call, chunks, &closing, wrong] {
         const CancelFlag cancel(&call->cancel, &closing);
         const OpScope scope;
+        const int budget = ThreadPool::Global().threads();
         std::vector<int> results(chunks, 0);
         ThreadPool::Global().ParallelFor(chunks, cancel, [&](size_t chunk, int worker) {
           int* const memory = scratch.Reserve<int>(64 + chunk);
           memory[chunk] = static_cast<int>(chunk);
-          if (worker < 0 || worker >= ThreadPool::Global().threads()) ++*wrong;
+          if (worker < 0 || worker >= budget) ++*wrong;
           results[chunk] = memory[chunk] + 1;
         });
         if (!cancel.Cancelled()) {
