@@ -1,10 +1,8 @@
 #include "runtime/workspace.h"
 
-#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "runtime/large_pages.h"
 #include "runtime/memory.h"
@@ -29,7 +27,7 @@ class ThreadScratch {
   static void TrimAll() {
     Registry& all = All();
     const std::lock_guard<std::mutex> lock(all.mutex);
-    for (ThreadScratch* scratch : all.threads) {
+    for (ThreadScratch* scratch = all.first; scratch != nullptr; scratch = scratch->next_thread_) {
       if (scratch->used_outside_ || scratch->busy_.exchange(true, std::memory_order_acquire)) continue;
       scratch->ReleaseAll();
       scratch->busy_.store(false, std::memory_order_release);
@@ -73,26 +71,31 @@ class ThreadScratch {
   }
 
  private:
+  // A list through the threads' own memory: a thread that begins must not need any.
   struct Registry {
     std::mutex mutex;
-    std::vector<ThreadScratch*> threads;
+    ThreadScratch* first = nullptr;
   };
 
   static Registry& All() {
     // Never destroyed: threads outlast what is.
-    static Registry* const all = new Registry;
+    alignas(Registry) static char memory[sizeof(Registry)];
+    static Registry* const all = new (memory) Registry;
     return *all;
   }
 
   ThreadScratch() {
     Registry& all = All();
     const std::lock_guard<std::mutex> lock(all.mutex);
-    all.threads.push_back(this);
+    next_thread_ = all.first;
+    all.first = this;
   }
   ~ThreadScratch() {
     Registry& all = All();
     const std::lock_guard<std::mutex> lock(all.mutex);
-    all.threads.erase(std::find(all.threads.begin(), all.threads.end(), this));
+    ThreadScratch** at = &all.first;
+    while (*at != this) at = &(*at)->next_thread_;
+    *at = next_thread_;
   }
 
   void ReleaseAll() {
@@ -109,6 +112,7 @@ class ThreadScratch {
   size_t held_ = 0;
   size_t claimed_ = 0;
   Workspace* first_ = nullptr;
+  ThreadScratch* next_thread_ = nullptr;
 };
 
 Workspace::Workspace() {
