@@ -156,7 +156,7 @@ describe("arrays that change while a call is under way", () => {
   test("inputs that are given away meanwhile do not matter", async () => {
     expect(
       await child(`
-        const n = 700;
+        const n = 250;
         const give = (array) => structuredClone(array.buffer, { transfer: [array.buffer] });
         const right = [];
         for (let round = 0; round < 6; round++) {
@@ -343,10 +343,13 @@ test("terminating a worker does not wait for what others have queued before it",
     await child(
       `
       import { Worker } from "node:worker_threads";
-      const n = 2000;
+      const [rows, entries, cols] = [4000, 1000, 5000];
+      const indptr = Uint32Array.from({ length: rows + 1 }, (_, r) => r * entries);
+      const indices = Uint32Array.from({ length: rows * entries }, (_, i) => ((i % entries) * 5 + ((i / entries) | 0)) % cols);
       const cancel = new Int32Array(new SharedArrayBuffer(4));
       let settled = false;
-      const long = outcome(() => binding.sgemm({ m: n, n, k: n, a: ones(n * n), b: ones(n * n), variant: "scalar", cancel }))
+      // Billions of additions, between which the flag is looked at often.
+      const long = outcome(() => binding.cooccurrence({ indptr, indices, rows, cols, cancel }))
         .then((code) => { settled = true; return code; });
       const worker = new Worker(\`(async () => {
         const { parentPort } = await import("node:worker_threads");

@@ -30,8 +30,8 @@ PRISMREC_TYPED_ARRAY(int32_t, Int32, napi_int32_array);
 PRISMREC_TYPED_ARRAY(uint32_t, Uint32, napi_uint32_array);
 #undef PRISMREC_TYPED_ARRAY
 
-// What Node-API says of a type that it has no name for.
-inline constexpr napi_typedarray_type kUnknownType = static_cast<napi_typedarray_type>(0x7f);
+// A type that this Node-API has no name for: it leaves the variable as it was.
+inline constexpr napi_typedarray_type kUnknownType = static_cast<napi_typedarray_type>(15);
 
 // A typed array where it lies now. Valid until JavaScript runs again: it may detach the memory, or
 // change it where it is shared.
