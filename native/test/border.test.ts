@@ -156,12 +156,12 @@ describe("arrays that change while a call is under way", () => {
   test("inputs that are given away meanwhile do not matter", async () => {
     expect(
       await child(`
-        const n = 250;
+        const n = 1200;
         const give = (array) => structuredClone(array.buffer, { transfer: [array.buffer] });
         const right = [];
-        for (let round = 0; round < 6; round++) {
+        for (let round = 0; round < 4; round++) {
           const [a, b] = [ones(n * n), ones(n * n)];
-          const call = binding.sgemm({ m: n, n, k: n, a, b, variant: "scalar" });
+          const call = binding.sgemm({ m: n, n, k: n, a, b });
           give(a);
           give(b);
           gc();

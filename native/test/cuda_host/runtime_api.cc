@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -133,8 +134,12 @@ using namespace cuda_host;
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<size_t>(value) > SharedLimit()) return Failed(cudaErrorInvalidValue);
-  const std::lock_guard<std::mutex> lock(allowed_mutex);
-  allowed_shared[{current_device, kernel}] = static_cast<size_t>(value);
+  {
+    const std::lock_guard<std::mutex> lock(allowed_mutex);
+    allowed_shared[{current_device, kernel}] = static_cast<size_t>(value);
+  }
+  // Others have their turn before the launch that it was meant for.
+  std::this_thread::yield();
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
