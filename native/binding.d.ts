@@ -1,4 +1,8 @@
-/** The addon's surface, one section per op, headed by the name of the C++ contract header. */
+/**
+ * The addon's surface, one section per op, headed by the name of the C++ contract header. What an asynchronous call is
+ * given it copies before it returns, and what it writes to it writes when it settles; shared memory alone is used where
+ * it lies, but for what addresses memory. Resizable, growable and detached memory is refused.
+ */
 export interface NativeBinding {
   // runtime
   runtimeInfo(): RuntimeInfo;
@@ -29,12 +33,13 @@ export interface NativeBinding {
   // ops/similarity_search/similarity_search.h
   similarityIndexBuild(args: SimilarityIndexBuildArgs & NativeAsync): Promise<SimilarityIndexHandle>;
   similarityIndexBuildSync(args: SimilarityIndexBuildArgs): SimilarityIndexHandle;
-  /** Maps a file that holds an index's image: no copy. */
+  /** Reads what `similarityIndexSave` has written, and checks all of it. */
   similarityIndexOpen(args: SimilarityIndexOpenArgs & NativeAsync): Promise<SimilarityIndexHandle>;
   similarityIndexOpenSync(args: SimilarityIndexOpenArgs): SimilarityIndexHandle;
   similarityIndexInfo(index: SimilarityIndexHandle): SimilarityIndexInfo;
-  /** The whole index as it may be written to a file: its own memory, for reading only, kept while the array lives. */
-  similarityIndexImage(index: SimilarityIndexHandle): Uint8Array;
+  /** Writes a file of `bytes` bytes, on the disk when the call has settled; one that fails leaves an incomplete file. */
+  similarityIndexSave(args: SimilarityIndexSaveArgs & NativeAsync): Promise<object>;
+  similarityIndexSaveSync(args: SimilarityIndexSaveArgs): object;
   /** Gives the index's memory back as soon as no search reads it; the handle must not be used again. */
   similarityIndexRelease(index: SimilarityIndexHandle): void;
   similaritySearch(args: SimilaritySearchArgs & NativeAsync): Promise<SimilaritySearchResult>;
@@ -358,6 +363,13 @@ export interface SimilarityIndexBuildArgs {
 }
 
 export interface SimilarityIndexOpenArgs {
+  readonly path: string;
+  /** Default false. Maps the file: processes share its pages, and whoever changes it then ends them. */
+  readonly mapped?: boolean;
+}
+
+export interface SimilarityIndexSaveArgs {
+  readonly index: SimilarityIndexHandle;
   readonly path: string;
 }
 

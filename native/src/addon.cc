@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "cuda/library.h"
+#include "node/binding.h"
 #include "register_ops.h"
-#include "runtime/binding.h"
 #include "runtime/cpu_features.h"
 #include "runtime/thread_pool.h"
 

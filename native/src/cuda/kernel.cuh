@@ -8,6 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
 
 namespace prismrec::cuda {
 
@@ -41,6 +44,23 @@ __host__ __device__ constexpr size_t SharedBytes(size_t count) {
   return (count * sizeof(T) + 15) / 16 * 16;
 }
 
+// Lets launches of a kernel on the current device take so much dynamic shared memory. The permission belongs to the
+// kernel, not to a launch, and calls of other shapes launch the same kernel at the same time: it only ever grows.
+inline cudaError_t AllowSharedMemory(const void* kernel, size_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void*>, size_t> allowed;
+  if (bytes <= (48 << 10)) return cudaSuccess;
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+  const std::lock_guard<std::mutex> lock(mutex);
+  size_t& most = allowed[{device, kernel}];
+  if (bytes <= most) return cudaSuccess;
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error == cudaSuccess) most = bytes;
+  return error;
+}
+
 #if defined(__CUDACC__)
 
 // Hands out the block's dynamic shared memory, in pieces of 16 bytes, in the same order in every thread.
@@ -62,12 +82,7 @@ class SharedMemory {
 template <class... Parameters, class... Arguments>
 inline void Launch([[maybe_unused]] const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                    size_t shared_bytes, cudaStream_t stream, Arguments... arguments) {
-  if (shared_bytes > (48 << 10)) {
-    if (cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shared_bytes)) != cudaSuccess) {
-      return;
-    }
-  }
+  if (AllowSharedMemory(reinterpret_cast<const void*>(kernel), shared_bytes) != cudaSuccess) return;
   kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cuda/library.h"
+#include "runtime/dispatch.h"
 
 namespace prismrec::cuda {
 namespace {
@@ -56,6 +57,9 @@ const Loaded& Get() {
   static const Loaded loaded = Load();
   return loaded;
 }
+
+[[maybe_unused]] const bool registered = RegisterDevice(
+    {"cuda", [] { return TheLibrary() != nullptr; }, [] { return Describe().status; }});
 
 }  // namespace
 

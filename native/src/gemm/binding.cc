@@ -1,4 +1,4 @@
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 #include "gemm/gemm.h"
 
@@ -12,26 +12,26 @@ struct SgemmCall {
   const Variant<const gemm::Kernel*>* variant = nullptr;
 
   void Parse(Args& args) {
-    g.m = args.Size("m");
-    g.n = args.Size("n");
-    g.k = args.Size("k");
+    const Extent m = args.Size("m"), n = args.Size("n"), k = args.Size("k");
+    g.m = m.value();
+    g.n = n.value();
+    g.k = k.value();
     g.trans_a = args.Bool("transposeA", false);
     g.trans_b = args.Bool("transposeB", false);
     g.alpha = static_cast<float>(args.Number("alpha", 1));
     g.beta = static_cast<float>(args.Number("beta", 0));
-    g.a = args.Matrix<float>("a", g.m, g.k).data;
-    g.b = args.Matrix<float>("b", g.k, g.n).data;
+    g.a = args.Matrix<float>("a", m, k).data;
+    g.b = args.Matrix<float>("b", k, n).data;
     g.lda = g.trans_a ? g.m : g.k;
     g.ldb = g.trans_b ? g.k : g.n;
     g.ldc = g.n;
     in_place = args.Has("c");
     if (in_place) {
-      g.c = args.MutableMatrix<float>("c", g.m, g.n).data;
-      if (g.c == g.a || g.c == g.b) {
-        args.Fail(InvalidArgument("\"c\" must not be one of the factors", "memory of its own"));
-      }
+      g.c = args.MutableMatrix<float>("c", m, n).data;
+      args.CheckApart("c", "a");
+      args.CheckApart("c", "b");
     } else {
-      made = args.Allocate<float>(g.m * g.n);
+      made = args.Allocate<float>(m * n);
       g.c = made.data;
     }
     args.Check(SelectVariant(gemm::kVariants, args.VariantName().c_str(), &variant));

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "cuda/library.h"
 #include "runtime/cpu_features.h"
 #include "runtime/status.h"
 
@@ -16,23 +15,38 @@ namespace prismrec {
 
 template <class Fn>
 struct Variant {
-  const char* name;  // "reference", "cuda" or SimdName(simd)
+  const char* name;  // "reference", SimdName(simd) or a device's
   Simd simd;
   Fn fn;
 };
 
+// What runs the variants that are not for this machine's processor, e.g. those named "cuda".
+struct Device {
+  const char* name;
+  bool (*usable)();
+  Status (*status)();  // ok: it is usable
+};
+
+// Once for a device, before main: whoever can load it knows it, and tables do not.
+bool RegisterDevice(const Device& device);
+// Null: no such device is known.
+const Device* FindDevice(const char* name);
+
 template <class Fn>
-bool IsCuda(const Variant<Fn>& variant) {
-  return std::strcmp(variant.name, "cuda") == 0;
+bool OnDevice(const Variant<Fn>& variant) {
+  return std::strcmp(variant.name, "reference") != 0 &&
+         std::strcmp(variant.name, SimdName(variant.simd)) != 0;
 }
 
 template <class Fn>
 bool Runs(const Variant<Fn>& variant) {
-  return IsCuda(variant) ? cuda::TheLibrary() != nullptr : Supported(variant.simd);
+  if (!OnDevice(variant)) return Supported(variant.simd);
+  const Device* const device = FindDevice(variant.name);
+  return device != nullptr && device->usable();
 }
 
 // `forced` (null or empty: none) names a variant; it must be in the table and run here. Without it:
-// the variant of ActiveSimd(), else the widest one below it; never "reference" or "cuda". Null: there
+// the variant of ActiveSimd(), else the widest one below it; never "reference" or a device's. Null: there
 // is none.
 template <class Fn, size_t N>
 const Variant<Fn>* Select(const Variant<Fn> (&table)[N], const char* forced) {
@@ -40,7 +54,7 @@ const Variant<Fn>* Select(const Variant<Fn> (&table)[N], const char* forced) {
   for (const Variant<Fn>& variant : table) {
     if (forced != nullptr && *forced != '\0') {
       if (std::strcmp(variant.name, forced) == 0) return Runs(variant) ? &variant : nullptr;
-    } else if (!IsCuda(variant) && Supported(variant.simd) &&
+    } else if (!OnDevice(variant) && Supported(variant.simd) &&
                std::strcmp(variant.name, "reference") != 0 && variant.simd <= ActiveSimd() &&
                (best == nullptr || variant.simd > best->simd)) {
       best = &variant;
@@ -69,9 +83,8 @@ Status SelectVariant(const Variant<Fn> (&table)[N], const char* forced,
                      const Variant<Fn>** selected) {
   *selected = Select(table, forced);
   if (*selected != nullptr) return Status::Ok();
-  if (forced != nullptr && std::strcmp(forced, "cuda") == 0 && !cuda::Describe().status.ok()) {
-    return cuda::Describe().status;
-  }
+  const Device* const device = forced == nullptr ? nullptr : FindDevice(forced);
+  if (device != nullptr && !device->usable()) return device->status();
   std::string names;
   for (const char* name : RunnableVariants(table)) {
     names += (names.empty() ? "" : ", ") + std::string(name);

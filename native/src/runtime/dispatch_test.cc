@@ -42,6 +42,20 @@ TEST(a_table_without_the_active_set_falls_back_but_never_to_the_reference) {
   EXPECT_TRUE(Select(none, nullptr) == nullptr);
 }
 
+TEST(a_device_runs_its_variants_where_it_is_known_and_usable) {
+  static bool there = false;
+  const Variant<int> table[] = {{"scalar", Simd::kScalar, 1}, {"abacus", Simd::kScalar, 2}};
+  EXPECT_TRUE(Select(table, "abacus") == nullptr);
+  RegisterDevice({"abacus", [] { return there; },
+                  [] { return DeviceUnavailable("the beads are missing", "beads", "none"); }});
+  const Variant<int>* selected = nullptr;
+  EXPECT_EQ(SelectVariant(table, "abacus", &selected).message, std::string("the beads are missing"));
+  there = true;
+  EXPECT_OK(SelectVariant(table, "abacus", &selected));
+  EXPECT_EQ(selected->fn, 2);
+  EXPECT_EQ(Select(table, nullptr)->fn, 1);
+}
+
 TEST(a_forced_instruction_set_is_taken_or_refused) {
   Simd simd = Simd::kNeon;
   EXPECT_OK(ResolveSimd("scalar", &simd));

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/memory.h"
+
 namespace prismrec {
 
 inline constexpr size_t kLargePage = size_t{2} << 20;
@@ -30,13 +32,19 @@ class LargePageAllocator {
     const size_t bytes = count * sizeof(T);
     if (count > static_cast<size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
     if (bytes < kLargePage) return static_cast<T*>(::operator new(bytes));
-    void* const data = ::operator new(bytes, std::align_val_t{kLargePage});
+    if (!ProcessMemory().Claim(bytes)) throw std::bad_alloc();
+    void* const data = ::operator new(bytes, std::align_val_t{kLargePage}, std::nothrow);
+    if (data == nullptr) {
+      ProcessMemory().GiveBack(bytes);
+      throw std::bad_alloc();
+    }
     AdviseLargePages(data, bytes);
     return static_cast<T*>(data);
   }
   void deallocate(T* data, size_t count) {
     if (count * sizeof(T) < kLargePage) return ::operator delete(data);
     ::operator delete(data, std::align_val_t{kLargePage});
+    ProcessMemory().GiveBack(count * sizeof(T));
   }
   // A new value without an initialiser is left unset.
   template <class U>

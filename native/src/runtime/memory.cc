@@ -1,6 +1,7 @@
 #include "runtime/memory.h"
 
 #include <algorithm>
+#include <new>
 
 namespace prismrec {
 namespace {
@@ -34,6 +35,35 @@ size_t GroupHeadroom(const std::string& folder) {
       ReadKey(folder + "/memory.stat", v2 ? "inactive_file" : "total_inactive_file");
   used -= std::min(used, cache);
   return limit - std::min(limit, used);
+}
+
+bool MemoryBudget::Claim(size_t bytes, size_t* most) {
+  if (bytes < kLargeBytes) return true;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const size_t available = available_();
+  if (claimed_ == 0) at_first_ = available;
+  // Part of what is claimed has been written to and is missing in `available` already, hence two conditions.
+  const size_t left = std::min(available, at_first_ - std::min(at_first_, claimed_));
+  if (most != nullptr) *most = left;
+  if (bytes > left) return false;
+  claimed_ += bytes;
+  return true;
+}
+
+void MemoryBudget::GiveBack(size_t bytes) {
+  if (bytes < kLargeBytes) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  claimed_ -= bytes;
+}
+
+MemoryBudget& ProcessMemory() {
+  // Never destroyed: threads outlast what is.
+  static MemoryBudget* const budget = new MemoryBudget(AvailableMemory);
+  return *budget;
+}
+
+MemoryClaim::MemoryClaim(size_t bytes) : bytes_(bytes) {
+  if (!ProcessMemory().Claim(bytes)) throw std::bad_alloc();
 }
 
 size_t AvailableMemory() {

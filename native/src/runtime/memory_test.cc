@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 #include <string>
 
 #include "runtime/large_pages.h"
@@ -55,6 +56,51 @@ TEST(the_first_version_of_control_groups_is_read_too) {
 }
 
 TEST(some_memory_is_left_on_this_machine) { EXPECT_GT(AvailableMemory(), size_t{1} << 20); }
+
+size_t pretended = 0;
+
+TEST(results_and_scratch_share_one_budget) {
+  constexpr size_t kUnit = kLargeBytes;
+  MemoryBudget budget([] { return pretended; });
+  pretended = 10 * kUnit;
+  size_t most = 0;
+  EXPECT_TRUE(budget.Claim(6 * kUnit, &most));
+  EXPECT_EQ(most, 10 * kUnit);
+  // Nothing of it is written yet: the system still says 10.
+  EXPECT_FALSE(budget.Claim(5 * kUnit, &most));
+  EXPECT_EQ(most, 4 * kUnit);
+  // Half of it is written: that is not counted twice.
+  pretended = 7 * kUnit;
+  EXPECT_TRUE(budget.Claim(4 * kUnit));
+  EXPECT_FALSE(budget.Claim(kUnit));
+  budget.GiveBack(6 * kUnit);
+  EXPECT_TRUE(budget.Claim(6 * kUnit));
+  // Another process takes what was left.
+  budget.GiveBack(4 * kUnit);
+  pretended = kUnit;
+  EXPECT_FALSE(budget.Claim(2 * kUnit, &most));
+  EXPECT_EQ(most, kUnit);
+  budget.GiveBack(6 * kUnit);
+  pretended = 20 * kUnit;
+  EXPECT_TRUE(budget.Claim(20 * kUnit));
+}
+
+TEST(small_requests_are_not_counted) {
+  MemoryBudget budget([]() -> size_t { return 0; });
+  EXPECT_TRUE(budget.Claim(kLargeBytes - 1));
+  budget.GiveBack(kLargeBytes - 1);
+  EXPECT_FALSE(budget.Claim(kLargeBytes));
+}
+
+TEST(a_large_vector_beyond_all_memory_is_refused_before_it_is_asked_for) {
+  bool refused = false;
+  try {
+    LargeVector<uint8_t> all(size_t{1} << 46);
+  } catch (const std::bad_alloc&) {
+    refused = true;
+  }
+  EXPECT_TRUE(refused);
+}
 
 TEST(a_large_vector_keeps_its_values_as_it_grows) {
   LargeVector<uint32_t> values;

@@ -20,6 +20,12 @@ const char* StatusCodeName(StatusCode code) {
       return "DEVICE_UNAVAILABLE";
     case StatusCode::kDataFormat:
       return "DATA_FORMAT";
+    case StatusCode::kFileNotFound:
+      return "FILE_NOT_FOUND";
+    case StatusCode::kDiskFull:
+      return "DISK_FULL";
+    case StatusCode::kIo:
+      return "IO";
     case StatusCode::kInternal:
       return "INTERNAL";
   }

@@ -17,6 +17,9 @@ enum class StatusCode {
   kCancelled,
   kDeviceUnavailable,
   kDataFormat,
+  kFileNotFound,
+  kDiskFull,
+  kIo,
   kInternal,
 };
 

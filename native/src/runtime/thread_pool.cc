@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
@@ -18,9 +19,13 @@
 #endif
 
 #include "runtime/memory.h"
+#include "runtime/workspace.h"
 
 namespace prismrec {
 namespace {
+
+// How long nothing must have run before scratch memory is given back.
+constexpr std::chrono::seconds kTidyAfter{2};
 
 // The budget of the operation that this thread runs; 0 outside of one.
 thread_local int scoped_threads = 0;
@@ -121,12 +126,17 @@ struct ThreadPool::Impl {
   std::mutex mutex;
   std::condition_variable work;
   // Guarded by `mutex`.
-  std::deque<std::function<void()>> tasks;
+  struct Task {
+    std::function<void()> run;
+    const void* owner;
+  };
+  std::deque<Task> tasks;
   std::deque<Job*> jobs;
   int spawned = 0;
   int idle = 0;
   int waking = 0;   // of the idle ones: signalled, not yet awake
   int running = 0;  // pool threads at work, and other threads inside a ParallelFor
+  bool tidy = true;  // nothing has run since scratch memory was given back
 
   Job* JobInNeed() {
     for (Job* job : jobs) {
@@ -164,13 +174,28 @@ struct ThreadPool::Impl {
     }
   }
 
-  // Where no thread can be made, the present ones do the work.
+  // Where no thread can be made, for want of memory maybe, the present ones do the work.
   void TrySummon(int wanted) {
     try {
       Summon(wanted);
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
       work.notify_one();
     }
+  }
+
+  // Sleeps until there may be work. The first thread for which none comes for a while gives back what
+  // scratch memory all threads hold.
+  void Sleep(std::unique_lock<std::mutex>& lock) {
+    if (tidy) {
+      work.wait(lock);
+    } else if (work.wait_for(lock, kTidyAfter) == std::cv_status::timeout && !tidy && running == 0) {
+      tidy = true;
+      lock.unlock();
+      TrimWorkspaces();
+      lock.lock();
+    }
+    // One too few after a timeout: then a thread too many is woken, never one too few.
+    if (waking > 0) --waking;
   }
 
   void Loop() {
@@ -179,23 +204,24 @@ struct ThreadPool::Impl {
     for (;;) {
       ++idle;
       Job* job = nullptr;
-      while (!FindWork(&job)) {
-        work.wait(lock);
-        if (waking > 0) --waking;
-      }
+      while (!FindWork(&job)) Sleep(lock);
       --idle;
       waking = std::min(waking, idle);
       ++running;
+      tidy = false;
       if (job != nullptr) {
         const int worker = ++job->helpers_joined;
         ++job->helpers_active;
         PassOn();
         lock.unlock();
-        job->Work(worker, mutex);
+        {
+          const ScratchScope scratch;
+          job->Work(worker, mutex);
+        }
         lock.lock();
         if (--job->helpers_active == 0) job->idle.notify_one();
       } else {
-        std::function<void()> task = std::move(tasks.front());
+        std::function<void()> task = std::move(tasks.front().run);
         tasks.pop_front();
         PassOn();
         lock.unlock();
@@ -225,17 +251,27 @@ void ThreadPool::SetThreads(int threads) {
   impl_->work.notify_all();
 }
 
-void ThreadPool::Submit(std::function<void()> task) {
+void ThreadPool::Submit(std::function<void()> task, const void* owner) {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
-  impl_->tasks.push_back(std::move(task));
+  impl_->tasks.push_back({std::move(task), owner});
   try {
     impl_->Summon(1);
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     if (impl_->spawned == 0) {
       impl_->tasks.pop_back();
       throw;
     }
   }
+}
+
+int ThreadPool::Withdraw(const void* owner) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  std::deque<Impl::Task>& tasks = impl_->tasks;
+  const auto kept = std::remove_if(tasks.begin(), tasks.end(),
+                                   [owner](const Impl::Task& task) { return task.owner == owner; });
+  const int withdrawn = static_cast<int>(tasks.end() - kept);
+  tasks.erase(kept, tasks.end());
+  return withdrawn;
 }
 
 void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke invoke) {
@@ -248,8 +284,9 @@ void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke
   const int self = pool_thread ? 0 : 1;
   {
     const std::lock_guard<std::mutex> lock(impl_->mutex);
-    impl_->running += self;
     impl_->jobs.push_back(&job);
+    impl_->running += self;
+    impl_->tidy = false;
     impl_->TrySummon(workers - 1);
   }
   job.Work(0, impl_->mutex);

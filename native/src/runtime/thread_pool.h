@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "runtime/cancel.h"
+#include "runtime/workspace.h"
 
 namespace prismrec {
 
@@ -38,8 +39,11 @@ class ThreadPool {
         [](void* body, size_t chunk, int worker) { (*static_cast<Body*>(body))(chunk, worker); });
   }
 
-  // Runs `task` on one of the pool's threads. Throws std::system_error where no thread can be made.
-  void Submit(std::function<void()> task);
+  // Runs `task` on one of the pool's threads. Throws where there is no memory for it, or where no thread
+  // can be made and there is none; then the task never runs.
+  void Submit(std::function<void()> task, const void* owner = nullptr);
+  // Drops the tasks of an owner that have not begun; how many.
+  int Withdraw(const void* owner);
 
   static constexpr int kMaxThreads = 1024;
 
@@ -54,7 +58,7 @@ class ThreadPool {
   Impl* impl_;
 };
 
-// Fixes threads() of the current thread for the duration of one operation.
+// Fixes threads() of the current thread, and keeps its scratch memory, for the duration of one operation.
 class OpScope {
  public:
   OpScope();
@@ -63,6 +67,7 @@ class OpScope {
   OpScope& operator=(const OpScope&) = delete;
 
  private:
+  ScratchScope scratch_;
   int outer_;
 };
 

@@ -1,19 +1,19 @@
-// Scratch memory that a thread keeps from one operation to the next.
+// Scratch memory that a thread keeps from one operation to the next, for a while.
 #ifndef PRISMREC_RUNTIME_WORKSPACE_H_
 #define PRISMREC_RUNTIME_WORKSPACE_H_
 
 #include <cstddef>
 #include <new>
 
-#include "runtime/large_pages.h"
-
 namespace prismrec {
 
-// Memory aligned for vectors and cache lines, which grows and never shrinks. Not initialised.
+// Memory aligned for vectors and cache lines, which grows with what is asked for. Not initialised. What a
+// thread holds of it between operations goes when nothing has run for a while (TrimWorkspaces), and at
+// once where it is very much; inside an operation (an OpScope) it stays.
 class Workspace {
  public:
-  Workspace() = default;
-  ~Workspace() { Release(); }
+  Workspace();
+  ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
@@ -22,29 +22,36 @@ class Workspace {
   T* Reserve(size_t count) {
     if (count > static_cast<size_t>(-1) / sizeof(T)) throw std::bad_alloc();
     const size_t bytes = count * sizeof(T);
-    if (bytes > bytes_) {
-      Release();
-      alignment_ = std::align_val_t{bytes < kLargePage ? kCacheLine : kLargePage};
-      data_ = ::operator new(bytes, alignment_);
-      bytes_ = bytes;
-      AdviseLargePages(data_, bytes);
-    }
+    if (bytes > bytes_) Grow(bytes);
     return static_cast<T*>(data_);
   }
 
- private:
-  static constexpr size_t kCacheLine = 64;
+  size_t bytes() const { return bytes_; }
+  void Release();
 
-  void Release() {
-    if (data_ != nullptr) ::operator delete(data_, alignment_);
-    data_ = nullptr;
-    bytes_ = 0;
-  }
+ private:
+  friend class ThreadScratch;
+
+  void Grow(size_t bytes);
 
   void* data_ = nullptr;
   size_t bytes_ = 0;
-  std::align_val_t alignment_{kCacheLine};
+  std::align_val_t alignment_{1};
+  Workspace* next_ = nullptr;  // of the same thread
 };
+
+// Marks the time in which a thread uses its workspaces; may be nested.
+class ScratchScope {
+ public:
+  ScratchScope();
+  ~ScratchScope();
+  ScratchScope(const ScratchScope&) = delete;
+  ScratchScope& operator=(const ScratchScope&) = delete;
+};
+
+// Gives back the workspaces of every thread that is in no scope. Those of a thread that has used them
+// outside of one stay.
+void TrimWorkspaces();
 
 }  // namespace prismrec
 

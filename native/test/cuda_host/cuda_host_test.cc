@@ -2,10 +2,13 @@
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda/library.h"
@@ -268,6 +271,56 @@ TEST(launches_beyond_the_device_are_refused) {
   EXPECT_FAULT(FaultKind::kLaunch, WriteAt, dim3(1, 65536), dim3(1), 0, out.data(), 0);
 }
 
+// Fills what it was given of shared memory, and counts.
+__global__ void FillShared(int count, int* out) {
+  SharedMemory shared;
+  int* piece = shared.Take<int>(count);
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) piece[i] = i;
+  __syncthreads();
+  if (threadIdx.x == 0) *out = piece[count - 1] + 1;
+}
+
+TEST(two_shapes_of_one_kernel_may_be_launched_at_once) {
+  std::atomic<int> failed{0};
+  std::vector<std::thread> callers;
+  for (const int kilobytes : {56, 96, 64, 72}) {
+    callers.emplace_back([&failed, kilobytes] {
+      const int count = kilobytes << 8;
+      const Array<int> out(1);
+      cudaStream_t stream;
+      if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) ++failed;
+      for (int round = 0; round < 200; ++round) {
+        Launch("FillShared", FillShared, dim3(1), dim3(32), SharedBytes<int>(static_cast<size_t>(count)), stream, count,
+               out.data());
+        if (cudaGetLastError() != cudaSuccess) ++failed;
+        // Most rounds only launch: the sooner the next one comes, the likelier two meet.
+        if (round % 50 == 0 && (cudaStreamSynchronize(stream) != cudaSuccess || out[0] != count)) ++failed;
+      }
+      if (cudaStreamSynchronize(stream) != cudaSuccess || cudaStreamDestroy(stream) != cudaSuccess) ++failed;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(failed.load(), 0);
+}
+
+TEST(shared_memory_beyond_what_a_kernel_is_allowed_is_refused) {
+  const Array<int> out(1);
+  const auto queue = [&](int count) {
+    return FaultsOfLaunch([&](cudaStream_t stream) {
+      void (*const kernel)(int, int*) = FillShared;
+      using Bound = cuda_host::Bound<int, int*>;
+      const auto bound = std::make_shared<Bound>(Bound{kernel, {count, out.data()}});
+      (void)cuda_host::Enqueue({"FillShared", dim3(1), dim3(32), static_cast<size_t>(count) * 4},
+                               reinterpret_cast<const void*>(kernel), stream, bound, sizeof(Bound), Bound::Call);
+    });
+  };
+  EXPECT_EQ(cudaFuncSetAttribute(reinterpret_cast<const void*>(FillShared), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 60 << 10),
+            cudaSuccess);
+  EXPECT_KIND(FaultKind::kLaunch, queue((60 << 8) + 4));
+  EXPECT_TRUE(queue(60 << 8).empty());
+}
+
 // --- asynchronous copies --------------------------------------------------------------------------------------
 enum class Waiting { kRight, kNotAtAll, kOneTooFew, kNoBarrier };
 
@@ -463,6 +516,7 @@ TEST(a_grid_must_fit_the_multiprocessors_to_be_cooperative) {
     const dim3 grid(static_cast<unsigned>(blocks)), block(static_cast<unsigned>(threads));
     return !FaultsOfCooperative(PlantedGrid, grid, block, shared_bytes, Member::kRight, out.data()).empty();
   };
+  EXPECT_EQ(AllowSharedMemory(reinterpret_cast<const void*>(PlantedGrid), 114 << 10), cudaSuccess);
   // Four multiprocessors of 2048 threads, 32 blocks, 228 KiB, of which each block takes one more than it asks for.
   EXPECT_FALSE(refused(8, 1024, 0));
   EXPECT_TRUE(refused(9, 1024, 0));

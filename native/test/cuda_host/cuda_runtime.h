@@ -232,6 +232,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+// The dynamic shared memory that launches of a kernel may take on the current device, 48 KiB at first.
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
@@ -247,8 +249,8 @@ struct Bound {
   }
 };
 // Queued; runs when the stream is synchronised, and keeps `arguments` until then.
-cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> arguments, size_t bytes,
-                    void (*call)(const void*));
+cudaError_t Enqueue(Grid grid, const void* kernel, cudaStream_t stream, std::shared_ptr<const void> arguments,
+                    size_t bytes, void (*call)(const void*));
 // Blocks that a multiprocessor holds at a time; registers are not known.
 int ResidentBlocks(size_t threads, size_t shared_bytes);
 
@@ -264,8 +266,8 @@ cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Parameters...), dim3 grid
   using Bound = cuda_host::Bound<Parameters...>;
   const auto bound = std::make_shared<Bound>(
       Bound{kernel, cuda_host::Unpacked<Parameters...>(arguments, std::index_sequence_for<Parameters...>())});
-  return cuda_host::Enqueue({"a cooperative kernel", grid, block, shared_bytes, true}, stream, bound, sizeof(Bound),
-                            Bound::Call);
+  return cuda_host::Enqueue({"a cooperative kernel", grid, block, shared_bytes, true},
+                            reinterpret_cast<const void*>(kernel), stream, bound, sizeof(Bound), Bound::Call);
 }
 template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int threads, size_t shared_bytes) {

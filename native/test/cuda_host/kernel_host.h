@@ -15,9 +15,11 @@ template <class... Parameters, class... Arguments>
 inline void Launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
                    cudaStream_t stream, Arguments... arguments) {
   using Bound = ::cuda_host::Bound<Parameters...>;
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (AllowSharedMemory(function, shared_bytes) != cudaSuccess) return;
   const auto bound = std::make_shared<Bound>(Bound{kernel, {arguments...}});
   // An error stays for cudaGetLastError.
-  (void)::cuda_host::Enqueue({name, grid, block, shared_bytes}, stream, bound, sizeof(Bound), Bound::Call);
+  (void)::cuda_host::Enqueue({name, grid, block, shared_bytes}, function, stream, bound, sizeof(Bound), Bound::Call);
 }
 
 // Checked as one access; the parts of it are out of the hooks' sight.

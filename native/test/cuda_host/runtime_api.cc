@@ -9,9 +9,11 @@
 #include <cstdlib>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -29,6 +31,9 @@ namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
+// What cudaFuncSetAttribute has set, by device and kernel.
+std::mutex allowed_mutex;
+std::map<std::pair<int, const void*>, size_t> allowed_shared;
 std::mutex pinned_mutex;
 std::set<std::pair<const char*, size_t>> pinned;
 
@@ -75,6 +80,11 @@ cudaError_t Failed(cudaError_t error) {
   last_error = error;
   return error;
 }
+size_t AllowedShared(const void* kernel) {
+  const std::lock_guard<std::mutex> lock(allowed_mutex);
+  const auto entry = allowed_shared.find({current_device, kernel});
+  return entry == allowed_shared.end() ? 48 << 10 : entry->second;
+}
 cudaError_t Drain(Stream* stream) {
   while (!stream->work.empty()) {
     const auto next = std::move(stream->work.front());
@@ -97,12 +107,13 @@ int ResidentBlocks(size_t threads, size_t shared_bytes) {
                                     shared == 0 ? limits.blocks : limits.shared_bytes / shared}));
 }
 
-cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> arguments, size_t bytes,
-                    void (*call)(const void*)) {
+cudaError_t Enqueue(Grid grid, const void* kernel, cudaStream_t stream, std::shared_ptr<const void> arguments,
+                    size_t bytes, void (*call)(const void*)) {
   if (grid.shared_bytes > SharedLimit() || grid.size.volume() == 0 || grid.block.volume() == 0 ||
       grid.block.volume() > 1024 || grid.size.y > 65535 || grid.size.z > 65535) {
     return Failed(cudaErrorInvalidConfiguration);
   }
+  if (grid.shared_bytes > AllowedShared(kernel)) return Failed(cudaErrorInvalidValue);
   if (grid.cooperative && grid.size.volume() > static_cast<size_t>(kMultiprocessors) *
                                                    ResidentBlocks(grid.block.volume(), grid.shared_bytes)) {
     return Failed(cudaErrorCooperativeLaunchTooLarge);
@@ -121,6 +132,16 @@ cudaError_t Enqueue(Grid grid, cudaStream_t stream, std::shared_ptr<const void> 
 
 using namespace cuda_host;
 
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<size_t>(value) > SharedLimit()) return Failed(cudaErrorInvalidValue);
+  {
+    const std::lock_guard<std::mutex> lock(allowed_mutex);
+    allowed_shared[{current_device, kernel}] = static_cast<size_t>(value);
+  }
+  // Others have their turn before the launch that it was meant for.
+  std::this_thread::yield();
+  return cudaSuccess;
+}
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   if (bytes == 0) {
     *pointer = nullptr;

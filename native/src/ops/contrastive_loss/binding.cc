@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "ops/contrastive_loss/contrastive_loss.h"
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 namespace prismrec {
 namespace {
@@ -14,8 +14,7 @@ struct ContrastiveLoss {
 
   void Parse(Args& from) {
     using contrastive_loss::Kind;
-    const size_t n = from.Size("rowCount");
-    const size_t dim = from.Size("dim");
+    const Extent n = from.Size("rowCount"), dim = from.Size("dim");
     if (dim == 0) from.Fail(InvalidArgument("dim must be positive", "at least 1", "0"));
     args.kind = Choice(from, "kind", "info-nce", "supervised") ? Kind::kSupervised : Kind::kInfoNce;
     args.similarity = Choice(from, "similarity", "cosine", "dot")
@@ -32,18 +31,18 @@ struct ContrastiveLoss {
                                                               : contrastive_loss::Reduction::kMean;
     args.rows = from.Matrix<float>("rows", n, dim);
     if (args.kind == Kind::kSupervised) {
-      args.groups = from.Array<int32_t>("groups", n).data;
-      args.labels = from.Array<int32_t>("labels", n).data;
+      args.groups = from.Addresses<int32_t>("groups", n).data;
+      args.labels = from.Addresses<int32_t>("labels", n).data;
       args.scope = Choice(from, "scope", "group", "batch") ? contrastive_loss::Scope::kBatch
                                                            : contrastive_loss::Scope::kGroup;
-      args.item_ids = from.OptionalArray<uint32_t>("itemIds", n).data;
+      args.item_ids = from.OptionalAddresses<uint32_t>("itemIds", n).data;
     } else {
-      const size_t m = from.Size("negativeCount", 0);
+      const Extent m = from.Size("negativeCount", 0);
       args.positives = from.Matrix<float>("positives", n, dim);
-      if (m > 0) args.negatives = from.Matrix<float>("negatives", m, dim);
+      if (m != 0) args.negatives = from.Matrix<float>("negatives", m, dim);
       args.log_q = from.OptionalArray<float>("logQ", n + m).data;
-      args.positive_ids = from.OptionalArray<uint32_t>("positiveIds", n).data;
-      args.negative_ids = from.OptionalArray<uint32_t>("negativeIds", m).data;
+      args.positive_ids = from.OptionalAddresses<uint32_t>("positiveIds", n).data;
+      args.negative_ids = from.OptionalAddresses<uint32_t>("negativeIds", m).data;
       args.symmetric = from.Bool("symmetric", false);
     }
     variant = from.VariantName();
@@ -55,7 +54,7 @@ struct ContrastiveLoss {
     outputs.positive_gradient = (positive_gradient = from.Allocate<float>(n * dim)).data;
     if (args.negatives.data == nullptr) return;
     outputs.negative_gradient =
-        (negative_gradient = from.Allocate<float>(args.negatives.size())).data;
+        (negative_gradient = from.Allocate<float>(Extent(args.negatives.rows) * dim)).data;
   }
 
   Status Execute(const CancelFlag& cancel) {

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "runtime/dispatch.h"
+#include "cuda/library.h"
 #include "ops/contrastive_loss/contrastive_loss.h"
 #include "ops/contrastive_loss/sweep.h"
 

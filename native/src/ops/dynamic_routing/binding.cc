@@ -1,4 +1,4 @@
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 #include <cstdint>
 
@@ -7,45 +7,50 @@
 namespace prismrec {
 namespace {
 
-// Below 2^32, so that a product of two extents is in range.
-size_t Extent(Args& from, const char* name) {
-  const size_t extent = from.Size(name);
-  if (extent > UINT32_MAX) {
-    from.Fail(InvalidArgument(std::string(name) + " is out of range", "at most 4294967295",
-                              std::to_string(extent)));
-  }
-  return extent;
-}
+// A synchronous call cannot be ended, so what takes forever is refused.
+constexpr size_t kMostIterations = 65535;
 
-dynamic_routing::Problem ParseProblem(Args& from) {
-  dynamic_routing::Problem problem;
-  problem.users = Extent(from, "users");
-  problem.length = Extent(from, "length");
-  problem.interests = Extent(from, "interests");
-  problem.dim = Extent(from, "dim");
-  problem.map_count = Extent(from, "mapCount");
-  problem.shared = from.Bool("shared", false);
-  if (problem.dim == 0 || problem.interests == 0) {
+// The extents of a problem, for the shapes of what it reads and writes.
+struct Extents {
+  Extent users, length, interests, dim, maps, map_cols;
+
+  Extent vectors() const { return users * interests; }
+  Extent events() const { return users * length; }
+};
+
+Extents ParseProblem(Args& from, dynamic_routing::Problem* problem) {
+  Extents extents;
+  extents.users = from.Size("users");
+  extents.length = from.Size("length");
+  extents.interests = from.Size("interests");
+  extents.dim = from.Size("dim");
+  extents.maps = from.Size("mapCount");
+  problem->users = extents.users.value();
+  problem->length = extents.length.value();
+  problem->interests = extents.interests.value();
+  problem->dim = extents.dim.value();
+  problem->map_count = extents.maps.value();
+  problem->shared = from.Bool("shared", false);
+  if (problem->dim == 0 || problem->interests == 0) {
     from.Fail(InvalidArgument("dim and interests must be positive", "at least 1", "0"));
   }
-  if (problem.map_count != 1 && problem.map_count < problem.length) {
+  if (problem->map_count != 1 && problem->map_count < problem->length) {
     from.Fail(InvalidArgument("there must be one map or one for each position",
-                              "1, or at least " + std::to_string(problem.length),
-                              std::to_string(problem.map_count)));
+                              "1, or at least " + std::to_string(problem->length),
+                              std::to_string(problem->map_count)));
   }
-  problem.lengths = from.Array<uint32_t>("lengths", problem.users).data;
-  const size_t events = problem.users * problem.length;
-  problem.rows = from.OptionalArray<uint32_t>("rows", events).data;
-  if (problem.rows == nullptr) {
-    problem.events = from.Matrix<float>("events", events, problem.dim).data;
+  extents.map_cols = problem->shared ? extents.dim : extents.interests * extents.dim;
+  problem->lengths = from.Addresses<uint32_t>("lengths", extents.users).data;
+  problem->rows = from.OptionalAddresses<uint32_t>("rows", extents.events()).data;
+  if (problem->rows == nullptr) {
+    problem->events = from.Matrix<float>("events", extents.events(), extents.dim).data;
   } else {
     const ArrayView<const float> table = from.Array<float>("events");
-    problem.events = table.data;
-    problem.table_rows = problem.dim == 0 ? 0 : table.size / problem.dim;
+    problem->events = table.data;
+    problem->table_rows = table.size / problem->dim;
   }
-  problem.maps =
-      from.Matrix<float>("maps", problem.map_count * problem.dim, problem.map_cols()).data;
-  return problem;
+  problem->maps = from.Matrix<float>("maps", extents.maps * extents.dim, extents.map_cols).data;
+  return extents;
 }
 
 struct DynamicRouting {
@@ -53,17 +58,19 @@ struct DynamicRouting {
   std::string variant;
 
   void Parse(Args& from) {
-    const dynamic_routing::Problem& problem = args.problem = ParseProblem(from);
-    args.iterations = from.Size("iterations");
-    if (args.iterations == 0) {
-      from.Fail(InvalidArgument("iterations must be positive", "at least 1", "0"));
+    const Extents extents = ParseProblem(from, &args.problem);
+    args.iterations = from.Size("iterations").value();
+    if (args.iterations == 0 || args.iterations > kMostIterations) {
+      from.Fail(InvalidArgument("iterations is out of range",
+                                "1 to " + std::to_string(kMostIterations),
+                                std::to_string(args.iterations)));
     }
-    args.initial = from.Matrix<float>("initial", problem.interests, problem.length).data;
+    args.initial = from.Matrix<float>("initial", extents.interests, extents.length).data;
     variant = from.VariantName();
-    const size_t interests = problem.users * problem.interests;
-    args.vectors = from.MutableMatrix<float>("vectors", interests, problem.dim).data;
-    args.sums = from.MutableMatrix<float>("sums", interests, problem.dim).data;
-    args.coefficients = from.MutableMatrix<float>("coefficients", interests, problem.length).data;
+    const Extent interests = extents.vectors();
+    args.vectors = from.MutableMatrix<float>("vectors", interests, extents.dim).data;
+    args.sums = from.MutableMatrix<float>("sums", interests, extents.dim).data;
+    args.coefficients = from.MutableMatrix<float>("coefficients", interests, extents.length).data;
   }
 
   Status Execute(const CancelFlag& cancel) {
@@ -78,18 +85,16 @@ struct DynamicRoutingGrad {
   std::string variant;
 
   void Parse(Args& from) {
-    const dynamic_routing::Problem& problem = args.problem = ParseProblem(from);
-    const size_t interests = problem.users * problem.interests;
-    args.coefficients = from.Matrix<float>("coefficients", interests, problem.length).data;
-    args.sums = from.Matrix<float>("sums", interests, problem.dim).data;
-    args.vector_gradient = from.Matrix<float>("vectorGradient", interests, problem.dim).data;
+    const Extents extents = ParseProblem(from, &args.problem);
+    const Extent interests = extents.vectors();
+    args.coefficients = from.Matrix<float>("coefficients", interests, extents.length).data;
+    args.sums = from.Matrix<float>("sums", interests, extents.dim).data;
+    args.vector_gradient = from.Matrix<float>("vectorGradient", interests, extents.dim).data;
     variant = from.VariantName();
     args.event_gradient =
-        from.MutableMatrix<float>("eventGradient", problem.users * problem.length, problem.dim)
-            .data;
+        from.MutableMatrix<float>("eventGradient", extents.events(), extents.dim).data;
     args.map_gradient =
-        from.MutableMatrix<float>("mapGradient", problem.map_count * problem.dim,
-                                  problem.map_cols())
+        from.MutableMatrix<float>("mapGradient", extents.maps * extents.dim, extents.map_cols)
             .data;
   }
 

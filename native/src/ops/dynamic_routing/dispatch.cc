@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/library.h"
 #include "ops/dynamic_routing/dynamic_routing.h"
 #include "ops/dynamic_routing/routing.h"
 

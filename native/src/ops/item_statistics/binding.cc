@@ -1,4 +1,4 @@
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 #include <algorithm>
 #include <cfloat>
@@ -15,6 +15,12 @@ CsrView ReadRows(Args& args, const char* values) {
   return args.Csr("indptr", "indices", values, args.Size("rows"), args.Size("cols"));
 }
 
+// A row of the result for each column, and a row of scratch for each thread, however few entries there are.
+void CheckColumns(Args& args, Extent cols) {
+  args.CheckResult<uint32_t>(cols + 1);
+  args.ClaimScratch(cols * (sizeof(double) + 1) * static_cast<size_t>(ThreadPool::Global().threads()));
+}
+
 void SetCsr(Result& result, const CsrMatrix& matrix) {
   result.Set("indptr", matrix.indptr);
   result.Set("indices", matrix.indices);
@@ -27,6 +33,7 @@ struct CooccurrenceCall {
 
   void Parse(Args& args) {
     call.rows = ReadRows(args, nullptr);
+    CheckColumns(args, call.rows.cols);
     call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
   }
   Status Execute(const CancelFlag& cancel) { return Cooccurrence(call, cancel, &made); }
@@ -39,6 +46,7 @@ struct ItemNeighboursCall {
 
   void Parse(Args& args) {
     call.rows = ReadRows(args, nullptr);
+    CheckColumns(args, call.rows.cols);
     const ArrayView<const float> norms = args.Array<float>("squaredNorms", call.rows.cols);
     call.squared_norms = norms.data;
     for (size_t i = 0; i < norms.size; ++i) {
@@ -46,7 +54,7 @@ struct ItemNeighboursCall {
       args.Fail(NonFinite("a squared norm is not a finite number from 0", "finite values >= 0",
                           std::to_string(norms.data[i]) + " at entry " + std::to_string(i)));
     }
-    call.neighbours = args.Size("neighbours");
+    call.neighbours = args.Size("neighbours").value();
     if (call.neighbours == 0) {
       args.Fail(InvalidArgument("\"neighbours\" must be positive", "at least 1", "0"));
     }
@@ -63,7 +71,7 @@ struct GramCall {
     call.rows = ReadRows(args, nullptr);
     call.weights = args.OptionalArray<float>("weights", call.rows.rows).data;
     call.ridge = args.Number("ridge", 0);
-    out = args.Allocate<float>(call.rows.cols * call.rows.cols);
+    out = args.Allocate<float>(Extent(call.rows.cols) * call.rows.cols);
     call.out = out.data;
   }
   Status Execute(const CancelFlag& cancel) { return Gram(call, cancel); }
@@ -93,11 +101,12 @@ struct SvdCall {
 
   void Parse(Args& args) {
     call.matrix = ReadRows(args, "values");
-    call.rank = args.Size("rank");
-    call.width = args.Size("width");
-    call.blocks = args.Size("blocks");
+    const Extent rank = args.Size("rank"), width = args.Size("width"), blocks = args.Size("blocks");
+    call.rank = rank.value();
+    call.width = width.value();
+    call.blocks = blocks.value();
     const size_t least = std::min(call.matrix.rows, call.matrix.cols);
-    const size_t most = call.width == 0 ? 0 : std::min(least, call.width * call.blocks);
+    const size_t most = std::min(least, (width * blocks).value());
     if (call.rank < 1 || call.rank > most || call.blocks > least || call.width > least) {
       args.Fail(InvalidArgument(
           "the rank must lie within the subspace and the matrix",
@@ -105,9 +114,9 @@ struct SvdCall {
           "rank " + std::to_string(call.rank) + ", width " + std::to_string(call.width) +
               ", blocks " + std::to_string(call.blocks)));
     }
-    call.start = args.Matrix<float>("start", call.matrix.cols, call.width).data;
-    u = args.Allocate<float>(call.matrix.rows * call.rank);
-    singular_values = args.Allocate<float>(call.rank);
+    call.start = args.Matrix<float>("start", call.matrix.cols, width).data;
+    u = args.Allocate<float>(Extent(call.matrix.rows) * rank);
+    singular_values = args.Allocate<float>(rank);
     call.u = u.data;
     call.singular_values = singular_values.data;
   }
@@ -123,8 +132,9 @@ struct CholeskyInverseCall {
   const Variant<const gemm::Kernel*>* variant = nullptr;
 
   void Parse(Args& args) {
-    call.n = args.Size("n");
-    call.a = args.MutableMatrix<float>("a", call.n, call.n).data;
+    const Extent n = args.Size("n");
+    call.n = n.value();
+    call.a = args.MutableMatrix<float>("a", n, n).data;
     args.Check(SelectVariant(gemm::kVariants, args.VariantName().c_str(), &variant));
   }
   Status Execute(const CancelFlag& cancel) { return CholeskyInverse(call, *variant->fn, cancel); }

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "ops/max_cover/max_cover.h"
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 namespace prismrec {
 namespace {
@@ -13,14 +13,12 @@ struct MaxCover {
   std::string variant;
 
   void Parse(Args& from) {
-    const size_t pointers = from.Array<uint32_t>("indptr").size;
-    if (pointers == 0) {
-      from.Fail(ShapeMismatch("indptr must have an entry more than there are sets", ">= 1", "0"));
-    }
-    args.sets = from.Csr("indptr", "indices", nullptr, pointers - 1, from.Size("elementCount"));
+    args.sets = from.Csr("indptr", "indices", from.Size("elementCount"));
+    // Of each element what covers it, its worth and how often it occurs.
+    from.ClaimScratch(Extent(args.sets.cols) * 16);
     args.weights = from.OptionalArray<float>("weights", args.sets.cols).data;
     args.costs = from.OptionalArray<float>("costs", args.sets.rows).data;
-    args.max_sets = from.Size("maxSets");
+    args.max_sets = from.Size("maxSets").value();
     args.max_cost = from.Number("maxCost", std::numeric_limits<double>::infinity());
     args.repeats = Whole(from, "repeats");
     args.min_gain = from.Number("minGain");
@@ -55,7 +53,7 @@ struct MaxCover {
 
  private:
   static uint32_t Whole(Args& from, const char* name) {
-    const size_t value = from.Size(name);
+    const size_t value = from.Size(name).value();
     if (value > std::numeric_limits<uint32_t>::max()) {
       from.Fail(InvalidArgument(std::string(name) + " is too large", "below 2^32",
                                 std::to_string(value)));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda/library.h"
 #include "ops/max_cover/max_cover.h"
 #include "runtime/dispatch.h"
 

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "ops/similarity_search/similarity_search.h"
-#include "runtime/binding.h"
+#include "node/binding.h"
 
 namespace prismrec {
 namespace {
@@ -66,8 +66,7 @@ struct Build {
   std::unique_ptr<Index> index;
 
   void Parse(Args& args) {
-    const size_t rows = args.Size("rows");
-    const size_t cols = args.Size("cols");
+    const Extent rows = args.Size("rows"), cols = args.Size("cols");
     items = args.Matrix<float>("items", rows, cols);
     bias = args.OptionalArray<float>("bias", rows).data;
     metric = IsSecond(args, "metric", "dot", "cosine") ? Metric::kCosine : Metric::kDot;
@@ -82,11 +81,31 @@ struct Build {
 
 struct Open {
   std::string path;
+  bool mapped = false;
   std::unique_ptr<Index> index;
 
-  void Parse(Args& args) { path = args.String("path"); }
-  Status Execute(const CancelFlag&) { return Index::Open(path, &index); }
+  void Parse(Args& args) {
+    path = args.String("path");
+    mapped = args.Bool("mapped", false);
+  }
+  Status Execute(const CancelFlag& cancel) {
+    return Index::Open(path, mapped, ThreadPool::Global(), cancel, &index);
+  }
   void Resolve(Result& result) { result.Return(Wrap(result.env(), std::move(index))); }
+};
+
+struct Save {
+  std::shared_ptr<const Index> index;
+  std::string path;
+
+  void Parse(Args& args) {
+    index = OpenIndex(args.env(), args.Get("index"));
+    path = args.String("path");
+  }
+  Status Execute(const CancelFlag& cancel) {
+    return index->Save(path, ThreadPool::Global(), cancel);
+  }
+  void Resolve(Result&) {}
 };
 
 struct Search {
@@ -101,10 +120,10 @@ struct Search {
 
   void Parse(Args& from) {
     index = OpenIndex(from.env(), from.Get("index"));
-    const size_t queries = from.Size("queryCount");
+    const Extent queries = from.Size("queryCount");
     args.index = index.get();
-    args.interests_per_query = from.Size("interestsPerQuery");
-    args.k = from.Size("k");
+    args.interests_per_query = from.Size("interestsPerQuery").value();
+    args.k = from.Size("k").value();
     if (args.interests_per_query < 1 || args.interests_per_query > similarity_search::kMaxInterests) {
       from.Fail(InvalidArgument("interestsPerQuery is out of range",
                                 "1 to " + std::to_string(similarity_search::kMaxInterests),
@@ -116,7 +135,9 @@ struct Search {
     }
     args.queries =
         from.Matrix<float>("queries", queries * args.interests_per_query, index->cols());
-    args.offsets = from.OptionalArray<float>("offsets", queries * args.interests_per_query).data;
+    // Which interests are present decides how many rows a query has.
+    args.offsets =
+        from.OptionalAddresses<float>("offsets", queries * args.interests_per_query).data;
     args.readout =
         IsSecond(from, "readout", "max", "log-sum-exp") ? Readout::kLogSumExp : Readout::kMax;
     if (from.Has("excludeIndptr")) {
@@ -156,16 +177,6 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
   return about;
 }
 
-// The index itself, not a copy; the array keeps it.
-Napi::Value Image(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<const Index> index = OpenIndex(info.Env(), info[0]);
-  auto* owner = new std::shared_ptr<const Index>(index);
-  const auto buffer = Napi::ArrayBuffer::New(
-      info.Env(), const_cast<char*>(index->image()), index->bytes(),
-      [](Napi::Env, void*, std::shared_ptr<const Index>* held) { delete held; }, owner);
-  return Napi::Uint8Array::New(info.Env(), index->bytes(), buffer, 0);
-}
-
 Napi::Value Release(const Napi::CallbackInfo& info) {
   IndexHandle* handle = Unwrap(info.Env(), info[0]);
   if (handle->index) Account(info.Env(), *handle->index, -1);
@@ -179,8 +190,8 @@ void RegisterSimilaritySearch(Napi::Env env, Napi::Object exports) {
   ExportOp<Build>(env, exports, "similarityIndexBuild");
   ExportOp<Search>(env, exports, "similaritySearch");
   ExportOp<Open>(env, exports, "similarityIndexOpen");
+  ExportOp<Save>(env, exports, "similarityIndexSave");
   ExportFunction(env, exports, "similarityIndexInfo", Info);
-  ExportFunction(env, exports, "similarityIndexImage", Image);
   ExportFunction(env, exports, "similarityIndexRelease", Release);
 }
 

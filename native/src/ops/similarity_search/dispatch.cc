@@ -1,3 +1,4 @@
+#include "cuda/library.h"
 #include "ops/similarity_search/similarity_search.h"
 #include "ops/similarity_search/sweep.h"
 #include "runtime/dispatch.h"

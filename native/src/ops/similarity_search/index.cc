@@ -1,10 +1,6 @@
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -12,8 +8,10 @@
 #include <string>
 #include <type_traits>
 
+#include "ops/similarity_search/index_file.h"
 #include "ops/similarity_search/similarity_search.h"
 #include "runtime/large_pages.h"
+#include "runtime/memory.h"
 
 namespace prismrec::similarity_search {
 namespace {
@@ -51,40 +49,18 @@ void Sort(std::vector<uint64_t>* keys, ThreadPool& pool, const CancelFlag& cance
   }
 }
 
-uint64_t Fnv1a(const void* data, size_t size) {
-  uint64_t hash = 14695981039346656037u;
-  for (size_t i = 0; i < size; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
-  return hash;
-}
-
-constexpr char kMagic[8] = {'P', 'R', 'I', 'S', 'M', 'I', 'D', 'X'};
-constexpr uint32_t kVersion = 2;
+constexpr size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
-// The first bytes of an index, in memory and in a file. The arrays follow in the order and alignment of
-// Place, numbers as this machine writes them: another byte order reads as another version.
-struct Index::Header {
-  char magic[8];
-  uint32_t version;
-  uint32_t panel_items;
-  uint64_t rows;
-  uint64_t cols;
-  uint32_t metric;
-  uint32_t biased;
-  uint32_t coded;
-  uint32_t reserved;
-  double largest_bias;
-  uint64_t bytes;     // of the whole image
-  uint64_t checksum;  // of what is above
-};
+size_t Index::ContentOffset() { return Aligned(sizeof(IndexHeader)); }
 
 size_t Index::Place(bool biased, bool coded) {
   size_t size = 0;
   const uintptr_t base = reinterpret_cast<uintptr_t>(memory_);
   const auto place = [&](auto** array, size_t count) {
     *array = reinterpret_cast<std::remove_reference_t<decltype(*array)>>(base + size);
-    size += (count * sizeof(**array) + kAlignment - 1) / kAlignment * kAlignment;
+    size += Aligned(count * sizeof(**array));
   };
   const size_t places = panels() * kPanelItems;
   place(&header_, 1);
@@ -221,6 +197,7 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   }
   const bool coded = items.size() >= kCodedFloats;
   const size_t bytes = built->Place(bias != nullptr, coded);
+  const MemoryClaim claim(bytes);
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   AdviseLargePages(memory, bytes);
@@ -228,9 +205,9 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   built->bytes_ = bytes;
   built->Place(bias != nullptr, coded);
 
-  Header& header = *built->header_;
-  std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kVersion;
+  IndexHeader& header = *built->header_;
+  std::memcpy(header.magic, kIndexMagic, sizeof(kIndexMagic));
+  header.version = kIndexVersion;
   header.panel_items = kPanelItems;
   header.rows = items.rows;
   header.cols = items.cols;
@@ -239,7 +216,6 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   header.coded = coded;
   header.largest_bias = built->largest_bias_;
   header.bytes = bytes;
-  header.checksum = Fnv1a(&header, offsetof(Header, checksum));
 
   const size_t panels = built->panels();
   pool.ParallelFor((panels + kPanelsPerChunk - 1) / kPanelsPerChunk, cancel, [&](size_t chunk, int) {
@@ -256,53 +232,6 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   });
   if (cancel.Cancelled()) return Cancelled();
   *index = std::move(built);
-  return Status::Ok();
-}
-
-Status Index::Open(const std::string& path, std::unique_ptr<Index>* index) {
-  const auto refuse = [&path](const char* expected, const std::string& received) {
-    return MakeStatus(StatusCode::kDataFormat, path + " is not an index that can be used", expected, received,
-                      "Build the index again and save it.");
-  };
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat about;
-  if (file < 0 || fstat(file, &about) != 0) {
-    const Status status = Internal("cannot open " + path + ": " + std::strerror(errno));
-    if (file >= 0) close(file);
-    return status;
-  }
-  const size_t size = S_ISREG(about.st_mode) ? static_cast<size_t>(about.st_size) : 0;
-  void* memory = size < sizeof(Header) ? MAP_FAILED : mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
-  close(file);
-  if (size < sizeof(Header)) return refuse("a saved index", std::to_string(size) + " bytes");
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  std::unique_ptr<Index> opened(new Index());
-  opened->memory_ = static_cast<char*>(memory);
-  opened->bytes_ = size;
-
-  Header header;
-  std::memcpy(&header, memory, sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) return refuse("a saved index", "another kind of file");
-  if (header.version != kVersion) {
-    return refuse(("version " + std::to_string(kVersion) + " in this machine's byte order").c_str(), "version " + std::to_string(header.version));
-  }
-  if (header.checksum != Fnv1a(&header, offsetof(Header, checksum)) || header.panel_items != kPanelItems ||
-      header.rows < 1 || header.rows >= kNoItem || header.cols < 1 ||
-      header.rows > size / sizeof(float) / header.cols) {
-    return refuse("an intact header", "a damaged one");
-  }
-  opened->rows_ = header.rows;
-  opened->cols_ = header.cols;
-  opened->metric_ = header.metric == 0 ? Metric::kDot : Metric::kCosine;
-  opened->largest_bias_ = header.largest_bias;
-  if (header.bytes != size || opened->Place(header.biased != 0, header.coded != 0) != size) {
-    return refuse((std::to_string(header.bytes) + " bytes").c_str(), std::to_string(size) + " bytes");
-  }
-  // What searches use to address memory.
-  for (size_t i = 0; i < header.rows; ++i) {
-    if (opened->ids_[i] >= header.rows) return refuse("ids below the number of items", "a damaged id");
-  }
-  *index = std::move(opened);
   return Status::Ok();
 }
 

@@ -29,6 +29,8 @@ inline constexpr double kUnitNorm = 1.000001;
 // From this size on an index keeps 8-bit codes of the items as well.
 inline constexpr size_t kCodedFloats = size_t{1} << 20;
 
+struct IndexHeader;
+
 // The items, copied and checked once, in an order of their own: longest first. A place in that order
 // is a position, a row of the caller's matrix an id. They lie in panels, [panels][d][kPanelItems], so
 // that a vector holds one dimension of neighbours. Immutable, so that any number of searches may
@@ -39,10 +41,13 @@ class Index {
   // length 1 (a zero row stays zero). NON_FINITE names the first bad number.
   static Status Build(MatrixView<const float> items, const float* bias, Metric metric,
                       ThreadPool& pool, const CancelFlag& cancel, std::unique_ptr<Index>* index);
-  // Maps a file that holds the image of an index, for reading only: pages come in as searches need
-  // them. DATA_FORMAT for a file that is foreign, truncated or of another version. The vectors are not
-  // verified, which would read them all; the file must not be changed while it is in use.
-  static Status Open(const std::string& path, std::unique_ptr<Index>* index);
+  // Reads what Save has written; `mapped`: maps the file instead, so that processes share its pages, and then
+  // nobody may change it while the index lives. Either way all of it is checked. FILE_NOT_FOUND, IO;
+  // DATA_FORMAT for a file that is foreign, truncated, damaged or of another version.
+  static Status Open(const std::string& path, bool mapped, ThreadPool& pool, const CancelFlag& cancel,
+                     std::unique_ptr<Index>* index);
+  // Writes `bytes()` bytes and waits until they are on the disk. DISK_FULL, IO: the file is incomplete.
+  Status Save(const std::string& path, ThreadPool& pool, const CancelFlag& cancel) const;
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
@@ -54,8 +59,7 @@ class Index {
   // At least the length of the longest row, and the largest magnitude of a bias.
   double largest_norm() const { return norms_[0]; }
   double largest_bias() const { return largest_bias_; }
-  // All that the index holds, as it may be written to a file.
-  const char* image() const { return memory_; }
+  // Of all that the index holds, in memory and in a file.
   size_t bytes() const { return bytes_; }
 
   // [N] the id of each position.
@@ -91,12 +95,15 @@ class Index {
 
  private:
   Index() = default;
-  struct Header;
-
+  // Where the arrays begin, behind the header.
+  static size_t ContentOffset();
   // Where the header and the arrays lie in `memory_`; returns its size.
   size_t Place(bool biased, bool coded);
   void Pack(MatrixView<const float> items, const float* bias, size_t panel);
   void Encode(size_t panel);
+  // Null: nothing is.
+  const char* WhatIsWrong(ThreadPool& pool, const CancelFlag& cancel) const;
+  const char* WhatIsWrongIn(size_t panel) const;
 
   size_t rows_ = 0;
   size_t cols_ = 0;
@@ -105,7 +112,7 @@ class Index {
   // One piece of memory that the arrays below lie in.
   char* memory_ = nullptr;
   size_t bytes_ = 0;
-  Header* header_ = nullptr;
+  IndexHeader* header_ = nullptr;
   uint32_t* ids_ = nullptr;
   float* norms_ = nullptr;
   float* items_ = nullptr;

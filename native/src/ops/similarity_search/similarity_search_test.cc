@@ -1,11 +1,15 @@
+#include "ops/similarity_search/index_file.h"
 #include "ops/similarity_search/similarity_search.h"
 
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <limits>
 #include <random>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -490,6 +494,10 @@ TEST(bad_arguments_are_typed_errors) {
   EXPECT_TRUE(Search(good, "abacus", &lists).code == StatusCode::kDeviceUnavailable);
 }
 
+Status Open(const std::string& path, bool mapped, std::unique_ptr<Index>* index) {
+  return Index::Open(path, mapped, ThreadPool::Global(), CancelFlag(), index);
+}
+
 TEST(a_saved_index_opens_to_the_same_lists_and_a_damaged_one_is_refused) {
   const std::string path = "similarity_search_test.index";
   const auto write = [&](const std::string& bytes) {
@@ -500,19 +508,26 @@ TEST(a_saved_index_opens_to_the_same_lists_and_a_damaged_one_is_refused) {
     std::unique_ptr<Index> index, opened;
     EXPECT_OK(Index::Build({problem.item_data.data(), items, 16}, problem.bias.data(), Metric::kDot,
                            ThreadPool::Global(), CancelFlag(), &index));
-    const std::string image(index->image(), index->bytes());
-    write(image);
-    EXPECT_OK(Index::Open(path, &opened));
-    EXPECT_EQ(opened->bytes(), image.size());
-    EXPECT_EQ(opened->largest_bias(), index->largest_bias());
+    EXPECT_OK(index->Save(path, ThreadPool::Global(), CancelFlag()));
+    std::ostringstream saved;
+    saved << std::ifstream(path, std::ios::binary).rdbuf();
+    const std::string image = saved.str();
+    EXPECT_EQ(index->bytes(), image.size());
     Lists a, b;
     EXPECT_OK(Search(problem, nullptr, &a, CancelFlag(), index.get()));
-    EXPECT_OK(Search(problem, nullptr, &b, CancelFlag(), opened.get()));
-    ExpectSame(a, b);
+    for (const bool mapped : {false, true}) {
+      EXPECT_OK(Open(path, mapped, &opened));
+      EXPECT_EQ(opened->bytes(), image.size());
+      EXPECT_EQ(opened->largest_bias(), index->largest_bias());
+      EXPECT_OK(Search(problem, nullptr, &b, CancelFlag(), opened.get()));
+      ExpectSame(a, b);
+    }
 
     const auto code = [&](std::string bytes) {
       write(bytes);
-      return Index::Open(path, &opened).code;
+      const StatusCode read = Open(path, false, &opened).code;
+      EXPECT_TRUE(Open(path, true, &opened).code == read);
+      return read;
     };
     const auto with = [&](size_t at, char byte) {
       std::string bytes = image;
@@ -530,7 +545,63 @@ TEST(a_saved_index_opens_to_the_same_lists_and_a_damaged_one_is_refused) {
   }
   std::remove(path.c_str());
   std::unique_ptr<Index> none;
-  EXPECT_FALSE(Index::Open(path, &none).ok());
+  EXPECT_TRUE(Open(path, false, &none).code == StatusCode::kFileNotFound);
+  EXPECT_TRUE(Open(".", false, &none).code == StatusCode::kDataFormat);
+}
+
+TEST(an_index_that_is_made_up_is_refused_whatever_its_checksums) {
+  const std::string path = "similarity_search_test_forged.index";
+  constexpr size_t kItems = 70000, kDim = 16, kPlaces = (kItems + kPanelItems - 1) / kPanelItems * kPanelItems;
+  constexpr size_t kPanels = kPlaces / kPanelItems;
+  const Problem problem = Random(12, kItems, 1, 2, kDim, 20, true);
+  std::unique_ptr<Index> index, opened;
+  EXPECT_OK(Index::Build({problem.item_data.data(), kItems, kDim}, problem.bias.data(), Metric::kDot,
+                         ThreadPool::Global(), CancelFlag(), &index));
+  EXPECT_OK(index->Save(path, ThreadPool::Global(), CancelFlag()));
+  std::ostringstream saved;
+  saved << std::ifstream(path, std::ios::binary).rdbuf();
+  const std::string image = saved.str();
+  const auto aligned = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+  const size_t ids = aligned(sizeof(IndexHeader));
+  const size_t norms = ids + aligned(kPlaces * 4);
+  const size_t items = norms + aligned(kPanels * 4);
+  const size_t bias = items + aligned((kPlaces * kDim + kPanelItems) * 4);
+  const size_t tops = bias + aligned((kPlaces + kPanelItems) * 4);
+  const size_t scales = tops + aligned(kPanels * 4);
+  const size_t errors = scales + aligned(kPlaces * 4);
+  const auto forged = [&](auto change) {
+    std::string bytes = image;
+    IndexHeader header;
+    std::memcpy(&header, bytes.data(), sizeof(header));
+    change(&header, bytes.data());
+    header.content = ContentChecksum(bytes.data() + ids, bytes.size() - ids, ThreadPool::Global(), CancelFlag());
+    header.checksum = HeaderChecksum(header);
+    std::memcpy(bytes.data(), &header, sizeof(header));
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    return Open(path, false, &opened).code;
+  };
+  const auto number = [](size_t at, auto value) {
+    return [at, value](IndexHeader*, char* bytes) { std::memcpy(bytes + at, &value, sizeof(value)); };
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinite = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(forged([](IndexHeader*, char*) {}) == StatusCode::kOk);
+  EXPECT_TRUE(forged(number(ids, uint32_t{kItems})) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([&](IndexHeader*, char* bytes) { std::memcpy(bytes + ids, bytes + ids + 4, 4); }) ==
+              StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(norms, nan)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(norms + 4, 1e30f)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(items + 400, infinite)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(bias + 8, nan)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(bias + 8, 1e30f)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(tops + 8, -1e30f)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(scales + 8, -1.0f)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged(number(errors + 4, nan)) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([](IndexHeader* header, char*) { header->metric = 2; }) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([](IndexHeader* header, char*) { header->coded = 0; }) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([](IndexHeader* header, char*) { header->rows = kNoItem - 1; }) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([](IndexHeader* header, char*) { header->cols = uint64_t{1} << 62; }) == StatusCode::kDataFormat);
+  EXPECT_TRUE(forged([](IndexHeader* header, char*) { header->largest_bias = -1; }) == StatusCode::kDataFormat);
+  std::remove(path.c_str());
 }
 
 TEST(a_cancelled_search_says_so) {

@@ -1,4 +1,4 @@
-#include "runtime/binding.h"
+#include "node/binding.h"
 #include "ops/softmax_loss/softmax_loss.h"
 
 namespace prismrec {
@@ -12,16 +12,16 @@ struct SoftmaxLoss {
   Buffer<uint32_t> item_ids;
 
   void Parse(Args& from) {
-    const size_t rows = from.Size("rows");
-    const size_t items = from.Size("itemCount");
-    const size_t dim = from.Size("dim");
-    args.interests_per_row = from.Size("interestsPerRow");
-    if (dim == 0 || args.interests_per_row == 0) {
+    const Extent rows = from.Size("rows"), interests_per_row = from.Size("interestsPerRow"),
+                 items = from.Size("itemCount"), dim = from.Size("dim");
+    if (dim == 0 || interests_per_row == 0) {
       from.Fail(InvalidArgument("dim and interestsPerRow must be positive", "at least 1", "0"));
     }
-    const size_t pairs = rows * args.interests_per_row;
+    args.interests_per_row = interests_per_row.value();
+    const Extent pairs = rows * interests_per_row;
     args.interests = from.Matrix<float>("interests", pairs, dim);
-    args.offsets = from.OptionalArray<float>("offsets", pairs).data;
+    // Which interests are present decides what there is to compute.
+    args.offsets = from.OptionalAddresses<float>("offsets", pairs).data;
     args.items = from.Matrix<float>("items", items, dim);
     args.item_bias = from.OptionalArray<float>("itemBias", items).data;
     args.targets = from.Csr("targetIndptr", "targetIndices", nullptr, rows, items);
@@ -33,7 +33,7 @@ struct SoftmaxLoss {
     }
     args.readout =
         readout == "max" ? softmax_loss::Readout::kMax : softmax_loss::Readout::kLogSumExp;
-    const ArrayView<const uint32_t> candidates = from.OptionalArray<uint32_t>("candidates");
+    const ArrayView<const uint32_t> candidates = from.OptionalAddresses<uint32_t>("candidates");
     if (from.Has("candidates")) {
       if (candidates.size == 0)
         from.Fail(InvalidArgument("candidates is empty", "at least 1", "0"));
@@ -41,12 +41,12 @@ struct SoftmaxLoss {
       args.candidate_count = candidates.size;
       args.candidates_per_row = from.Bool("candidatesPerRow", false);
       if (args.candidates_per_row) {
-        if (rows == 0 || candidates.size % rows != 0) {
+        if (rows == 0 || candidates.size % rows.value() != 0) {
           from.Fail(InvalidArgument("candidates does not hold as many for each row",
-                                    "a multiple of " + std::to_string(rows) + " rows",
+                                    "a multiple of " + ToText(rows) + " rows",
                                     std::to_string(candidates.size)));
         }
-        args.candidate_count = candidates.size / rows;
+        args.candidate_count = candidates.size / rows.value();
       }
       args.log_q = from.OptionalArray<float>("logQ", candidates.size).data;
       args.target_log_q = from.OptionalArray<float>("targetLogQ", args.targets.nnz()).data;
@@ -55,7 +55,7 @@ struct SoftmaxLoss {
 
     outputs.row_losses = (row_losses = from.Allocate<float>(rows)).data;
     if (!from.Bool("gradients", true)) return;
-    const size_t gradient_rows = softmax_loss::GradientRows(args);
+    const Extent gradient_rows = softmax_loss::GradientRows(args);
     interest_gradient = from.AllocateUnlessGiven<float>("interestGradient", pairs * dim);
     outputs.interest_gradient = interest_gradient.data;
     outputs.offset_gradient = (offset_gradient = from.Allocate<float>(pairs)).data;

@@ -1,4 +1,5 @@
 #include "runtime/dispatch.h"
+#include "cuda/library.h"
 #include "ops/softmax_loss/plan.h"
 #include "ops/softmax_loss/softmax_loss.h"
 #include "ops/softmax_loss/sweep.h"

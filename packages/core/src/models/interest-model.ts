@@ -185,8 +185,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
   }
 
   /**
-   * Takes over an index that `saveIndex` wrote, in place of one built from the vectors: the file is mapped, not read. The
-   * model owns it until `dispose`.
+   * Takes over an index that `saveIndex` wrote, in place of one built from the vectors. The model owns it until `dispose`.
    *
    * @throws PrismrecError CHECKPOINT_INCOMPATIBLE for the index of other vectors, FILE_NOT_FOUND, DATA_FORMAT, IO,
    *   NATIVE_NOT_FOUND; the model is as before then

@@ -13,9 +13,7 @@ type Content = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterab
  * is made when it is missing.
  */
 export async function writeFileAtomic(path: string, content: Content): Promise<void> {
-  const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
+  await replaceFile(path, async (temporary) => {
     const file = await open(temporary, "wx");
     try {
       if (typeof content === "string" || content instanceof Uint8Array) await file.writeFile(content);
@@ -24,6 +22,15 @@ export async function writeFileAtomic(path: string, content: Content): Promise<v
     } finally {
       await file.close();
     }
+  });
+}
+
+/** `writeFileAtomic` where `write` makes the temporary file, which must be on the disk when its promise settles. */
+export async function replaceFile(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+  const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await write(temporary);
     await rename(temporary, path);
   } catch (error) {
     // A temporary file that cannot be removed either must not hide why the write failed.

@@ -48,6 +48,9 @@ const NATIVE_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   "OUT_OF_MEMORY",
   "DEVICE_UNAVAILABLE",
   "DATA_FORMAT",
+  "FILE_NOT_FOUND",
+  "DISK_FULL",
+  "IO",
   "INTERNAL",
 ]);
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -332,9 +332,51 @@ describe("an exact index", () => {
       using opened = await ExactIndex.open(path);
       expect([opened.size, opened.dim, opened.metric, opened.bytes]).toEqual([900, 12, "cosine", index.bytes]);
       expect((await stat(path)).size).toBe(index.bytes);
-      const [found, expected] = [await opened.search(query), await index.search(query)];
-      expect(found.ids).toEqual(expected.ids);
-      expect(found.scores).toEqual(expected.scores);
+      using mapped = await ExactIndex.open(path, { mapped: true });
+      const expected = await index.search(query);
+      for (const found of [await opened.search(query), await mapped.search(query)]) {
+        expect(found.ids).toEqual(expected.ids);
+        expect(found.scores).toEqual(expected.scores);
+      }
+    });
+
+    it("is replaced under those who have opened it, and what an aborted save leaves is the old one", async () => {
+      const path = join(folder, "replaced.index");
+      const query = { queries: wholeNumbers(13, 3, 12), k: 5 };
+      using first = await ExactIndex.build(wholeNumbers(14, 900, 12));
+      using second = await ExactIndex.build(wholeNumbers(15, 400, 12));
+      await first.save(path);
+      using read = await ExactIndex.open(path);
+      using mapped = await ExactIndex.open(path, { mapped: true });
+      await second.save(path);
+      const expected = (await first.search(query)).ids;
+      expect((await read.search(query)).ids).toEqual(expected);
+      expect((await mapped.search(query)).ids).toEqual(expected);
+      const reason = new Error("enough");
+      expect(await failure(() => first.save(path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+      expect(await failure(() => ExactIndex.open(path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+      using now = await ExactIndex.open(path);
+      expect(now.size).toBe(400);
+      expect((await readdir(folder)).filter((name) => name.startsWith("replaced"))).toEqual(["replaced.index"]);
+    });
+
+    it("keeps every item, however it is damaged, or is refused", async () => {
+      const path = join(folder, "flipped.index");
+      const query = { queries: wholeNumbers(13, 3, 12), k: 40 };
+      using index = await ExactIndex.build(wholeNumbers(14, 900, 12), { bias: wholeNumbers(16, 900, 1).data });
+      await index.save(path);
+      const [bytes, expected] = [await readFile(path), await index.search(query)];
+      const random = createRandom(1, "damage");
+      for (let round = 0; round < 60; round++) {
+        const damaged = Buffer.from(bytes);
+        damaged[random.integer(0, damaged.length)]! ^= 1 << random.integer(0, 8);
+        await writeFile(path, damaged);
+        const opened = await ExactIndex.open(path).catch((error: unknown) => {
+          expect(isPrismrecError(error, "DATA_FORMAT")).toBe(true);
+        });
+        if (opened) expect((await opened.search(query)).scores).toEqual(expected.scores);
+        opened?.dispose();
+      }
     });
 
     it("is refused where it is missing, foreign or cut short", async () => {

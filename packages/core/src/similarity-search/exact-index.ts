@@ -1,12 +1,10 @@
-import { access, constants } from "node:fs/promises";
 import type { NativeBinding, SimilarityIndexHandle, SimilaritySearchResult } from "@prismrec/native";
 import { PrismrecError } from "../errors/errors.js";
 import { checkCsr, checkLength, checkMatrix } from "../matrix/check.js";
 import type { Matrix } from "../matrix/matrix.js";
 import { yieldToEventLoop } from "../runtime/abort.js";
-import { writeFileAtomic } from "../runtime/atomic-file.js";
+import { replaceFile } from "../runtime/atomic-file.js";
 import { variantFor } from "../runtime/device.js";
-import { fromFileError } from "../runtime/file-errors.js";
 import { fromNativeError, native, runNative } from "../runtime/native.js";
 import type { RunOptions } from "../runtime/run-options.js";
 import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
@@ -86,21 +84,19 @@ export class ExactIndex implements Disposable {
   }
 
   /**
-   * Opens what `save` has written, by mapping the file: nothing is copied, and several processes share the pages. The
-   * file must not be changed while the index is open. Its vectors are not verified, which would read them all.
+   * Opens what `save` has written, and checks all of it: an index that opens answers as the one that was saved.
    *
-   * @throws PrismrecError FILE_NOT_FOUND, IO, DATA_FORMAT (foreign, truncated, another version), NATIVE_NOT_FOUND
+   * @param run `mapped`: the file is mapped instead of read, so that several processes share its pages. It must then not
+   *   be changed while the index is open; one that is cut short ends the process (replacing it by `save` is no change).
+   * @throws PrismrecError FILE_NOT_FOUND, IO, OUT_OF_MEMORY, DATA_FORMAT (foreign, truncated, damaged, another version),
+   *   NATIVE_NOT_FOUND. An aborted signal rejects with its reason.
    */
-  static async open(path: string, run: RunOptions = {}): Promise<ExactIndex> {
+  static async open(path: string, run: RunOptions & { readonly mapped?: boolean } = {}): Promise<ExactIndex> {
     const binding = native();
     if (binding === undefined) throw needsAddon("opened");
-    try {
-      await access(path, constants.R_OK);
-    } catch (error) {
-      throw fromFileError(error, path, "read");
-    }
+    const { mapped = false } = run;
     const handle = await runNative(run.signal, (cancel) =>
-      binding.similarityIndexOpen({ path, ...cancelArgument(cancel) }),
+      binding.similarityIndexOpen({ path, mapped, ...cancelArgument(cancel) }),
     );
     return new ExactIndex({ kind: "native", binding, handle });
   }
@@ -108,12 +104,23 @@ export class ExactIndex implements Disposable {
   /**
    * Writes the index to a file for `open`, of `bytes` bytes: the old file or the new one, never a part.
    *
-   * @throws PrismrecError DISK_FULL, IO, NATIVE_NOT_FOUND (the TypeScript reference has no file form), DISPOSED
+   * @throws PrismrecError DISK_FULL, IO, NATIVE_NOT_FOUND (the TypeScript reference has no file form), DISPOSED. An
+   *   aborted signal rejects with its reason, and the old file stands.
    */
-  async save(path: string): Promise<void> {
+  async save(path: string, run: RunOptions = {}): Promise<void> {
     const backing = this.#use();
     if (backing.kind === "typescript") throw needsAddon("saved");
-    await writeFileAtomic(path, backing.binding.similarityIndexImage(backing.handle));
+    const { binding, handle } = backing;
+    try {
+      await replaceFile(path, async (temporary) => {
+        await runNative(run.signal, (cancel) =>
+          binding.similarityIndexSave({ index: handle, path: temporary, ...cancelArgument(cancel) }),
+        );
+      });
+    } catch (error) {
+      run.signal?.throwIfAborted();
+      throw error;
+    }
   }
 
   /**
