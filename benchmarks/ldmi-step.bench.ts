@@ -1,10 +1,10 @@
-import { native, useTensorBackend } from "@prismrec/core";
+import { useTensorBackend } from "@prismrec/core";
 import { type SequenceTrainingConfig, sequenceTrainingSchema } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { normals, randomStream } from "./lib/random-arrays.js";
-import { sameLosses } from "./training-step.bench.js";
+import { sameLosses, steps } from "./training-step.bench.js";
 
 const BATCHES = 32;
 const ITEM_SCALE = 0.1;
@@ -43,18 +43,7 @@ const bench: Bench = {
         items: table,
         bias: new Float32Array(rows),
       });
-      const losses: number[] = [];
-      let done = 0;
-      return {
-        variant: native()!.runtimeInfo().simd,
-        run() {
-          const index = done % BATCHES;
-          if (index === 0) learner.beginEpoch(1 + done / BATCHES);
-          losses.push(learner.step(index, done).loss);
-          done++;
-        },
-        result: () => ({ losses: Float64Array.from(losses) }),
-      };
+      return steps(learner, BATCHES);
     },
   },
   peers: ["torch", "torch-fused"].map((impl) => ({

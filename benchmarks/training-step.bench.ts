@@ -1,7 +1,15 @@
 import { native, useTensorBackend } from "@prismrec/core";
 import { type CutTrainingConfig, cutTrainingSchema } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
-import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
+import {
+  type Arrays,
+  type Bench,
+  type BenchCase,
+  type Parameters,
+  type Prepared,
+  size,
+  type Verdict,
+} from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { normals, randomStream } from "./lib/random-arrays.js";
 
@@ -50,18 +58,7 @@ const bench: Bench = {
       const rows = size(parameters, "items");
       const table = { data: normals(rows * DIM, 5, ITEM_SCALE), rows, cols: DIM };
       const learner = new Learner(config, { sequences: histories, items: table });
-      const losses: number[] = [];
-      let done = 0;
-      return {
-        variant: native()!.runtimeInfo().simd,
-        run() {
-          const index = done % BATCHES;
-          if (index === 0) learner.beginEpoch(1 + done / BATCHES);
-          losses.push(learner.step(index, done).loss);
-          done++;
-        },
-        result: () => ({ losses: Float64Array.from(losses) }),
-      };
+      return steps(learner, BATCHES);
     },
   },
   peers: ["torch-sparse", "torch-dense"].map((impl) => ({
@@ -96,6 +93,20 @@ function sequences(parameters: Parameters): Arrays {
   }
   const ids = Uint32Array.from({ length: indptr[BATCHES * batch]! }, () => 1 + Math.floor(uniform() * items));
   return { indptr, items: ids };
+}
+
+/** One training step a call, epoch after epoch of `batches` steps; the result is the losses. */
+export function steps(learner: Learner, batches: number): Prepared {
+  const losses: number[] = [];
+  return {
+    variant: native()!.runtimeInfo().simd,
+    run() {
+      const done = losses.length;
+      if (done % batches === 0) learner.beginEpoch(1 + done / batches);
+      losses.push(learner.step(done % batches, done).loss);
+    },
+    result: () => ({ losses: Float64Array.from(losses) }),
+  };
 }
 
 /** Whether two contestants that draw for themselves start from losses of one size. */
