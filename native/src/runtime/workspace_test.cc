@@ -121,7 +121,11 @@ TEST(an_idle_pool_gives_back_what_its_threads_and_callers_hold) {
   EXPECT_EQ(held, size_t{20000});
   for (int i = 0; i < 600 && held > 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    caller.Do([&] { held = memory.bytes(); });
+    caller.Do([&] {
+      // Outside of a scope the pool may give it back this very moment.
+      const ScratchScope scope;
+      held = memory.bytes();
+    });
   }
   EXPECT_EQ(held, size_t{0});
   ThreadPool::Global().SetThreads(before);
