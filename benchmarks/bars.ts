@@ -169,6 +169,7 @@ export const BARS: readonly Bar[] = [
   faster("max-cover", "greedy, 5000 sets 1000000x200000", 2, CPP, "the better C++ solver"),
   faster("max-cover", "greedy, 1000 sets 100000x50000", 20, only("submodlib"), "submodlib"),
 
+  faster("ldmi-step", "mixture 64x50, 2500 items", 3, only("torch"), "torch"),
   faster("ldmi-step", "mixture 64x50, 2500 items", 3, ANY, "the fastest peer"),
   ...TRAINING.map((shape) => faster("training-step", `comirec-dr ${shape}`, 3, only("torch-sparse"), "torch-sparse")),
   memory("training-step", "comirec-dr 128x20, 1000000 items", 1000 * MEGABYTE, true),

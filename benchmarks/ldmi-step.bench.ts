@@ -52,7 +52,7 @@ const bench: Bench = {
     modules: ["numpy", "torch"],
     configurations: configurations({
       allocator: true,
-      ...(impl === "torch-fused" ? { options: [{ chunk: 32 }, { chunk: 16 }, { chunk: 64 }, { chunk: 160 }] } : {}),
+      ...(impl === "torch-fused" ? { options: [{ chunk: 64 }, { chunk: 32 }, { chunk: 16 }, { chunk: 160 }] } : {}),
     }),
   })),
   agree: sameLosses,

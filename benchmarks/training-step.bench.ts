@@ -95,23 +95,27 @@ function sequences(parameters: Parameters): Arrays {
   return { indptr, items: ids };
 }
 
-/** One training step a call, epoch after epoch of `batches` steps; the result is the losses. */
+/** One training step a call, epoch after epoch of `batches` steps; the result is the losses, of the first epoch at least. */
 export function steps(learner: Learner, batches: number): Prepared {
   const losses: number[] = [];
+  const step = (): void => {
+    const done = losses.length;
+    if (done % batches === 0) learner.beginEpoch(1 + done / batches);
+    losses.push(learner.step(done % batches, done).loss);
+  };
   return {
     variant: native()!.runtimeInfo().simd,
-    run() {
-      const done = losses.length;
-      if (done % batches === 0) learner.beginEpoch(1 + done / batches);
-      losses.push(learner.step(done % batches, done).loss);
+    run: step,
+    result() {
+      while (losses.length < batches) step();
+      return { losses: Float64Array.from(losses) };
     },
-    result: () => ({ losses: Float64Array.from(losses) }),
   };
 }
 
 /** Whether two contestants that draw for themselves start from losses of one size. */
-export function sameLosses(expected: Arrays, actual: Arrays): Verdict {
-  const steps = Math.min(expected.losses?.length ?? 0, actual.losses?.length ?? 0, BATCHES);
+export function sameLosses(expected: Arrays, actual: Arrays, parameters: Parameters): Verdict {
+  const steps = Math.min(expected.losses?.length ?? 0, actual.losses?.length ?? 0, size(parameters, "batches"));
   const mean = (values: ArrayLike<number> | undefined): number =>
     values === undefined
       ? Number.NaN
@@ -121,6 +125,6 @@ export function sameLosses(expected: Arrays, actual: Arrays): Verdict {
   const [ours, theirs] = [mean(expected.losses), mean(actual.losses)];
   return {
     agrees: Math.abs(ours - theirs) <= TOLERANCE * Math.abs(ours),
-    detail: `mean loss of the first steps ${theirs.toFixed(3)} beside ${ours.toFixed(3)}`,
+    detail: `mean loss of the first ${steps} steps ${theirs.toFixed(3)} beside ${ours.toFixed(3)}`,
   };
 }
