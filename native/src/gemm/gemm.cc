@@ -33,7 +33,7 @@ constexpr size_t kFewElements = 1 << 15;
 constexpr size_t kDepthBlocks = 64;
 constexpr size_t kLeastDepthBlocks = 2;
 // Rows of such sums that one task adds up.
-constexpr size_t kSumRows = 4;
+constexpr size_t kSumRows = 32;
 // Tasks of a loop: enough for 64 threads, and for few of uneven speed to end together.
 constexpr size_t kTasks = 72;
 
