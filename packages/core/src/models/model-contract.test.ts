@@ -3,11 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createNetwork, loadModel, networkSchema, saveModel } from "../checkpoint/model-store.js";
-import { createCatalog, createLog } from "../dataset/catalog.js";
-import type { Dataset } from "../dataset/types.js";
 import { createRandom } from "../random/random.js";
 import { native } from "../runtime/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
+import { trainingData } from "../testing/training-data.js";
 import { fitEase } from "./ease.js";
 import { InterestModel } from "./interest-model.js";
 import { fitItemKnn } from "./item-knn.js";
@@ -25,32 +24,7 @@ const lists = Array.from({ length: 30 }, () => {
   return [...drawn];
 });
 
-function datasetOf(): Dataset {
-  const popularity = new Uint32Array(ITEMS + 1);
-  for (const id of lists.flat()) popularity[id]!++;
-  const indptr = Uint32Array.from([0, ...lists.map(({ length }) => length)]);
-  for (let u = 0; u < lists.length; u++) indptr[u + 1]! += indptr[u]!;
-  const none = new Uint32Array(0);
-  const nobody = { users: none, historyEnds: none, targetEnds: none };
-  const items = Array.from({ length: ITEMS + 1 }, (_, id) => ({
-    id: id === 0 ? "" : `i${id}`,
-    title: "",
-    categories: [],
-  }));
-  return {
-    fingerprint: "drawn",
-    catalog: createCatalog(items, popularity),
-    log: createLog({ userIds: lists.map((_, u) => `u${u}`), indptr, items: Uint32Array.from(lists.flat()) }),
-    split: {
-      protocol: "user-disjoint",
-      train: { users: Uint32Array.from(lists.keys()), ends: Uint32Array.from(lists, ({ length }) => length) },
-      valid: nobody,
-      test: nobody,
-    },
-  };
-}
-
-const dataset = datasetOf();
+const dataset = trainingData(lists, ITEMS);
 
 const NETWORKS = {
   "ldmi, mixture": { model: "ldmi" },

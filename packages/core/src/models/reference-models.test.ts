@@ -1,38 +1,11 @@
 import { describe, expect, it, vi } from "vitest";
-import { createCatalog, createLog } from "../dataset/catalog.js";
-import type { Dataset } from "../dataset/types.js";
 import { native } from "../runtime/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
+import { trainingData } from "../testing/training-data.js";
 import { easeMemory, fitEase } from "./ease.js";
 import { fitItemKnn } from "./item-knn.js";
 import type { Model } from "./model.js";
 import { fitMostPopular } from "./most-popular.js";
-
-/** Training users only; ids are dense already: item 1 has most events. */
-function trainingData(lists: readonly (readonly number[])[], size: number): Dataset {
-  const popularity = new Uint32Array(size + 1);
-  for (const id of lists.flat()) popularity[id]!++;
-  const items = Array.from({ length: size + 1 }, (_, id) => ({
-    id: id === 0 ? "" : `i${id}`,
-    title: "",
-    categories: [],
-  }));
-  const indptr = Uint32Array.from([0, ...lists.map(({ length }) => length)]);
-  for (let u = 0; u < lists.length; u++) indptr[u + 1]! += indptr[u]!;
-  const none = new Uint32Array(0);
-  const nobody = { users: none, historyEnds: none, targetEnds: none };
-  return {
-    fingerprint: "constructed",
-    catalog: createCatalog(items, popularity),
-    log: createLog({ userIds: lists.map((_, u) => `u${u}`), indptr, items: Uint32Array.from(lists.flat()) }),
-    split: {
-      protocol: "user-disjoint",
-      train: { users: Uint32Array.from(lists.keys()), ends: Uint32Array.from(lists, ({ length }) => length) },
-      valid: nobody,
-      test: nobody,
-    },
-  };
-}
 
 /** Fits a catalog of a few more items than users, and prints by how much the process grew. */
 const EASE_MEMORY = `
