@@ -1,4 +1,4 @@
-import { useTensorBackend } from "@prismrec/core";
+import { useTensorBackend } from "@prismrec/core/nn";
 import { type SequenceTrainingConfig, sequenceTrainingSchema } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";

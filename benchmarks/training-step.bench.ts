@@ -1,4 +1,5 @@
-import { native, useTensorBackend } from "@prismrec/core";
+import { useTensorBackend } from "@prismrec/core/nn";
+import { native } from "@prismrec/core/ops";
 import { type CutTrainingConfig, cutTrainingSchema } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import {

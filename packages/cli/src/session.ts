@@ -50,7 +50,7 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   const ui = uiFor(io, flags);
   // Everything heavy is loaded here, not at the top: help, version and usage errors answer at once.
   const [{ setThreadBudget }, { openPipeline, readPipeline, storedSettings }] = await Promise.all([
-    import("@prismrec/core"),
+    import("@prismrec/core/base"),
     import("./pipeline/pipeline.js"),
   ]);
   setThreadBudget(flags.threads);

@@ -1,7 +1,7 @@
-import { isPrismrecError, type PrismrecError } from "@prismrec/core";
+import { isPrismrecError, type PrismrecError } from "@prismrec/core/base";
 import { describe, expect, it } from "vitest";
 import { defaultTrainConfig, PRESETS, parseTrainConfig, presetFor, TRAINABLE_MODELS } from "./config.js";
-import { handMade } from "./crowd/testing.js";
+import { handMade } from "./testing/hand-made.js";
 
 const short = handMade([
   [1, 2, 3],

@@ -1,4 +1,6 @@
-import { comirecDrSchema, comirecSaSchema, type Dataset, ldmiSchema, PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import { comirecDrSchema, comirecSaSchema, ldmiSchema } from "@prismrec/core/models";
 import { z } from "zod";
 import { DEFAULT_CUTOFFS } from "./evaluation/cutoffs.js";
 

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { fromFileError, PrismrecError } from "@prismrec/core";
+import { fromFileError, PrismrecError } from "@prismrec/core/base";
 import { CLUSTERERS, inspectGguf } from "@prismrec/llm";
 import { crowdConfigSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
 import { z } from "zod";

@@ -20,7 +20,7 @@ const PATHS = ["interactions", "items", "splitFile", "truth", "out", "model", "l
 export async function readConfig(path: string | undefined, cwd: string): Promise<RawSettings> {
   const file = path === undefined ? join(cwd, CONFIG_FILE) : resolve(cwd, path);
   if (path === undefined && !existsSync(file)) return {};
-  const { readJson } = await import("@prismrec/core");
+  const { readJson } = await import("@prismrec/core/base");
   const value = await readJson(file, "CONFIG_INVALID");
   if (!isRecord(value)) {
     throw new PrismrecError("CONFIG_INVALID", `${file} does not hold settings`, {

@@ -1,22 +1,18 @@
 import { join } from "node:path";
+import { hashJson, PrismrecError, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
+import type { Catalog } from "@prismrec/core/data";
 import {
-  type Catalog,
   type Clusterer,
   type CrowdSet,
   categoryClusterer,
-  hashJson,
-  loadModel,
   type Mean,
   meanOf,
   type Partitions,
-  PrismrecError,
   partitionDataset,
   RandomClusterer,
-  readJson,
   ShuffledClusterer,
-  sha256,
-  writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
+import { loadModel } from "@prismrec/core/models";
 import { crowdRequests, defaultTrainConfig, type TrainConfig, type TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
 import { mergeSettings } from "../config/load.js";

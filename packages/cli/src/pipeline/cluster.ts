@@ -1,21 +1,23 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
+  isPrismrecError,
+  PrismrecError,
+  readJson,
+  type StageSpec,
+  sha256File,
+  writeJsonAtomic,
+} from "@prismrec/core/base";
+import {
   type Clusterer,
   type HistoryLimits,
   isPortable,
-  isPrismrecError,
   openClusterer,
   type Partitions,
   type PartitionTable,
-  PrismrecError,
   partitionDataset,
-  readJson,
-  type StageSpec,
   saveClusterer,
-  sha256File,
-  writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_MODEL, type Settings } from "../config/schema.js";

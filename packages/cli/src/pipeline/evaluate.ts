@@ -1,5 +1,7 @@
 import { join } from "node:path";
-import { type Dataset, PrismrecError, pairedBootstraps, readJson, sha256File, writeJsonAtomic } from "@prismrec/core";
+import { PrismrecError, readJson, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import { pairedBootstraps } from "@prismrec/core/metrics";
 import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
 import { z } from "zod";
 import { count, points } from "../terminal/format.js";

@@ -1,4 +1,5 @@
-import { PrismrecError, type TableColumn, type TableRow, yieldToEventLoop } from "@prismrec/core";
+import { PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
+import type { TableColumn, TableRow } from "@prismrec/core/data/import";
 import type { ExportKind } from "../export-kinds.js";
 import { openCluster } from "./cluster.js";
 import { openImport } from "./import.js";

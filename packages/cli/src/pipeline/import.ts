@@ -1,20 +1,7 @@
 import { stat } from "node:fs/promises";
-import {
-  DATASET_FORMAT,
-  type Dataset,
-  fromFileError,
-  IMPORT_VERSION,
-  type ImportOptions,
-  type ImportReport,
-  importDataset,
-  loadDataset,
-  PrismrecError,
-  type StageSpec,
-  saveDataset,
-  sha256File,
-  spoolInputs,
-  systemCode,
-} from "@prismrec/core";
+import { fromFileError, PrismrecError, type StageSpec, sha256File, systemCode } from "@prismrec/core/base";
+import { DATASET_FORMAT, type Dataset, type ImportReport, loadDataset, saveDataset } from "@prismrec/core/data";
+import { IMPORT_VERSION, type ImportOptions, importDataset, spoolInputs } from "@prismrec/core/data/import";
 import { count, percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import type { Ui } from "../terminal/ui.js";

@@ -1,18 +1,11 @@
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type Clusterer,
-  InterestModel,
-  loadModel,
-  type MultiInterestModel,
-  native,
-  openClusterer,
-  PrismrecError,
-  Recommender,
-  type StageSpec,
-  writeJsonAtomic,
-} from "@prismrec/core";
+import { PrismrecError, type StageSpec, writeJsonAtomic } from "@prismrec/core/base";
+import { type Clusterer, openClusterer } from "@prismrec/core/interests";
+import { InterestModel, loadModel, type MultiInterestModel } from "@prismrec/core/models";
+import { native } from "@prismrec/core/ops";
+import { Recommender } from "@prismrec/core/recommend";
 import { count } from "../terminal/format.js";
 import { type Clustered, type ClusterStage, findCluster, historyLimits, openRunClusterer } from "./cluster.js";
 import { findCrowd } from "./crowd.js";

@@ -1,7 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importDataset, setThreadBudget, threadBudget } from "@prismrec/core";
+import { setThreadBudget, threadBudget } from "@prismrec/core/base";
+import { importDataset } from "@prismrec/core/data/import";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Ui } from "../terminal/ui.js";
 import { fakeIo } from "../testing/fake-io.js";

@@ -15,7 +15,7 @@ import {
   staleness,
   systemCode,
   writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/base";
 import { checkFiles, checkSettings, type FileSetting } from "../config/check.js";
 import { CONFIG_FILE, isRecord, parseSettings, type RawSettings } from "../config/load.js";
 import type { Settings } from "../config/schema.js";

@@ -1,7 +1,9 @@
 import { copyFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { fromFileError, native, PrismrecError, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
+import { fromFileError, PrismrecError, threadBudget, writeFileAtomic } from "@prismrec/core/base";
+import { userItems } from "@prismrec/core/data";
+import { native } from "@prismrec/core/ops";
 import { CONFIG_FILE } from "../config/load.js";
 import { asFlags } from "../options.js";
 import type { ReportData, ReportUser } from "../report/data.js";

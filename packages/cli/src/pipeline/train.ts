@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { PrismrecError, readJson, type StageSpec, writeJsonAtomic } from "@prismrec/core/base";
 import {
   EASE_MAX_ITEMS,
   Ease,
@@ -10,11 +11,7 @@ import {
   ItemKnn,
   loadModel,
   type Model,
-  PrismrecError,
-  readJson,
-  type StageSpec,
-  writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/models";
 import {
   cutoffsWithin,
   defaultTrainConfig,

@@ -1,18 +1,16 @@
+import { PrismrecError } from "@prismrec/core/base";
+import type { Catalog } from "@prismrec/core/data";
+import { openTable, type Table, withDuckDb } from "@prismrec/core/data/import";
 import {
-  type Catalog,
   type Clusterer,
   categoryClusterer,
   interestRecovery,
   type Mean,
-  openTable,
   type Partitions,
-  PrismrecError,
   partitionDataset,
   RandomClusterer,
   ShuffledClusterer,
-  type Table,
-  withDuckDb,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
 import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
 import type { Imported } from "./import.js";
 import { type Pipeline, runOptions } from "./pipeline.js";

@@ -1,4 +1,4 @@
-import type { Progress } from "@prismrec/core";
+import type { Progress } from "@prismrec/core/base";
 import cliProgress from "cli-progress";
 import type { Output } from "../io.js";
 import { count, duration } from "./format.js";

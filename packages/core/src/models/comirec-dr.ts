@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
-import { createRandom } from "../random/random.js";
-import { tf } from "../tensor/tfjs.js";
-import { dynamicRouting, routingProblem } from "./layers/dynamic-routing.js";
-import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "./network.js";
+import { createRandom } from "../base/random.js";
+import { dynamicRouting, routingProblem } from "../nn/layers/dynamic-routing.js";
+import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "../nn/layers/parameters.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "../nn/network.js";
+import { tf } from "../nn/tensor/tfjs.js";
+import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../ops/dynamic-routing/dynamic-routing.js";
 
 export const comirecDrSchema = z
   .strictObject({

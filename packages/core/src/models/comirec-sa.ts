@@ -1,6 +1,4 @@
 import { z } from "zod";
-import { maskedSoftmax } from "../tensor/masked-softmax.js";
-import { tf } from "../tensor/tfjs.js";
 import {
   gaussian,
   linear,
@@ -8,9 +6,11 @@ import {
   type ParameterSpec,
   type ParameterTensors,
   parameter,
-} from "./layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput } from "./network.js";
+} from "../nn/layers/parameters.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
+import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
+import { tf } from "../nn/tensor/tfjs.js";
 
 export const comirecSaSchema = z.strictObject({
   model: z.literal("comirec-sa").default("comirec-sa"),

@@ -1,14 +1,16 @@
-import { trainingMatrix } from "../dataset/training-matrix.js";
-import type { Dataset } from "../dataset/types.js";
-import { PrismrecError } from "../errors/errors.js";
-import { transpose } from "../item-statistics/counts.js";
-import { choleskyInverse, gramMatrix } from "../item-statistics/item-statistics.js";
-import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
-import { requireMemory } from "../runtime/memory.js";
-import { native } from "../runtime/native.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { yieldToEventLoop } from "../base/abort.js";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import { requireMemory } from "../base/memory.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import { trainingMatrix } from "../data/training-matrix.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import { transpose } from "../ops/item-statistics/counts.js";
+import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
+import { native } from "../ops/native.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 
 /** Above this the [N, N] weights would not fit an ordinary machine. */

@@ -1,11 +1,13 @@
-import { trainingMatrix } from "../dataset/training-matrix.js";
-import type { Dataset } from "../dataset/types.js";
-import { PrismrecError } from "../errors/errors.js";
-import { transpose } from "../item-statistics/counts.js";
-import { itemNeighbours } from "../item-statistics/item-statistics.js";
-import type { CsrMatrix } from "../matrix/matrix.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix } from "../base/matrix.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import { trainingMatrix } from "../data/training-matrix.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import { transpose } from "../ops/item-statistics/counts.js";
+import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 
 /**

@@ -1,8 +1,7 @@
 import { z } from "zod";
-import type { Random } from "../random/random.js";
-import { tf } from "../tensor/tfjs.js";
-import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "./layers/alignment.js";
-import { checkHeads } from "./layers/heads.js";
+import type { Random } from "../base/random.js";
+import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "../nn/layers/alignment.js";
+import { checkHeads } from "../nn/layers/heads.js";
 import {
   linear,
   linearSpecs,
@@ -10,11 +9,12 @@ import {
   type ParameterTensors,
   parameter,
   zeros,
-} from "./layers/parameters.js";
-import { gatherPositions, maskedLogSoftmax, prefixAttention } from "./layers/prefix-attention.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import { type DropoutSource, encodeHistories, transformerSpecs } from "./layers/transformer.js";
-import type { InterestNetwork, NetworkOutput } from "./network.js";
+} from "../nn/layers/parameters.js";
+import { gatherPositions, maskedLogSoftmax, prefixAttention } from "../nn/layers/prefix-attention.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import { type DropoutSource, encodeHistories, transformerSpecs } from "../nn/layers/transformer.js";
+import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
+import { tf } from "../nn/tensor/tfjs.js";
 
 export const ldmiSchema = z
   .strictObject({

@@ -1,5 +1,7 @@
-import type { Dataset } from "../dataset/types.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import type { History } from "../data/history.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 
 /** Recommends to everybody what most training users took. The floor under every other model. */

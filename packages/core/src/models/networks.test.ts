@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { createNetwork, networkSchema } from "../checkpoint/model-store.js";
-import { createRandom } from "../random/random.js";
-import { useTensorBackend } from "../tensor/backend.js";
-import { tf } from "../tensor/tfjs.js";
+import { createRandom } from "../base/random.js";
+import type { History } from "../data/history.js";
+import { ParameterSet } from "../nn/layers/parameters.js";
+import type { SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork } from "../nn/network.js";
+import { useTensorBackend } from "../nn/tensor/backend.js";
+import { tf } from "../nn/tensor/tfjs.js";
 import { gradientError, randomTensor } from "../testing/gradient-check.js";
 import { ComirecDrNetwork, comirecDrSchema } from "./comirec-dr.js";
 import { ComirecSaNetwork, comirecSaSchema } from "./comirec-sa.js";
 import { InterestModel } from "./interest-model.js";
-import { ParameterSet } from "./layers/parameters.js";
-import type { SequenceBatch } from "./layers/sequence-batch.js";
 import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
-import type { History } from "./model.js";
-import type { InterestNetwork } from "./network.js";
+import { createNetwork, networkSchema } from "./store.js";
 
 await useTensorBackend("cpu");
 

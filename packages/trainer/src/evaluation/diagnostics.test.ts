@@ -1,13 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import {
-  createNetwork,
-  createRandom,
-  type History,
-  InterestModel,
-  networkSchema,
-  ParameterSet,
-  useTensorBackend,
-} from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import type { History } from "@prismrec/core/data";
+import { createNetwork, InterestModel, networkSchema } from "@prismrec/core/models";
+import { ParameterSet, useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomItems } from "../training/initial-items.js";
 import { diagnose } from "./diagnostics.js";

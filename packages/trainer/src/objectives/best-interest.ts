@@ -1,11 +1,6 @@
-import {
-  type InterestNetwork,
-  type Matrix,
-  mergeRows,
-  type RowContribution,
-  type SequenceBatch,
-  softmaxLossSync,
-} from "@prismrec/core";
+import type { Matrix } from "@prismrec/core/base";
+import type { InterestNetwork, SequenceBatch } from "@prismrec/core/nn";
+import { mergeRows, type RowContribution, softmaxLossSync } from "@prismrec/core/ops";
 import type { CutTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
 import type { RunSeeds } from "../training/seeds.js";

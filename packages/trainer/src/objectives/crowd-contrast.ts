@@ -1,11 +1,6 @@
-import {
-  type CrowdSet,
-  contrastiveLossSync,
-  gatherRows,
-  type Matrix,
-  type Random,
-  type RowContribution,
-} from "@prismrec/core";
+import type { Matrix, Random } from "@prismrec/core/base";
+import type { CrowdSet } from "@prismrec/core/interests";
+import { contrastiveLossSync, gatherRows, type RowContribution } from "@prismrec/core/ops";
 
 /**
  * Contrast of item vectors inside synthesized users (docs/concepts/method.md, "crowd level"): items of one semantic

@@ -1,11 +1,6 @@
-import {
-  comirecDrSchema,
-  createNetwork,
-  createRandom,
-  type InterestNetwork,
-  ParameterSet,
-  useTensorBackend,
-} from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import { comirecDrSchema, createNetwork } from "@prismrec/core/models";
+import { type InterestNetwork, ParameterSet, useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { StepBuffers } from "../training/step-buffers.js";
 import { differentiateVectors } from "./gradients.js";

@@ -1,19 +1,18 @@
+import type { Matrix } from "@prismrec/core/base";
 import {
   type DropoutSource,
   eventRows,
-  type GradientAllocator,
   gatherEmbedded,
   type InterestNetwork,
-  type Matrix,
   type NetworkOutput,
   type ParameterSet,
-  type RowContribution,
   type SequenceBatch,
   tensorOf,
   tf,
   valuesInPlace,
   withScope,
-} from "@prismrec/core";
+} from "@prismrec/core/nn";
+import type { GradientAllocator, RowContribution } from "@prismrec/core/ops";
 import type { StepBuffers } from "../training/step-buffers.js";
 
 /** A loss with its gradients on values that the network made, computed outside of tfjs. */

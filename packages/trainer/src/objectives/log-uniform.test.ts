@@ -1,4 +1,4 @@
-import { createRandom } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
 import { describe, expect, it } from "vitest";
 import { LogUniformSampler } from "./log-uniform.js";
 

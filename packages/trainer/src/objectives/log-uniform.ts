@@ -1,4 +1,5 @@
-import type { Random, SampledCandidates } from "@prismrec/core";
+import type { Random } from "@prismrec/core/base";
+import type { SampledCandidates } from "@prismrec/core/ops";
 
 /**
  * Candidates by the log-uniform (Zipfian) distribution over popularity ranks, P(c) = log((c + 2) / (c + 1)) / log(N + 1)

@@ -1,15 +1,13 @@
+import type { Random } from "@prismrec/core/base";
+import type { CrowdSet } from "@prismrec/core/interests";
+import { type InterestNetwork, type NetworkOutput, tf } from "@prismrec/core/nn";
 import {
-  type CrowdSet,
   contrastiveLossSync,
-  type InterestNetwork,
   mergeRows,
-  type NetworkOutput,
-  type Random,
   type RowContribution,
   type SampledCandidates,
   softmaxLossSync,
-  tf,
-} from "@prismrec/core";
+} from "@prismrec/core/ops";
 import type { SequenceTrainingConfig } from "../config.js";
 import type { Objective, StepResult } from "../training/objective.js";
 import { dropoutSeeds, type RunSeeds } from "../training/seeds.js";

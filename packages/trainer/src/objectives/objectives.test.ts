@@ -1,10 +1,13 @@
-import { type CrowdSet, createRandom, type Dataset, type Partitions, useTensorBackend } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import type { CrowdSet, Partitions } from "@prismrec/core/interests";
+import { useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
-import { TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../training/testing.js";
+import { handMade } from "../testing/hand-made.js";
+import { startObjective } from "../testing/start-objective.js";
+import { TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../testing/tiny-input.js";
 import type { ItemGradient } from "../training/trainable.js";
 import { onlyBest } from "./best-interest.js";
-import { startObjective } from "./testing.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };
 

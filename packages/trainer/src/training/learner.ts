@@ -1,11 +1,7 @@
-import {
-  type CrowdSet,
-  createNetwork,
-  type InterestNetwork,
-  type Matrix,
-  PrismrecError,
-  withBackend,
-} from "@prismrec/core";
+import { type Matrix, PrismrecError } from "@prismrec/core/base";
+import type { CrowdSet } from "@prismrec/core/interests";
+import { createNetwork } from "@prismrec/core/models";
+import { type InterestNetwork, withBackend } from "@prismrec/core/nn";
 import { isSequenceTraining, type TrainConfig } from "../config.js";
 import { BestInterestObjective } from "../objectives/best-interest.js";
 import { NextItemsObjective } from "../objectives/next-items.js";

@@ -1,4 +1,5 @@
-import type { CsrMatrix, Random, SequenceBatch } from "@prismrec/core";
+import type { CsrMatrix, Random } from "@prismrec/core/base";
+import type { SequenceBatch } from "@prismrec/core/nn";
 import type { TrainingSequences } from "./sequences.js";
 
 export interface SequenceSampling {

@@ -1,25 +1,18 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { hashJson, isPrismrecError, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import type { CrowdSet, Partitions, PartitionTable } from "@prismrec/core/interests";
+import { InterestModel, saveModel } from "@prismrec/core/models";
 import {
   type Checkpoint,
-  type CrowdSet,
   catalogFingerprint,
-  type Dataset,
-  hashJson,
-  InterestModel,
-  isPrismrecError,
   listCheckpoints,
   ParameterSet,
-  type Partitions,
-  type PartitionTable,
-  PrismrecError,
   readCheckpoint,
   type StoredTensor,
-  saveModel,
-  sha256,
   writeCheckpoint,
-  yieldToEventLoop,
-} from "@prismrec/core";
+} from "@prismrec/core/nn";
 import { z } from "zod";
 import { isSequenceTraining, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";

@@ -1,4 +1,5 @@
-import { createNetwork, createRandom, networkSchema } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import { createNetwork, networkSchema } from "@prismrec/core/models";
 import { describe, expect, it } from "vitest";
 import { randomItems } from "./initial-items.js";
 import { type StepGradients, Trainable } from "./trainable.js";

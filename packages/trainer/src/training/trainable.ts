@@ -1,3 +1,12 @@
+import { type Matrix, PrismrecError, type Random } from "@prismrec/core/base";
+import { InterestModel } from "@prismrec/core/models";
+import {
+  type InterestNetwork,
+  modelBackend,
+  ParameterSet,
+  type StoredTensor,
+  type TensorBackendName,
+} from "@prismrec/core/nn";
 import {
   type AdamState,
   adam,
@@ -6,20 +15,11 @@ import {
   createAdamState,
   createRowAdamState,
   globalNorm,
-  InterestModel,
-  type InterestNetwork,
   lazyAdam,
-  type Matrix,
-  modelBackend,
-  ParameterSet,
-  PrismrecError,
-  type Random,
   type RowAdamState,
   type RowContribution,
-  type StoredTensor,
   scatterAddRows,
-  type TensorBackendName,
-} from "@prismrec/core";
+} from "@prismrec/core/ops";
 
 export interface OptimizerSettings {
   readonly learningRate: number;
