@@ -1,9 +1,8 @@
 import { join } from "node:path";
 import { hashJson, PrismrecError, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
-import type { Catalog } from "@prismrec/core/data";
+import type { Catalog, CrowdSet } from "@prismrec/core/data";
 import {
   type Clusterer,
-  type CrowdSet,
   categoryClusterer,
   type Mean,
   meanOf,

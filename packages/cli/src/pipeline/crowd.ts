@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { PrismrecError, readJson, type StageSpec, writeJsonAtomic } from "@prismrec/core/base";
-import type { CrowdSet } from "@prismrec/core/interests";
+import type { CrowdSet } from "@prismrec/core/data";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "@prismrec/trainer";
 import { z } from "zod";
 import { count, percent } from "../terminal/format.js";

@@ -11,6 +11,8 @@ import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.j
 import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
 import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
 import { tf } from "../nn/tensor/tfjs.js";
+import { bestInterestTerm } from "../nn/terms/best-interest.js";
+import type { NetworkDefinition } from "./definition.js";
 
 export const comirecSaSchema = z.strictObject({
   model: z.literal("comirec-sa").default("comirec-sa"),
@@ -64,3 +66,16 @@ export class ComirecSaNetwork implements InterestNetwork {
     };
   }
 }
+
+export const comirecSa: NetworkDefinition<ComirecSaConfig> = {
+  kind: "network",
+  name: "comirec-sa",
+  paper: "Cen et al., Controllable Multi-Interest Framework for Recommendation, 2020 (self-attentive)",
+  config: comirecSaSchema,
+  create: (config) => new ComirecSaNetwork(config),
+  recipe: {
+    batches: "cuts",
+    terms: [bestInterestTerm],
+    presets: [{ name: "comirec-sa", settings: {} }],
+  },
+};

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { yieldToEventLoop } from "../base/abort.js";
 import { PrismrecError } from "../base/errors.js";
 import type { CsrMatrix, Matrix } from "../base/matrix.js";
@@ -10,8 +11,10 @@ import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
 import { native } from "../ops/native.js";
+import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import { storedArray } from "./stored-array.js";
 
 /** Above this the [N, N] weights would not fit an ordinary machine. */
 export const EASE_MAX_ITEMS = 30_000;
@@ -126,3 +129,36 @@ async function itemInverse(
   }
   return inverse;
 }
+
+const easeSettings = z.strictObject({
+  lambdas: z
+    .array(z.number().positive())
+    .min(1)
+    .default([250, 500])
+    .describe("the penalty is chosen by validation recall at the largest cut-off"),
+});
+
+export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
+  kind: "scorer",
+  name: "ease",
+  paper: "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019",
+  settings: easeSettings,
+  maxItems: EASE_MAX_ITEMS,
+  async fit(dataset, { lambdas }, run = {}, choose) {
+    const validation: Record<string, number> = {};
+    let best: { readonly model: Ease; readonly lambda: number; readonly value: number } | undefined;
+    for (const lambda of lambdas) {
+      const model = await fitEase(dataset, { lambda, ...run });
+      if (choose === undefined) return { model, facts: { lambda } };
+      const value = await choose(model);
+      validation[String(lambda)] = value;
+      if (best === undefined || value > best.value) best = { model, lambda, value };
+    }
+    if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
+    return { model: best.model, facts: { lambda: best.lambda, validation } };
+  },
+  tensors: ({ weights }) => new Map([["weights", { shape: [weights.data.length], data: weights.data }]]),
+  open({ catalog: { size } }, tensors) {
+    return new Ease({ data: storedArray(tensors, "weights", Float32Array, size * size), rows: size, cols: size });
+  },
+};

@@ -1,5 +1,6 @@
 export * from "./comirec-dr.js";
 export * from "./comirec-sa.js";
+export * from "./definition.js";
 export * from "./ease.js";
 export * from "./interest-model.js";
 export * from "./item-knn.js";
@@ -7,4 +8,5 @@ export * from "./ldmi.js";
 export * from "./model.js";
 export * from "./most-popular.js";
 export * from "./rank-scores.js";
+export * from "./registry.js";
 export * from "./store.js";

@@ -14,7 +14,8 @@ import { InterestModel } from "./interest-model.js";
 import { fitItemKnn } from "./item-knn.js";
 import { isMultiInterest, type Model, type RankOptions } from "./model.js";
 import { fitMostPopular } from "./most-popular.js";
-import { createNetwork, loadModel, networkSchema, saveModel } from "./store.js";
+import { createNetwork, networkConfig } from "./registry.js";
+import { loadModel, saveModel } from "./store.js";
 
 const ITEMS = 40;
 const DIM = 8;
@@ -40,12 +41,12 @@ const NETWORKS = {
 type NetworkName = keyof typeof NETWORKS;
 const NETWORK_NAMES = Object.keys(NETWORKS) as NetworkName[];
 
-function networkConfig(name: NetworkName) {
-  return networkSchema.parse({ dim: DIM, maxHistory: 9, ...NETWORKS[name] });
+function configOf(name: NetworkName) {
+  return networkConfig({ dim: DIM, maxHistory: 9, ...NETWORKS[name] });
 }
 
 function networkModel(name: NetworkName): InterestModel {
-  const network = createNetwork(networkConfig(name));
+  const network = createNetwork(configOf(name));
   const draw = createRandom(3);
   const items = { data: Float32Array.from({ length: ITEMS * DIM }, () => draw.normal()), rows: ITEMS, cols: DIM };
   const bias = Float32Array.from({ length: ITEMS }, (_, i) => -i / 50);
@@ -260,7 +261,7 @@ describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${n
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), "prismrec-served-"));
     for (const name of NETWORK_NAMES) {
-      await saveModel(dirOf(name), networkModel(name), networkConfig(name), dataset.catalog, {});
+      await saveModel(dirOf(name), networkModel(name), configOf(name), dataset.catalog, {});
     }
   });
   afterAll(() => rm(dir, { recursive: true, force: true }));

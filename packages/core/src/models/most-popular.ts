@@ -1,6 +1,8 @@
+import { z } from "zod";
 import type { History } from "../data/history.js";
 import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
+import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 
@@ -27,3 +29,13 @@ export class MostPopular implements Model {
 export function fitMostPopular(dataset: Dataset): MostPopular {
   return new MostPopular(dataset.catalog.popularity);
 }
+
+export const mostPopular: ScorerDefinition<Record<string, never>, MostPopular> = {
+  kind: "scorer",
+  name: "most-popular",
+  paper: "the number of training users of an item",
+  settings: z.strictObject({}),
+  fit: async (dataset) => ({ model: fitMostPopular(dataset), facts: {} }),
+  tensors: () => new Map(),
+  open: fitMostPopular,
+};

@@ -11,7 +11,7 @@ import { ComirecDrNetwork, comirecDrSchema } from "./comirec-dr.js";
 import { ComirecSaNetwork, comirecSaSchema } from "./comirec-sa.js";
 import { InterestModel } from "./interest-model.js";
 import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
-import { createNetwork, networkSchema } from "./store.js";
+import { createNetwork } from "./registry.js";
 
 await useTensorBackend("cpu");
 
@@ -172,9 +172,9 @@ describe("ldmi mixture", () => {
 
 describe("attention heads that do not divide the dimension", () => {
   it("are refused by the schema, by the network and by whoever opens a stored one", () => {
-    const parsed = networkSchema.safeParse({ model: "ldmi", dim: 64, heads: 3 });
+    const parsed = ldmiSchema.safeParse({ model: "ldmi", dim: 64, heads: 3 });
     expect(parsed.error?.issues).toMatchObject([{ path: ["heads"], message: expect.stringContaining("divide dim") }]);
-    expect(networkSchema.safeParse({ model: "ldmi", dim: 63, heads: 3 }).success).toBe(true);
+    expect(ldmiSchema.safeParse({ model: "ldmi", dim: 63, heads: 3 }).success).toBe(true);
     const config = { ...ldmiSchema.parse({ dim: 8, heads: 4 }), heads: 3 };
     expect(() => createNetwork(config)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });

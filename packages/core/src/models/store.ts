@@ -4,30 +4,12 @@ import type { Catalog } from "../data/types.js";
 import { catalogFingerprint, readCheckpoint, writeCheckpoint } from "../nn/checkpoint/checkpoint.js";
 import type { StoredTensor } from "../nn/checkpoint/safetensors.js";
 import { ParameterSet } from "../nn/layers/parameters.js";
-import type { InterestNetwork } from "../nn/network.js";
-import { ComirecDrNetwork, comirecDrSchema } from "./comirec-dr.js";
-import { ComirecSaNetwork, comirecSaSchema } from "./comirec-sa.js";
+import type { NetworkShape } from "./definition.js";
 import { InterestModel } from "./interest-model.js";
-import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
-
-/** Architecture of any trained network, told apart by `model`. */
-export const networkSchema = z.union([ldmiSchema, comirecSaSchema, comirecDrSchema]);
-export type NetworkConfig = z.infer<typeof networkSchema>;
-
-/** The network of a configuration that the schema accepted. */
-export function createNetwork(config: NetworkConfig): InterestNetwork {
-  switch (config.model) {
-    case "ldmi":
-      return new LdmiNetwork(config);
-    case "comirec-sa":
-      return new ComirecSaNetwork(config);
-    case "comirec-dr":
-      return new ComirecDrNetwork(config);
-  }
-}
+import { networkNamed } from "./registry.js";
 
 const contentSchema = z.object({
-  network: networkSchema,
+  network: z.looseObject({ model: z.string() }),
   catalog: z.object({ size: z.int(), fingerprint: z.string() }),
   training: z.record(z.string(), z.unknown()),
 });
@@ -41,7 +23,7 @@ const contentSchema = z.object({
 export async function saveModel(
   dir: string,
   model: InterestModel,
-  config: NetworkConfig,
+  config: NetworkShape,
   catalog: Catalog,
   training: Readonly<Record<string, unknown>>,
 ): Promise<void> {
@@ -75,7 +57,7 @@ export async function loadModel(dir: string, catalog: Catalog): Promise<Interest
       received: z.prettifyError(parsed.error),
     });
   }
-  const { network: config, catalog: trainedOn } = parsed.data;
+  const { network: stored, catalog: trainedOn } = parsed.data;
   if (trainedOn.fingerprint !== catalogFingerprint(catalog)) {
     throw new PrismrecError("CHECKPOINT_INCOMPATIBLE", `the model in ${dir} was trained on another catalog`, {
       expected: `${trainedOn.size} items, fingerprint ${trainedOn.fingerprint}`,
@@ -83,7 +65,14 @@ export async function loadModel(dir: string, catalog: Catalog): Promise<Interest
       hint: "Load it with the dataset it was trained on, or train on this one.",
     });
   }
-  const network = createNetwork(config);
+  const { config: schema, create } = networkNamed(stored.model);
+  const config = schema.safeParse(stored);
+  if (!config.success) {
+    throw new PrismrecError("DATA_FORMAT", `the manifest in ${dir} does not describe a model`, {
+      received: z.prettifyError(config.error),
+    });
+  }
+  const network = create(config.data);
   const floats = (name: string): Float32Array | undefined => {
     const data = checkpoint.tensors.get(name)?.data;
     return data instanceof Float32Array ? data : undefined;

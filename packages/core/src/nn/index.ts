@@ -14,3 +14,4 @@ export * from "./tensor/layer-norm.js";
 export * from "./tensor/masked-softmax.js";
 export * from "./tensor/tfjs.js";
 export * from "./tensor/variables.js";
+export * from "./terms/index.js";

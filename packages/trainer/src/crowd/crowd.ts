@@ -1,6 +1,6 @@
 import { createRandom, hashJson, PrismrecError, type RunOptions, sha256, yieldToEventLoop } from "@prismrec/core/base";
-import type { Catalog, Dataset, Item } from "@prismrec/core/data";
-import { type CrowdSet, type Partition, type PartitionRequest, partitionRequest } from "@prismrec/core/interests";
+import type { Catalog, CrowdSet, Dataset, Item } from "@prismrec/core/data";
+import { type Partition, type PartitionRequest, partitionRequest } from "@prismrec/core/interests";
 import { maxCover } from "@prismrec/core/ops";
 import { z } from "zod";
 import { type Clique, greedyCliques, randomCliques } from "./cliques.js";

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { createRandom } from "@prismrec/core/base";
 import type { History } from "@prismrec/core/data";
-import { createNetwork, InterestModel, networkSchema } from "@prismrec/core/models";
+import { createNetwork, InterestModel, networkConfig } from "@prismrec/core/models";
 import { ParameterSet, useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomItems } from "../training/initial-items.js";
@@ -21,7 +21,7 @@ const histories: readonly History[] = [
 /** A network with some of its parameters set: what it then does with interests is known. */
 function modelWith(config: Record<string, unknown>, values: Record<string, number>): InterestModel {
   const network = createNetwork(
-    networkSchema.parse({ model: "ldmi", dim: 8, interests: 3, layers: 1, maxHistory: 6, ...config }),
+    networkConfig({ model: "ldmi", dim: 8, interests: 3, layers: 1, maxHistory: 6, ...config }),
   );
   const parameters = ParameterSet.create(network.specs(), createRandom(1));
   for (const [name, value] of Object.entries(values)) parameters.get(name)!.values.fill(value);

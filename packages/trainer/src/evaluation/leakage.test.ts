@@ -1,5 +1,5 @@
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions, PartitionTable } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 import { beforeAll, describe, expect, it } from "vitest";
 import { handMade } from "../testing/hand-made.js";
 import { tinyInput } from "../testing/tiny-input.js";

@@ -1,6 +1,6 @@
 import { PrismrecError } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions, PartitionTable } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 
 /** What was checked, for the report. */
 export interface LeakageReport {

@@ -1,5 +1,5 @@
 import type { Matrix, Random } from "@prismrec/core/base";
-import type { CrowdSet } from "@prismrec/core/interests";
+import type { CrowdSet } from "@prismrec/core/data";
 import { contrastiveLossSync, gatherRows, type RowContribution } from "@prismrec/core/ops";
 
 /**

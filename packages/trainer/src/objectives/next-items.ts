@@ -1,5 +1,5 @@
 import type { Random } from "@prismrec/core/base";
-import type { CrowdSet } from "@prismrec/core/interests";
+import type { CrowdSet } from "@prismrec/core/data";
 import { type InterestNetwork, type NetworkOutput, tf } from "@prismrec/core/nn";
 import {
   contrastiveLossSync,

@@ -1,6 +1,6 @@
 import { createRandom } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
 import { useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { handMade } from "../testing/hand-made.js";

@@ -2,14 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PrismrecError, type RunOptions } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
-import {
-  type Clusterer,
-  type CrowdSet,
-  type Partitions,
-  partitionDataset,
-  ShuffledClusterer,
-} from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import { type Clusterer, type Partitions, partitionDataset, ShuffledClusterer } from "@prismrec/core/interests";
 import { type ConfigOverrides, defaultTrainConfig } from "../config.js";
 import type { CrowdConfigInput } from "../crowd/config.js";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "../crowd/crowd.js";

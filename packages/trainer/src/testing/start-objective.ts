@@ -1,5 +1,5 @@
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, PartitionTable } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { PartitionTable } from "@prismrec/core/interests";
 import type { InterestNetwork } from "@prismrec/core/nn";
 import type { TrainConfig } from "../config.js";
 import { popularityBias, randomItems } from "../training/initial-items.js";

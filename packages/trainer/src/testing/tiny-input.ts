@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Dataset } from "@prismrec/core/data";
-import { type CrowdSet, type Partitions, partitionDataset } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import { type Partitions, partitionDataset } from "@prismrec/core/interests";
 import { type ConfigOverrides, parseTrainConfig, type TrainConfig } from "../config.js";
 import { crowdRequests, crowdSet, synthesizeCrowd } from "../crowd/crowd.js";
 import { plantedData, TruthClusterer } from "../planted/planted-data.js";

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
 import { InterestModel } from "@prismrec/core/models";
 import { fallThroughs, resetFallThroughs, tf, useTensorBackend } from "@prismrec/core/nn";
 import { native } from "@prismrec/core/ops";

@@ -1,5 +1,5 @@
 import { type Matrix, PrismrecError } from "@prismrec/core/base";
-import type { CrowdSet } from "@prismrec/core/interests";
+import type { CrowdSet } from "@prismrec/core/data";
 import { createNetwork } from "@prismrec/core/models";
 import { type InterestNetwork, withBackend } from "@prismrec/core/nn";
 import { isSequenceTraining, type TrainConfig } from "../config.js";

@@ -1,8 +1,8 @@
 import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isPrismrecError, PrismrecError } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
 import { loadModel } from "@prismrec/core/models";
 import { modelBackend, tf } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";

@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { hashJson, isPrismrecError, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
-import type { CrowdSet, Partitions, PartitionTable } from "@prismrec/core/interests";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 import { InterestModel, saveModel } from "@prismrec/core/models";
 import {
   type Checkpoint,

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createRandom } from "../../base/random.js";
 import type { Catalog } from "../../data/types.js";
 import { InterestModel } from "../../models/interest-model.js";
-import { createNetwork, loadModel, networkSchema, saveModel } from "../../models/store.js";
+import { createNetwork, networkConfig } from "../../models/registry.js";
+import { loadModel, saveModel } from "../../models/store.js";
 import { ParameterSet } from "../layers/parameters.js";
 import { useTensorBackend } from "../tensor/backend.js";
 import { catalogFingerprint, listCheckpoints, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
@@ -77,7 +78,7 @@ describe("stored models", () => {
   const catalog = catalogOf(["a", "b", "c", "d"]);
 
   it.each(["ldmi", "comirec-sa", "comirec-dr"] as const)("of %s rank as they did before", async (name) => {
-    const config = networkSchema.parse({ model: name, dim: 4, maxHistory: 5 });
+    const config = networkConfig({ model: name, dim: 4, maxHistory: 5 });
     const network = createNetwork(config);
     const random = createRandom(1);
     const items = { data: Float32Array.from({ length: 16 }, () => random.normal()), rows: 4, cols: 4 };
@@ -98,7 +99,7 @@ describe("stored models", () => {
   });
 
   it("of an architecture that cannot be are refused, with what is wrong in it", async () => {
-    const config = networkSchema.parse({ model: "ldmi", dim: 4, maxHistory: 5 });
+    const config = networkConfig({ model: "ldmi", dim: 4, maxHistory: 5 });
     const network = createNetwork(config);
     const items = { data: new Float32Array(16), rows: 4, cols: 4 };
     using model = new InterestModel(
