@@ -65,7 +65,7 @@ describe("saveDataset and loadDataset", () => {
       await expect(loadDataset(folder), name).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
       await writeFile(path, bytes);
     }
-    await writeFile(join(folder, "dataset.json"), manifest.toString().replace('"format": 2', '"format": 1'));
+    await writeFile(join(folder, "dataset.json"), manifest.toString().replace('"format": 3', '"format": 1'));
     await expect(loadDataset(folder)).rejects.toMatchObject({
       code: "DATA_FORMAT",
       message: expect.stringContaining("another version"),
