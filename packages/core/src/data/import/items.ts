@@ -49,8 +49,9 @@ export async function readItems(
     categories: findColumn(path, table.columns, "categories", options.columns?.categories),
     year: findColumn(path, table.columns, "year", options.columns?.year),
   };
-  const played = new Set([id, ...(optional.title === undefined ? [] : [optional.title])]);
-  for (const role of ["categories", "year"] as const) if (optional[role] === role) played.add(role);
+  // A title under another name is kept under that too: there it stands as it was written, with its year.
+  const played = new Set([id]);
+  for (const role of ["title", "categories", "year"] as const) if (optional[role] === role) played.add(role);
   const further = furtherColumns(table.columns, played, ITEM_COLUMNS);
   const cellTable = new CellTable(
     further.map(({ source, name }) => ({ name, ...(source === optional.categories ? { separator } : {}) })),
