@@ -47,8 +47,8 @@ export interface RecommendOptions extends RunOptions {
   /** An item of a history that the catalog lacks is an error (default), or left out and reported. */
   readonly unknownItems?: "error" | "skip";
   /**
-   * Whether a model without interests is asked which events gave each item its score (default true), at about the cost
-   * of the list itself. Interests are always explained.
+   * Whether a model without interests is asked which events gave each item its score (default true), at one or two times
+   * the cost of the list itself. Interests are always explained.
    */
   readonly explain?: boolean;
 }
