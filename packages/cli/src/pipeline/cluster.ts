@@ -99,7 +99,7 @@ const settings = settingsSchema.pick({
   seed: true,
 });
 type ClusterSettings = z.infer<typeof settings>;
-type Context = StageContext<ClusterSettings>;
+type Context = Pick<StageContext<ClusterSettings>, "settings" | "directory" | "signal" | "options" | "note" | "warn">;
 
 interface ClusterPlan extends StagePlan {
   readonly choice: Choice;

@@ -62,7 +62,7 @@ export interface RunPart {
   readonly to?: string | undefined;
 }
 
-export interface StageResultSummary {
+export interface StageResult {
   readonly stage: string;
   readonly reused: boolean;
   readonly seconds: number;
@@ -182,10 +182,10 @@ export class Run implements AsyncDisposable {
    * @throws PrismrecError INVALID_ARGUMENT for a part that is none; RUN_INVALID where a stage before it is out of date;
    *   RUN_LOCKED, IO, DISK_FULL; what the stages throw
    */
-  async run(part: RunPart = {}): Promise<StageResultSummary[]> {
+  async run(part: RunPart = {}): Promise<StageResult[]> {
     const stages = select(this.stages, part);
     await this.#checkFiles(stages);
-    const results: StageResultSummary[] = [];
+    const results: StageResult[] = [];
     for (const [place, stage] of stages.entries()) {
       const result = await this.#bring(stage);
       if (result !== undefined) results.push(result);
@@ -401,7 +401,7 @@ export class Run implements AsyncDisposable {
   }
 
   /** Runs a stage or takes over what it left; undefined where it is left out. */
-  async #bring(stage: Stage): Promise<StageResultSummary | undefined> {
+  async #bring(stage: Stage): Promise<StageResult | undefined> {
     const { name } = stage;
     this.#emit({ type: "stage-started", stage: name });
     const fingerprints = await this.#fingerprints(stage);
