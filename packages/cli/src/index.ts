@@ -34,5 +34,5 @@ export {
   type StageOutput,
   type StagePlan,
 } from "./pipeline/stage.js";
-export { ownStage, type StandardOutputs, stagesOf } from "./pipeline/stages.js";
+export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./pipeline/stages.js";
 export { type TrainedModel, trainStage } from "./pipeline/train.js";

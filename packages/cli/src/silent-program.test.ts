@@ -23,11 +23,11 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const program = `
 import { writeFile } from "node:fs/promises";
 const [library, dir, interactions, items, result] = process.argv.slice(1);
-const { openRun, openServing, ownStage } = await import(library);
+const { openRun, openServing, servedStage } = await import(library);
 const settings = { interactions, items, clusterer: "category", baselines: ["most-popular"], train: { stopping: { epochs: 1 } } };
 const run = await openRun(dir, settings);
 const stages = await run.run();
-const serving = await openServing(run, ownStage(run.settings));
+const serving = await openServing(run, servedStage(run.settings));
 const { items: found } = await serving.recommender.recommend({ user: "u7" }, { k: 3 });
 const refused = await run.run({ to: "nothing" }).catch(({ code }) => code);
 const { report } = await run.open("evaluate");

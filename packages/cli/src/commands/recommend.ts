@@ -27,7 +27,7 @@ export function addRecommend(program: Command, io: Io): void {
     )
     .action((dir: string, options: { user?: string; history?: string[]; count: number }, own: Command) =>
       withSession(io, own, async (session) => {
-        const [{ ownStage }, { openServing }, { recommendationDocument }] = await Promise.all([
+        const [{ servedStage }, { openServing }, { recommendationDocument }] = await Promise.all([
           import("../pipeline/stages.js"),
           import("../pipeline/serving.js"),
           import("../pipeline/recommend.js"),
@@ -47,7 +47,7 @@ export function addRecommend(program: Command, io: Io): void {
           });
         }
         await using run = await session.read(dir);
-        await using serving = await openServing(run, ownStage(run.settings));
+        await using serving = await openServing(run, servedStage(run.settings));
         const request = user === undefined ? { history: history ?? [] } : { user };
         const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
         if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));

@@ -109,6 +109,10 @@ export const settingsSchema = z.strictObject({
     .record(z.string(), z.unknown())
     .default({})
     .describe('settings of the run\'s own model over the recipe that fits the data, e.g. {"stopping": {"epochs": 20}}'),
+  trainAll: z
+    .boolean()
+    .default(false)
+    .describe("serve a model trained on every event of every user, for as long as validation has found best"),
   baselines: z
     .array(z.enum(MODEL_NAMES))
     .default([...DEFAULT_BASELINES])

@@ -22,6 +22,7 @@ export const mostPopular: ModelCode = {
   files: [CHOICE],
   config: () => ({ config: {} }),
   fit: (_context, dir) => writeJsonAtomic(join(dir, CHOICE), { model: "most-popular" }),
+  production: async () => ({ config: {} }),
   open: async (_dir, dataset) => fitMostPopular(dataset),
 };
 
@@ -32,6 +33,7 @@ export const itemKnn: ModelCode = {
     const { indptr, indices, values } = (await fitItemKnn(dataset, options)).votes;
     await writeArrays(join(dir, ARRAYS), { indptr, indices, values: values ?? new Float32Array() });
   },
+  production: async () => ({ config: {} }),
   async open(dir, { catalog }) {
     const arrays = await readArrays(join(dir, ARRAYS));
     return new ItemKnn({
@@ -61,13 +63,19 @@ export const ease: ModelCode = {
     let best: { model: Ease; lambda: number; value: number } | undefined;
     for (const lambda of lambdas) {
       const model = await fitEase(dataset, { lambda, ...options });
-      const value = (await evaluate(model, dataset, { part: "valid", metrics: [metric], signal })).metrics[metric] ?? 0;
+      const judged = lambdas.length > 1 || dataset.split.valid.users.length > 0;
+      const { metrics } = judged ? await evaluate(model, dataset, { part: "valid", metrics: [metric], signal }) : {};
+      const value = metrics?.[metric] ?? 0;
       validation[String(lambda)] = value;
       if (best === undefined || value > best.value) best = { model, lambda, value };
     }
     if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
     await writeArrays(join(dir, ARRAYS), { weights: best.model.weights.data });
     await writeJsonAtomic(join(dir, CHOICE), { lambda: best.lambda, validation } satisfies z.infer<typeof easeFound>);
+  },
+  async production(dir) {
+    const { lambda } = easeFound.parse(await readJson(join(dir, CHOICE), "RUN_INVALID"));
+    return { config: { lambdas: [lambda], metric: "" } };
   },
   async open(dir, { catalog }) {
     const arrays = await readArrays(join(dir, ARRAYS));

@@ -3,7 +3,7 @@ import type { ExportKind } from "../export-kinds.js";
 import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
 import type { Run } from "./run.js";
 import { openServing } from "./serving.js";
-import { ownStage } from "./stages.js";
+import { servedStage } from "./stages.js";
 
 /** Users that are recommended to at once. */
 const BATCH = 256;
@@ -51,7 +51,7 @@ const RECOMMENDATIONS: ExportSpec<RecommendationDocument> = {
   async *documents(run, k) {
     const { signal, onProgress } = run.options;
     const { log } = (await run.open("import")).dataset;
-    await using serving = await openServing(run, ownStage(run.settings));
+    await using serving = await openServing(run, servedStage(run.settings));
     for (let start = 0; start < log.userCount; start += BATCH) {
       const users = log.userIds.slice(start, start + BATCH);
       const found = await serving.recommender.recommendMany(
@@ -133,7 +133,7 @@ interface ItemDocument {
 const ITEMS: ExportSpec<ItemDocument> = {
   async *documents(run) {
     const { catalog } = (await run.open("import")).dataset;
-    await using serving = await openServing(run, ownStage(run.settings));
+    await using serving = await openServing(run, servedStage(run.settings));
     const { model } = serving;
     if (!isMultiInterest(model)) {
       throw new PrismrecError("RUN_INVALID", `${model.name} has no item vectors`, {

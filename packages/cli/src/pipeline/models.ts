@@ -69,6 +69,8 @@ export interface ModelCode {
   config(dataset: Dataset, settings: ModelSettings): ModelConfig;
   /** Makes it of the training users and writes it into `dir`, going on with what an earlier attempt has left there. */
   fit(context: StageContext, dir: string, label: string, input: TrainInput, config: ModelConfig): Promise<void>;
+  /** The configuration by which everybody is trained on, once what `fit` wrote into `dir` has been found best. */
+  production(dir: string): Promise<ModelConfig>;
   /** Reads what `fit` wrote. */
   open(dir: string, dataset: Dataset): Promise<Model>;
   /** What became of it, in a few words. */

@@ -80,6 +80,12 @@ export function network(name: string): ModelCode {
       } satisfies LearningCurve);
       await rm(join(dir, "checkpoints"), { recursive: true, force: true });
     },
+    async production(dir) {
+      const { config: resolved, bestEpoch } = await readCurve(dir);
+      const config = parseTrainConfig(resolved);
+      const stopping = { ...config.stopping, epochs: Math.max(1, bestEpoch) };
+      return { config: { ...config, stopping }, seed: config.seed };
+    },
     open: (dir, dataset) => loadModel(join(dir, "model"), dataset.catalog),
     async describe(dir) {
       const { curve, bestEpoch } = await readCurve(dir);

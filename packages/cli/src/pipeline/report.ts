@@ -34,13 +34,15 @@ export interface ReportParts {
   readonly own: Stage<TrainedModel>;
   readonly others: readonly Stage<TrainedModel>[];
   readonly evaluate: Stage<Evaluated>;
+  /** Whose model is served: `own`, or the same trained on everybody. */
+  readonly served: Stage<TrainedModel>;
   readonly index: Stage<Indexed>;
 }
 
 /** Writes the report of a finished run. */
 export function reportStage(parts: ReportParts): Stage<Reported> {
-  const { own, others, evaluate, index } = parts;
-  const reads = [importStage, clusterStage, crowdStage, own, ...others, evaluate, index];
+  const { own, served, others, evaluate, index } = parts;
+  const reads = [importStage, clusterStage, crowdStage, ...new Set([own, ...others, served]), evaluate, index];
   return defineStage({
     name: NAME,
     summary: "writes one HTML file that tells of the run and needs no network",
@@ -72,19 +74,26 @@ export async function writeReport(context: Context, parts: ReportParts, file: st
 }
 
 async function collect(context: Context, parts: ReportParts, command: string): Promise<ReportData> {
-  const { own, others, evaluate, index } = parts;
+  const { own, served, others, evaluate, index } = parts;
   const { directory, settings, signal } = context;
   const imported = await context.open(importStage);
   const clustered = await context.open(clusterStage);
   const { report: clusters, partitions } = await clustered.contents();
   const { report: crowd } = await context.open(crowdStage);
   const times: { name: string; seconds: number; fingerprint: string }[] = [];
-  for (const { name } of [importStage, clusterStage, crowdStage, own, ...others, evaluate, index]) {
+  for (const { name } of [
+    importStage,
+    clusterStage,
+    crowdStage,
+    ...new Set([own, ...others, served]),
+    evaluate,
+    index,
+  ]) {
     const manifest = await directory.manifest(name);
     if (manifest === undefined) continue;
     times.push({ name, seconds: manifest.wallSeconds, fingerprint: manifest.fingerprint });
   }
-  await using serving = await openServing(context, own);
+  await using serving = await openServing(context, served);
   return {
     name: settings.interactions === undefined ? basename(directory.path) : basename(settings.interactions),
     date: new Date().toISOString().slice(0, 10),

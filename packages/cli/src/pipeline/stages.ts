@@ -7,6 +7,7 @@ import { type Indexed, indexStage } from "./index-stage.js";
 import { type Reported, type ReportParts, reportStage } from "./report.js";
 import type { Stage } from "./stage.js";
 import { type TrainedModel, trainStage } from "./train.js";
+import { trainAllStage } from "./train-all.js";
 
 /** What each standard stage leaves, by the name it is opened by; `train`: that of the run's own model. */
 export interface StandardOutputs {
@@ -24,19 +25,29 @@ export function ownStage({ model }: Pick<Settings, "model">): Stage<TrainedModel
   return trainStage(model, { own: true });
 }
 
+/** The stage whose model is served: that of the run's own model, or of the same trained on everybody. */
+export function servedStage(
+  settings: Pick<Settings, "model" | "trainAll">,
+  own: Stage<TrainedModel> = ownStage(settings),
+): Stage<TrainedModel> {
+  return settings.trainAll ? trainAllStage(own, settings.model) : own;
+}
+
 /** What the report of a run under these settings tells of. */
-export function reportParts(settings: Pick<Settings, "model" | "baselines">): ReportParts {
+export function reportParts(settings: Pick<Settings, "model" | "baselines" | "trainAll">): ReportParts {
   const own = ownStage(settings);
   const names = new Set(settings.baselines.filter((name) => name !== settings.model));
   const others = [...names].map((name) => trainStage(name, { own: false }));
-  return { own, others, evaluate: evaluateStage(own, others), index: indexStage(own) };
+  const served = servedStage(settings, own);
+  return { own, served, others, evaluate: evaluateStage(own, others), index: indexStage(served) };
 }
 
 /** The stages of a run under these settings, in the order in which a person would tell them. */
-export function stagesOf(settings: Pick<Settings, "model" | "baselines">): Stage[] {
+export function stagesOf(settings: Pick<Settings, "model" | "baselines" | "trainAll">): Stage[] {
   const parts = reportParts(settings);
-  const { own, others, evaluate, index } = parts;
-  return [importStage, clusterStage, crowdStage, own, ...others, evaluate, index, reportStage(parts)];
+  const { own, served, others, evaluate, index } = parts;
+  const all = served === own ? [] : [served];
+  return [importStage, clusterStage, crowdStage, own, ...others, ...all, evaluate, index, reportStage(parts)];
 }
 
 /** A listed stage by its name, `train` for the run's own model; undefined where there is none. */

@@ -64,22 +64,25 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
       const code = await entry.code();
       await code.fit(context, dir, name, await trainInput(context, entry), await configOf(context));
     },
-    open: async (context, finished) => {
-      let opened: Promise<Model> | undefined;
-      return {
-        ...finished,
-        name,
-        readsClusters: entry.reads.includes("clusters"),
-        model: () => {
-          opened ??= openModel(context, entry, finished.dir);
-          return opened;
-        },
-        curve: async () => ((await entry.code()).isTrained ? readCurve(finished.dir) : undefined),
-        [Symbol.asyncDispose]: async () => dispose(await opened?.catch(() => undefined)),
-      };
-    },
+    open: async (context, finished) => trainedModel(context, entry, finished),
     describe: async (_context, { dir }) => ({ summary: (await (await entry.code()).describe?.(dir)) ?? "" }),
   });
+}
+
+/** A finished training, its model opened at the first call. */
+export function trainedModel(context: StageContext, entry: ModelEntry, finished: StageOutput): TrainedModel {
+  let opened: Promise<Model> | undefined;
+  return {
+    ...finished,
+    name: entry.name,
+    readsClusters: entry.reads.includes("clusters"),
+    model: () => {
+      opened ??= openModel(context, entry, finished.dir);
+      return opened;
+    },
+    curve: async () => ((await entry.code()).isTrained ? readCurve(finished.dir) : undefined),
+    [Symbol.asyncDispose]: async () => dispose(await opened?.catch(() => undefined)),
+  };
 }
 
 /** What a model learns from, as far as the run has it. */
