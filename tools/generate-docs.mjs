@@ -1,7 +1,8 @@
 // Writes docs/reference/training.md from the schemas that the trainer validates with; --check fails where it is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cutTrainingSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
+import { isNetwork, MODELS } from "@prismrec/core/models";
+import { presetSettings, trainingSchema } from "@prismrec/trainer";
 import { z } from "zod";
 import { root } from "./lib/run.mjs";
 
@@ -45,19 +46,24 @@ function table(title, schema) {
   ];
 }
 
-const presets = Object.entries(PRESETS).map(([name, preset]) => `| \`${name}\` | \`${JSON.stringify(preset)}\` |`);
+const networks = MODELS.filter(isNetwork);
+const presets = networks.flatMap((model) =>
+  model.recipe.presets.map((preset) => {
+    const settings = JSON.stringify(presetSettings(model, preset));
+    return `| ${model.name} | \`${preset.name}\` | \`${settings}\` |`;
+  }),
+);
 const text = [
   "# Training settings",
   "",
   "Generated from the schemas by `node tools/generate-docs.mjs`. Unknown settings are refused. `ldmi` takes the preset `recipe-v` where the",
   "median training history has ten events or more, else `sparse-short`; your settings go on top.",
   "",
-  ...table("ldmi", sequenceTrainingSchema),
-  ...table("comirec-sa, comirec-dr", cutTrainingSchema),
+  ...networks.flatMap((model) => table(model.name, trainingSchema(model))),
   "## Presets",
   "",
-  "| name | settings |",
-  "|---|---|",
+  "| model | name | settings |",
+  "|---|---|---|",
   ...presets,
   "",
 ].join("\n");

@@ -1,9 +1,10 @@
 import { stat } from "node:fs/promises";
 import { fromFileError, PrismrecError } from "@prismrec/core/base";
+import { DEFAULT_MODEL, networkNamed } from "@prismrec/core/models";
 import { CLUSTERERS, inspectGguf } from "@prismrec/llm";
-import { crowdConfigSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
+import { crowdConfigSchema, trainingFault, trainingSchema } from "@prismrec/trainer";
 import { z } from "zod";
-import { type Fault, faultsOf, mergeSettings, unusable } from "./load.js";
+import { type Fault, faultsOf, unusable } from "./load.js";
 import { NO_MODEL, type Settings } from "./schema.js";
 
 const crowdSchema = crowdConfigSchema.extend({ enabled: z.boolean() });
@@ -18,12 +19,9 @@ export async function checkSettings(settings: Settings, source: string): Promise
   const faults: Fault[] = [];
   const parsed = crowdSchema.safeParse(settings.crowd);
   if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdSchema, ["crowd"]));
-  // Which of the two fits is known once the data are; what is wrong over one may be right over the other.
-  const training = (["recipe-v", "sparse-short"] as const).map((preset) =>
-    sequenceTrainingSchema.safeParse(mergeSettings(PRESETS[preset], settings.train)),
-  );
-  const wrong = training.every(({ success }) => !success) ? training[0]?.error : undefined;
-  if (wrong !== undefined) faults.push(...faultsOf(wrong, sequenceTrainingSchema, ["train"]));
+  const definition = networkNamed(DEFAULT_MODEL);
+  const wrong = trainingFault(definition, settings.train);
+  if (wrong !== undefined) faults.push(...faultsOf(wrong, trainingSchema(definition), ["train"]));
   faults.push(...clustererFaults(settings));
   if (faults.length > 0) throw unusable(source, faults);
 }

@@ -17,7 +17,6 @@ import {
   defaultTrainConfig,
   type EpochRecord,
   evaluate,
-  type TrainableModel,
   type TrainConfig,
   type TrainEvent,
   type TrainInput,
@@ -178,7 +177,7 @@ async function trainLdmi(
 async function trainNetwork(
   pipeline: Pipeline,
   imported: Imported,
-  name: TrainableModel,
+  name: ModelName,
   spec: StageSpec,
   input: TrainInput,
   config: TrainConfig,

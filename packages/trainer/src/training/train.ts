@@ -1,20 +1,19 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hashJson, isPrismrecError, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
+import { hashJson, isPrismrecError, type Matrix, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import type { Partitions, PartitionTable } from "@prismrec/core/interests";
-import { InterestModel, saveModel } from "@prismrec/core/models";
+import { type InterestModel, saveModel } from "@prismrec/core/models";
 import {
   type Checkpoint,
   catalogFingerprint,
   listCheckpoints,
-  ParameterSet,
   readCheckpoint,
   type StoredTensor,
   writeCheckpoint,
 } from "@prismrec/core/nn";
 import { z } from "zod";
-import { isSequenceTraining, type TrainConfig } from "../config.js";
+import { learnsFromPositions, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
@@ -29,6 +28,8 @@ export interface TrainInput {
   readonly partitions?: Partitions;
   /** Synthesized users with their clusters; absent: no crowd contrast. */
   readonly crowd?: CrowdSet;
+  /** [items, t] given vectors of the items (of their texts, for instance), for the towers that map them. */
+  readonly itemVectors?: Matrix;
 }
 
 export interface TrainOptions {
@@ -137,7 +138,7 @@ class TrainingRun {
   #best: ReadonlyMap<string, StoredTensor>;
 
   constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
-    const { dataset, partitions, crowd } = input;
+    const { dataset, partitions, crowd, itemVectors } = input;
     this.#input = input;
     this.#config = config;
     this.#options = options;
@@ -147,6 +148,7 @@ class TrainingRun {
       items: initialItems(sequences, dataset, config, config.network.dim),
       bias: popularityBias(dataset.catalog.popularity),
       ...(crowd === undefined ? {} : { crowd }),
+      ...(itemVectors === undefined ? {} : { itemVectors }),
     });
     this.#identity = {
       inputs: hashJson({
@@ -154,6 +156,7 @@ class TrainingRun {
         dataset: dataset.fingerprint,
         partitions: partitions === undefined ? null : [partitions.train, partitions.valid].map(partitionFingerprint),
         crowd: crowd?.fingerprint ?? null,
+        ...(itemVectors === undefined ? {} : { itemVectors: sha256(bytesOf(itemVectors.data)) }),
       }),
       dataset: dataset.fingerprint,
       catalog: catalogFingerprint(dataset.catalog),
@@ -241,7 +244,7 @@ class TrainingRun {
       const progress = this.#progress;
       const finished = this.#finished();
       if (finished !== undefined) {
-        const model = this.#bestModel();
+        const model = this.#trainable.modelOf(this.#best);
         await saveModel(join(this.#options.dir, "model"), model, this.#config.network, this.#input.dataset.catalog, {
           config: this.#config,
           inputs: this.#identity.inputs,
@@ -260,7 +263,7 @@ class TrainingRun {
         if (this.#options.signal?.aborted) {
           this.#checkFinite();
           await this.#checkpoint();
-          return this.#result(this.#bestModel(), "signal");
+          return this.#result(this.#trainable.modelOf(this.#best), "signal");
         }
       }
       this.#checkFinite();
@@ -363,18 +366,6 @@ class TrainingRun {
     this.#options.onEvent?.({ type: "checkpoint", step, path });
   }
 
-  #bestModel(): InterestModel {
-    if (this.#best.size === 0) return this.#trainable.snapshot();
-    const values = (name: string): Float32Array | undefined => {
-      const data = this.#best.get(name)?.data;
-      return data instanceof Float32Array ? data.slice() : undefined;
-    };
-    const parameters = ParameterSet.from(this.#learner.network.specs(), (name) => values(`parameters/${name}`));
-    const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
-    const bias = values("item-bias");
-    return new InterestModel(this.#learner.network, parameters, items, bias, this.#trainable.backend);
-  }
-
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
     const { bestEpoch, curve, step } = this.#progress;
     return { model, stoppedBy, bestEpoch, curve, steps: step };
@@ -386,12 +377,12 @@ function partitionFingerprint({ fingerprint, indptr, assign }: PartitionTable): 
   return hashJson({ fingerprint, indptr: sha256(bytesOf(indptr)), assign: sha256(bytesOf(assign)) });
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array): Uint8Array {
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array | Float32Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
-  return isSequenceTraining(config) && config.initialItems === "svd"
+  return learnsFromPositions(config) && config.initialItems === "svd"
     ? svdItems(sequences, catalog.size, dim, config.seed)
     : randomItems(catalog.size, dim, config.seed);
 }
