@@ -1,6 +1,7 @@
 export * from "./catalog.js";
 export * from "./crowd-set.js";
 export * from "./history.js";
+export * from "./production.js";
 export * from "./report.js";
 export * from "./split.js";
 export * from "./storage.js";

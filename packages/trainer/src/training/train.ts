@@ -113,8 +113,9 @@ type Progress = z.infer<typeof progressSchema>;
 
 /**
  * Trains a network until validation recall + ndcg, at the largest cut-off that the catalog allows (50 by default), has
- * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after every epoch, and on abort, holds everything: a resumed run gives the
- * same bytes as one that was never stopped.
+ * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after
+ * every epoch, and on abort, holds everything: a resumed run gives the same bytes as one that was never stopped. Where
+ * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last.
  *
  * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
  *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
@@ -320,17 +321,7 @@ class TrainingRun {
 
   async #endEpoch(steps: number, started: number): Promise<void> {
     const progress = this.#progress;
-    const partition = this.#input.partitions?.valid;
-    const cutoffs = cutoffsWithin(this.#config.stopping.cutoffs, this.#trainable.items.rows);
-    using model = this.#trainable.current();
-    const { metrics } = await evaluate(model, this.#input.dataset, {
-      part: "valid",
-      metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
-      diagnostics: false,
-      ...(partition === undefined ? {} : { partition }),
-    });
-    const longest = cutoffs.at(-1);
-    const value = metrics[`recall@${longest}`]! + metrics[`ndcg@${longest}`]!;
+    const { metrics, value } = await this.#judge();
     const best = value > progress.bestValue;
     if (best) {
       progress.bestValue = value;
@@ -353,6 +344,22 @@ class TrainingRun {
     progress.partSums = {};
     progress.gradientNorm = 0;
     this.#options.onEvent?.({ type: "epoch", seconds: (performance.now() - started) / 1000, ...record });
+  }
+
+  /** The validation metrics, and what epochs are compared by: where there is nobody to validate on, the later is better. */
+  async #judge(): Promise<{ readonly metrics: Readonly<Record<string, number>>; readonly value: number }> {
+    const { dataset, partitions } = this.#input;
+    if (dataset.split.valid.users.length === 0) return { metrics: {}, value: this.#progress.epoch };
+    const cutoffs = cutoffsWithin(this.#config.stopping.cutoffs, this.#trainable.items.rows);
+    using model = this.#trainable.current();
+    const { metrics } = await evaluate(model, dataset, {
+      part: "valid",
+      metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
+      diagnostics: false,
+      ...(partitions === undefined ? {} : { partition: partitions.valid }),
+    });
+    const longest = cutoffs.at(-1);
+    return { metrics, value: metrics[`recall@${longest}`]! + metrics[`ndcg@${longest}`]! };
   }
 
   async #checkpoint(): Promise<void> {
