@@ -38,6 +38,9 @@ export interface Recipe {
   readonly presets: readonly Preset[];
 }
 
+/** What a network learns from beside the events: the interests in the histories, the crowd's synthesized users. */
+export type LearningInput = "clusters" | "crowd";
+
 /** What every network's configuration has. */
 export interface NetworkShape {
   readonly model: string;
@@ -56,6 +59,8 @@ export interface NetworkDefinition<C extends NetworkShape = NetworkShape> {
   readonly paper: string;
   /** Architecture: the source of types, defaults and docs. */
   readonly config: z.ZodType<C>;
+  /** Absent: events alone. */
+  readonly reads?: readonly LearningInput[];
   /** @throws PrismrecError CONFIG_INVALID */
   create(config: C): InterestNetwork;
   readonly recipe: Recipe;
