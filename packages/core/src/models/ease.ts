@@ -11,9 +11,9 @@ import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
 import { native } from "../ops/native.js";
-import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
 /** Above this the [N, N] weights would not fit an ordinary machine. */

@@ -8,9 +8,9 @@ import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
-import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
 /**
