@@ -1,4 +1,5 @@
-import { type ContrastiveLossInput, contrastiveLossSync, type Matrix } from "@prismrec/core";
+import type { Matrix } from "@prismrec/core/base";
+import { type ContrastiveLossInput, contrastiveLossSync } from "@prismrec/core/ops";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";

@@ -1,4 +1,4 @@
-import { createRowAdamState, gatherRows, lazyAdam, mergeRows, native, scatterAddRows } from "@prismrec/core";
+import { createRowAdamState, gatherRows, lazyAdam, mergeRows, native, scatterAddRows } from "@prismrec/core/ops";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Prepared, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";

@@ -1,4 +1,4 @@
-import { native } from "@prismrec/core";
+import { native } from "@prismrec/core/ops";
 import type { SgemmArgs } from "@prismrec/native";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, size } from "./lib/bench.js";

@@ -1,14 +1,5 @@
-import {
-  type CsrMatrix,
-  choleskyInverse,
-  cooccurrence,
-  createRandom,
-  gramMatrix,
-  type Matrix,
-  native,
-  ppmi,
-  truncatedSvd,
-} from "@prismrec/core";
+import { type CsrMatrix, createRandom, type Matrix } from "@prismrec/core/base";
+import { choleskyInverse, cooccurrence, gramMatrix, native, ppmi, truncatedSvd } from "@prismrec/core/ops";
 import { closeArrays } from "./lib/agreement.js";
 import {
   type Arrays,

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { cudaInfo } from "@prismrec/core";
+import { cudaInfo } from "@prismrec/core/ops";
 import { describe, expect, it } from "vitest";
 import { benchmarksRoot } from "./lib/paths.js";
 

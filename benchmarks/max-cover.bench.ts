@@ -1,4 +1,4 @@
-import { type MaxCoverProblem, type MaxCoverSolution, maxCoverSync } from "@prismrec/core";
+import { type MaxCoverProblem, type MaxCoverSolution, maxCoverSync } from "@prismrec/core/ops";
 import type { Arrays, Bench, BenchCase, Parameters, Verdict } from "./lib/bench.js";
 import { size } from "./lib/bench.js";
 import { ONE_THREAD } from "./lib/configurations.js";

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
-import { native } from "@prismrec/core";
+import { native } from "@prismrec/core/ops";
 import type { NativeAsync, NativeBinding } from "@prismrec/native";
 import type { Probe, ProbeRow } from "./lib/bench.js";
 import { integers, normals } from "./lib/random-arrays.js";

@@ -1,4 +1,5 @@
-import { ExactIndex, type Matrix, type SimilarityQuery } from "@prismrec/core";
+import type { Matrix } from "@prismrec/core/base";
+import { ExactIndex, type SimilarityQuery } from "@prismrec/core/ops";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { benchVariant, onBenchDevice } from "./lib/device.js";

@@ -1,4 +1,4 @@
-import { type SoftmaxLoss, type SoftmaxLossInput, softmaxLossSync } from "@prismrec/core";
+import { type SoftmaxLoss, type SoftmaxLossInput, softmaxLossSync } from "@prismrec/core/ops";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";

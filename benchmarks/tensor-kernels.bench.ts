@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { native, tf, useTensorBackend } from "@prismrec/core";
+import { tf, useTensorBackend } from "@prismrec/core/nn";
+import { native } from "@prismrec/core/ops";
 import { closeArrays } from "./lib/agreement.js";
 import { type Arrays, type Bench, type BenchCase, type Implementation, type Parameters, size } from "./lib/bench.js";
 import { PEERS_FOLDER } from "./lib/peers.js";

@@ -2,7 +2,6 @@
 // with, pipeline.md from the list of stages. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cutTrainingSchema, PRESETS, sequenceTrainingSchema } from "@prismrec/trainer";
 import { settingsSchema, stagesOf } from "prismrec";
 import { z } from "zod";
 import { root } from "./lib/run.mjs";
@@ -57,12 +56,11 @@ const training = [
   "Generated from the schemas by `node tools/generate-docs.mjs`. Unknown settings are refused. `ldmi` takes the preset `recipe-v` where the",
   "median training history has ten events or more, else `sparse-short`; your settings go on top.",
   "",
-  ...table("ldmi", sequenceTrainingSchema),
-  ...table("comirec-sa, comirec-dr", cutTrainingSchema),
+  ...networks.flatMap((model) => table(model.name, trainingSchema(model))),
   "## Presets",
   "",
-  "| name | settings |",
-  "|---|---|",
+  "| model | name | settings |",
+  "|---|---|---|",
   ...presets,
   "",
 ].join("\n");

@@ -1,4 +1,4 @@
-import { normalizedMutualInformation } from "@prismrec/core";
+import { normalizedMutualInformation } from "@prismrec/core/interests";
 import { FACET_PRESETS } from "@prismrec/llm";
 import { describe, expect, it } from "vitest";
 import { interests, sample } from "./sample-data.mjs";

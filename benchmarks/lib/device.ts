@@ -1,4 +1,5 @@
-import { cudaInfo, type DevicePreference, native } from "@prismrec/core";
+import type { DevicePreference } from "@prismrec/core/base";
+import { cudaInfo, native } from "@prismrec/core/ops";
 
 const VARIABLE = "PRISMREC_BENCH_DEVICE";
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
-import { native } from "@prismrec/core";
+import { native } from "@prismrec/core/ops";
 import { CORES } from "./configurations.js";
 
 export interface Machine {

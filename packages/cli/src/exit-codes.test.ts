@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
 import { CommanderError } from "commander";
 import { describe, expect, it } from "vitest";
 import { exitCodeOf } from "./exit-codes.js";

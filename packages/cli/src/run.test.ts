@@ -3,7 +3,7 @@ import { closeSync, constants, existsSync, openSync, readdirSync, readSync } fro
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { withDuckDb } from "@prismrec/core";
+import { withDuckDb } from "@prismrec/core/data/import";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RecommendationDocument } from "./pipeline/recommend.js";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";

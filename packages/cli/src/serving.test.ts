@@ -1,7 +1,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { native } from "@prismrec/core";
+import { native } from "@prismrec/core/ops";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 

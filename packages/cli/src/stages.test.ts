@@ -2,7 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RunDirectory } from "@prismrec/core";
+import { RunDirectory } from "@prismrec/core/base";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { prismrec } from "./testing/fake-io.js";
 import { writeSmallData, writeSmallItems } from "./testing/small-data.js";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { adjustedRandIndex, type Clusterer, type Mean, meanOf } from "@prismrec/core";
+import { adjustedRandIndex, type Clusterer, type Mean, meanOf } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
 import { createClusterer } from "./clusterers/clusterers.js";
 import { LlamaCppModel } from "./model/llama-cpp.js";

@@ -1,14 +1,13 @@
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type {
   Recommender as Reader,
   Recommendation,
   RecommendationRequest,
   RecommendedItem,
   RecommendOptions,
-  RunOptions,
   SimilarItem,
   UserInterest,
-} from "@prismrec/core";
-import { PrismrecError } from "@prismrec/core";
+} from "@prismrec/core/recommend";
 import type { Run } from "../pipeline/run.js";
 import { saveRun } from "./save.js";
 

@@ -3,7 +3,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { fromFileError, PrismrecError, yieldToEventLoop } from "@prismrec/core";
+import { fromFileError, PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
 
 /** What a cell may hold; null and undefined are missing. A Date is written as its ISO text. */
 export type Cell = string | number | bigint | boolean | Date | readonly (string | number)[] | null | undefined;

@@ -1,6 +1,6 @@
 import { cp, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { fromFileError, PrismrecError, systemCode } from "@prismrec/core";
+import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
 import { CONFIG_FILE } from "../config/load.js";
 import type { Run } from "../pipeline/run.js";
 import { withReads } from "../pipeline/stage.js";

@@ -46,7 +46,8 @@ Examples:
     )
     .action((dir: string, what: ExportKind, options: { count: number; output?: Target }, own: Command) =>
       withSession(io, own, async ({ read, signal, ui }) => {
-        const { writeFileAtomic, writeTable } = await import("@prismrec/core");
+        const { writeFileAtomic } = await import("@prismrec/core/base");
+        const { writeTable } = await import("@prismrec/core/data/import");
         const { openExport } = await import("../pipeline/export.js");
         await using run = await read(dir);
         const { columns, documents, rows } = openExport(run, what, options.count);

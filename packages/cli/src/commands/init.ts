@@ -20,7 +20,7 @@ export function addInit(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec init --interactions ratings.csv --items movies.csv --out runs/ml")
     .action((options: { force?: boolean; out?: string }, own: Command) =>
       withSession(io, own, async ({ ui }) => {
-        const { PrismrecError, writeJsonAtomic } = await import("@prismrec/core");
+        const { PrismrecError, writeJsonAtomic } = await import("@prismrec/core/base");
         const path = join(io.cwd, CONFIG_FILE);
         if (existsSync(path) && options.force !== true) {
           throw new PrismrecError("CONFIG_INVALID", `${path} is there already`, {

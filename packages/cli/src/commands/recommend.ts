@@ -1,5 +1,5 @@
-import type { Recommendation } from "@prismrec/core";
 import { PrismrecError } from "@prismrec/core/errors";
+import type { Recommendation } from "@prismrec/core/recommend";
 import { type Command, InvalidArgumentError } from "commander";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";

@@ -1,7 +1,8 @@
 import { CLUSTERERS } from "@prismrec/llm";
 import { crowdConfigSchema } from "@prismrec/trainer";
 import { z } from "zod";
-import { modelOf } from "../pipeline/models.js";
+import { MODEL_NAMES, modelNamed, modelOf } from "../pipeline/models.js";
+import { suggest } from "../suggest.js";
 import { type Fault, faultsOf, unusable } from "./load.js";
 import { NO_LLM, type Settings } from "./schema.js";
 
@@ -17,11 +18,25 @@ export async function checkSettings(settings: Settings, source: string): Promise
   const faults: Fault[] = [];
   const parsed = crowdSchema.safeParse(settings.crowd);
   if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdSchema, ["crowd"]));
-  const { check } = await modelOf(settings.model).code();
-  const wrong = check?.(settings.train);
-  if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["train"]));
-  if (check === undefined && Object.keys(settings.train).length > 0) {
+  const own = await modelOf(settings.model).code();
+  if (own.isTrained) {
+    const wrong = own.check(settings.train);
+    if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["train"]));
+  } else if (Object.keys(settings.train).length > 0) {
     faults.push({ text: `train: ${settings.model} has no settings of training` });
+  }
+  for (const [name, given] of Object.entries(settings.models)) {
+    const entry = modelNamed(name);
+    if (entry === undefined) {
+      const near = suggest(name, MODEL_NAMES);
+      faults.push({
+        text: `models: there is no model called ${name}`,
+        ...(near === undefined ? {} : { meant: `Did you mean ${near}?` }),
+      });
+      continue;
+    }
+    const wrong = (await entry.code()).check(given);
+    if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["models", name]));
   }
   faults.push(...clustererFaults(settings));
   if (faults.length > 0) throw unusable(source, faults);

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
-import { modelNamed } from "../pipeline/models.js";
+import { MODEL_NAMES, modelNamed } from "../pipeline/models.js";
 import { suggest } from "../suggest.js";
 import { NO_LLM, type Settings, settingsSchema } from "./schema.js";
 
@@ -25,7 +25,7 @@ export async function readConfig(
 ): Promise<RawSettings> {
   const file = path === undefined ? join(cwd, CONFIG_FILE) : resolve(cwd, path);
   if (path === undefined && !existsSync(file)) return {};
-  const { readJson } = await import("@prismrec/core");
+  const { readJson } = await import("@prismrec/core/base");
   const value = await readJson(file, "CONFIG_INVALID");
   if (!isRecord(value)) {
     throw new PrismrecError("CONFIG_INVALID", `${file} does not hold settings`, {
@@ -41,19 +41,30 @@ export async function readConfig(
 }
 
 /**
- * The settings under their names of now: `model` named the language model's file before it named the model to train.
- * `notice` says so to whoever wrote it. Paths start at `folder`.
+ * The settings under their names of now: `model` named the language model's file before it named the model to train, and
+ * settings of a model stood under its own name before they stood in `models`. `notice` says so to whoever wrote it. Paths
+ * start at `folder`.
  */
 export function renamed(
   settings: RawSettings,
   folder: string,
 ): { readonly settings: RawSettings; readonly notice?: string } {
-  const { model, ...others } = settings;
-  if (typeof model !== "string" || !isModelFile(model, folder)) return { settings };
-  return {
-    settings: { llm: model, ...others },
-    notice: `"model" names the model to train from now on; ${model} is taken as the language model, whose setting is "llm"`,
-  };
+  const notices: string[] = [];
+  let current = settings;
+  for (const name of MODEL_NAMES) {
+    const { [name]: own, ...others } = current;
+    if (own === undefined) continue;
+    current = mergeSettings({ models: { [name]: own } }, others);
+    notices.push(`settings of ${name} stand in "models" from now on: {"models": {"${name}": {…}}}`);
+  }
+  const { model, ...others } = current;
+  if (typeof model === "string" && isModelFile(model, folder)) {
+    current = { llm: model, ...others };
+    notices.push(
+      `"model" names the model to train from now on; ${model} is taken as the language model, whose setting is "llm"`,
+    );
+  }
+  return { settings: current, ...(notices.length === 0 ? {} : { notice: notices.join("; ") }) };
 }
 
 /** Whether what stands in the place of a model's name is a language model's file, as it could before. */

@@ -117,10 +117,10 @@ export const settingsSchema = z.strictObject({
     .array(z.enum(MODEL_NAMES))
     .default([...DEFAULT_BASELINES])
     .describe("what the run's own model is held against"),
-  ease: z
-    .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
-    .prefault({})
-    .describe("the penalty is chosen by validation recall at the largest cut-off"),
+  models: z
+    .record(z.string(), z.record(z.string(), z.unknown()))
+    .default({})
+    .describe('settings of models by name, e.g. {"ease": {"lambdas": [100, 250]}}; of a trained one over its recipe'),
   evaluate: z
     .strictObject({
       resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),

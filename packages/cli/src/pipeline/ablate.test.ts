@@ -1,6 +1,7 @@
-import { type Clusterer, type PartitionRequest, PrismrecError, partitionDataset } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
+import { type Clusterer, type PartitionRequest, partitionDataset } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
-import { catalogOf, datasetOf } from "../../../core/src/partition/test-catalog.js";
+import { catalogOf, datasetOf } from "../../../core/src/testing/catalog.js";
 import { openControl } from "./ablate.js";
 
 const catalog = catalogOf(["a", "b", "c", "d"].map((id, i) => ({ id, categories: [i < 2 ? "x" : "y"] })));

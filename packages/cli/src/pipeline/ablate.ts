@@ -1,23 +1,16 @@
 import { join } from "node:path";
+import { hashJson, PrismrecError, type RunOptions, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
+import type { Catalog, CrowdSet, Dataset } from "@prismrec/core/data";
 import {
-  type Catalog,
   type Clusterer,
-  type CrowdSet,
   categoryClusterer,
-  type Dataset,
-  hashJson,
   type Mean,
   meanOf,
   type Partitions,
-  PrismrecError,
   partitionDataset,
   RandomClusterer,
-  type RunOptions,
-  readJson,
   ShuffledClusterer,
-  sha256,
-  writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
 import { crowdRequests, type TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
 import { mergeSettings, type RawSettings } from "../config/load.js";

@@ -1,22 +1,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { isPrismrecError, PrismrecError, readJson, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import type { Catalog, Dataset } from "@prismrec/core/data";
 import {
-  type Catalog,
   type Clusterer,
-  type Dataset,
   type HistoryLimits,
   isPortable,
-  isPrismrecError,
   openClusterer,
   type Partitions,
   type PartitionTable,
-  PrismrecError,
   partitionDataset,
-  readJson,
   saveClusterer,
-  sha256File,
-  writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
 import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, inspectGguf, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";

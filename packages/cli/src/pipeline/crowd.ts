@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type CrowdSet, PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core";
+import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import type { CrowdSet } from "@prismrec/core/data";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "@prismrec/trainer";
 import { z } from "zod";
 import { settingsSchema } from "../config/schema.js";

@@ -1,5 +1,5 @@
 import { copyFile } from "node:fs/promises";
-import { fromFileError, PrismrecError } from "@prismrec/core";
+import { fromFileError, PrismrecError } from "@prismrec/core/base";
 import { writeReport } from "./report.js";
 import type { Run } from "./run.js";
 import { isUnwritable } from "./settings-file.js";

@@ -1,14 +1,9 @@
 import { join } from "node:path";
-import {
-  type Dataset,
-  type Model,
-  type Partitions,
-  PrismrecError,
-  pairedBootstraps,
-  type RunOptions,
-  readJson,
-  writeJsonAtomic,
-} from "@prismrec/core";
+import { PrismrecError, type RunOptions, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
+import { pairedBootstraps } from "@prismrec/core/metrics";
+import type { Model } from "@prismrec/core/models";
 import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
 import { z } from "zod";
 import { type Settings, settingsSchema } from "../config/schema.js";

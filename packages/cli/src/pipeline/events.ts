@@ -1,4 +1,4 @@
-import type { Progress } from "@prismrec/core";
+import type { Progress } from "@prismrec/core/base";
 import type { TrainEvent } from "@prismrec/trainer";
 
 /** What a run says while it is under way. Texts may hold what data or a language model said: they are not to be trusted. */

@@ -1,4 +1,6 @@
-import { isMultiInterest, PrismrecError, type TableColumn, type TableRow, yieldToEventLoop } from "@prismrec/core";
+import { PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
+import type { TableColumn, TableRow } from "@prismrec/core/data/import";
+import { isMultiInterest } from "@prismrec/core/models";
 import type { ExportKind } from "../export-kinds.js";
 import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
 import type { Run } from "./run.js";

@@ -1,18 +1,7 @@
 import { stat } from "node:fs/promises";
-import {
-  DATASET_FORMAT,
-  type Dataset,
-  fromFileError,
-  IMPORT_VERSION,
-  type ImportOptions,
-  type ImportReport,
-  importDataset,
-  loadDataset,
-  PrismrecError,
-  saveDataset,
-  spoolInputs,
-  systemCode,
-} from "@prismrec/core";
+import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
+import { DATASET_FORMAT, type Dataset, type ImportReport, loadDataset, saveDataset } from "@prismrec/core/data";
+import { IMPORT_VERSION, type ImportOptions, importDataset, spoolInputs } from "@prismrec/core/data/import";
 import type { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { count, percent } from "../format.js";

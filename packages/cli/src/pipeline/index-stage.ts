@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { InterestModel, isMultiInterest, type Model, native, writeJsonAtomic } from "@prismrec/core";
+import { writeJsonAtomic } from "@prismrec/core/base";
+import { InterestModel, isMultiInterest, type Model } from "@prismrec/core/models";
+import { native } from "@prismrec/core/ops";
 import { settingsSchema } from "../config/schema.js";
 import { count } from "../format.js";
 import { clusterStage, type OpenClusterer, openSavedClusterer } from "./cluster.js";

@@ -1,55 +1,27 @@
-import type { Dataset, Model } from "@prismrec/core";
+import type { Dataset } from "@prismrec/core/data";
+import { DEFAULT_MODEL_NAME, MODEL_LIST, type ModelSummary } from "@prismrec/core/model-names";
+import type { Model } from "@prismrec/core/models";
 import type { TrainInput } from "@prismrec/trainer";
 import type { z } from "zod";
 import type { RawSettings } from "../config/load.js";
 import type { Settings } from "../config/schema.js";
 import type { StageContext } from "./stage.js";
 
-/**
- * The models that a run can have, by name: this table is all that the command line and the pipeline know of any. It is
- * light, for help and configuration read it; what a model is made with is loaded when its turn has come.
- */
-export const MODELS: readonly ModelEntry[] = [
-  {
-    name: "ldmi",
-    reads: ["clusters", "crowd"],
-    settings: ["seed"],
-    code: async () => (await import("./networks.js")).network("ldmi"),
-  },
-  {
-    name: "comirec-sa",
-    reads: [],
-    settings: ["seed"],
-    code: async () => (await import("./networks.js")).network("comirec-sa"),
-  },
-  {
-    name: "comirec-dr",
-    reads: [],
-    settings: ["seed"],
-    code: async () => (await import("./networks.js")).network("comirec-dr"),
-  },
-  { name: "most-popular", reads: [], settings: [], code: async () => (await import("./closed-form.js")).mostPopular },
-  { name: "item-knn", reads: [], settings: [], code: async () => (await import("./closed-form.js")).itemKnn },
-  {
-    name: "ease",
-    reads: [],
-    settings: ["ease", "evaluate"],
-    code: async () => (await import("./closed-form.js")).ease,
-  },
-];
-
 /** The run's own model where the settings name none. */
-export const DEFAULT_MODEL = "ldmi";
-/** What it is held against where the settings do not say. */
-export const DEFAULT_BASELINES: readonly string[] = ["most-popular", "item-knn", "ease"];
+export const DEFAULT_MODEL = DEFAULT_MODEL_NAME;
 
 /** In the order in which help lists them. */
-export const MODEL_NAMES: readonly string[] = MODELS.map(({ name }) => name);
+export const MODEL_NAMES: readonly string[] = MODEL_LIST.map(({ name }) => name);
 
-export interface ModelEntry {
-  readonly name: string;
-  /** What it learns from beside the dataset: interests in the histories, the crowd. */
-  readonly reads: readonly ("clusters" | "crowd")[];
+/** What the run's own model is held against where the settings do not say. */
+export const DEFAULT_BASELINES: readonly string[] = MODEL_LIST.flatMap(({ name, baseline }) =>
+  baseline ? [name] : [],
+);
+
+/**
+ * A model as help, configuration and the list of stages see it; what it is made with is loaded when its turn has come.
+ */
+export interface ModelEntry extends Pick<ModelSummary, "name" | "reads"> {
   /** The settings that it goes by; as the run's own model by those of training too. */
   readonly settings: readonly Exclude<keyof ModelSettings, "train">[];
   code(): Promise<ModelCode>;
@@ -63,8 +35,11 @@ export interface ModelCode {
   readonly isTrained?: true;
   /** Files and folders of its stage that serving needs. */
   readonly files: readonly string[];
-  /** The faults of settings of its own, whatever the data; absent: it has none, and `train` is to be empty. */
-  check?(train: RawSettings): { readonly error: z.ZodError; readonly schema: z.ZodType } | undefined;
+  /**
+   * The faults of settings, whatever the data: those of training, which are the run's own model's, or those that stand
+   * under its name in `models`.
+   */
+  check(settings: RawSettings): { readonly error: z.ZodError; readonly schema: z.ZodType } | undefined;
   /** What decides it: settings with what they leave open filled in from the data. Throws CONFIG_INVALID. */
   config(dataset: Dataset, settings: ModelSettings): ModelConfig;
   /** Makes it of the training users and writes it into `dir`, going on with what an earlier attempt has left there. */
@@ -78,7 +53,7 @@ export interface ModelCode {
 }
 
 /** The settings that a model may go by. */
-export type ModelSettings = Pick<Settings, "seed" | "train" | "ease" | "evaluate">;
+export type ModelSettings = Pick<Settings, "seed" | "train" | "models" | "evaluate">;
 
 export interface ModelConfig {
   readonly config: unknown;
@@ -88,7 +63,16 @@ export interface ModelConfig {
 
 /** Undefined where there is no model of that name. */
 export function modelNamed(name: string): ModelEntry | undefined {
-  return MODELS.find((model) => model.name === name);
+  const found = MODEL_LIST.find((model) => model.name === name);
+  if (found === undefined) return undefined;
+  const isNetwork = found.kind === "network";
+  return {
+    name,
+    reads: found.reads,
+    settings: isNetwork ? ["seed", "models"] : ["models", "evaluate"],
+    code: async () =>
+      isNetwork ? (await import("./networks.js")).network(name) : (await import("./scorers.js")).scorer(name),
+  };
 }
 
 /** A model that the settings' schema has let through. */

@@ -1,15 +1,14 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { loadModel, PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core";
+import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { loadModel, networkNamed } from "@prismrec/core/models";
 import {
-  cutTrainingSchema,
   defaultTrainConfig,
-  PRESETS,
   parseTrainConfig,
-  sequenceTrainingSchema,
-  TRAINABLE_MODELS,
   type TrainConfig,
   train,
+  trainingFault,
+  trainingSchema,
 } from "@prismrec/trainer";
 import { z } from "zod";
 import { mergeSettings } from "../config/load.js";
@@ -49,21 +48,16 @@ export async function readCurve(dir: string): Promise<LearningCurve> {
 
 /** A model that the trainer trains: a checkpoint to go on from while it does, then the best model and its curve. */
 export function network(name: string): ModelCode {
-  const model = TRAINABLE_MODELS.find((trainable) => trainable === name);
-  if (model === undefined) throw new PrismrecError("INTERNAL", `the trainer knows no model called ${name}`);
+  const definition = networkNamed(name);
   return {
     isTrained: true,
     files: ["model"],
     check(overrides) {
-      // Which preset fits is known once the data are; what is wrong over one may be right over the other.
-      const presets = Object.values(PRESETS).filter((preset) => preset.network.model === model);
-      const schema = accepts(sequenceTrainingSchema, presets) ? sequenceTrainingSchema : cutTrainingSchema;
-      const found = presets.map((preset) => schema.safeParse(mergeSettings(preset, overrides)));
-      const wrong = found.find(({ success }) => !success)?.error;
-      return found.some(({ success }) => success) || wrong === undefined ? undefined : { error: wrong, schema };
+      const error = trainingFault(definition, overrides);
+      return error === undefined ? undefined : { error, schema: trainingSchema(definition) };
     },
-    config(dataset, settings) {
-      const config = defaultTrainConfig(model, dataset, { seed: settings.seed, ...settings.train });
+    config(dataset, { seed, train: own, models }) {
+      const config = defaultTrainConfig(name, dataset, mergeSettings({ seed }, models[name] ?? {}, own));
       return { config, seed: config.seed };
     },
     async fit({ signal, training }, dir, label, input, { config: resolved }) {
@@ -95,8 +89,4 @@ export function network(name: string): ModelCode {
       return `best epoch ${bestEpoch} of ${curve.length}${found}`;
     },
   };
-}
-
-function accepts(schema: z.ZodType, values: readonly unknown[]): boolean {
-  return values.every((value) => schema.safeParse(value).success);
 }

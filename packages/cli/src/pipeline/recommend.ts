@@ -1,4 +1,4 @@
-import type { Recommendation } from "@prismrec/core";
+import type { Recommendation } from "@prismrec/core/recommend";
 
 /** What `recommend --json` and `export recommendations` print. */
 export interface RecommendationDocument {

@@ -1,6 +1,9 @@
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { type Dataset, native, type Partitions, threadBudget, userItems, writeFileAtomic } from "@prismrec/core";
+import { threadBudget, writeFileAtomic } from "@prismrec/core/base";
+import { type Dataset, userItems } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
+import { native } from "@prismrec/core/ops";
 import { CONFIG_FILE } from "../config/load.js";
 import { settingsSchema } from "../config/schema.js";
 import { shellQuote } from "../format.js";

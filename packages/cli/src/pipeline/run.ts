@@ -15,7 +15,7 @@ import {
   sha256File,
   staleness,
   writeJsonAtomic,
-} from "@prismrec/core";
+} from "@prismrec/core/base";
 import type { z } from "zod";
 import { checkSettings } from "../config/check.js";
 import { absolutePaths, CONFIG_FILE, parseSettings, type RawSettings, renamed } from "../config/load.js";

@@ -1,4 +1,6 @@
-import { type HistoryLimits, type Model, Recommender } from "@prismrec/core";
+import type { HistoryLimits } from "@prismrec/core/interests";
+import type { Model } from "@prismrec/core/models";
+import { Recommender } from "@prismrec/core/recommend";
 import { clusterStage, type OpenClusterer } from "./cluster.js";
 import { importStage } from "./import.js";
 import { indexStage } from "./index-stage.js";

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { isPrismrecError, PrismrecError, readJson, systemCode } from "@prismrec/core";
+import { isPrismrecError, PrismrecError, readJson, systemCode } from "@prismrec/core/base";
 import { CONFIG_FILE, isRecord, type RawSettings, renamed } from "../config/load.js";
 
 /** The settings a run directory was made with; nothing where it has none. Throws RUN_INVALID. */

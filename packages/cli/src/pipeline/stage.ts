@@ -1,4 +1,4 @@
-import { PrismrecError, type RunDirectory, type RunOptions, type StageManifest } from "@prismrec/core";
+import { PrismrecError, type RunDirectory, type RunOptions, type StageManifest } from "@prismrec/core/base";
 import type { TrainEvent } from "@prismrec/trainer";
 import type { z } from "zod";
 import type { Note } from "./events.js";

@@ -1,12 +1,6 @@
 import { readFile } from "node:fs/promises";
-import {
-  decodeSafetensors,
-  encodeSafetensors,
-  PrismrecError,
-  type StoredTensor,
-  type TensorData,
-  writeFileAtomic,
-} from "@prismrec/core";
+import { PrismrecError, writeFileAtomic } from "@prismrec/core/base";
+import { decodeSafetensors, encodeSafetensors, type StoredTensor, type TensorData } from "@prismrec/core/nn";
 
 /** Typed arrays by name in one safetensors file. */
 export async function writeArrays(path: string, arrays: Readonly<Record<string, TensorData>>): Promise<void> {

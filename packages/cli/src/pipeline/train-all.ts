@@ -1,4 +1,5 @@
-import { partitionDataset, productionDataset } from "@prismrec/core";
+import { productionDataset } from "@prismrec/core/data";
+import { partitionDataset } from "@prismrec/core/interests";
 import type { TrainInput } from "@prismrec/trainer";
 import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";

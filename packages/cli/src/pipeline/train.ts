@@ -1,4 +1,5 @@
-import { type Model, PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
+import type { Model } from "@prismrec/core/models";
 import type { TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
 import { settingsSchema } from "../config/schema.js";

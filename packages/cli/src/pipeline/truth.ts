@@ -1,20 +1,16 @@
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
+import type { Catalog, Dataset } from "@prismrec/core/data";
+import { openTable, type Table, withDuckDb } from "@prismrec/core/data/import";
 import {
-  type Catalog,
   type Clusterer,
   categoryClusterer,
-  type Dataset,
   interestRecovery,
   type Mean,
-  openTable,
   type Partitions,
-  PrismrecError,
   partitionDataset,
   RandomClusterer,
-  type RunOptions,
   ShuffledClusterer,
-  type Table,
-  withDuckDb,
-} from "@prismrec/core";
+} from "@prismrec/core/interests";
 import type { Clustered } from "./cluster.js";
 
 /** How well one clusterer finds known interests: the mean adjusted Rand index over users. */

@@ -1,4 +1,4 @@
-import type { ImportReport } from "@prismrec/core";
+import type { ImportReport } from "@prismrec/core/data";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
 import type { LearningCurve } from "../pipeline/networks.js";
 

@@ -1,4 +1,4 @@
-import type { Progress } from "@prismrec/core";
+import type { Progress } from "@prismrec/core/base";
 import cliProgress from "cli-progress";
 import { count, duration } from "../format.js";
 import type { Output } from "../io.js";

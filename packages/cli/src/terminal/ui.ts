@@ -1,4 +1,4 @@
-import type { Progress } from "@prismrec/core";
+import type { Progress } from "@prismrec/core/base";
 import type { Io } from "../io.js";
 import { writeThrough } from "./outputs.js";
 import { BarProgress, NO_PROGRESS, PlainProgress, type ProgressReporter } from "./progress.js";

@@ -1,4 +1,4 @@
-import { PrismrecError } from "../errors/errors.js";
+import { PrismrecError } from "../base/errors.js";
 import { cleanList } from "./ranking-metrics.js";
 
 /** What a set of recommendation lists does to the catalog and to the reader, whatever it hits. */

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 import { describe, expect, it } from "vitest";
-import { createRandom } from "../random/random.js";
+import { createRandom } from "../base/random.js";
 import { bootstrapMean, bootstrapMeans, pairedBootstrap, pairedBootstraps } from "./bootstrap.js";
 
 describe("bootstrap", () => {

@@ -1,8 +1,8 @@
-import { PrismrecError } from "../errors/errors.js";
-import { checkLength } from "../matrix/check.js";
-import { createRandom } from "../random/random.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
-import type { RunOptions } from "../runtime/run-options.js";
+import { yieldToEventLoop } from "../base/abort.js";
+import { checkLength } from "../base/check-matrix.js";
+import { PrismrecError } from "../base/errors.js";
+import { createRandom } from "../base/random.js";
+import type { RunOptions } from "../base/run-options.js";
 
 const DEFAULT_SAMPLES = 2000;
 const DEFAULT_LEVEL = 0.95;

@@ -1,5 +1,5 @@
-import { PrismrecError } from "../errors/errors.js";
-import type { Ranking } from "../models/model.js";
+import { PrismrecError } from "../base/errors.js";
+import type { Ranking } from "./ranking.js";
 
 /**
  * Accuracy of one ranked list against one user's targets. All are fractions in [0, 1]; ranks count from 1.

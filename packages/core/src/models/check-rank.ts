@@ -1,6 +1,7 @@
-import { PrismrecError } from "../errors/errors.js";
-import { checkLength } from "../matrix/check.js";
-import type { History, RankOptions } from "./model.js";
+import { checkLength } from "../base/check-matrix.js";
+import { PrismrecError } from "../base/errors.js";
+import type { History } from "../data/history.js";
+import type { RankOptions } from "./model.js";
 
 /** Refuses what no model can rank; part of the contract of `Model`. */
 export function checkRank(itemCount: number, histories: readonly History[], { k, exclude }: RankOptions): void {

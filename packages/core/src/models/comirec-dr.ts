@@ -1,11 +1,13 @@
 import { z } from "zod";
-import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../dynamic-routing/dynamic-routing.js";
-import { createRandom } from "../random/random.js";
-import { tf } from "../tensor/tfjs.js";
-import { dynamicRouting, routingProblem } from "./layers/dynamic-routing.js";
-import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "./layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "./network.js";
+import { createRandom } from "../base/random.js";
+import { dynamicRouting, routingProblem } from "../nn/layers/dynamic-routing.js";
+import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "../nn/layers/parameters.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "../nn/network.js";
+import { tf } from "../nn/tensor/tfjs.js";
+import { bestInterestTerm } from "../nn/terms/best-interest.js";
+import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../ops/dynamic-routing/dynamic-routing.js";
+import type { NetworkDefinition } from "./definition.js";
 
 export const comirecDrSchema = z
   .strictObject({
@@ -95,3 +97,16 @@ export class ComirecDrNetwork implements InterestNetwork {
     return initial;
   }
 }
+
+export const comirecDr: NetworkDefinition<ComirecDrConfig> = {
+  kind: "network",
+  name: "comirec-dr",
+  paper: "Cen et al., Controllable Multi-Interest Framework for Recommendation, 2020 (dynamic routing)",
+  config: comirecDrSchema,
+  create: (config) => new ComirecDrNetwork(config),
+  recipe: {
+    batches: "cuts",
+    terms: [bestInterestTerm],
+    presets: [{ name: "comirec-dr", settings: { optimizer: { learningRate: 5e-3 } } }],
+  },
+};

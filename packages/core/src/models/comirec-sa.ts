@@ -1,6 +1,4 @@
 import { z } from "zod";
-import { maskedSoftmax } from "../tensor/masked-softmax.js";
-import { tf } from "../tensor/tfjs.js";
 import {
   gaussian,
   linear,
@@ -8,9 +6,13 @@ import {
   type ParameterSpec,
   type ParameterTensors,
   parameter,
-} from "./layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import type { InterestNetwork, NetworkOutput } from "./network.js";
+} from "../nn/layers/parameters.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
+import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
+import { tf } from "../nn/tensor/tfjs.js";
+import { bestInterestTerm } from "../nn/terms/best-interest.js";
+import type { NetworkDefinition } from "./definition.js";
 
 export const comirecSaSchema = z.strictObject({
   model: z.literal("comirec-sa").default("comirec-sa"),
@@ -64,3 +66,16 @@ export class ComirecSaNetwork implements InterestNetwork {
     };
   }
 }
+
+export const comirecSa: NetworkDefinition<ComirecSaConfig> = {
+  kind: "network",
+  name: "comirec-sa",
+  paper: "Cen et al., Controllable Multi-Interest Framework for Recommendation, 2020 (self-attentive)",
+  config: comirecSaSchema,
+  create: (config) => new ComirecSaNetwork(config),
+  recipe: {
+    batches: "cuts",
+    terms: [bestInterestTerm],
+    presets: [{ name: "comirec-sa", settings: {} }],
+  },
+};

@@ -1,15 +1,20 @@
-import { trainingMatrix } from "../dataset/training-matrix.js";
-import type { Dataset } from "../dataset/types.js";
-import { PrismrecError } from "../errors/errors.js";
-import { transpose } from "../item-statistics/counts.js";
-import { choleskyInverse, gramMatrix } from "../item-statistics/item-statistics.js";
-import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
-import { requireMemory } from "../runtime/memory.js";
-import { native } from "../runtime/native.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { z } from "zod";
+import { yieldToEventLoop } from "../base/abort.js";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import { requireMemory } from "../base/memory.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import { trainingMatrix } from "../data/training-matrix.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import { transpose } from "../ops/item-statistics/counts.js";
+import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
+import { native } from "../ops/native.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
+import { storedArray } from "./stored-array.js";
 
 /** Above this the [N, N] weights would not fit an ordinary machine. */
 export const EASE_MAX_ITEMS = 30_000;
@@ -124,3 +129,39 @@ async function itemInverse(
   }
   return inverse;
 }
+
+const easeSettings = z.strictObject({
+  lambdas: z
+    .array(z.number().positive())
+    .min(1)
+    .default([250, 500])
+    .describe("the penalty is chosen by validation recall at the largest cut-off"),
+});
+
+export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
+  kind: "scorer",
+  name: "ease",
+  paper: "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019",
+  settings: easeSettings,
+  baseline: true,
+  chooses: true,
+  maxItems: EASE_MAX_ITEMS,
+  async fit(dataset, { lambdas }, run = {}, choose) {
+    const validation: Record<string, number> = {};
+    let best: { readonly model: Ease; readonly lambda: number; readonly value: number } | undefined;
+    for (const lambda of lambdas) {
+      const model = await fitEase(dataset, { lambda, ...run });
+      if (choose === undefined) return { model, facts: { lambda } };
+      const value = await choose(model);
+      validation[String(lambda)] = value;
+      if (best === undefined || value > best.value) best = { model, lambda, value };
+    }
+    if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
+    return { model: best.model, facts: { lambda: best.lambda, validation } };
+  },
+  chosen: ({ lambda }) => easeSettings.parse({ lambdas: [lambda] }),
+  tensors: ({ weights }) => new Map([["weights", { shape: [weights.data.length], data: weights.data }]]),
+  open({ catalog: { size } }, tensors) {
+    return new Ease({ data: storedArray(tensors, "weights", Float32Array, size * size), rows: size, cols: size });
+  },
+};

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { importDataset } from "../dataset/import.js";
-import { evaluationCases } from "../dataset/training-matrix.js";
+import { importDataset } from "../data/import/import.js";
+import { evaluationCases } from "../data/training-matrix.js";
 import { rankingMetrics } from "../metrics/ranking-metrics.js";
 import { missingShared, sharedPath } from "../testing/shared.js";
 import { fitEase } from "./ease.js";

@@ -1,17 +1,19 @@
-import { PrismrecError } from "../errors/errors.js";
-import { checkLength } from "../matrix/check.js";
-import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import { ExactIndex } from "../similarity-search/exact-index.js";
-import { modelBackend, type TensorBackendName, withBackend } from "../tensor/backend.js";
+import { yieldToEventLoop } from "../base/abort.js";
+import { checkLength } from "../base/check-matrix.js";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import type { Ranking } from "../metrics/ranking.js";
+import type { ParameterSet } from "../nn/layers/parameters.js";
+import { withScope } from "../nn/layers/scope.js";
+import { gatherEmbedded, packHistories } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork } from "../nn/network.js";
+import { modelBackend, type TensorBackendName, withBackend } from "../nn/tensor/backend.js";
+import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { checkHistories, checkRank } from "./check-rank.js";
-import type { ParameterSet } from "./layers/parameters.js";
-import { withScope } from "./layers/scope.js";
-import { gatherEmbedded, packHistories } from "./layers/sequence-batch.js";
-import type { History, InterestBatch, InterestRankOptions, MultiInterestModel, Ranking, RankOptions } from "./model.js";
+import type { InterestBatch, InterestRankOptions, MultiInterestModel, RankOptions } from "./model.js";
 import { openModelIndex, saveModelIndex } from "./model-index.js";
-import type { InterestNetwork } from "./network.js";
 
 /** What the last batch of a forward pass showed, for `evaluate`'s diagnostics. */
 export interface InterestDiagnostics {

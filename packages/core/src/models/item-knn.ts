@@ -1,12 +1,17 @@
-import { trainingMatrix } from "../dataset/training-matrix.js";
-import type { Dataset } from "../dataset/types.js";
-import { PrismrecError } from "../errors/errors.js";
-import { transpose } from "../item-statistics/counts.js";
-import { itemNeighbours } from "../item-statistics/item-statistics.js";
-import type { CsrMatrix } from "../matrix/matrix.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { z } from "zod";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix } from "../base/matrix.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import { trainingMatrix } from "../data/training-matrix.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import { transpose } from "../ops/item-statistics/counts.js";
+import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
+import { storedArray } from "./stored-array.js";
 
 /**
  * Item-based nearest neighbours (Sarwar et al., 2001; Deshpande and Karypis, 2004) on binary data: every item keeps its
@@ -52,3 +57,32 @@ export async function fitItemKnn(dataset: Dataset, options: ItemKnnOptions = {})
   onProgress?.({ stage: "item-knn", done: users.cols, total: users.cols, unit: "items" });
   return new ItemKnn(transpose(nearest));
 }
+
+const itemKnnSettings = z.strictObject({
+  neighbours: z.int().min(1).default(100).describe("how many neighbours each item keeps"),
+});
+
+export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn> = {
+  kind: "scorer",
+  name: "item-knn",
+  paper: "Sarwar et al., Item-based Collaborative Filtering Recommendation Algorithms, 2001",
+  settings: itemKnnSettings,
+  baseline: true,
+  fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),
+  tensors({ votes: { indptr, indices, values = new Float32Array(indices.length).fill(1) } }) {
+    return new Map(
+      Object.entries({ indptr, indices, values }).map(([name, data]) => [name, { shape: [data.length], data }]),
+    );
+  },
+  open({ catalog: { size } }, tensors) {
+    const indptr = storedArray(tensors, "indptr", Uint32Array, size + 1);
+    const count = indptr[size]!;
+    return new ItemKnn({
+      indptr,
+      indices: storedArray(tensors, "indices", Uint32Array, count),
+      values: storedArray(tensors, "values", Float32Array, count),
+      rows: size,
+      cols: size,
+    });
+  },
+};

@@ -1,8 +1,6 @@
 import { z } from "zod";
-import type { Random } from "../random/random.js";
-import { tf } from "../tensor/tfjs.js";
-import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "./layers/alignment.js";
-import { checkHeads } from "./layers/heads.js";
+import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "../nn/layers/alignment.js";
+import { checkHeads } from "../nn/layers/heads.js";
 import {
   linear,
   linearSpecs,
@@ -10,11 +8,16 @@ import {
   type ParameterTensors,
   parameter,
   zeros,
-} from "./layers/parameters.js";
-import { gatherPositions, maskedLogSoftmax, prefixAttention } from "./layers/prefix-attention.js";
-import { everyInterest, type SequenceBatch } from "./layers/sequence-batch.js";
-import { type DropoutSource, encodeHistories, transformerSpecs } from "./layers/transformer.js";
-import type { InterestNetwork, NetworkOutput } from "./network.js";
+} from "../nn/layers/parameters.js";
+import { gatherPositions, maskedLogSoftmax, prefixAttention } from "../nn/layers/prefix-attention.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import { type DropoutSource, encodeHistories, transformerSpecs } from "../nn/layers/transformer.js";
+import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
+import { tf } from "../nn/tensor/tfjs.js";
+import { alignmentTerm } from "../nn/terms/alignment.js";
+import { crowdContrastTerm } from "../nn/terms/crowd-contrast.js";
+import { softmaxTerm } from "../nn/terms/softmax.js";
+import type { NetworkDefinition } from "./definition.js";
 
 export const ldmiSchema = z
   .strictObject({
@@ -202,9 +205,30 @@ function softmaxOverInterests(logits: tf.Tensor3D): tf.Tensor3D {
   return tf.add(tf.div(exponentials, tf.sum(exponentials, 1, true)), 1e-9) as tf.Tensor3D;
 }
 
-/** Initial item rows [N, dim] of a network that starts from nothing: N(0, 1 / sqrt(dim)). */
-export function randomItemTable(size: number, dim: number, random: Random): Float32Array {
-  const table = new Float32Array(size * dim);
-  for (let i = 0; i < table.length; i++) table[i] = random.normal() / Math.sqrt(dim);
-  return table;
-}
+const SHORT_MEDIAN = 10;
+
+export const ldmi: NetworkDefinition<LdmiConfig> = {
+  kind: "network",
+  name: "ldmi",
+  paper: "LLM-Driven Dual-Level Multi-Interest Modeling for Recommendation",
+  config: ldmiSchema,
+  reads: ["clusters", "crowd"],
+  create: (config) => new LdmiNetwork(config),
+  recipe: {
+    batches: "positions",
+    terms: [softmaxTerm, alignmentTerm, crowdContrastTerm],
+    presets: [
+      {
+        // For sparse, short histories.
+        name: "sparse-short",
+        fits: ({ medianLength }) => medianLength < SHORT_MEDIAN,
+        settings: { network: { maxHistory: 20, layers: 1 }, batchSize: 128, positions: 4, targets: 3 },
+      },
+      // Recipe V, for histories of ten events and more.
+      {
+        name: "recipe-v",
+        settings: { network: { maxHistory: 50, layers: 2 }, batchSize: 64, positions: 10, targets: 5 },
+      },
+    ],
+  },
+};

@@ -2,17 +2,20 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createNetwork, loadModel, networkSchema, saveModel } from "../checkpoint/model-store.js";
-import { createRandom } from "../random/random.js";
-import { native } from "../runtime/native.js";
+import { createRandom } from "../base/random.js";
+import type { History } from "../data/history.js";
+import type { Ranking } from "../metrics/ranking.js";
+import { ParameterSet } from "../nn/layers/parameters.js";
+import { native } from "../ops/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
 import { trainingData } from "../testing/training-data.js";
 import { fitEase } from "./ease.js";
 import { InterestModel } from "./interest-model.js";
 import { fitItemKnn } from "./item-knn.js";
-import { ParameterSet } from "./layers/parameters.js";
-import { type History, isMultiInterest, type Model, type Ranking, type RankOptions } from "./model.js";
+import { isMultiInterest, type Model, type RankOptions } from "./model.js";
 import { fitMostPopular } from "./most-popular.js";
+import { createNetwork, networkConfig } from "./registry.js";
+import { loadModel, saveModel } from "./store.js";
 
 const ITEMS = 40;
 const DIM = 8;
@@ -38,12 +41,12 @@ const NETWORKS = {
 type NetworkName = keyof typeof NETWORKS;
 const NETWORK_NAMES = Object.keys(NETWORKS) as NetworkName[];
 
-function networkConfig(name: NetworkName) {
-  return networkSchema.parse({ dim: DIM, maxHistory: 9, ...NETWORKS[name] });
+function configOf(name: NetworkName) {
+  return networkConfig({ dim: DIM, maxHistory: 9, ...NETWORKS[name] });
 }
 
 function networkModel(name: NetworkName): InterestModel {
-  const network = createNetwork(networkConfig(name));
+  const network = createNetwork(configOf(name));
   const draw = createRandom(3);
   const items = { data: Float32Array.from({ length: ITEMS * DIM }, () => draw.normal()), rows: ITEMS, cols: DIM };
   const bias = Float32Array.from({ length: ITEMS }, (_, i) => -i / 50);
@@ -195,8 +198,10 @@ describe.each(MODELS)("%s", (name, open) => {
  */
 const SERVE = `
 import * as tf from "@tensorflow/tfjs-core";
-const { createCatalog, loadModel, native } = await import(process.argv[1]);
-const { dirs, ids, histories, own } = JSON.parse(process.argv[2]);
+import { createCatalog } from "@prismrec/core/data";
+import { loadModel } from "@prismrec/core/models";
+import { native } from "@prismrec/core/ops";
+const { dirs, ids, histories, own } = JSON.parse(process.argv[1]);
 const fresh = tf.engine().backendName ?? null;
 const addon = native();
 let calls = 0;
@@ -256,7 +261,7 @@ describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${n
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), "prismrec-served-"));
     for (const name of NETWORK_NAMES) {
-      await saveModel(dirOf(name), networkModel(name), networkConfig(name), dataset.catalog, {});
+      await saveModel(dirOf(name), networkModel(name), configOf(name), dataset.catalog, {});
     }
   });
   afterAll(() => rm(dir, { recursive: true, force: true }));

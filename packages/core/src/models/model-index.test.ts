@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createRandom } from "../random/random.js";
-import { native } from "../runtime/native.js";
-import { ExactIndex } from "../similarity-search/exact-index.js";
+import { createRandom } from "../base/random.js";
+import { ParameterSet } from "../nn/layers/parameters.js";
+import { native } from "../ops/native.js";
+import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { InterestModel } from "./interest-model.js";
-import { ParameterSet } from "./layers/parameters.js";
 import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
 
 const ITEMS = 300;

@@ -1,12 +1,12 @@
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { PrismrecError } from "../errors/errors.js";
-import { readJson, writeJsonAtomic } from "../runtime/atomic-file.js";
-import { fromFileError } from "../runtime/file-errors.js";
-import { hashJson, sha256 } from "../runtime/hash.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import { ExactIndex } from "../similarity-search/exact-index.js";
+import { readJson, writeJsonAtomic } from "../base/atomic-file.js";
+import { PrismrecError } from "../base/errors.js";
+import { fromFileError } from "../base/file-errors.js";
+import { hashJson, sha256 } from "../base/hash.js";
+import type { RunOptions } from "../base/run-options.js";
+import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import type { MultiInterestModel } from "./model.js";
 
 const VECTORS = "vectors.index";

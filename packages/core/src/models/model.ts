@@ -1,12 +1,7 @@
-import type { CsrMatrix, Matrix } from "../matrix/matrix.js";
-import type { RunOptions } from "../runtime/run-options.js";
-
-/** What a model reads of a user: dense item ids, oldest first, and, where known, the semantic cluster of each. */
-export interface History {
-  readonly items: Uint32Array;
-  /** [items.length], -1: none. Absent: the model serves without a semantic side. */
-  readonly clusters?: Int16Array;
-}
+import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import type { Ranking } from "../metrics/ranking.js";
 
 export interface RankOptions extends RunOptions {
   /** Length of each list, 1..catalog size. */
@@ -15,19 +10,6 @@ export interface RankOptions extends RunOptions {
   readonly excludeHistory?: boolean;
   /** Further dense ids to leave out, one row per history. */
   readonly exclude?: CsrMatrix;
-}
-
-/** Ranked lists, one row per history: score descending, then dense id ascending (popularity, then external id). */
-export interface Ranking {
-  readonly k: number;
-  /** [rows * k] dense item ids; unused tail entries are 0. */
-  readonly ids: Uint32Array;
-  /** [rows * k] */
-  readonly scores: Float32Array;
-  /** [rows] how many entries of each row are valid. */
-  readonly counts: Uint32Array;
-  /** [rows * k] which interest stands behind each hit (largest term of the readout); absent for single-vector models. */
-  readonly interests?: Uint16Array;
 }
 
 /**

@@ -1,6 +1,10 @@
-import type { Dataset } from "../dataset/types.js";
-import type { History, Model, Ranking, RankOptions } from "./model.js";
+import { z } from "zod";
+import type { History } from "../data/history.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 
 /** Recommends to everybody what most training users took. The floor under every other model. */
 export class MostPopular implements Model {
@@ -25,3 +29,14 @@ export class MostPopular implements Model {
 export function fitMostPopular(dataset: Dataset): MostPopular {
   return new MostPopular(dataset.catalog.popularity);
 }
+
+export const mostPopular: ScorerDefinition<Record<string, never>, MostPopular> = {
+  kind: "scorer",
+  name: "most-popular",
+  paper: "the number of training users of an item",
+  settings: z.strictObject({}),
+  baseline: true,
+  fit: async (dataset) => ({ model: fitMostPopular(dataset), facts: {} }),
+  tensors: () => new Map(),
+  open: fitMostPopular,
+};

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { createNetwork, networkSchema } from "../checkpoint/model-store.js";
-import { createRandom } from "../random/random.js";
-import { useTensorBackend } from "../tensor/backend.js";
-import { tf } from "../tensor/tfjs.js";
+import { createRandom } from "../base/random.js";
+import type { History } from "../data/history.js";
+import { ParameterSet } from "../nn/layers/parameters.js";
+import type { SequenceBatch } from "../nn/layers/sequence-batch.js";
+import type { InterestNetwork } from "../nn/network.js";
+import { useTensorBackend } from "../nn/tensor/backend.js";
+import { tf } from "../nn/tensor/tfjs.js";
 import { gradientError, randomTensor } from "../testing/gradient-check.js";
 import { ComirecDrNetwork, comirecDrSchema } from "./comirec-dr.js";
 import { ComirecSaNetwork, comirecSaSchema } from "./comirec-sa.js";
 import { InterestModel } from "./interest-model.js";
-import { ParameterSet } from "./layers/parameters.js";
-import type { SequenceBatch } from "./layers/sequence-batch.js";
 import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
-import type { History } from "./model.js";
-import type { InterestNetwork } from "./network.js";
+import { createNetwork } from "./registry.js";
 
 await useTensorBackend("cpu");
 
@@ -172,9 +172,9 @@ describe("ldmi mixture", () => {
 
 describe("attention heads that do not divide the dimension", () => {
   it("are refused by the schema, by the network and by whoever opens a stored one", () => {
-    const parsed = networkSchema.safeParse({ model: "ldmi", dim: 64, heads: 3 });
+    const parsed = ldmiSchema.safeParse({ model: "ldmi", dim: 64, heads: 3 });
     expect(parsed.error?.issues).toMatchObject([{ path: ["heads"], message: expect.stringContaining("divide dim") }]);
-    expect(networkSchema.safeParse({ model: "ldmi", dim: 63, heads: 3 }).success).toBe(true);
+    expect(ldmiSchema.safeParse({ model: "ldmi", dim: 63, heads: 3 }).success).toBe(true);
     const config = { ...ldmiSchema.parse({ dim: 8, heads: 4 }), heads: 3 };
     expect(() => createNetwork(config)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });

@@ -1,7 +1,9 @@
-import { yieldToEventLoop } from "../runtime/abort.js";
+import { yieldToEventLoop } from "../base/abort.js";
+import { TopK } from "../base/top-k.js";
+import type { History } from "../data/history.js";
+import type { Ranking } from "../metrics/ranking.js";
 import { checkRank } from "./check-rank.js";
-import type { History, Ranking, RankOptions } from "./model.js";
-import { TopK } from "./top-k.js";
+import type { RankOptions } from "./model.js";
 
 /**
  * Ranks every item by a score vector per history: score descending, ties by dense id ascending (popularity, then

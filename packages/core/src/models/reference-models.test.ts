@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { native } from "../runtime/native.js";
+import { native } from "../ops/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
 import { trainingData } from "../testing/training-data.js";
 import { easeMemory, fitEase } from "./ease.js";
@@ -9,7 +9,8 @@ import { fitMostPopular } from "./most-popular.js";
 
 /** Fits a catalog of a few more items than users, and prints by how much the process grew. */
 const EASE_MEMORY = `
-const { createCatalog, createLog, easeMemory, fitEase } = await import(process.argv[1]);
+import { createCatalog, createLog } from "@prismrec/core/data";
+import { easeMemory, fitEase } from "@prismrec/core/models";
 const fit = (size, users) => {
   const items = Array.from({ length: size + 1 }, (_, id) => ({ id: id === 0 ? "" : "i" + id, title: "", categories: [] }));
   const lists = Array.from({ length: users }, (_, u) => [0, 1, 2].map((t) => 1 + ((7 * u + t) % size)));

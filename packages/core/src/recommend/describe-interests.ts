@@ -1,5 +1,6 @@
-import type { Catalog } from "../dataset/types.js";
-import type { History, InterestBatch, MultiInterestModel } from "../models/model.js";
+import type { History } from "../data/history.js";
+import type { Catalog } from "../data/types.js";
+import type { InterestBatch, MultiInterestModel } from "../models/model.js";
 import type { UserInterest } from "./types.js";
 
 const MOST_BECAUSE = 4;

@@ -1,14 +1,16 @@
 import { describe, expect, it, vi } from "vitest";
-import type { Catalog, InteractionLog, Item } from "../dataset/types.js";
-import type { Matrix } from "../matrix/matrix.js";
+import type { Matrix } from "../base/matrix.js";
+import { createRandom } from "../base/random.js";
+import type { History } from "../data/history.js";
+import type { Catalog, InteractionLog, Item } from "../data/types.js";
+import type { Clusterer, PartitionRequest } from "../interests/types.js";
+import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH, InterestModel } from "../models/interest-model.js";
-import { ParameterSet } from "../models/layers/parameters.js";
 import { LdmiNetwork, ldmiSchema } from "../models/ldmi.js";
-import type { History, InterestBatch, Model, MultiInterestModel, Ranking, RankOptions } from "../models/model.js";
+import type { InterestBatch, Model, MultiInterestModel, RankOptions } from "../models/model.js";
 import { MostPopular } from "../models/most-popular.js";
-import type { Clusterer, PartitionRequest } from "../partition/types.js";
-import { createRandom } from "../random/random.js";
-import { ExactIndex } from "../similarity-search/exact-index.js";
+import { ParameterSet } from "../nn/layers/parameters.js";
+import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { Recommender } from "./recommender.js";
 
 // Two tastes along two axes: a, b, c and d lie on the first, x, y and z on the second.

@@ -1,12 +1,14 @@
-import { PrismrecError } from "../errors/errors.js";
-import type { CsrMatrix } from "../matrix/matrix.js";
+import { yieldToEventLoop } from "../base/abort.js";
+import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix } from "../base/matrix.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { History } from "../data/history.js";
+import { eventClusters, type HistoryLimits, historyRequest } from "../interests/history-request.js";
+import type { Clusterer } from "../interests/types.js";
+import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH } from "../models/interest-model.js";
-import { type History, isMultiInterest, type MultiInterestModel, type Ranking } from "../models/model.js";
-import { eventClusters, type HistoryLimits, historyRequest } from "../partition/history-request.js";
-import type { Clusterer } from "../partition/types.js";
-import { yieldToEventLoop } from "../runtime/abort.js";
-import type { RunOptions } from "../runtime/run-options.js";
-import { ExactIndex } from "../similarity-search/exact-index.js";
+import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
+import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { describeInterests } from "./describe-interests.js";
 import type {
   Recommendation,

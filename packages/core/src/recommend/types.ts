@@ -1,8 +1,8 @@
-import type { Catalog, InteractionLog } from "../dataset/types.js";
+import type { RunOptions } from "../base/run-options.js";
+import type { Catalog, InteractionLog } from "../data/types.js";
+import type { HistoryLimits } from "../interests/history-request.js";
+import type { Clusterer } from "../interests/types.js";
 import type { Model } from "../models/model.js";
-import type { HistoryLimits } from "../partition/history-request.js";
-import type { Clusterer } from "../partition/types.js";
-import type { RunOptions } from "../runtime/run-options.js";
 
 /** `maxClusters` and `maxItems` had best be those that the model was trained under. */
 export interface RecommenderOptions extends HistoryLimits {

@@ -1,5 +1,5 @@
-import { createRandom } from "../random/random.js";
-import { tf } from "../tensor/tfjs.js";
+import { createRandom } from "../base/random.js";
+import { tf } from "../nn/tensor/tfjs.js";
 
 /** A random tensor of that shape: standard normal times `scale`. For tests only. */
 export function randomTensor(shape: readonly number[], seed: string, scale = 1): tf.Tensor {

@@ -2,9 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { withDuckDb } from "../dataset/tables/duckdb.js";
-import { openTable } from "../dataset/tables/open-table.js";
-import type { MalformedRows } from "../dataset/tables/table.js";
+import { withDuckDb } from "../data/import/tables/duckdb.js";
+import { openTable } from "../data/import/tables/open-table.js";
+import type { MalformedRows } from "../data/import/tables/table.js";
 
 export interface ReadTable {
   readonly format: string;

@@ -1,5 +1,5 @@
-import { createCatalog, createLog } from "../dataset/catalog.js";
-import type { Dataset } from "../dataset/types.js";
+import { createCatalog, createLog } from "../data/catalog.js";
+import type { Dataset } from "../data/types.js";
 
 /** A dataset of training users alone. For tests; ids are dense already. */
 export function trainingData(lists: readonly (readonly number[])[], size: number): Dataset {

@@ -1,6 +1,6 @@
 import { type FileHandle, mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fromFileError, sha256, systemCode } from "@prismrec/core";
+import { fromFileError, sha256, systemCode } from "@prismrec/core/base";
 
 /** One line of the file: checksum of the rest, key, value as JSON. */
 const LINE = /^([0-9a-f]{8}) ([0-9a-f]{32}) (.*)$/s;

@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
 import type { LanguageModel } from "../model/language-model.js";
 
 /** What a stage may spend on a language model; absent means no limit. */

@@ -1,4 +1,4 @@
-import { hashJson, type RunOptions } from "@prismrec/core";
+import { hashJson, type RunOptions } from "@prismrec/core/base";
 import { z } from "zod";
 import type {
   GenerateOptions,

@@ -1,4 +1,4 @@
-import { categoryClusterer as fromCatalog } from "@prismrec/core";
+import { categoryClusterer as fromCatalog } from "@prismrec/core/interests";
 import type { ClustererDefinition } from "./definition.js";
 
 /** The metadata control: what the items' own categories say, with no language model. */

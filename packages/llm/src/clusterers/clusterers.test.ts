@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hashJson, type PartitionRequest } from "@prismrec/core";
+import { hashJson } from "@prismrec/core/base";
+import type { PartitionRequest } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
 import { AnswerCache } from "../cache/answer-cache.js";
 import { catalogOf } from "../testing/catalog.js";

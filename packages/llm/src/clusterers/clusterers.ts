@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
 import { categoryClusterer } from "./category.js";
 import type { ClustererContext, ClustererDefinition, CostEstimate, CreatedClusterer } from "./definition.js";
 import { embeddingClusterer } from "./embedding.js";

@@ -1,4 +1,4 @@
-import { createRandom, type Matrix } from "@prismrec/core";
+import { createRandom, type Matrix } from "@prismrec/core/base";
 
 /** Two items of one cluster are more alike than this share of the catalog's pairs. */
 export const DEFAULT_CUT = 0.75;

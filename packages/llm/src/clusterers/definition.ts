@@ -1,4 +1,6 @@
-import type { Catalog, Clusterer, RunOptions } from "@prismrec/core";
+import type { RunOptions } from "@prismrec/core/base";
+import type { Catalog } from "@prismrec/core/data";
+import type { Clusterer } from "@prismrec/core/interests";
 import type { AnswerCache } from "../cache/answer-cache.js";
 import type { BudgetLimits } from "../cache/budget.js";
 import type { TextMode } from "../facets/item-text.js";

@@ -1,4 +1,5 @@
-import { hashJson, type Matrix, PrismrecError, SignatureClusterer } from "@prismrec/core";
+import { hashJson, type Matrix, PrismrecError } from "@prismrec/core/base";
+import { SignatureClusterer } from "@prismrec/core/interests";
 import { itemText } from "../facets/item-text.js";
 import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererDefinition } from "./definition.js";

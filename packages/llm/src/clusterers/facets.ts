@@ -1,4 +1,5 @@
-import { createRandom, hashJson, SignatureClusterer } from "@prismrec/core";
+import { createRandom, hashJson } from "@prismrec/core/base";
+import { SignatureClusterer } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
 import { itemText } from "../facets/item-text.js";
 import { FACET_PROMPT_VERSION, type FacetPreset, facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";

@@ -1,14 +1,6 @@
-import {
-  byFirstAppearance,
-  type Catalog,
-  type Clusterer,
-  createRandom,
-  hashJson,
-  type Partition,
-  type PartitionRequest,
-  PrismrecError,
-  type RunOptions,
-} from "@prismrec/core";
+import { createRandom, hashJson, PrismrecError, type RunOptions } from "@prismrec/core/base";
+import type { Catalog } from "@prismrec/core/data";
+import { byFirstAppearance, type Clusterer, type Partition, type PartitionRequest } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
 import { type PartitionTests, type TwicePartitioned, testPartitions } from "../diagnostics/partition-tests.js";
 import { itemText, type TextMode } from "../facets/item-text.js";

@@ -1,4 +1,4 @@
-import { RandomClusterer } from "@prismrec/core";
+import { RandomClusterer } from "@prismrec/core/interests";
 import type { ClustererDefinition } from "./definition.js";
 
 /** The floor of the controls: groups drawn at random, of random number and size. */

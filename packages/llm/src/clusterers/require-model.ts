@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
 import { CachedModel } from "../cache/cached-model.js";
 import type { ClustererContext } from "./definition.js";
 

@@ -1,4 +1,4 @@
-import { ShuffledClusterer } from "@prismrec/core";
+import { ShuffledClusterer } from "@prismrec/core/interests";
 import { categoryClusterer } from "./category.js";
 import type { ClustererDefinition } from "./definition.js";
 import { facetsClusterer } from "./facets.js";

@@ -1,15 +1,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  byFirstAppearance,
-  type Clusterer,
-  type Dataset,
-  importDataset,
-  partitionDataset,
-  partitionRequest,
-  userItems,
-} from "@prismrec/core";
+import { type Dataset, userItems } from "@prismrec/core/data";
+import { importDataset } from "@prismrec/core/data/import";
+import { byFirstAppearance, type Clusterer, partitionDataset, partitionRequest } from "@prismrec/core/interests";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AnswerCache } from "../cache/answer-cache.js";
 import { FakeModel } from "../testing/fake-model.js";

@@ -1,4 +1,5 @@
-import { adjustedRandIndex, byFirstAppearance, createRandom, type Mean, meanOf, sizeEntropy } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import { adjustedRandIndex, byFirstAppearance, type Mean, meanOf, sizeEntropy } from "@prismrec/core/interests";
 
 /** One history partitioned twice: with its items in one order, and in another. Clusters are aligned with `order`. */
 export interface TwicePartitioned {

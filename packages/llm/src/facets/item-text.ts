@@ -1,4 +1,4 @@
-import type { Item } from "@prismrec/core";
+import type { Item } from "@prismrec/core/data";
 
 /** Whether a release year is left in the title: it says a lot that has nothing to do with meaning. */
 export type TextMode = "without-year" | "with-year";

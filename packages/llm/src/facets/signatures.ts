@@ -1,4 +1,4 @@
-import type { Matrix } from "@prismrec/core";
+import type { Matrix } from "@prismrec/core/base";
 
 /** A facet's power of the evidence: between 1 (as the model says it) and 2 (only the strongest facet counts). */
 const SHARPNESS = 1.5;

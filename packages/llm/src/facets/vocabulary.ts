@@ -1,4 +1,4 @@
-import type { Catalog } from "@prismrec/core";
+import type { Catalog } from "@prismrec/core/data";
 
 export type FacetSource = "user" | "preset" | "category" | "model";
 

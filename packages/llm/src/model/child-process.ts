@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
 import type { ChildOptions, ChildReply, ChildTask, FailureKind, TaskResult } from "./protocol.js";
 
 /** The child is compiled code; where the parent runs from source (tests), it is found in `dist` beside `src`. */

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core";
+import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core/base";
 import { inspectGguf } from "./gguf.js";
 
 /** The small model that is good enough for facets and that an ordinary package client can bring. */

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { fromFileError, PrismrecError } from "@prismrec/core";
+import { fromFileError, PrismrecError } from "@prismrec/core/base";
 
 /** What a GGUF file says of itself. */
 export interface GgufInfo {

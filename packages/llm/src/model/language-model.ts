@@ -1,4 +1,4 @@
-import type { RunOptions } from "@prismrec/core";
+import type { RunOptions } from "@prismrec/core/base";
 
 export interface ScoreRequest {
   /** What every prompt starts with (instructions, worked examples); evaluated once and kept. */

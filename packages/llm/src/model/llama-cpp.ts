@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core";
+import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core/base";
 import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from "./child-process.js";
 import { type GgufInfo, inspectGguf } from "./gguf.js";
 import type {

@@ -1,4 +1,4 @@
-import { hashJson, PrismrecError, type RunOptions } from "@prismrec/core";
+import { hashJson, PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type {
   GenerateOptions,
   LanguageModel,

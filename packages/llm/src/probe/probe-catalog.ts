@@ -1,4 +1,4 @@
-import type { Catalog, Item } from "@prismrec/core";
+import type { Catalog, Item } from "@prismrec/core/data";
 
 /** Groups that any reader sees, of titles that do not name them. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {

@@ -1,12 +1,5 @@
-import {
-  adjustedRandIndex,
-  averageLinkage,
-  createRandom,
-  type Mean,
-  meanOf,
-  type PartitionRequest,
-  type RunOptions,
-} from "@prismrec/core";
+import { createRandom, type RunOptions } from "@prismrec/core/base";
+import { adjustedRandIndex, averageLinkage, type Mean, meanOf, type PartitionRequest } from "@prismrec/core/interests";
 import { CachedModel } from "../cache/cached-model.js";
 import { DEFAULT_CUT, pairQuantile } from "../clusterers/cut.js";
 import { LEAST_COSINE } from "../clusterers/facets.js";

@@ -1,4 +1,4 @@
-import type { Catalog, Item } from "@prismrec/core";
+import type { Catalog, Item } from "@prismrec/core/data";
 
 /** A catalog of titles (and categories), ids i1, i2, ... For tests only. */
 export function catalogOf(titles: readonly string[], categories: readonly (readonly string[])[] = []): Catalog {

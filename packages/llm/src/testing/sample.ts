@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Catalog, PartitionRequest } from "@prismrec/core";
+import type { Catalog } from "@prismrec/core/data";
+import type { PartitionRequest } from "@prismrec/core/interests";
 import { catalogOf } from "./catalog.js";
 
 const WRITER = fileURLToPath(new URL("../../../../tools/sample-data.mjs", import.meta.url));

@@ -1,4 +1,4 @@
-import { createRandom } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Clique, greedyCliques, randomCliques } from "./cliques.js";

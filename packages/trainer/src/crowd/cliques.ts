@@ -1,4 +1,4 @@
-import { createRandom } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
 import type { UserGraph } from "./user-graph.js";
 
 /** A group of training users, rows of `TrainingUsers`. */

@@ -1,7 +1,8 @@
-import { createRandom, partitionRequest } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import { partitionRequest } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
+import { handMade } from "../testing/hand-made.js";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "./crowd.js";
-import { handMade } from "./testing.js";
 
 /** `groups` groups of users; a user holds most of the group's own ten items, so that cliques are known beforehand. */
 function grouped(groups: number, usersPerGroup: number, seed: number) {

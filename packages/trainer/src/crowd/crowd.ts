@@ -1,19 +1,7 @@
-import {
-  type Catalog,
-  type CrowdSet,
-  createRandom,
-  type Dataset,
-  hashJson,
-  type Item,
-  maxCover,
-  type Partition,
-  type PartitionRequest,
-  PrismrecError,
-  partitionRequest,
-  type RunOptions,
-  sha256,
-  yieldToEventLoop,
-} from "@prismrec/core";
+import { createRandom, hashJson, PrismrecError, type RunOptions, sha256, yieldToEventLoop } from "@prismrec/core/base";
+import type { Catalog, CrowdSet, Dataset, Item } from "@prismrec/core/data";
+import { type Partition, type PartitionRequest, partitionRequest } from "@prismrec/core/interests";
+import { maxCover } from "@prismrec/core/ops";
 import { z } from "zod";
 import { type Clique, greedyCliques, randomCliques } from "./cliques.js";
 import { type CrowdConfig, type CrowdConfigInput, crowdConfigSchema } from "./config.js";

@@ -1,4 +1,4 @@
-import { importDataset } from "@prismrec/core";
+import { importDataset } from "@prismrec/core/data/import";
 import { describe, expect, it } from "vitest";
 import { missingShared, sharedPath } from "../../../core/src/testing/shared.js";
 import { synthesizeCrowd } from "./crowd.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { handMade } from "../testing/hand-made.js";
 import { synthesize } from "./synthesize.js";
-import { handMade } from "./testing.js";
 import { trainingUsers } from "./training-users.js";
 
 const clique = (...members: number[]) => ({ members: Uint32Array.from(members), compactness: 1 });

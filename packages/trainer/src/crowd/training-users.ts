@@ -1,4 +1,5 @@
-import type { CsrMatrix, Dataset } from "@prismrec/core";
+import type { CsrMatrix } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
 
 /** Rarer than this weighs no more, commoner than e^-.1 of all users no less. */
 const MIN_IDF = 0.1;

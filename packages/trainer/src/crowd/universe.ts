@@ -1,4 +1,4 @@
-import { type CsrMatrix, PrismrecError } from "@prismrec/core";
+import { type CsrMatrix, PrismrecError } from "@prismrec/core/base";
 import type { Clique } from "./cliques.js";
 import type { CrowdConfig } from "./config.js";
 import type { MergedBehaviour } from "./synthesize.js";

@@ -1,7 +1,7 @@
-import { createRandom } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
 import { describe, expect, it } from "vitest";
+import { handMade } from "../testing/hand-made.js";
 import { crowdConfigSchema } from "./config.js";
-import { handMade } from "./testing.js";
 import { type TrainingUsers, trainingUsers } from "./training-users.js";
 import { type UserGraph, userGraph } from "./user-graph.js";
 

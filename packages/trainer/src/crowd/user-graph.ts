@@ -1,4 +1,4 @@
-import { type RunOptions, yieldToEventLoop } from "@prismrec/core";
+import { type RunOptions, TopK, yieldToEventLoop } from "@prismrec/core/base";
 import type { CrowdConfig } from "./config.js";
 import type { TrainingUsers } from "./training-users.js";
 
@@ -29,8 +29,8 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
   const postings = invert(users, mostUsers);
   const complete = users.itemUsers.every((count) => count <= mostUsers);
   const wanted = Math.min(config.neighbours, Math.max(0, rows - 1));
-  const nearest = new Nearest(wanted * (complete ? 1 : PROPOSALS));
-  const exact = new Nearest(wanted);
+  const nearest = new TopK(wanted * (complete ? 1 : PROPOSALS));
+  const exact = new TopK(wanted);
   const neighbourIds = new Int32Array(rows * wanted).fill(-1);
   const neighbourSimilarity = new Float64Array(rows * wanted);
 
@@ -65,8 +65,7 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
     let found = nearest;
     if (!complete) {
       exact.clear();
-      for (let n = 0; n < nearest.size; n++) {
-        const v = nearest.ids[n]!;
+      for (const [v] of nearest.entries()) {
         let sum = 0;
         for (let e = sets.indptr[v]!; e < sets.indptr[v + 1]!; e++) {
           const item = sets.indices[e]!;
@@ -76,9 +75,10 @@ export async function userGraph(users: TrainingUsers, config: CrowdConfig, run: 
       }
       found = exact;
     }
-    for (let n = 0; n < found.size; n++) {
-      neighbourIds[u * wanted + n] = found.ids[n]!;
-      neighbourSimilarity[u * wanted + n] = found.values[n]!;
+    let at = u * wanted;
+    for (const [v, value] of found.entries()) {
+      neighbourIds[at] = v;
+      neighbourSimilarity[at++] = value;
     }
     for (let e = sets.indptr[u]!; e < sets.indptr[u + 1]!; e++) held[sets.indices[e]!] = 0;
   }
@@ -170,65 +170,4 @@ function mutualEdges(
   for (const { u, v, s } of kept.toSorted((a, b) => a.u - b.u || a.v - b.v)) add(v, u, s);
   for (const { u, v, s } of kept.toSorted((a, b) => a.v - b.v || a.u - b.u)) add(u, v, s);
   return graph;
-}
-
-/**
- * The best few of many offers: value descending, then id ascending, whatever the order of the offers. A binary heap with
- * the worst of them at its root, so `ids` and `values` come in no particular order.
- */
-class Nearest {
-  readonly ids: Uint32Array;
-  readonly values: Float64Array;
-  size = 0;
-
-  constructor(capacity: number) {
-    this.ids = new Uint32Array(capacity);
-    this.values = new Float64Array(capacity);
-  }
-
-  /** No smaller value has a place. */
-  get floor(): number {
-    return this.size < this.ids.length ? Number.NEGATIVE_INFINITY : (this.values[0] ?? Number.POSITIVE_INFINITY);
-  }
-
-  clear(): void {
-    this.size = 0;
-  }
-
-  offer(id: number, value: number): void {
-    const { ids, values } = this;
-    if (this.size < ids.length) {
-      let at = this.size++;
-      while (at > 0) {
-        const above = (at - 1) >> 1;
-        if (!this.#worse(id, value, above)) break;
-        this.#move(above, at);
-        at = above;
-      }
-      ids[at] = id;
-      values[at] = value;
-      return;
-    }
-    if (this.size === 0 || this.#worse(id, value, 0)) return;
-    let at = 0;
-    for (;;) {
-      let below = 2 * at + 1;
-      if (below >= this.size) break;
-      if (below + 1 < this.size && this.#worse(ids[below + 1]!, values[below + 1]!, below)) below++;
-      if (this.#worse(id, value, below)) break;
-      this.#move(below, at);
-      at = below;
-    }
-    ids[at] = id;
-    values[at] = value;
-  }
-
-  #worse(id: number, value: number, place: number): boolean {
-    return value < this.values[place]! || (value === this.values[place]! && id > this.ids[place]!);
-  }
-
-  #move(from: number, to: number): void {
-    this.ids[to] = this.ids[from]!;
-    this.values[to] = this.values[from]!;
-  }
 }

@@ -1,13 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import {
-  createNetwork,
-  createRandom,
-  type History,
-  InterestModel,
-  networkSchema,
-  ParameterSet,
-  useTensorBackend,
-} from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import type { History } from "@prismrec/core/data";
+import { createNetwork, InterestModel, networkConfig } from "@prismrec/core/models";
+import { ParameterSet, useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomItems } from "../training/initial-items.js";
 import { diagnose } from "./diagnostics.js";
@@ -26,7 +21,7 @@ const histories: readonly History[] = [
 /** A network with some of its parameters set: what it then does with interests is known. */
 function modelWith(config: Record<string, unknown>, values: Record<string, number>): InterestModel {
   const network = createNetwork(
-    networkSchema.parse({ model: "ldmi", dim: 8, interests: 3, layers: 1, maxHistory: 6, ...config }),
+    networkConfig({ model: "ldmi", dim: 8, interests: 3, layers: 1, maxHistory: 6, ...config }),
   );
   const parameters = ParameterSet.create(network.specs(), createRandom(1));
   for (const [name, value] of Object.entries(values)) parameters.get(name)!.values.fill(value);

@@ -1,11 +1,7 @@
-import {
-  type History,
-  INTEREST_BATCH,
-  type InterestModel,
-  type Ranking,
-  type RunOptions,
-  yieldToEventLoop,
-} from "@prismrec/core";
+import { type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
+import type { History } from "@prismrec/core/data";
+import type { Ranking } from "@prismrec/core/metrics";
+import { INTEREST_BATCH, type InterestModel } from "@prismrec/core/models";
 
 /** Whether a model's interests are several, used, and moved by the clusters; means over users. */
 export interface ModelDiagnostics {

@@ -1,8 +1,11 @@
-import { type History, type Model, type PartitionTable, type RankOptions, useTensorBackend } from "@prismrec/core";
+import type { History } from "@prismrec/core/data";
+import type { PartitionTable } from "@prismrec/core/interests";
+import type { Model, RankOptions } from "@prismrec/core/models";
+import { useTensorBackend } from "@prismrec/core/nn";
 import { describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
-import { startObjective } from "../objectives/testing.js";
-import { tinyConfig, tinyInput } from "../training/testing.js";
+import { handMade } from "../testing/hand-made.js";
+import { startObjective } from "../testing/start-objective.js";
+import { tinyConfig, tinyInput } from "../testing/tiny-input.js";
 import { cutoffsWithin, metricsAt } from "./cutoffs.js";
 import { evaluate } from "./evaluate.js";
 

@@ -1,20 +1,14 @@
+import { PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
+import { type Dataset, type EvaluationPart, evaluationCases, type History } from "@prismrec/core/data";
+import type { PartitionTable } from "@prismrec/core/interests";
 import {
   bootstrapMeans,
-  type Dataset,
-  type EvaluationPart,
-  evaluationCases,
-  type History,
-  InterestModel,
   type Interval,
-  type Model,
-  type PartitionTable,
-  PrismrecError,
   parseRankingMetric,
   type Ranking,
-  type RunOptions,
   rankingMetrics,
-  yieldToEventLoop,
-} from "@prismrec/core";
+} from "@prismrec/core/metrics";
+import { InterestModel, type Model } from "@prismrec/core/models";
 import { checkPartition } from "../training/sequences.js";
 import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";

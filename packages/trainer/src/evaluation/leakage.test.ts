@@ -1,7 +1,8 @@
-import type { CrowdSet, Dataset, Partitions, PartitionTable } from "@prismrec/core";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 import { beforeAll, describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
-import { tinyInput } from "../training/testing.js";
+import { handMade } from "../testing/hand-made.js";
+import { tinyInput } from "../testing/tiny-input.js";
 import { checkNoLeakage } from "./leakage.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };

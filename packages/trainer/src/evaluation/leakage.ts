@@ -1,4 +1,6 @@
-import { type CrowdSet, type Dataset, type Partitions, type PartitionTable, PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 
 /** What was checked, for the report. */
 export interface LeakageReport {

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
-import type { Progress } from "@prismrec/core";
+import type { Progress } from "@prismrec/core/base";
 import { describe, expect, it, vi } from "vitest";
-import { TemporaryFolder } from "../training/testing.js";
+import { TemporaryFolder } from "../testing/tiny-input.js";
 import { PLANTED_ARMS, type PlantedExperimentOptions, pairedGain, plantedExperiment } from "./experiment.js";
 
 /** Few training users, so that there is something left to gain, and many test users, so that it shows. */

@@ -1,16 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Clusterer,
-  type CrowdSet,
-  type Dataset,
-  type Partitions,
-  PrismrecError,
-  partitionDataset,
-  type RunOptions,
-  ShuffledClusterer,
-} from "@prismrec/core";
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import { type Clusterer, type Partitions, partitionDataset, ShuffledClusterer } from "@prismrec/core/interests";
 import { type ConfigOverrides, defaultTrainConfig } from "../config.js";
 import type { CrowdConfigInput } from "../crowd/config.js";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "../crowd/crowd.js";

@@ -1,18 +1,7 @@
 import { createHash } from "node:crypto";
-import {
-  byFirstAppearance,
-  type Catalog,
-  type Clusterer,
-  createRandom,
-  type Dataset,
-  type EvaluationPart,
-  type InteractionLog,
-  type Item,
-  type Partition,
-  type PartitionRequest,
-  PrismrecError,
-  type Random,
-} from "@prismrec/core";
+import { createRandom, PrismrecError, type Random } from "@prismrec/core/base";
+import type { Catalog, Dataset, EvaluationPart, InteractionLog, Item } from "@prismrec/core/data";
+import { byFirstAppearance, type Clusterer, type Partition, type PartitionRequest } from "@prismrec/core/interests";
 
 /** Size and shape of planted data; the defaults are those of the figures in docs/concepts/planted-data.md. */
 export interface PlantedConfig {

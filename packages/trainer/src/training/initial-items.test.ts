@@ -1,6 +1,6 @@
-import type { Matrix } from "@prismrec/core";
+import type { Matrix } from "@prismrec/core/base";
 import { describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
+import { handMade } from "../testing/hand-made.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
 import { trainingSequences } from "./sequences.js";
 

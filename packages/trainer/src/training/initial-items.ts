@@ -1,4 +1,5 @@
-import { cooccurrence, createRandom, type Matrix, ppmi, truncatedSvd } from "@prismrec/core";
+import { createRandom, type Matrix } from "@prismrec/core/base";
+import { cooccurrence, ppmi, truncatedSvd } from "@prismrec/core/ops";
 import type { TrainingSequences } from "./sequences.js";
 
 /**

@@ -1,22 +1,16 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import {
-  type CrowdSet,
-  type Dataset,
-  fallThroughs,
-  InterestModel,
-  native,
-  type Partitions,
-  resetFallThroughs,
-  tf,
-  useTensorBackend,
-} from "@prismrec/core";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
+import { InterestModel } from "@prismrec/core/models";
+import { fallThroughs, resetFallThroughs, tf, useTensorBackend } from "@prismrec/core/nn";
+import { native } from "@prismrec/core/ops";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ConfigOverrides, parseTrainConfig } from "../config.js";
+import { TINY_CONFIGS, tinyInput } from "../testing/tiny-input.js";
 import { popularityBias, randomItems } from "./initial-items.js";
 import { Learner } from "./learner.js";
 import { trainingSequences } from "./sequences.js";
-import { TINY_CONFIGS, tinyInput } from "./testing.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };
 

@@ -1,4 +1,4 @@
-import { createRandom, type Random } from "@prismrec/core";
+import { createRandom, type Random } from "@prismrec/core/base";
 
 /**
  * Every random decision of a run is a function of the seed and of where it is made (epoch, step), never of how the run

@@ -1,6 +1,6 @@
-import type { PartitionTable } from "@prismrec/core";
+import type { PartitionTable } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
+import { handMade } from "../testing/hand-made.js";
 import { trainingSequences } from "./sequences.js";
 
 const table = (rows: readonly (readonly number[])[]): PartitionTable => ({

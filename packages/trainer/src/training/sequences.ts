@@ -1,4 +1,6 @@
-import { type Dataset, type PartitionTable, PrismrecError } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/base";
+import type { Dataset } from "@prismrec/core/data";
+import type { PartitionTable } from "@prismrec/core/interests";
 
 /** Training sequences with the semantic cluster of each event: row r holds `items[indptr[r] .. indptr[r + 1])`. */
 export interface TrainingSequences {

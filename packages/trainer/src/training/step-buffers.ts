@@ -1,4 +1,5 @@
-import { allocateValues, type GradientAllocator, tf, valuesInPlace } from "@prismrec/core";
+import { allocateValues, tf, valuesInPlace } from "@prismrec/core/nn";
+import type { GradientAllocator } from "@prismrec/core/ops";
 
 /**
  * Where the gradients of one step after another lie, because fresh memory costs more than most of a step's arithmetic and

@@ -1,19 +1,14 @@
 import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type CrowdSet,
-  type Dataset,
-  isPrismrecError,
-  loadModel,
-  modelBackend,
-  type Partitions,
-  PrismrecError,
-  tf,
-} from "@prismrec/core";
+import { isPrismrecError, PrismrecError } from "@prismrec/core/base";
+import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
+import { loadModel } from "@prismrec/core/models";
+import { modelBackend, tf } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
-import { handMade } from "../crowd/testing.js";
 import { evaluate } from "../evaluation/evaluate.js";
-import { TemporaryFolder, TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "./testing.js";
+import { handMade } from "../testing/hand-made.js";
+import { TemporaryFolder, TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../testing/tiny-input.js";
 import { type TrainEvent, type TrainInput, type TrainOptions, train } from "./train.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };

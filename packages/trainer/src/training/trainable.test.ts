@@ -1,10 +1,11 @@
-import { createNetwork, createRandom, networkSchema } from "@prismrec/core";
+import { createRandom } from "@prismrec/core/base";
+import { createNetwork, networkConfig } from "@prismrec/core/models";
 import { describe, expect, it } from "vitest";
 import { randomItems } from "./initial-items.js";
 import { type StepGradients, Trainable } from "./trainable.js";
 
 const SETTINGS = { learningRate: 0.1, weightDecay: 0, clipNorm: 5 };
-const network = createNetwork(networkSchema.parse({ model: "ldmi", dim: 4, heads: 2, maxHistory: 5 }));
+const network = createNetwork(networkConfig({ model: "ldmi", dim: 4, heads: 2, maxHistory: 5 }));
 const fresh = (seed = 1, items = 6) =>
   new Trainable(network, randomItems(items, 4, 3), new Float32Array(items), createRandom(seed));
 

@@ -1,0 +1,165 @@
+import type { Random } from "../../base/random.js";
+
+/** Events as the file gives them, ids coded by first appearance; columns of equal length. */
+export interface EventColumns {
+  readonly users: Uint32Array;
+  readonly items: Uint32Array;
+  /** Absent: the file has no times. */
+  readonly times?: BigInt64Array;
+  /** 1-based data row of the file. */
+  readonly rows: Uint32Array;
+}
+
+/** Text ids and their dense codes in order of first appearance. */
+export class IdTable {
+  readonly #codes = new Map<string, number>();
+  readonly ids: string[] = [];
+
+  codeOf(id: string): number {
+    let code = this.#codes.get(id);
+    if (code === undefined) {
+      code = this.ids.length;
+      this.#codes.set(id, code);
+      this.ids.push(id);
+    }
+    return code;
+  }
+}
+
+/**
+ * Ids in the order that ties are broken by: as numbers where all of them are digits (equal numbers, such as `7` and
+ * `07`, by text), else by code unit.
+ */
+export function compareIds(ids: Iterable<string>): (a: string, b: string) => number {
+  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  for (const id of ids) if (!/^\d+$/.test(id)) return byText;
+  const digits = (id: string): string => id.replace(/^0+(?=\d)/, "");
+  return (a, b) => {
+    const [x, y] = [digits(a), digits(b)];
+    return x.length - y.length || byText(x, y) || byText(a, b);
+  };
+}
+
+/** How events of one time, or without any, are put in order when the file's order is not to count. */
+export interface DrawnOrder {
+  /** [items] place of each item's id among all: what the draw starts from, so that the file's order cannot matter. */
+  readonly itemRanks: Uint32Array;
+  randomOf(user: number): Pick<Random, "shuffle">;
+}
+
+export interface OrderedEvents {
+  /** Of a repeated (user, item) the earliest only. */
+  readonly order: Uint32Array;
+  /** What `order` leaves out, in file order. */
+  readonly repeated: Uint32Array;
+  /** All events in the same order. */
+  readonly all: Uint32Array;
+}
+
+/**
+ * Places of the events by user, each user's by time. Ties, which without times is everything, stay in file order, or
+ * are drawn.
+ */
+export function orderEvents(
+  events: EventColumns,
+  userCount: number,
+  itemCount: number,
+  drawn?: DrawnOrder,
+): OrderedEvents {
+  const { users, items, times } = events;
+  const { starts, places: all } = byUser(users, userCount);
+  const timeOf = (place: number): bigint => times?.[place] ?? 0n;
+  const lastOwner = new Uint32Array(itemCount).fill(userCount);
+  const order = new Uint32Array(users.length);
+  const repeated: number[] = [];
+  let kept = 0;
+  for (let u = 0; u < userCount; u++) {
+    const own = all.subarray(starts[u]!, starts[u + 1]!);
+    if (drawn !== undefined) drawTies(own, timeOf, items, drawn, u);
+    else if (times !== undefined && !isOrdered(own, times)) {
+      // Places ascend with file rows, so they settle ties by file order.
+      own.sort((a, b) => (times[a]! < times[b]! ? -1 : times[a]! > times[b]! ? 1 : a - b));
+    }
+    for (const place of own) {
+      const item = items[place]!;
+      if (lastOwner[item] === u) {
+        repeated.push(place);
+        continue;
+      }
+      lastOwner[item] = u;
+      order[kept++] = place;
+    }
+  }
+  return { order: order.slice(0, kept), repeated: Uint32Array.from(repeated).sort(), all };
+}
+
+/** Places grouped by user, each user's in file order: user u holds `places[starts[u] .. starts[u + 1])`. */
+export function byUser(
+  users: Uint32Array,
+  userCount: number,
+): { readonly starts: Uint32Array; readonly places: Uint32Array } {
+  const starts = new Uint32Array(userCount + 1);
+  for (const user of users) starts[user + 1]!++;
+  for (let u = 0; u < userCount; u++) starts[u + 1]! += starts[u]!;
+  const places = new Uint32Array(users.length);
+  const next = starts.slice();
+  users.forEach((user, place) => {
+    places[next[user]!++] = place;
+  });
+  return { starts, places };
+}
+
+function drawTies(
+  own: Uint32Array,
+  timeOf: (place: number) => bigint,
+  items: Uint32Array,
+  { itemRanks, randomOf }: DrawnOrder,
+  user: number,
+): void {
+  own.sort((a, b) => {
+    const [x, y] = [timeOf(a), timeOf(b)];
+    return x < y ? -1 : x > y ? 1 : itemRanks[items[a]!]! - itemRanks[items[b]!]! || a - b;
+  });
+  const random = randomOf(user);
+  for (let from = 0; from < own.length; ) {
+    let to = from + 1;
+    while (to < own.length && timeOf(own[to]!) === timeOf(own[from]!)) to++;
+    if (to - from > 1) random.shuffle(own.subarray(from, to));
+    from = to;
+  }
+}
+
+function isOrdered(places: Uint32Array, times: BigInt64Array): boolean {
+  for (let i = 1; i < places.length; i++) if (times[places[i]!]! < times[places[i - 1]!]!) return false;
+  return true;
+}
+
+export type CoreMode = "iterative_kcore" | "single_pass" | "none";
+
+/**
+ * Which of the ordered events stay when users and items with fewer than `minimum` of them go: repeatedly until nothing
+ * changes (a true k-core), or once, items first and then users (the ComiRec preprocessing: not a true core).
+ */
+export function coreFilter(
+  events: EventColumns,
+  order: Uint32Array,
+  sizes: { readonly users: number; readonly items: number },
+  minimum: number,
+  mode: CoreMode,
+): Uint32Array {
+  if (mode === "none") return order;
+  const keep = (places: Uint32Array, codes: Uint32Array, size: number): Uint32Array => {
+    const counts = new Uint32Array(size);
+    for (const place of places) counts[codes[place]!]!++;
+    return places.filter((place) => counts[codes[place]!]! >= minimum);
+  };
+  if (mode === "single_pass") {
+    return keep(keep(order, events.items, sizes.items), events.users, sizes.users);
+  }
+  let current = order;
+  for (;;) {
+    const next = keep(keep(current, events.items, sizes.items), events.users, sizes.users);
+    if (next.length === current.length) return next;
+    current = next;
+  }
+}

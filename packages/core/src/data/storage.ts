@@ -1,0 +1,199 @@
+import { readFile } from "node:fs/promises";
+import { endianness } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { readJson, writeFileAtomic, writeJsonAtomic } from "../base/atomic-file.js";
+import { PrismrecError } from "../base/errors.js";
+import { fromFileError } from "../base/file-errors.js";
+import { sha256 } from "../base/hash.js";
+import { createCatalog, createLog } from "./catalog.js";
+import type { ImportReport } from "./report.js";
+import type { Dataset, EvaluationPart, Item, TrainingPart } from "./types.js";
+
+/** Raised when a saved dataset of before cannot be read any more. */
+export const DATASET_FORMAT = 2;
+const MANIFEST = "dataset.json";
+
+const arrayTypes = { u32: Uint32Array, i64: BigInt64Array } as const;
+
+const manifestSchema = z.object({
+  format: z.literal(DATASET_FORMAT),
+  fingerprint: z.string(),
+  protocol: z.enum(["user-disjoint", "leave-one-out", "user-ratio", "temporal"]),
+  users: z.int().nonnegative(),
+  items: z.int().nonnegative(),
+  events: z.int().nonnegative(),
+  /** Size and hash of each file beside this one. */
+  files: z.record(z.string(), z.object({ bytes: z.int().nonnegative(), sha256: z.string() })),
+});
+
+const itemsSchema = z.array(
+  z.object({
+    id: z.string().min(1),
+    title: z.string(),
+    categories: z.array(z.string()),
+    year: z.int().optional(),
+  }),
+);
+
+/**
+ * Writes a dataset to a folder: ids and titles as JSON text, numbers as little-endian arrays (one file each, named by
+ * content and type), and last the manifest with every file's hash, so that an interrupted save is never taken for one.
+ * Throws DISK_FULL or IO.
+ */
+export async function saveDataset(dataset: Dataset, report: ImportReport, dir: string): Promise<void> {
+  const { catalog, log, split } = dataset;
+  const contents: Record<string, string | Uint8Array> = {
+    "items.json": `[\n${catalog.items
+      .slice(1)
+      .map((item) => JSON.stringify(item))
+      .join(",\n")}\n]\n`,
+    "users.json": `${JSON.stringify(log.userIds)}\n`,
+    "report.json": `${JSON.stringify(report, undefined, 2)}\n`,
+    "popularity.u32": toBytes(catalog.popularity),
+    "indptr.u32": toBytes(log.indptr),
+    "events.u32": toBytes(log.items),
+    ...(log.timestamps === undefined ? {} : { "timestamps.i64": toBytes(log.timestamps) }),
+    "train-users.u32": toBytes(split.train.users),
+    "train-ends.u32": toBytes(split.train.ends),
+  };
+  for (const part of ["valid", "test"] as const) {
+    contents[`${part}-users.u32`] = toBytes(split[part].users);
+    contents[`${part}-history-ends.u32`] = toBytes(split[part].historyEnds);
+    contents[`${part}-target-ends.u32`] = toBytes(split[part].targetEnds);
+  }
+  const files: Record<string, { bytes: number; sha256: string }> = {};
+  for (const [name, content] of Object.entries(contents)) {
+    const bytes = typeof content === "string" ? Buffer.from(content) : content;
+    await writeFileAtomic(join(dir, name), bytes);
+    files[name] = { bytes: bytes.length, sha256: sha256(bytes) };
+  }
+  await writeJsonAtomic(join(dir, MANIFEST), {
+    format: DATASET_FORMAT,
+    fingerprint: dataset.fingerprint,
+    protocol: split.protocol,
+    users: log.userCount,
+    items: catalog.size,
+    events: log.items.length,
+    files,
+  } satisfies z.infer<typeof manifestSchema>);
+}
+
+/**
+ * Reads what `saveDataset` wrote and verifies it: hashes of all files and the invariants that every later stage relies
+ * on. Throws FILE_NOT_FOUND where there is no dataset and DATA_FORMAT where it is damaged.
+ */
+export async function loadDataset(dir: string): Promise<{ readonly dataset: Dataset; readonly report: ImportReport }> {
+  const path = join(dir, MANIFEST);
+  const stored = await readJson(path, "DATA_FORMAT");
+  const format = z.object({ format: z.number() }).safeParse(stored);
+  if (format.success && format.data.format !== DATASET_FORMAT) {
+    throw new PrismrecError("DATA_FORMAT", `the saved dataset is of another version: ${path}`, {
+      expected: `format ${DATASET_FORMAT}`,
+      received: `format ${format.data.format}`,
+      hint: "Import again.",
+    });
+  }
+  const parsed = manifestSchema.safeParse(stored);
+  if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
+  const manifest = parsed.data;
+  const read = async (name: string): Promise<Buffer> => {
+    const file = join(dir, name);
+    const expected = manifest.files[name];
+    if (expected === undefined) throw damaged(path, `no entry for ${name}`);
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(file);
+    } catch (error) {
+      throw fromFileError(error, file, "read");
+    }
+    if (bytes.length !== expected.bytes || sha256(bytes) !== expected.sha256) {
+      throw damaged(file, `${bytes.length} bytes that are not the ${expected.bytes} that were saved`);
+    }
+    return bytes;
+  };
+  const u32 = async (name: string): Promise<Uint32Array> => fromBytes(await read(name), "u32");
+  const evaluation = async (part: "valid" | "test"): Promise<EvaluationPart> => ({
+    users: await u32(`${part}-users.u32`),
+    historyEnds: await u32(`${part}-history-ends.u32`),
+    targetEnds: await u32(`${part}-target-ends.u32`),
+  });
+  const items = itemsSchema.safeParse(JSON.parse((await read("items.json")).toString()));
+  if (!items.success) throw damaged(join(dir, "items.json"), z.prettifyError(items.error));
+  const userIds = z.array(z.string().min(1)).parse(JSON.parse((await read("users.json")).toString()));
+  const report: ImportReport = JSON.parse((await read("report.json")).toString());
+  const padding: Item = { id: "", title: "", categories: [] };
+  const timestamps =
+    manifest.files["timestamps.i64"] === undefined ? undefined : fromBytes(await read("timestamps.i64"), "i64");
+  const dataset: Dataset = {
+    fingerprint: manifest.fingerprint,
+    catalog: createCatalog([padding, ...items.data.map(withoutAbsentYear)], await u32("popularity.u32")),
+    log: createLog({
+      userIds,
+      indptr: await u32("indptr.u32"),
+      items: await u32("events.u32"),
+      ...(timestamps === undefined ? {} : { timestamps }),
+    }),
+    split: {
+      protocol: manifest.protocol,
+      train: { users: await u32("train-users.u32"), ends: await u32("train-ends.u32") } satisfies TrainingPart,
+      valid: await evaluation("valid"),
+      test: await evaluation("test"),
+    },
+  };
+  checkDataset(dataset, dir);
+  return { dataset, report };
+}
+
+function withoutAbsentYear({ year, ...item }: z.infer<typeof itemsSchema>[number]): Item {
+  return year === undefined ? item : { ...item, year };
+}
+
+/** Throws DATA_FORMAT (naming `where`) unless shapes, id ranges and the split of a dataset fit together. */
+export function checkDataset({ catalog, log, split }: Dataset, where: string): void {
+  const fail = (received: string): never => {
+    throw damaged(where, received);
+  };
+  if (catalog.popularity.length !== catalog.size + 1) fail(`${catalog.popularity.length} item counts`);
+  if (log.indptr.length !== log.userCount + 1 || log.indptr[log.userCount] !== log.items.length) fail("user offsets");
+  for (let user = 0; user < log.userCount; user++) {
+    if (log.indptr[user]! > log.indptr[user + 1]!) fail(`offsets of user ${user}`);
+  }
+  if (log.timestamps !== undefined && log.timestamps.length !== log.items.length) fail("timestamps");
+  for (const item of log.items) if (item < 1 || item > catalog.size) fail(`item ${item}`);
+  const lengthOf = (user: number): number => (user < log.userCount ? log.indptr[user + 1]! - log.indptr[user]! : -1);
+  split.train.users.forEach((user, j) => {
+    if (!(split.train.ends[j]! <= lengthOf(user))) fail(`train user ${user}`);
+  });
+  for (const part of [split.valid, split.test]) {
+    part.users.forEach((user, j) => {
+      const [history, target] = [part.historyEnds[j]!, part.targetEnds[j]!];
+      if (!(history >= 1 && history < target && target <= lengthOf(user))) fail(`evaluated user ${user}`);
+    });
+  }
+}
+
+function damaged(path: string, received: string): PrismrecError {
+  return new PrismrecError("DATA_FORMAT", `the saved dataset is damaged: ${path}`, {
+    expected: "what an import has written",
+    received,
+    hint: "Import again.",
+  });
+}
+
+function toBytes(values: Uint32Array | BigInt64Array): Uint8Array {
+  const bytes = Buffer.from(values.buffer.slice(values.byteOffset, values.byteOffset + values.byteLength));
+  return swapOnBigEndian(bytes, values.BYTES_PER_ELEMENT);
+}
+
+function fromBytes<T extends keyof typeof arrayTypes>(bytes: Buffer, type: T): InstanceType<(typeof arrayTypes)[T]>;
+function fromBytes(bytes: Buffer, type: keyof typeof arrayTypes): Uint32Array | BigInt64Array {
+  const aligned = swapOnBigEndian(Buffer.from(bytes), arrayTypes[type].BYTES_PER_ELEMENT);
+  const { buffer, byteOffset, byteLength } = new Uint8Array(aligned);
+  return new arrayTypes[type](buffer, byteOffset, byteLength / arrayTypes[type].BYTES_PER_ELEMENT);
+}
+
+function swapOnBigEndian(bytes: Buffer, width: number): Buffer {
+  if (endianness() === "LE") return bytes;
+  return width === 8 ? bytes.swap64() : bytes.swap32();
+}

@@ -1,0 +1,4 @@
+export * from "./beyond-accuracy.js";
+export * from "./bootstrap.js";
+export * from "./ranking.js";
+export * from "./ranking-metrics.js";

@@ -1,0 +1,6 @@
+export * from "./alignment.js";
+export * from "./best-interest.js";
+export * from "./crowd-contrast.js";
+export * from "./external-loss.js";
+export * from "./softmax.js";
+export * from "./term.js";

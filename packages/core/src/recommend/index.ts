@@ -1,0 +1,2 @@
+export * from "./recommender.js";
+export * from "./types.js";
