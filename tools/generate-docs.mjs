@@ -2,6 +2,8 @@
 // with, pipeline.md from the list of stages. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isNetwork, MODELS } from "@prismrec/core/models";
+import { presetSettings, trainingSchema } from "@prismrec/trainer";
 import { settingsSchema, stagesOf } from "prismrec";
 import { z } from "zod";
 import { root } from "./lib/run.mjs";
@@ -49,7 +51,13 @@ function table(title, schema) {
   ];
 }
 
-const presets = Object.entries(PRESETS).map(([name, preset]) => `| \`${name}\` | \`${JSON.stringify(preset)}\` |`);
+const networks = MODELS.filter(isNetwork);
+const presets = networks.flatMap((model) =>
+  model.recipe.presets.map((preset) => {
+    const settings = JSON.stringify(presetSettings(model, preset));
+    return `| ${model.name} | \`${preset.name}\` | \`${settings}\` |`;
+  }),
+);
 const training = [
   "# Training settings",
   "",
