@@ -1,4 +1,5 @@
 import type { Dataset, Model } from "@prismrec/core";
+import { PrismrecError } from "@prismrec/core/errors";
 import type { TrainInput } from "@prismrec/trainer";
 import type { z } from "zod";
 import type { RawSettings } from "../config/load.js";
@@ -89,9 +90,12 @@ export function modelNamed(name: string): ModelEntry | undefined {
   return MODELS.find((model) => model.name === name);
 }
 
-/** A model that the settings' schema has let through. */
+/** `modelNamed`. Throws INVALID_ARGUMENT where there is none. */
 export function modelOf(name: string): ModelEntry {
   const found = modelNamed(name);
-  if (found === undefined) throw new RangeError(`there is no model called ${name}`);
-  return found;
+  if (found !== undefined) return found;
+  throw new PrismrecError("INVALID_ARGUMENT", `there is no model called ${name}`, {
+    expected: MODEL_NAMES.join(", "),
+    received: name,
+  });
 }

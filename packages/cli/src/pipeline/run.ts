@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import {
   fromFileError,
+  isPrismrecError,
   PrismrecError,
   type Progress,
   RunDirectory,
@@ -16,7 +17,7 @@ import {
   staleness,
   writeJsonAtomic,
 } from "@prismrec/core";
-import type { z } from "zod";
+import { z } from "zod";
 import { checkSettings } from "../config/check.js";
 import { absolutePaths, CONFIG_FILE, parseSettings, type RawSettings, renamed } from "../config/load.js";
 import { type Settings, settingsSchema } from "../config/schema.js";
@@ -100,15 +101,14 @@ type Kept = Extract<Found, { readonly state: "finished" | "left out" }>;
  * @throws PrismrecError CONFIG_INVALID, RUN_INVALID, RUN_FORMAT, FILE_NOT_FOUND for a missing run that is only to be read
  */
 export async function openRun(dir: string, settings?: RawSettings, options: OpenRunOptions = {}): Promise<Run> {
-  const own = settings === undefined;
-  const { settings: raw } = own
-    ? { settings: await storedSettings(dir) }
-    : renamed(absolutePaths(settings, process.cwd()), process.cwd());
-  return Run.open(dir, raw, own ? join(dir, CONFIG_FILE) : "the command", {
-    continued: own,
-    ...options,
-    list: (all) => [...stagesOf(all), ...(options.stages ?? [])],
-  });
+  const parts = { ...options, list: (all: Settings) => [...stagesOf(all), ...(options.stages ?? [])] };
+  if (settings === undefined) {
+    return Run.create(dir, await storedSettings(dir), join(dir, CONFIG_FILE), { continued: true, ...parts });
+  }
+  const here = process.cwd();
+  const { settings: current, notice } = renamed(settings, here);
+  if (notice !== undefined) options.onEvent?.({ type: "warning", text: notice });
+  return Run.create(dir, absolutePaths(current, here), "the command", parts);
 }
 
 interface Parts extends OpenRunOptions {
@@ -125,6 +125,7 @@ export class Run implements AsyncDisposable {
   readonly options: Required<RunOptions>;
   readonly #entries = new Map<string, Kept>();
   readonly #emit: OnEvent;
+  readonly #further: readonly Stage[];
   readonly #continued: boolean;
   readonly #keep: boolean;
 
@@ -138,16 +139,15 @@ export class Run implements AsyncDisposable {
     this.stages = inOrder(parts.list(settings), base?.stages);
     this.signal = parts.signal ?? new AbortController().signal;
     this.#emit = parts.onEvent ?? (() => undefined);
+    this.#further = parts.stages ?? [];
     this.#continued = parts.continued === true;
     this.#keep = parts.keepSettings !== false && parts.readOnly !== true;
     this.options = { signal: this.signal, onProgress: (progress) => this.#emit({ type: "progress", progress }) };
   }
 
   /** @internal `openRun` and `trial` make runs. */
-  static async open(dir: string, raw: RawSettings, source: string, parts: Parts): Promise<Run> {
-    const extra = Object.assign({}, ...(parts.stages ?? []).map(({ settings }) => settings.shape));
-    const schema = settingsSchema.extend(extra) as unknown as z.ZodType<Settings>;
-    const settings = parseSettings(raw, source, schema);
+  static async create(dir: string, raw: RawSettings, source: string, parts: Parts): Promise<Run> {
+    const settings = parseSettings(raw, source, withSettingsOf(parts.stages ?? []));
     if (parts.readOnly !== true) {
       await checkSettings(settings, source);
       if (settings.threads !== undefined) setThreadBudget(settings.threads);
@@ -166,10 +166,11 @@ export class Run implements AsyncDisposable {
    * settings are its own, this run keeps those that it has, and none of this run's stages is run.
    */
   trial(raw: RawSettings, list: (settings: Settings) => readonly Stage[]): Promise<Run> {
-    return Run.open(this.path, raw, "the command", {
+    return Run.create(this.path, raw, "the command", {
       signal: this.signal,
       onEvent: this.#emit,
       keepSettings: false,
+      stages: this.#further,
       base: this,
       list,
     });
@@ -230,23 +231,29 @@ export class Run implements AsyncDisposable {
   /** How every stage stands, in order. A stage that reads one that is missing or stale is stale itself. */
   async states(): Promise<StageState[]> {
     const states: StageState[] = [];
-    for (const stage of this.stages) {
-      const broken = stage.reads.find((read) =>
-        states.some((found) => found.stage === read.name && (found.state === "stale" || found.state === "missing")),
-      );
-      const { name } = stage;
-      const manifest = await this.directory.manifest(name);
+    for (const stage of this.stages) states.push(await this.#state(stage, states));
+    return states;
+  }
+
+  async #state(stage: Stage, before: readonly StageState[]): Promise<StageState> {
+    const { name } = stage;
+    const broken = stage.reads.find((read) =>
+      before.some((found) => found.stage === read.name && (found.state === "stale" || found.state === "missing")),
+    );
+    try {
       if (broken !== undefined) {
-        const state = manifest === undefined ? "missing" : "stale";
-        states.push({ stage: name, state, why: `it reads ${broken.name}, which is not up to date` });
-        continue;
+        const state = (await this.directory.manifest(name)) === undefined ? "missing" : "stale";
+        return { stage: name, state, why: `it reads ${broken.name}, which is not up to date` };
       }
       const found = await this.#look(stage);
-      if (found.state === "stale") states.push({ stage: name, state: "stale", why: found.why.text });
-      else if (found.state === "left out") states.push({ stage: name, state: "left out", why: found.why });
-      else states.push({ stage: name, state: found.state });
+      if (found.state === "stale") return { stage: name, state: "stale", why: found.why.text };
+      if (found.state === "left out") return { stage: name, state: "left out", why: found.why };
+      return { stage: name, state: found.state };
+    } catch (error) {
+      // Damaged: it will be done again.
+      if (isPrismrecError(error, "RUN_INVALID")) return { stage: name, state: "stale", why: error.message };
+      throw error;
     }
-    return states;
   }
 
   /** The manifest of a stage as it lies there, whether or not it is up to date; undefined where it has not been run. */
@@ -396,8 +403,12 @@ export class Run implements AsyncDisposable {
   /** The outside files that the settings name for a stage. */
   #files(stage: Stage): Record<string, string> {
     const settings: Readonly<Record<string, unknown>> = this.settings;
-    const named = (stage.files ?? []).map(({ setting }) => [setting, settings[setting]] as const);
-    return Object.fromEntries(named.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+    const named: Record<string, string> = {};
+    for (const { setting, none } of stage.files ?? []) {
+      const path = settings[setting];
+      if (typeof path === "string" && path !== none) named[setting] = path;
+    }
+    return named;
   }
 
   /** Runs a stage or takes over what it left; undefined where it is left out. */
@@ -480,7 +491,7 @@ export class Run implements AsyncDisposable {
       const paths = this.#files(stage);
       for (const { setting, check } of stage.files ?? []) {
         const path = paths[setting];
-        if (path === undefined || path === NO_FILE) continue;
+        if (path === undefined) continue;
         const found = await stat(path).catch((error: unknown) => {
           throw fromFileError(error, path, "read");
         });
@@ -507,8 +518,22 @@ export class Run implements AsyncDisposable {
   }
 }
 
-/** In the place of a file: the run goes without. */
-const NO_FILE = "none";
+/** The schema of a run's settings with those of further stages. Throws INVALID_ARGUMENT where a name means two things. */
+function withSettingsOf(stages: readonly Stage[]): z.ZodType<Settings> {
+  const shape: Record<string, unknown> = { ...settingsSchema.shape };
+  for (const { name, settings } of stages) {
+    for (const [setting, schema] of Object.entries(settings.shape)) {
+      if (shape[setting] !== undefined && shape[setting] !== schema) {
+        throw new PrismrecError("INVALID_ARGUMENT", `the stage ${name} has a setting ${setting} of its own kind`, {
+          expected: "a name that no other setting of a run has, or that very setting (settingsSchema.pick)",
+          received: setting,
+        });
+      }
+      shape[setting] = schema;
+    }
+  }
+  return z.strictObject(shape as z.core.$ZodLooseShape) as unknown as z.ZodType<Settings>;
+}
 
 /** The stages that a part of a run may run, in order. Throws INVALID_ARGUMENT. */
 export function select(stages: readonly Stage[], { from, to }: RunPart): Stage[] {

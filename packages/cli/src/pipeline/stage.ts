@@ -19,6 +19,8 @@ export interface Made {
 /** A setting that names a file of the user's own, and a first look at that file before the first stage is run. */
 export interface OutsideFile {
   readonly setting: string;
+  /** What the setting says where there is to be no file. */
+  readonly none?: string;
   check?(path: string): Promise<void>;
 }
 
