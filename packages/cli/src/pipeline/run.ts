@@ -1,9 +1,7 @@
 import { existsSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import {
-  fromFileError,
   isPrismrecError,
   PrismrecError,
   type Progress,
@@ -17,13 +15,13 @@ import {
   staleness,
   writeJsonAtomic,
 } from "@prismrec/core";
-import { z } from "zod";
 import { checkSettings } from "../config/check.js";
 import { absolutePaths, CONFIG_FILE, parseSettings, type RawSettings, renamed } from "../config/load.js";
-import { type Settings, settingsSchema } from "../config/schema.js";
+import type { Settings } from "../config/schema.js";
 import { shellQuote } from "../format.js";
-import { suggest } from "../suggest.js";
 import type { OnEvent } from "./events.js";
+import { checkOutsideFiles, outsideFiles } from "./outside-files.js";
+import { type RunPart, select, unknownStage } from "./select.js";
 import { isUnwritable, storedSettings } from "./settings-file.js";
 import {
   inOrder,
@@ -33,9 +31,9 @@ import {
   type StageContext,
   type StageOutput,
   type StagePlan,
-  settingsOf,
   withReads,
 } from "./stage.js";
+import { settingsOf, withSettingsOf } from "./stage-settings.js";
 import { type StandardOutputs, stageNamed, stagesOf } from "./stages.js";
 
 export interface OpenRunOptions {
@@ -53,14 +51,6 @@ export interface OpenRunOptions {
    * with a warning. Default: where no settings are given.
    */
   readonly continued?: boolean;
-}
-
-/** Which part of a run: stages or the commands that make them (`train` is all that are trained). */
-export interface RunPart {
-  /** The first stage that may be run: what lies before it is taken as it is, and has to be up to date. */
-  readonly from?: string | undefined;
-  /** The last stage: it and what it reads, nothing else. */
-  readonly to?: string | undefined;
 }
 
 export interface StageResult {
@@ -185,7 +175,9 @@ export class Run implements AsyncDisposable {
    */
   async run(part: RunPart = {}): Promise<StageResult[]> {
     const stages = select(this.stages, part);
-    await this.#checkFiles(stages);
+    for (const stage of stages) {
+      if (!this.#continued || stage.unreadable === undefined) await checkOutsideFiles(stage, this.settings);
+    }
     const results: StageResult[] = [];
     for (const [place, stage] of stages.entries()) {
       const result = await this.#bring(stage);
@@ -393,22 +385,11 @@ export class Run implements AsyncDisposable {
     made: Made | undefined,
   ): Promise<StageSpec> {
     const inputs: Record<string, string> = { ...fingerprints, ...plan.inputs };
-    for (const [name, path] of Object.entries(plan.files ?? this.#files(stage))) {
+    for (const [name, path] of Object.entries(plan.files ?? outsideFiles(stage, this.settings))) {
       inputs[name] = made?.manifest.inputs[name] ?? (await sha256File(path, this.signal));
     }
     const { config, seed, version = stage.version } = plan;
     return { inputs, config, version, ...(seed === undefined ? {} : { seed }) };
-  }
-
-  /** The outside files that the settings name for a stage. */
-  #files(stage: Stage): Record<string, string> {
-    const settings: Readonly<Record<string, unknown>> = this.settings;
-    const named: Record<string, string> = {};
-    for (const { setting, none } of stage.files ?? []) {
-      const path = settings[setting];
-      if (typeof path === "string" && path !== none) named[setting] = path;
-    }
-    return named;
   }
 
   /** Runs a stage or takes over what it left; undefined where it is left out. */
@@ -484,29 +465,6 @@ export class Run implements AsyncDisposable {
     await writeJsonAtomic(join(this.path, CONFIG_FILE), this.raw);
   }
 
-  /** Whether the outside files of stages are there and are what they are taken for, as far as a first look shows. */
-  async #checkFiles(stages: readonly Stage[]): Promise<void> {
-    for (const stage of stages) {
-      if (this.#continued && stage.unreadable !== undefined) continue;
-      const paths = this.#files(stage);
-      for (const { setting, check } of stage.files ?? []) {
-        const path = paths[setting];
-        if (path === undefined) continue;
-        const found = await stat(path).catch((error: unknown) => {
-          throw fromFileError(error, path, "read");
-        });
-        if (found.isDirectory()) {
-          throw new PrismrecError("DATA_FORMAT", `${setting} is a folder: ${path}`, {
-            expected: "a file",
-            received: "a folder",
-          });
-        }
-        // What comes through a pipe can be read once, and not now.
-        if (found.isFile()) await check?.(path);
-      }
-    }
-  }
-
   #howToBring({ command }: Stage): string {
     const dir = shellQuote(this.path);
     if (!existsSync(join(this.path, CONFIG_FILE)))
@@ -516,48 +474,4 @@ export class Run implements AsyncDisposable {
       ? everything
       : `prismrec ${command} ${dir} makes this one; ${everything}`;
   }
-}
-
-/** The schema of a run's settings with those of further stages. Throws INVALID_ARGUMENT where a name means two things. */
-function withSettingsOf(stages: readonly Stage[]): z.ZodType<Settings> {
-  const shape: Record<string, unknown> = { ...settingsSchema.shape };
-  for (const { name, settings } of stages) {
-    for (const [setting, schema] of Object.entries(settings.shape)) {
-      if (shape[setting] !== undefined && shape[setting] !== schema) {
-        throw new PrismrecError("INVALID_ARGUMENT", `the stage ${name} has a setting ${setting} of its own kind`, {
-          expected: "a name that no other setting of a run has, or that very setting (settingsSchema.pick)",
-          received: setting,
-        });
-      }
-      shape[setting] = schema;
-    }
-  }
-  return z.strictObject(shape as z.core.$ZodLooseShape) as unknown as z.ZodType<Settings>;
-}
-
-/** The stages that a part of a run may run, in order. Throws INVALID_ARGUMENT. */
-export function select(stages: readonly Stage[], { from, to }: RunPart): Stage[] {
-  const named = (name: string): Stage[] => {
-    const found = stages.filter((stage) => stage.name === name || stage.command === name);
-    if (found.length === 0) throw unknownStage(name, stages);
-    return found;
-  };
-  const first = from === undefined ? 0 : stages.indexOf(named(from)[0]!);
-  const needed = new Set((to === undefined ? stages : named(to)).flatMap((stage) => [...withReads(stage, stages)]));
-  const selected = stages.filter((stage, place) => place >= first && needed.has(stage.name));
-  if (selected.length > 0) return selected;
-  throw new PrismrecError("INVALID_ARGUMENT", `${to} is made without ${from}, and before it`, {
-    expected: `stages in this order: ${stages.map(({ name }) => name).join(", ")}`,
-    received: `from ${from} to ${to}`,
-  });
-}
-
-function unknownStage(name: string, stages: readonly Stage[]): PrismrecError {
-  const names = [...new Set(stages.flatMap((stage) => [stage.name, stage.command ?? stage.name]))];
-  const near = suggest(name, names);
-  return new PrismrecError("INVALID_ARGUMENT", `this run has no stage called ${name}`, {
-    expected: names.join(", "),
-    received: name,
-    ...(near === undefined ? {} : { hint: `Did you mean ${near}?` }),
-  });
 }

@@ -120,12 +120,6 @@ export function defineStage<Output, Schema extends SettingsSchema, Plan extends 
   return definition as unknown as Stage<Output>;
 }
 
-/** The settings of one stage among all of a run. */
-export function settingsOf(stage: Stage, settings: Readonly<Record<string, unknown>>): unknown {
-  const own = Object.keys(stage.settings.shape).filter((name) => settings[name] !== undefined);
-  return stage.settings.parse(Object.fromEntries(own.map((name) => [name, settings[name]])));
-}
-
 /** The plan of a stage that has none of its own: its settings, the outside files by their content. */
 export function plainPlan(stage: Stage, settings: unknown): StagePlan {
   const files = new Set(stage.files?.map(({ setting }) => setting));
