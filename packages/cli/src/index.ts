@@ -17,10 +17,10 @@ export {
   type OpenRunOptions,
   openRun,
   type Run,
-  type RunPart,
   type StageResult,
   type StageState,
 } from "./pipeline/run.js";
+export type { RunPart } from "./pipeline/select.js";
 export { openServing, type Serving } from "./pipeline/serving.js";
 export {
   type Description,

@@ -108,7 +108,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
   command: "cluster",
   reads: [importStage],
   settings,
-  files: [{ setting: "llm", check: async (path) => void (await inspectGguf(path)) }],
+  files: [{ setting: "llm", none: NO_LLM, check: async (path) => void (await inspectGguf(path)) }],
   async plan(context, made) {
     if (made !== undefined) {
       const choice = await readChoice(made.dir);

@@ -1,4 +1,5 @@
 import type { Dataset } from "@prismrec/core/data";
+import { PrismrecError } from "@prismrec/core/errors";
 import { DEFAULT_MODEL_NAME, MODEL_LIST, type ModelSummary } from "@prismrec/core/model-names";
 import type { Model } from "@prismrec/core/models";
 import type { TrainInput } from "@prismrec/trainer";
@@ -75,9 +76,12 @@ export function modelNamed(name: string): ModelEntry | undefined {
   };
 }
 
-/** A model that the settings' schema has let through. */
+/** `modelNamed`. Throws INVALID_ARGUMENT where there is none. */
 export function modelOf(name: string): ModelEntry {
   const found = modelNamed(name);
-  if (found === undefined) throw new RangeError(`there is no model called ${name}`);
-  return found;
+  if (found !== undefined) return found;
+  throw new PrismrecError("INVALID_ARGUMENT", `there is no model called ${name}`, {
+    expected: MODEL_NAMES.join(", "),
+    received: name,
+  });
 }

@@ -82,6 +82,8 @@ describe("stages of one's own", () => {
       hint: "Did you mean endSuffix?",
     });
     await expect(openRun(dir, { words })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    const clashing = defineStage({ ...toys().stages[0]!, name: "clashing", settings: z.object({ seed: z.string() }) });
+    await expect(openRun(dir, {}, { stages: [clashing] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(run.open("lft")).rejects.toMatchObject({ code: "INVALID_ARGUMENT", hint: "Did you mean left?" });
   });
 
@@ -100,6 +102,9 @@ describe("stages of one's own", () => {
       await expect(run.run({ from: "end", to: "end" })).rejects.toMatchObject({ code: "RUN_INVALID" });
     }
     expect(await runToys({ left: 2 }, { words })).toEqual(["left", "end"]);
+    await writeFile(join(dir, "left", "manifest.json"), "{");
+    await using run = await openRun(dir, { words }, { stages: toys({ left: 2 }).stages });
+    expect(await statesOf(run)).toMatchObject({ right: "finished", left: "stale", end: "stale" });
   });
 
   it("notice another content of an outside file, and are opened without it", async () => {

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import {
-  fromFileError,
+  isPrismrecError,
   PrismrecError,
   type Progress,
   RunDirectory,
@@ -16,13 +15,13 @@ import {
   staleness,
   writeJsonAtomic,
 } from "@prismrec/core/base";
-import type { z } from "zod";
 import { checkSettings } from "../config/check.js";
 import { absolutePaths, CONFIG_FILE, parseSettings, type RawSettings, renamed } from "../config/load.js";
-import { type Settings, settingsSchema } from "../config/schema.js";
+import type { Settings } from "../config/schema.js";
 import { shellQuote } from "../format.js";
-import { suggest } from "../suggest.js";
 import type { OnEvent } from "./events.js";
+import { checkOutsideFiles, outsideFiles } from "./outside-files.js";
+import { type RunPart, select, unknownStage } from "./select.js";
 import { isUnwritable, storedSettings } from "./settings-file.js";
 import {
   inOrder,
@@ -32,9 +31,9 @@ import {
   type StageContext,
   type StageOutput,
   type StagePlan,
-  settingsOf,
   withReads,
 } from "./stage.js";
+import { settingsOf, withSettingsOf } from "./stage-settings.js";
 import { type StandardOutputs, stageNamed, stagesOf } from "./stages.js";
 
 export interface OpenRunOptions {
@@ -52,14 +51,6 @@ export interface OpenRunOptions {
    * with a warning. Default: where no settings are given.
    */
   readonly continued?: boolean;
-}
-
-/** Which part of a run: stages or the commands that make them (`train` is all that are trained). */
-export interface RunPart {
-  /** The first stage that may be run: what lies before it is taken as it is, and has to be up to date. */
-  readonly from?: string | undefined;
-  /** The last stage: it and what it reads, nothing else. */
-  readonly to?: string | undefined;
 }
 
 export interface StageResult {
@@ -100,15 +91,14 @@ type Kept = Extract<Found, { readonly state: "finished" | "left out" }>;
  * @throws PrismrecError CONFIG_INVALID, RUN_INVALID, RUN_FORMAT, FILE_NOT_FOUND for a missing run that is only to be read
  */
 export async function openRun(dir: string, settings?: RawSettings, options: OpenRunOptions = {}): Promise<Run> {
-  const own = settings === undefined;
-  const { settings: raw } = own
-    ? { settings: await storedSettings(dir) }
-    : renamed(absolutePaths(settings, process.cwd()), process.cwd());
-  return Run.open(dir, raw, own ? join(dir, CONFIG_FILE) : "the command", {
-    continued: own,
-    ...options,
-    list: (all) => [...stagesOf(all), ...(options.stages ?? [])],
-  });
+  const parts = { ...options, list: (all: Settings) => [...stagesOf(all), ...(options.stages ?? [])] };
+  if (settings === undefined) {
+    return Run.create(dir, await storedSettings(dir), join(dir, CONFIG_FILE), { continued: true, ...parts });
+  }
+  const here = process.cwd();
+  const { settings: current, notice } = renamed(settings, here);
+  if (notice !== undefined) options.onEvent?.({ type: "warning", text: notice });
+  return Run.create(dir, absolutePaths(current, here), "the command", parts);
 }
 
 interface Parts extends OpenRunOptions {
@@ -125,6 +115,7 @@ export class Run implements AsyncDisposable {
   readonly options: Required<RunOptions>;
   readonly #entries = new Map<string, Kept>();
   readonly #emit: OnEvent;
+  readonly #further: readonly Stage[];
   readonly #continued: boolean;
   readonly #keep: boolean;
 
@@ -138,16 +129,15 @@ export class Run implements AsyncDisposable {
     this.stages = inOrder(parts.list(settings), base?.stages);
     this.signal = parts.signal ?? new AbortController().signal;
     this.#emit = parts.onEvent ?? (() => undefined);
+    this.#further = parts.stages ?? [];
     this.#continued = parts.continued === true;
     this.#keep = parts.keepSettings !== false && parts.readOnly !== true;
     this.options = { signal: this.signal, onProgress: (progress) => this.#emit({ type: "progress", progress }) };
   }
 
   /** @internal `openRun` and `trial` make runs. */
-  static async open(dir: string, raw: RawSettings, source: string, parts: Parts): Promise<Run> {
-    const extra = Object.assign({}, ...(parts.stages ?? []).map(({ settings }) => settings.shape));
-    const schema = settingsSchema.extend(extra) as unknown as z.ZodType<Settings>;
-    const settings = parseSettings(raw, source, schema);
+  static async create(dir: string, raw: RawSettings, source: string, parts: Parts): Promise<Run> {
+    const settings = parseSettings(raw, source, withSettingsOf(parts.stages ?? []));
     if (parts.readOnly !== true) {
       await checkSettings(settings, source);
       if (settings.threads !== undefined) setThreadBudget(settings.threads);
@@ -166,10 +156,11 @@ export class Run implements AsyncDisposable {
    * settings are its own, this run keeps those that it has, and none of this run's stages is run.
    */
   trial(raw: RawSettings, list: (settings: Settings) => readonly Stage[]): Promise<Run> {
-    return Run.open(this.path, raw, "the command", {
+    return Run.create(this.path, raw, "the command", {
       signal: this.signal,
       onEvent: this.#emit,
       keepSettings: false,
+      stages: this.#further,
       base: this,
       list,
     });
@@ -184,7 +175,9 @@ export class Run implements AsyncDisposable {
    */
   async run(part: RunPart = {}): Promise<StageResult[]> {
     const stages = select(this.stages, part);
-    await this.#checkFiles(stages);
+    for (const stage of stages) {
+      if (!this.#continued || stage.unreadable === undefined) await checkOutsideFiles(stage, this.settings);
+    }
     const results: StageResult[] = [];
     for (const [place, stage] of stages.entries()) {
       const result = await this.#bring(stage);
@@ -230,23 +223,29 @@ export class Run implements AsyncDisposable {
   /** How every stage stands, in order. A stage that reads one that is missing or stale is stale itself. */
   async states(): Promise<StageState[]> {
     const states: StageState[] = [];
-    for (const stage of this.stages) {
-      const broken = stage.reads.find((read) =>
-        states.some((found) => found.stage === read.name && (found.state === "stale" || found.state === "missing")),
-      );
-      const { name } = stage;
-      const manifest = await this.directory.manifest(name);
+    for (const stage of this.stages) states.push(await this.#state(stage, states));
+    return states;
+  }
+
+  async #state(stage: Stage, before: readonly StageState[]): Promise<StageState> {
+    const { name } = stage;
+    const broken = stage.reads.find((read) =>
+      before.some((found) => found.stage === read.name && (found.state === "stale" || found.state === "missing")),
+    );
+    try {
       if (broken !== undefined) {
-        const state = manifest === undefined ? "missing" : "stale";
-        states.push({ stage: name, state, why: `it reads ${broken.name}, which is not up to date` });
-        continue;
+        const state = (await this.directory.manifest(name)) === undefined ? "missing" : "stale";
+        return { stage: name, state, why: `it reads ${broken.name}, which is not up to date` };
       }
       const found = await this.#look(stage);
-      if (found.state === "stale") states.push({ stage: name, state: "stale", why: found.why.text });
-      else if (found.state === "left out") states.push({ stage: name, state: "left out", why: found.why });
-      else states.push({ stage: name, state: found.state });
+      if (found.state === "stale") return { stage: name, state: "stale", why: found.why.text };
+      if (found.state === "left out") return { stage: name, state: "left out", why: found.why };
+      return { stage: name, state: found.state };
+    } catch (error) {
+      // Damaged: it will be done again.
+      if (isPrismrecError(error, "RUN_INVALID")) return { stage: name, state: "stale", why: error.message };
+      throw error;
     }
-    return states;
   }
 
   /** The manifest of a stage as it lies there, whether or not it is up to date; undefined where it has not been run. */
@@ -386,18 +385,11 @@ export class Run implements AsyncDisposable {
     made: Made | undefined,
   ): Promise<StageSpec> {
     const inputs: Record<string, string> = { ...fingerprints, ...plan.inputs };
-    for (const [name, path] of Object.entries(plan.files ?? this.#files(stage))) {
+    for (const [name, path] of Object.entries(plan.files ?? outsideFiles(stage, this.settings))) {
       inputs[name] = made?.manifest.inputs[name] ?? (await sha256File(path, this.signal));
     }
     const { config, seed, version = stage.version } = plan;
     return { inputs, config, version, ...(seed === undefined ? {} : { seed }) };
-  }
-
-  /** The outside files that the settings name for a stage. */
-  #files(stage: Stage): Record<string, string> {
-    const settings: Readonly<Record<string, unknown>> = this.settings;
-    const named = (stage.files ?? []).map(({ setting }) => [setting, settings[setting]] as const);
-    return Object.fromEntries(named.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
   }
 
   /** Runs a stage or takes over what it left; undefined where it is left out. */
@@ -473,29 +465,6 @@ export class Run implements AsyncDisposable {
     await writeJsonAtomic(join(this.path, CONFIG_FILE), this.raw);
   }
 
-  /** Whether the outside files of stages are there and are what they are taken for, as far as a first look shows. */
-  async #checkFiles(stages: readonly Stage[]): Promise<void> {
-    for (const stage of stages) {
-      if (this.#continued && stage.unreadable !== undefined) continue;
-      const paths = this.#files(stage);
-      for (const { setting, check } of stage.files ?? []) {
-        const path = paths[setting];
-        if (path === undefined || path === NO_FILE) continue;
-        const found = await stat(path).catch((error: unknown) => {
-          throw fromFileError(error, path, "read");
-        });
-        if (found.isDirectory()) {
-          throw new PrismrecError("DATA_FORMAT", `${setting} is a folder: ${path}`, {
-            expected: "a file",
-            received: "a folder",
-          });
-        }
-        // What comes through a pipe can be read once, and not now.
-        if (found.isFile()) await check?.(path);
-      }
-    }
-  }
-
   #howToBring({ command }: Stage): string {
     const dir = shellQuote(this.path);
     if (!existsSync(join(this.path, CONFIG_FILE)))
@@ -505,34 +474,4 @@ export class Run implements AsyncDisposable {
       ? everything
       : `prismrec ${command} ${dir} makes this one; ${everything}`;
   }
-}
-
-/** In the place of a file: the run goes without. */
-const NO_FILE = "none";
-
-/** The stages that a part of a run may run, in order. Throws INVALID_ARGUMENT. */
-export function select(stages: readonly Stage[], { from, to }: RunPart): Stage[] {
-  const named = (name: string): Stage[] => {
-    const found = stages.filter((stage) => stage.name === name || stage.command === name);
-    if (found.length === 0) throw unknownStage(name, stages);
-    return found;
-  };
-  const first = from === undefined ? 0 : stages.indexOf(named(from)[0]!);
-  const needed = new Set((to === undefined ? stages : named(to)).flatMap((stage) => [...withReads(stage, stages)]));
-  const selected = stages.filter((stage, place) => place >= first && needed.has(stage.name));
-  if (selected.length > 0) return selected;
-  throw new PrismrecError("INVALID_ARGUMENT", `${to} is made without ${from}, and before it`, {
-    expected: `stages in this order: ${stages.map(({ name }) => name).join(", ")}`,
-    received: `from ${from} to ${to}`,
-  });
-}
-
-function unknownStage(name: string, stages: readonly Stage[]): PrismrecError {
-  const names = [...new Set(stages.flatMap((stage) => [stage.name, stage.command ?? stage.name]))];
-  const near = suggest(name, names);
-  return new PrismrecError("INVALID_ARGUMENT", `this run has no stage called ${name}`, {
-    expected: names.join(", "),
-    received: name,
-    ...(near === undefined ? {} : { hint: `Did you mean ${near}?` }),
-  });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { select } from "./run.js";
+import { select } from "./select.js";
 import { defineStage, inOrder, type Stage } from "./stage.js";
 
 /** A stage of no consequence. */

@@ -19,6 +19,8 @@ export interface Made {
 /** A setting that names a file of the user's own, and a first look at that file before the first stage is run. */
 export interface OutsideFile {
   readonly setting: string;
+  /** What the setting says where there is to be no file. */
+  readonly none?: string;
   check?(path: string): Promise<void>;
 }
 
@@ -116,12 +118,6 @@ export function defineStage<Output, Schema extends SettingsSchema, Plan extends 
   definition: StageDefinition<Output, Schema, Plan>,
 ): Stage<Output> {
   return definition as unknown as Stage<Output>;
-}
-
-/** The settings of one stage among all of a run. */
-export function settingsOf(stage: Stage, settings: Readonly<Record<string, unknown>>): unknown {
-  const own = Object.keys(stage.settings.shape).filter((name) => settings[name] !== undefined);
-  return stage.settings.parse(Object.fromEntries(own.map((name) => [name, settings[name]])));
 }
 
 /** The plan of a stage that has none of its own: its settings, the outside files by their content. */

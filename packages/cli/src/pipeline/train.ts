@@ -25,7 +25,7 @@ const VERSION = 1;
 /**
  * Trains one model. The run's own goes by the settings of training; what it is held against goes by its own recipe.
  *
- * @throws RangeError where there is no such model
+ * @throws PrismrecError INVALID_ARGUMENT where there is no such model
  */
 export function trainStage(name: string, { own }: { readonly own: boolean }): Stage<TrainedModel> {
   const entry = modelOf(name);
