@@ -1,5 +1,5 @@
 import { useTensorBackend } from "@prismrec/core/nn";
-import { type SequenceTrainingConfig, sequenceTrainingSchema } from "@prismrec/trainer";
+import { parseTrainConfig, type TrainConfig } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
@@ -60,8 +60,8 @@ const bench: Bench = {
 };
 export default bench;
 
-function trainConfig(parameters: Parameters): SequenceTrainingConfig {
-  return sequenceTrainingSchema.parse({
+function trainConfig(parameters: Parameters): TrainConfig {
+  return parseTrainConfig({
     network: {
       dim: size(parameters, "d"),
       interests: size(parameters, "interests"),

@@ -1,6 +1,6 @@
 import { useTensorBackend } from "@prismrec/core/nn";
 import { native } from "@prismrec/core/ops";
-import { type CutTrainingConfig, cutTrainingSchema } from "@prismrec/trainer";
+import { parseTrainConfig, type TrainConfig } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import {
   type Arrays,
@@ -73,8 +73,8 @@ const bench: Bench = {
 };
 export default bench;
 
-function trainConfig(batchSize: number, maxHistory: number, interests: number): CutTrainingConfig {
-  return cutTrainingSchema.parse({
+function trainConfig(batchSize: number, maxHistory: number, interests: number): TrainConfig {
+  return parseTrainConfig({
     network: { model: "comirec-dr", dim: DIM, interests, maxHistory, bilinear: "position" },
     batchSize,
     // Longer than any history: every cut is before the last event, so that all of it is read.

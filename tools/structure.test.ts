@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -62,5 +63,37 @@ describe("core", () => {
 
   it("hands test builders to tests alone", () => {
     expect(all.filter(({ from, to }) => to.startsWith("testing/") && !from.startsWith("testing/"))).toEqual([]);
+  });
+});
+
+/** What a process has loaded that imports a module: its CommonJS files and its shared libraries. */
+function loadedBy(module: string): string[] {
+  const script = `
+    import { createRequire } from "node:module";
+    await import(${JSON.stringify(module)});
+    const { sharedObjects } = process.report.getReport();
+    const { cache } = createRequire(process.cwd() + "/");
+    console.log(JSON.stringify([...Object.keys(cache), ...sharedObjects]));`;
+  const env = { ...process.env, PRISMREC_NATIVE: "off" };
+  const out = execFileSync(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: join(root, "packages/cli"),
+    env,
+  });
+  return JSON.parse(out.toString());
+}
+
+describe("importing", () => {
+  const heavy = /duckdb|packages\/(trainer|llm|cli)\//;
+
+  it("DuckDB is seen by this test where it is loaded", () => {
+    expect(loadedBy("@duckdb/node-api").filter((path) => heavy.test(path))).not.toEqual([]);
+  });
+
+  it.each(["", "/recommend", "/models", "/data", "/data/import"])("@prismrec/core%s loads no DuckDB", (floor) => {
+    expect(loadedBy(`@prismrec/core${floor}`).filter((path) => heavy.test(path))).toEqual([]);
+  });
+
+  it.each(["/base", "/data", "/metrics"])("@prismrec/core%s loads no tensors either", (floor) => {
+    expect(loadedBy(`@prismrec/core${floor}`).filter((path) => /tensorflow/.test(path))).toEqual([]);
   });
 });

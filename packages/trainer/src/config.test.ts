@@ -1,6 +1,14 @@
 import { isPrismrecError, type PrismrecError } from "@prismrec/core/base";
+import { networkNamed } from "@prismrec/core/models";
 import { describe, expect, it } from "vitest";
-import { defaultTrainConfig, PRESETS, parseTrainConfig, presetFor, TRAINABLE_MODELS } from "./config.js";
+import {
+  defaultTrainConfig,
+  parseTrainConfig,
+  presetFor,
+  presetSettings,
+  TRAINABLE_MODELS,
+  trainingShape,
+} from "./config.js";
 import { handMade } from "./testing/hand-made.js";
 
 const short = handMade([
@@ -21,14 +29,19 @@ function refusal(value: unknown): PrismrecError {
 }
 
 describe("presets", () => {
-  it.each(Object.entries(PRESETS))("%s is a valid configuration", (_, preset) => {
+  const presets = TRAINABLE_MODELS.flatMap((name) => {
+    const model = networkNamed(name);
+    return model.recipe.presets.map((preset) => [preset.name, presetSettings(model, preset)] as const);
+  });
+
+  it.each(presets)("%s is a valid configuration", (_, preset) => {
     expect(() => parseTrainConfig(preset)).not.toThrow();
   });
 
   it("fit the length of the histories", () => {
-    expect(presetFor("ldmi", short)).toBe("sparse-short");
-    expect(presetFor("ldmi", long)).toBe("recipe-v");
-    expect(presetFor("comirec-sa", short)).toBe("comirec-sa");
+    expect(presetFor(networkNamed("ldmi"), trainingShape(short))?.name).toBe("sparse-short");
+    expect(presetFor(networkNamed("ldmi"), trainingShape(long))?.name).toBe("recipe-v");
+    expect(presetFor(networkNamed("comirec-sa"), trainingShape(short))?.name).toBe("comirec-sa");
   });
 
   it("give dynamic routing the higher learning rate that it needs", () => {

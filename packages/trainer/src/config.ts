@@ -1,6 +1,16 @@
 import { PrismrecError } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
-import { comirecDrSchema, comirecSaSchema, ldmiSchema } from "@prismrec/core/models";
+import {
+  DEFAULT_MODEL,
+  isNetwork,
+  MODELS,
+  type NetworkDefinition,
+  type NetworkShape,
+  networkNamed,
+  type Preset,
+  type SettingsRecord,
+  type TrainingShape,
+} from "@prismrec/core/models";
 import { z } from "zod";
 import { DEFAULT_CUTOFFS } from "./evaluation/cutoffs.js";
 
@@ -24,17 +34,14 @@ const stoppingSchema = z.strictObject({
     .describe("lengths at which validation lists are judged, below the catalog's size (half of it where none is)"),
 });
 
-const crowdSchema = z.strictObject({
-  weight: z.number().min(0).default(1).describe("lambda_c of the crowd contrast; 0 switches it off"),
-  temperature: z.number().positive().default(0.2).describe("tau of the crowd contrast"),
-  users: z.int().min(1).default(16).describe("synthesized users per step"),
-  warmup: z.int().min(0).default(0).describe("epochs without the extra losses"),
-  ramp: z.int().min(1).default(2).describe("epochs over which their weights then grow to full"),
-});
+/** Which item vectors the network reads and is scored against; absent: a vector of its own for every item. */
+const towerSchema = z
+  .enum(["id", "text", "sum"])
+  .optional()
+  .describe("item vectors: learned ones (id, the default), a linear map of given ones (text), or their sum");
 
-/** Recipe V: every position of a sequence predicts its next items under a softmax over the catalog. */
-export const sequenceTrainingSchema = z.strictObject({
-  network: ldmiSchema.prefault({}),
+/** Settings of a recipe that learns from positions: every position of a sequence predicts its next items. */
+const positionsShape = {
   seed: z.int().default(1),
   batchSize: z.int().min(1).default(64).describe("users per step"),
   positions: z.int().min(1).default(10).describe("P, random positions of each sequence that predict"),
@@ -50,71 +57,73 @@ export const sequenceTrainingSchema = z.strictObject({
   maskPrefix: z.boolean().default(true).describe("take the visible prefix out of the softmax"),
   fullSoftmaxItems: z.int().min(1).default(20_000).describe("largest catalog under the full softmax"),
   negatives: z.int().min(1).default(2048).describe("log-uniform candidates per step beyond that"),
+  tower: towerSchema,
   optimizer: optimizerSchema.prefault({}),
   stopping: stoppingSchema.prefault({}),
-  alignment: z
-    .strictObject({
-      weight: z.number().min(0).default(0.1).describe("lambda_a of the alignment loss (aligned fusions)"),
-      temperature: z.number().positive().default(0.1),
-    })
-    .prefault({}),
-  crowd: crowdSchema.prefault({}),
-});
+};
 
-/** The classic recipe: one random cut per user and step, sampled softmax on the best interest. */
-export const cutTrainingSchema = z.strictObject({
-  network: z.union([comirecSaSchema, comirecDrSchema]),
+/** Settings of a recipe that learns from cuts: one random cut per user and step, its next item among candidates. */
+const cutsShape = {
   seed: z.int().default(1),
   batchSize: z.int().min(1).default(256),
   minHistory: z.int().min(1).default(1).describe("fewest events before a cut; the original used 4"),
   negativesPerUser: z.int().min(1).default(10).describe("shared candidates per user of the batch"),
   logQ: z.boolean().default(true).describe("take the log of a candidate's expected count off its logit"),
+  tower: towerSchema,
   optimizer: optimizerSchema.prefault({}),
   stopping: stoppingSchema.prefault({ patience: 10 }),
-});
+};
 
-export const trainConfigSchema = z.union([sequenceTrainingSchema, cutTrainingSchema]);
+type Shape<T extends z.ZodRawShape> = z.infer<z.ZodObject<T>>;
 
-export type SequenceTrainingConfig = z.infer<typeof sequenceTrainingSchema>;
-export type CutTrainingConfig = z.infer<typeof cutTrainingSchema>;
-export type TrainConfig = SequenceTrainingConfig | CutTrainingConfig;
-
-export type TrainableModel = TrainConfig["network"]["model"];
-export const TRAINABLE_MODELS = ["ldmi", "comirec-sa", "comirec-dr"] as const satisfies readonly TrainableModel[];
-
-export function isSequenceTraining(config: TrainConfig): config is SequenceTrainingConfig {
-  return config.network.model === "ldmi";
+/** Settings of the terms, by the name of each: what the recipe's terms declare. */
+interface TermSettings {
+  readonly [term: string]: unknown;
 }
 
-/** Named settings over the defaults. */
-export const PRESETS = {
-  /** Recipe V, for histories of ten events and more. */
-  "recipe-v": {
-    network: { model: "ldmi", maxHistory: 50, layers: 2 },
-    batchSize: 64,
-    positions: 10,
-    targets: 5,
-  },
-  /** The same for sparse, short histories. */
-  "sparse-short": {
-    network: { model: "ldmi", maxHistory: 20, layers: 1 },
-    batchSize: 128,
-    positions: 4,
-    targets: 3,
-  },
-  "comirec-sa": { network: { model: "comirec-sa" } },
-  "comirec-dr": { network: { model: "comirec-dr" }, optimizer: { learningRate: 5e-3 } },
-} as const;
+export type PositionsConfig = Shape<typeof positionsShape> & { readonly network: NetworkShape } & TermSettings;
+export type CutsConfig = Shape<typeof cutsShape> & { readonly network: NetworkShape } & TermSettings;
+/** The whole configuration of a training, every default filled in. */
+export type TrainConfig = PositionsConfig | CutsConfig;
 
-export type PresetName = keyof typeof PRESETS;
+/** Every model that is trained, by name. */
+export const TRAINABLE_MODELS: readonly string[] = MODELS.filter(isNetwork).map(({ name }) => name);
 
-const SHORT_MEDIAN = 10;
+export function definitionOf(config: TrainConfig): NetworkDefinition {
+  return networkNamed(config.network.model);
+}
 
-/** The preset for a model on that data: for `ldmi` by the median length of the training histories. */
-export function presetFor(model: TrainableModel, dataset: Dataset): PresetName {
-  if (model !== "ldmi") return model;
-  const lengths = dataset.split.train.ends.slice().sort();
-  return (lengths[lengths.length >> 1] ?? 0) < SHORT_MEDIAN ? "sparse-short" : "recipe-v";
+export function learnsFromPositions(config: TrainConfig): config is PositionsConfig {
+  return definitionOf(config).recipe.batches === "positions";
+}
+
+const schemas = new Map<string, z.ZodType<TrainConfig>>();
+
+/**
+ * The schema of a network's training configuration: its architecture, the settings of its kind of batches, and those
+ * of each term of its recipe.
+ */
+export function trainingSchema({ name, config, recipe }: NetworkDefinition): z.ZodType<TrainConfig> {
+  let schema = schemas.get(name);
+  if (schema === undefined) {
+    const own = recipe.batches === "positions" ? positionsShape : cutsShape;
+    const terms = recipe.terms.flatMap((term) => (term.settings === undefined ? [] : [[term.name, term.settings]]));
+    const shape = { network: config.prefault({} as never), ...own, ...Object.fromEntries(terms) };
+    schema = z.strictObject(shape) as unknown as z.ZodType<TrainConfig>;
+    schemas.set(name, schema);
+  }
+  return schema;
+}
+
+/** What presets are chosen by, of a dataset's training part. */
+export function trainingShape({ split }: Dataset): TrainingShape {
+  const lengths = split.train.ends.slice().sort();
+  return { medianLength: lengths[lengths.length >> 1] ?? 0 };
+}
+
+/** The preset of a network for data of that shape. */
+export function presetFor({ recipe }: NetworkDefinition, data: TrainingShape): Preset | undefined {
+  return recipe.presets.find(({ fits }) => fits?.(data) ?? true);
 }
 
 /** Settings over a preset; nested objects are merged member by member. */
@@ -125,42 +134,52 @@ export interface ConfigOverrides {
 /**
  * The resolved configuration of a model on a dataset: preset, then overrides.
  *
- * @throws PrismrecError CONFIG_INVALID naming every setting that is wrong
+ * @throws PrismrecError CONFIG_INVALID naming every setting that is wrong, or for a model that is not trained
  */
-export function defaultTrainConfig(
-  model: TrainableModel,
-  dataset: Dataset,
-  overrides: ConfigOverrides = {},
-): TrainConfig {
-  return parseTrainConfig(merge(PRESETS[presetFor(model, dataset)], overrides));
+export function defaultTrainConfig(model: string, dataset: Dataset, overrides: ConfigOverrides = {}): TrainConfig {
+  const definition = networkNamed(model);
+  const preset = presetFor(definition, trainingShape(dataset));
+  return parseTrainConfig(mergeSettings(presetSettings(definition, preset), overrides));
+}
+
+/** A preset with the model that it is of. */
+export function presetSettings({ name }: NetworkDefinition, preset: Preset | undefined): SettingsRecord {
+  return mergeSettings({ network: { model: name } }, preset?.settings ?? {});
 }
 
 /** @throws PrismrecError CONFIG_INVALID naming every setting that is wrong */
 export function parseTrainConfig(value: unknown): TrainConfig {
-  const model = modelOf(value);
-  const parsed = (model === "ldmi" ? sequenceTrainingSchema : cutTrainingSchema).safeParse(value);
+  const network = isRecord(value) ? value.network : undefined;
+  const model = isRecord(network) ? (network.model ?? DEFAULT_MODEL) : DEFAULT_MODEL;
+  const definition = networkNamed(String(model));
+  const parsed = trainingSchema(definition).safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new PrismrecError("CONFIG_INVALID", `the training configuration of ${model} is not valid`, {
+  throw new PrismrecError("CONFIG_INVALID", `the training configuration of ${definition.name} is not valid`, {
     received: z.prettifyError(parsed.error),
     hint: "docs/reference/training.md lists every setting with its default.",
   });
 }
 
-function modelOf(value: unknown): TrainableModel {
-  const network = isRecord(value) ? value.network : undefined;
-  const model = isRecord(network) ? (network.model ?? "ldmi") : "ldmi";
-  const known = TRAINABLE_MODELS.find((name) => name === model);
-  if (known !== undefined) return known;
-  throw new PrismrecError("CONFIG_INVALID", "there is no trainable model of that name", {
-    expected: TRAINABLE_MODELS.join(", "),
-    received: String(model),
-  });
+/**
+ * What is wrong with settings of a model whatever the data: undefined where one of its presets goes with them, since
+ * which one fits is known once the data are.
+ */
+export function trainingFault(definition: NetworkDefinition, overrides: ConfigOverrides): z.ZodError | undefined {
+  const schema = trainingSchema(definition);
+  const parsed = definition.recipe.presets.map((preset) =>
+    schema.safeParse(mergeSettings(presetSettings(definition, preset), overrides)),
+  );
+  return parsed.some(({ success }) => success) ? undefined : parsed[0]?.error;
 }
 
-function merge(base: unknown, over: unknown): unknown {
-  if (!isRecord(base) || !isRecord(over)) return over === undefined ? base : over;
+/** Settings over others, nested objects member by member. */
+export function mergeSettings(base: SettingsRecord, over: SettingsRecord): SettingsRecord {
   const merged: Record<string, unknown> = { ...base };
-  for (const [key, value] of Object.entries(over)) merged[key] = merge(base[key], value);
+  for (const [key, value] of Object.entries(over)) {
+    const former = merged[key];
+    if (value === undefined && former !== undefined) continue;
+    merged[key] = isRecord(former) && isRecord(value) ? mergeSettings(former, value) : value;
+  }
   return merged;
 }
 

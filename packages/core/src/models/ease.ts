@@ -11,9 +11,9 @@ import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
 import { native } from "../ops/native.js";
-import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
 /** Above this the [N, N] weights would not fit an ordinary machine. */
@@ -143,6 +143,8 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   name: "ease",
   paper: "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019",
   settings: easeSettings,
+  baseline: true,
+  chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {
     const validation: Record<string, number> = {};
@@ -157,6 +159,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
     if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
     return { model: best.model, facts: { lambda: best.lambda, validation } };
   },
+  chosen: ({ lambda }) => easeSettings.parse({ lambdas: [lambda] }),
   tensors: ({ weights }) => new Map([["weights", { shape: [weights.data.length], data: weights.data }]]),
   open({ catalog: { size } }, tensors) {
     return new Ease({ data: storedArray(tensors, "weights", Float32Array, size * size), rows: size, cols: size });

@@ -9,4 +9,5 @@ export * from "./model.js";
 export * from "./most-popular.js";
 export * from "./rank-scores.js";
 export * from "./registry.js";
+export * from "./scorer-definition.js";
 export * from "./store.js";

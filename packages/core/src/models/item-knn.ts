@@ -8,9 +8,9 @@ import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
-import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
 /**
@@ -67,6 +67,7 @@ export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn>
   name: "item-knn",
   paper: "Sarwar et al., Item-based Collaborative Filtering Recommendation Algorithms, 2001",
   settings: itemKnnSettings,
+  baseline: true,
   fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),
   tensors({ votes: { indptr, indices, values = new Float32Array(indices.length).fill(1) } }) {
     return new Map(

@@ -212,6 +212,7 @@ export const ldmi: NetworkDefinition<LdmiConfig> = {
   name: "ldmi",
   paper: "LLM-Driven Dual-Level Multi-Interest Modeling for Recommendation",
   config: ldmiSchema,
+  reads: ["clusters", "crowd"],
   create: (config) => new LdmiNetwork(config),
   recipe: {
     batches: "positions",

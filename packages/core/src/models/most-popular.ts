@@ -2,9 +2,9 @@ import { z } from "zod";
 import type { History } from "../data/history.js";
 import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
-import type { ScorerDefinition } from "./definition.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 
 /** Recommends to everybody what most training users took. The floor under every other model. */
 export class MostPopular implements Model {
@@ -35,6 +35,7 @@ export const mostPopular: ScorerDefinition<Record<string, never>, MostPopular> =
   name: "most-popular",
   paper: "the number of training users of an item",
   settings: z.strictObject({}),
+  baseline: true,
   fit: async (dataset) => ({ model: fitMostPopular(dataset), facts: {} }),
   tensors: () => new Map(),
   open: fitMostPopular,

@@ -3,11 +3,12 @@ import { PrismrecError } from "../base/errors.js";
 import type { InterestNetwork } from "../nn/network.js";
 import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
-import type { ModelDefinition, NetworkDefinition, NetworkShape, ScorerDefinition } from "./definition.js";
+import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
 import { ease } from "./ease.js";
 import { itemKnn } from "./item-knn.js";
 import { ldmi } from "./ldmi.js";
 import { mostPopular } from "./most-popular.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
 
 /** Every model there is: the only place that knows them by name. */
 export const MODELS: readonly ModelDefinition[] = [

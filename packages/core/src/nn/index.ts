@@ -15,3 +15,4 @@ export * from "./tensor/masked-softmax.js";
 export * from "./tensor/tfjs.js";
 export * from "./tensor/variables.js";
 export * from "./terms/index.js";
+export * from "./towers/index.js";

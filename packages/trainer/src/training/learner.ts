@@ -1,11 +1,11 @@
 import { type Matrix, PrismrecError } from "@prismrec/core/base";
 import type { CrowdSet } from "@prismrec/core/data";
 import { createNetwork } from "@prismrec/core/models";
-import { type InterestNetwork, withBackend } from "@prismrec/core/nn";
-import { isSequenceTraining, type TrainConfig } from "../config.js";
-import { BestInterestObjective } from "../objectives/best-interest.js";
-import { NextItemsObjective } from "../objectives/next-items.js";
-import type { Objective } from "./objective.js";
+import { type InterestNetwork, type ItemTower, idTower, sumTower, textTower, withBackend } from "@prismrec/core/nn";
+import { definitionOf, learnsFromPositions, type TrainConfig } from "../config.js";
+import { CutBatches } from "./batches/cuts.js";
+import { PositionBatches } from "./batches/positions.js";
+import { Objective } from "./objective.js";
 import { RunSeeds } from "./seeds.js";
 import type { TrainingSequences } from "./sequences.js";
 import { StepBuffers } from "./step-buffers.js";
@@ -19,6 +19,8 @@ export interface LearnerInput {
   readonly bias?: Float32Array;
   /** Synthesized users with their clusters; absent: no crowd contrast. */
   readonly crowd?: CrowdSet;
+  /** [N, t] given vectors of the items, for the towers that map them. */
+  readonly itemVectors?: Matrix;
 }
 
 export interface LearnerStep {
@@ -38,14 +40,20 @@ export class Learner {
 
   constructor(
     private readonly config: TrainConfig,
-    { sequences, items, bias, crowd }: LearnerInput,
+    { sequences, items, bias, crowd, itemVectors }: LearnerInput,
   ) {
     const seeds = new RunSeeds(config.seed);
     this.network = createNetwork(config.network);
-    this.trainable = new Trainable(this.network, items, this.network.hasItemBias ? bias : undefined, seeds.initial());
-    this.objective = isSequenceTraining(config)
-      ? new NextItemsObjective(config, this.network, this.trainable, sequences, crowd, seeds)
-      : new BestInterestObjective(config, this.network, this.trainable, sequences, seeds);
+    const tower = towerOf(config, itemVectors, items.rows);
+    this.trainable = new Trainable(this.network, items, this.network.hasItemBias ? bias : undefined, seeds.initial(), {
+      ...(tower === undefined ? {} : { tower }),
+    });
+    const batches = learnsFromPositions(config)
+      ? new PositionBatches(config, this.network, sequences, items.rows, seeds)
+      : new CutBatches(config, this.network, sequences, items.rows, seeds);
+    const artifacts = crowd === undefined ? {} : { crowd };
+    const { terms } = definitionOf(config).recipe;
+    this.objective = new Objective(terms, config, this.network, this.trainable, batches, artifacts, seeds);
   }
 
   /** Fixes the batches of an epoch, counted from 1. */
@@ -78,4 +86,21 @@ export class Learner {
       this.#buffers.release();
     }
   }
+}
+
+/** @throws PrismrecError CONFIG_INVALID for a tower that maps given vectors where none are given; SHAPE_MISMATCH */
+function towerOf({ tower, network }: TrainConfig, given: Matrix | undefined, itemCount: number): ItemTower {
+  if (tower === undefined || tower === "id") return idTower;
+  if (given !== undefined && given.rows !== itemCount) {
+    throw new PrismrecError("SHAPE_MISMATCH", "the given item vectors belong to another catalog", {
+      expected: `${itemCount} rows`,
+      received: `${given.rows} rows`,
+    });
+  }
+  if (given !== undefined) return tower === "text" ? textTower(given, network.dim) : sumTower(given, network.dim);
+  throw new PrismrecError("CONFIG_INVALID", `the tower ${tower} maps given item vectors, and there are none`, {
+    expected: "itemVectors, [items, any width]",
+    received: "none",
+    hint: 'Give the vectors, or leave the tower at "id".',
+  });
 }

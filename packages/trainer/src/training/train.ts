@@ -1,20 +1,19 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hashJson, isPrismrecError, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
+import { hashJson, isPrismrecError, type Matrix, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import type { Partitions, PartitionTable } from "@prismrec/core/interests";
-import { InterestModel, saveModel } from "@prismrec/core/models";
+import { type InterestModel, saveModel } from "@prismrec/core/models";
 import {
   type Checkpoint,
   catalogFingerprint,
   listCheckpoints,
-  ParameterSet,
   readCheckpoint,
   type StoredTensor,
   writeCheckpoint,
 } from "@prismrec/core/nn";
 import { z } from "zod";
-import { isSequenceTraining, type TrainConfig } from "../config.js";
+import { learnsFromPositions, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
@@ -29,6 +28,8 @@ export interface TrainInput {
   readonly partitions?: Partitions;
   /** Synthesized users with their clusters; absent: no crowd contrast. */
   readonly crowd?: CrowdSet;
+  /** [items, t] given vectors of the items (of their texts, for instance), for the towers that map them. */
+  readonly itemVectors?: Matrix;
 }
 
 export interface TrainOptions {
@@ -112,8 +113,9 @@ type Progress = z.infer<typeof progressSchema>;
 
 /**
  * Trains a network until validation recall + ndcg, at the largest cut-off that the catalog allows (50 by default), has
- * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after every epoch, and on abort, holds everything: a resumed run gives the
- * same bytes as one that was never stopped.
+ * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after
+ * every epoch, and on abort, holds everything: a resumed run gives the same bytes as one that was never stopped. Where
+ * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last.
  *
  * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
  *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
@@ -137,7 +139,7 @@ class TrainingRun {
   #best: ReadonlyMap<string, StoredTensor>;
 
   constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
-    const { dataset, partitions, crowd } = input;
+    const { dataset, partitions, crowd, itemVectors } = input;
     this.#input = input;
     this.#config = config;
     this.#options = options;
@@ -147,6 +149,7 @@ class TrainingRun {
       items: initialItems(sequences, dataset, config, config.network.dim),
       bias: popularityBias(dataset.catalog.popularity),
       ...(crowd === undefined ? {} : { crowd }),
+      ...(itemVectors === undefined ? {} : { itemVectors }),
     });
     this.#identity = {
       inputs: hashJson({
@@ -154,6 +157,7 @@ class TrainingRun {
         dataset: dataset.fingerprint,
         partitions: partitions === undefined ? null : [partitions.train, partitions.valid].map(partitionFingerprint),
         crowd: crowd?.fingerprint ?? null,
+        ...(itemVectors === undefined ? {} : { itemVectors: sha256(bytesOf(itemVectors.data)) }),
       }),
       dataset: dataset.fingerprint,
       catalog: catalogFingerprint(dataset.catalog),
@@ -241,7 +245,7 @@ class TrainingRun {
       const progress = this.#progress;
       const finished = this.#finished();
       if (finished !== undefined) {
-        const model = this.#bestModel();
+        const model = this.#trainable.modelOf(this.#best);
         await saveModel(join(this.#options.dir, "model"), model, this.#config.network, this.#input.dataset.catalog, {
           config: this.#config,
           inputs: this.#identity.inputs,
@@ -260,7 +264,7 @@ class TrainingRun {
         if (this.#options.signal?.aborted) {
           this.#checkFinite();
           await this.#checkpoint();
-          return this.#result(this.#bestModel(), "signal");
+          return this.#result(this.#trainable.modelOf(this.#best), "signal");
         }
       }
       this.#checkFinite();
@@ -317,17 +321,7 @@ class TrainingRun {
 
   async #endEpoch(steps: number, started: number): Promise<void> {
     const progress = this.#progress;
-    const partition = this.#input.partitions?.valid;
-    const cutoffs = cutoffsWithin(this.#config.stopping.cutoffs, this.#trainable.items.rows);
-    using model = this.#trainable.current();
-    const { metrics } = await evaluate(model, this.#input.dataset, {
-      part: "valid",
-      metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
-      diagnostics: false,
-      ...(partition === undefined ? {} : { partition }),
-    });
-    const longest = cutoffs.at(-1);
-    const value = metrics[`recall@${longest}`]! + metrics[`ndcg@${longest}`]!;
+    const { metrics, value } = await this.#judge();
     const best = value > progress.bestValue;
     if (best) {
       progress.bestValue = value;
@@ -352,6 +346,22 @@ class TrainingRun {
     this.#options.onEvent?.({ type: "epoch", seconds: (performance.now() - started) / 1000, ...record });
   }
 
+  /** The validation metrics, and what epochs are compared by: where there is nobody to validate on, the later is better. */
+  async #judge(): Promise<{ readonly metrics: Readonly<Record<string, number>>; readonly value: number }> {
+    const { dataset, partitions } = this.#input;
+    if (dataset.split.valid.users.length === 0) return { metrics: {}, value: this.#progress.epoch };
+    const cutoffs = cutoffsWithin(this.#config.stopping.cutoffs, this.#trainable.items.rows);
+    using model = this.#trainable.current();
+    const { metrics } = await evaluate(model, dataset, {
+      part: "valid",
+      metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
+      diagnostics: false,
+      ...(partitions === undefined ? {} : { partition: partitions.valid }),
+    });
+    const longest = cutoffs.at(-1);
+    return { metrics, value: metrics[`recall@${longest}`]! + metrics[`ndcg@${longest}`]! };
+  }
+
   async #checkpoint(): Promise<void> {
     const { step } = this.#progress;
     const path = join(this.#checkpoints, String(step).padStart(9, "0"));
@@ -361,18 +371,6 @@ class TrainingRun {
     const all = await listCheckpoints(this.#checkpoints);
     for (const old of all.slice(0, -KEPT_CHECKPOINTS)) await rm(old.path, { recursive: true, force: true });
     this.#options.onEvent?.({ type: "checkpoint", step, path });
-  }
-
-  #bestModel(): InterestModel {
-    if (this.#best.size === 0) return this.#trainable.snapshot();
-    const values = (name: string): Float32Array | undefined => {
-      const data = this.#best.get(name)?.data;
-      return data instanceof Float32Array ? data.slice() : undefined;
-    };
-    const parameters = ParameterSet.from(this.#learner.network.specs(), (name) => values(`parameters/${name}`));
-    const items = { ...this.#trainable.items, data: values("items") ?? this.#trainable.items.data.slice() };
-    const bias = values("item-bias");
-    return new InterestModel(this.#learner.network, parameters, items, bias, this.#trainable.backend);
   }
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
@@ -386,12 +384,12 @@ function partitionFingerprint({ fingerprint, indptr, assign }: PartitionTable): 
   return hashJson({ fingerprint, indptr: sha256(bytesOf(indptr)), assign: sha256(bytesOf(assign)) });
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array): Uint8Array {
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array | Float32Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
-  return isSequenceTraining(config) && config.initialItems === "svd"
+  return learnsFromPositions(config) && config.initialItems === "svd"
     ? svdItems(sequences, catalog.size, dim, config.seed)
     : randomItems(catalog.size, dim, config.seed);
 }

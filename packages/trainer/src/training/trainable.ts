@@ -2,10 +2,13 @@ import { type Matrix, PrismrecError, type Random } from "@prismrec/core/base";
 import { InterestModel } from "@prismrec/core/models";
 import {
   type InterestNetwork,
+  type ItemTower,
+  idTower,
   modelBackend,
   ParameterSet,
   type StoredTensor,
   type TensorBackendName,
+  withBackend,
 } from "@prismrec/core/nn";
 import {
   type AdamState,
@@ -44,35 +47,53 @@ export interface ItemGradient {
   readonly data: Float32Array;
 }
 
-/** What training changes: the network's parameters, the item table and bias, and the optimizer's moments of each. */
+/**
+ * What training changes: the network's parameters, what the item vectors are made of (see `ItemTower`), their bias, and
+ * the optimizer's moments of each.
+ */
 export class Trainable {
+  /** The network's, then the tower's. */
   readonly parameters: ParameterSet;
+  /** [N, d] the item vectors as the tower gives them. */
   readonly items: Matrix;
+  /** [N, d] the tower's own rows; `items` itself where there is nothing else. */
+  readonly #table: Matrix | undefined;
+  readonly #tower: ItemTower;
   readonly bias: Float32Array | undefined;
   readonly #network: InterestNetwork;
   readonly #moments: ReadonlyMap<string, AdamState>;
-  readonly #itemMoments: RowAdamState;
+  readonly #itemMoments: RowAdamState | undefined;
   readonly #biasMoments: RowAdamState | undefined;
   #updates = 0;
 
-  /** @param backend where training steps run, and the models made of what they trained */
+  readonly backend: TensorBackendName;
+
+  /**
+   * @param table [N, d] where the item vectors start; changed in place by a tower that has a table
+   * @param options.backend where training steps run, and the models made of what they trained
+   */
   constructor(
     network: InterestNetwork,
-    items: Matrix,
+    table: Matrix,
     bias: Float32Array | undefined,
     random: Random,
-    readonly backend: TensorBackendName = modelBackend(),
+    options: { readonly backend?: TensorBackendName; readonly tower?: ItemTower } = {},
   ) {
+    const { backend = modelBackend(), tower = idTower } = options;
     this.#network = network;
-    this.parameters = ParameterSet.create(network.specs(), random);
-    this.items = items;
+    this.#tower = tower;
+    this.backend = backend;
+    this.parameters = ParameterSet.create([...network.specs(), ...tower.specs()], random);
+    this.#table = tower.hasTable ? table : undefined;
+    this.items = tower === idTower ? table : { ...table, data: new Float32Array(table.data.length) };
     this.bias = bias;
-    adviseLargePages(items.data);
+    adviseLargePages(table.data);
+    this.#project();
     this.#moments = new Map(
       Array.from(this.parameters, ({ name, values }) => [name, createAdamState(values.length)] as const),
     );
-    this.#itemMoments = createRowAdamState(items.rows, items.cols);
-    this.#biasMoments = bias === undefined ? undefined : createRowAdamState(items.rows, 1);
+    this.#itemMoments = tower.hasTable ? createRowAdamState(table.rows, table.cols) : undefined;
+    this.#biasMoments = bias === undefined ? undefined : createRowAdamState(table.rows, 1);
   }
 
   get updates(): number {
@@ -86,7 +107,12 @@ export class Trainable {
    * @throws PrismrecError TRAINING_DIVERGED for a gradient that is not finite; nothing has changed then
    */
   update(gradients: StepGradients, settings: OptimizerSettings): number {
-    const all = [...gradients.network.values(), gradients.items.data];
+    const { rows: ids, data } = gradients.items;
+    const ofTower = withBackend(this.backend, () =>
+      this.#tower.differentiate(ids === undefined ? { data } : { ids, data }),
+    );
+    const all = [...gradients.network.values(), ...ofTower.values()];
+    if (this.#table !== undefined) all.push(data);
     if (gradients.bias !== undefined) all.push(gradients.bias);
     const norm = globalNorm(all);
     if (!Number.isFinite(norm)) {
@@ -103,16 +129,25 @@ export class Trainable {
       step: this.#updates,
       gradientScale: clipScale(norm, settings.clipNorm),
     };
-    for (const [name, gradient] of gradients.network) {
+    for (const [name, gradient] of [...gradients.network, ...ofTower]) {
       adam(this.parameters.get(name)!.values, this.#moments.get(name)!, gradient, options);
     }
-    const rows = gradients.items.rows ?? everyRow(this.items.rows);
-    lazyAdam(this.items, this.#itemMoments, rows, gradients.items.data, options);
+    const rows = ids ?? everyRow(this.items.rows);
+    if (this.#table !== undefined && this.#itemMoments !== undefined) {
+      lazyAdam(this.#table, this.#itemMoments, rows, data, options);
+    }
     if (gradients.bias !== undefined && this.bias !== undefined && this.#biasMoments !== undefined) {
       const table = { data: this.bias, rows: this.items.rows, cols: 1 };
       lazyAdam(table, this.#biasMoments, rows, gradients.bias, options);
     }
+    this.#project();
     return norm;
+  }
+
+  /** The item vectors of the tower as it is now. */
+  #project(): void {
+    if (this.#tower === idTower) return;
+    withBackend(this.backend, () => this.#tower.vectors(this.parameters, this.#table, this.items));
   }
 
   /** Whether every weight is a finite number. */
@@ -131,7 +166,7 @@ export class Trainable {
 
   /** A model over the very memory that training changes: valid until the next update. */
   current(): InterestModel {
-    return new InterestModel(this.#network, this.parameters, this.items, this.bias, this.backend);
+    return new InterestModel(this.#network, this.#own(this.parameters), this.items, this.bias, this.backend);
   }
 
   /** Copies of what makes the model, by name. */
@@ -150,8 +185,10 @@ export class Trainable {
       yield [`moments/${name}/v`, { shape, data: v }];
     }
     const { rows, cols } = this.items;
-    yield ["items", { shape: [rows, cols], data: this.items.data }];
-    yield* rowMoments("items", this.#itemMoments, rows, cols);
+    if (this.#table !== undefined && this.#itemMoments !== undefined) {
+      yield ["items", { shape: [rows, cols], data: this.#table.data }];
+      yield* rowMoments("items", this.#itemMoments, rows, cols);
+    }
     if (this.bias === undefined || this.#biasMoments === undefined) return;
     yield ["item-bias", { shape: [rows], data: this.bias }];
     yield* rowMoments("item-bias", this.#biasMoments, rows, 1);
@@ -174,6 +211,30 @@ export class Trainable {
     }
     for (const [name, { data }] of own) data.set(stored.get(name)!.data);
     this.#updates = updates;
+    this.#project();
+  }
+
+  /** The model of stored `weights`; of an empty map the model as it is now. Its memory is its own. */
+  modelOf(weights: ReadonlyMap<string, StoredTensor>): InterestModel {
+    if (weights.size === 0) return this.snapshot();
+    const values = (name: string): Float32Array | undefined => {
+      const data = weights.get(name)?.data;
+      return data instanceof Float32Array ? data.slice() : undefined;
+    };
+    const parameters = ParameterSet.from([...this.#network.specs(), ...this.#tower.specs()], (name) =>
+      values(`parameters/${name}`),
+    );
+    const items = { ...this.items, data: values("items") ?? new Float32Array(this.items.data.length) };
+    if (this.#tower !== idTower) {
+      const table = this.#tower.hasTable ? { ...items, data: items.data.slice() } : undefined;
+      withBackend(this.backend, () => this.#tower.vectors(parameters, table, items));
+    }
+    return new InterestModel(this.#network, this.#own(parameters), items, values("item-bias"), this.backend);
+  }
+
+  /** Those of the network: what the tower is made of is in the item vectors. */
+  #own(parameters: ParameterSet): ParameterSet {
+    return ParameterSet.from(this.#network.specs(), (name) => parameters.get(name)?.values);
   }
 }
 

@@ -1,14 +1,14 @@
 import { createRandom } from "@prismrec/core/base";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { TrainingSequences } from "../sequences.js";
 import {
   countPositions,
   epochBatches,
   packPredictions,
   type SequenceCuts,
   type SequenceSampling,
-} from "./sequence-batches.js";
-import type { TrainingSequences } from "./sequences.js";
+} from "./pack-positions.js";
 
 const SAMPLING: SequenceSampling = {
   batchSize: 4,

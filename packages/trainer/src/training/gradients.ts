@@ -6,46 +6,14 @@ import {
   type InterestNetwork,
   type NetworkOutput,
   type ParameterSet,
+  type ParameterTensors,
   type SequenceBatch,
-  tensorOf,
   tf,
   valuesInPlace,
   withScope,
 } from "@prismrec/core/nn";
 import type { GradientAllocator, RowContribution } from "@prismrec/core/ops";
-import type { StepBuffers } from "../training/step-buffers.js";
-
-/** A loss with its gradients on values that the network made, computed outside of tfjs. */
-export interface ExternalLoss {
-  readonly loss: number;
-  /** One array per tensor handed to `externalLoss`, as long as it. */
-  readonly gradients: readonly Float32Array[];
-}
-
-/**
- * Puts a loss that brings its own gradients on tfjs's tape.
- *
- * @param compute reads the tensors' values; called once, in the forward pass
- * @returns a scalar
- */
-export function externalLoss(
-  tensors: readonly tf.Tensor[],
-  compute: (values: readonly Float32Array[]) => ExternalLoss,
-): tf.Scalar {
-  const op = tf.customGrad((...inputs) => {
-    const given = inputs.filter((input): input is tf.Tensor => input instanceof tf.Tensor);
-    const { loss, gradients } = compute(given.map(valuesInPlace));
-    const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
-      const factor = dy.dataSync()[0]!;
-      return gradients.map((gradient, i) => {
-        const scaled = factor === 1 ? gradient : gradient.map((value) => value * factor);
-        return tensorOf(scaled, tensors[i]!.shape);
-      });
-    };
-    return { value: tf.scalar(loss), gradFunc };
-  });
-  return op(...tensors) as tf.Scalar;
-}
+import type { StepBuffers } from "./step-buffers.js";
 
 export interface NetworkGradients {
   readonly loss: number;
@@ -68,7 +36,7 @@ export function differentiate(
   batch: SequenceBatch,
   drop: DropoutSource | undefined,
   buffers: StepBuffers | undefined,
-  loss: (output: NetworkOutput, embedded: tf.Tensor3D) => tf.Scalar,
+  loss: (output: NetworkOutput, parameters: ParameterTensors) => tf.Scalar,
 ): NetworkGradients {
   return withScope(() => {
     const tensors = parameters.tensors();
@@ -78,7 +46,7 @@ export function differentiate(
     const { value, grads } = tf
       .engine()
       .gradients(
-        () => loss(network.forward(tensors, embedded, batch, drop), embedded),
+        () => loss(network.forward(tensors, embedded, batch, drop), tensors),
         [embedded, ...Object.values(tensors)],
         undefined,
         true,
@@ -97,14 +65,21 @@ export function differentiate(
   });
 }
 
+/** A network that is a single operation and so needs no tape. */
+export type TapelessNetwork = InterestNetwork & Required<Pick<InterestNetwork, "differentiate">>;
+
+export function needsNoTape(network: InterestNetwork): network is TapelessNetwork {
+  return network.differentiate !== undefined;
+}
+
 /**
- * `differentiate` for a loss that reads the interests' values and brings its own gradient: without tfjs's tape where the
- * network needs none.
+ * `differentiate` for a loss that reads the interests' values and brings its own gradient, of a network that needs no
+ * tape.
  *
  * @param loss of the interests [B, P, J, d]; `allocate` is where the loss's gradients are to lie
  */
 export function differentiateVectors(
-  network: InterestNetwork,
+  network: TapelessNetwork,
   parameters: ParameterSet,
   items: Matrix,
   batch: SequenceBatch,
@@ -114,14 +89,6 @@ export function differentiateVectors(
     allocate: GradientAllocator | undefined,
   ) => { readonly loss: number; readonly gradient: Float32Array },
 ): NetworkGradients {
-  if (network.differentiate === undefined) {
-    return differentiate(network, parameters, items, batch, undefined, buffers, ({ vectors }) =>
-      externalLoss([vectors], ([values]) => {
-        const { loss: value, gradient } = loss(values!, buffers?.tapeGradients);
-        return { loss: value, gradients: [gradient] };
-      }),
-    );
-  }
   const allocate = buffers?.allocate ?? ((length: number) => new Float32Array(length));
   const rows = eventRows(batch);
   let value = 0;

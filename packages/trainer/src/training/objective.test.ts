@@ -1,13 +1,12 @@
 import { createRandom } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
-import { useTensorBackend } from "@prismrec/core/nn";
+import { onlyBest, useTensorBackend } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { handMade } from "../testing/hand-made.js";
 import { startObjective } from "../testing/start-objective.js";
 import { TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../testing/tiny-input.js";
 import type { ItemGradient } from "../training/trainable.js";
-import { onlyBest } from "./best-interest.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };
 

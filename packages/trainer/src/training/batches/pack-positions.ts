@@ -1,6 +1,6 @@
 import type { CsrMatrix, Random } from "@prismrec/core/base";
 import type { SequenceBatch } from "@prismrec/core/nn";
-import type { TrainingSequences } from "./sequences.js";
+import type { TrainingSequences } from "../sequences.js";
 
 export interface SequenceSampling {
   readonly batchSize: number;

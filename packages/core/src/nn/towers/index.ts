@@ -1,0 +1,3 @@
+export * from "./id.js";
+export * from "./text.js";
+export * from "./tower.js";
