@@ -37,9 +37,14 @@ export function userItems(log: InteractionLog, user: number): Uint32Array {
   return log.items.subarray(log.indptr[user], log.indptr[user + 1]);
 }
 
-/** What a model may read of user u: events, and their kinds and times where the log has them (views, not copies). */
-export function userHistory(log: InteractionLog, user: number): History {
-  const [from, to] = [log.indptr[user], log.indptr[user + 1]];
+/**
+ * What a model may read of user u: events, and their kinds and times where the log has them (views, not copies).
+ *
+ * @param end how many of the leading events, such as those before an evaluated user's targets; absent: all
+ */
+export function userHistory(log: InteractionLog, user: number, end?: number): History {
+  const from = log.indptr[user]!;
+  const to = end === undefined ? log.indptr[user + 1]! : Math.min(from + end, log.indptr[user + 1]!);
   const { behaviours, timestamps } = log;
   return {
     items: log.items.subarray(from, to),

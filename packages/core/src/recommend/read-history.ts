@@ -1,6 +1,6 @@
 import { PrismrecError } from "../base/errors.js";
 import { type TextColumn, textColumn } from "../data/columns.js";
-import { readTime, unitOf } from "../data/import/timestamps.js";
+import { readTime, unitOf } from "../data/read-time.js";
 import type { HistoryEntry, HistoryEvent } from "./types.js";
 
 /** Of times when there is no log to go by: microseconds, as the import makes of texts. */

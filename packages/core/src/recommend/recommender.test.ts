@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Matrix } from "../base/matrix.js";
 import { createRandom } from "../base/random.js";
+import { userHistory } from "../data/catalog.js";
 import { MISSING_BOOLEAN, textColumn } from "../data/columns.js";
 import type { History } from "../data/history.js";
 import type { Catalog, InteractionLog, Item } from "../data/types.js";
@@ -328,6 +329,12 @@ describe("a history with more than ids", () => {
     const kept = { ...log, behaviours: textColumn(["view", "", "buy"]), timestamps: BigInt64Array.of(1n, 2n, 3n) };
     await new Recommender({ model, catalog, log: kept }).recommend({ user: "ada" });
     expect(model.seen[0]).toEqual({ items: log.items, events: kept.behaviours, times: kept.timestamps });
+    expect(userHistory(kept, 0, 2)).toEqual({
+      items: Uint32Array.of(1, 3),
+      events: { ...kept.behaviours, codes: Uint32Array.of(1, 0) },
+      times: BigInt64Array.of(1n, 2n),
+    });
+    expect(userHistory(log, 0, 9)).toEqual({ items: log.items });
   });
 });
 

@@ -4,6 +4,7 @@ import { createRandom } from "../../base/random.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { createCatalog, createLog } from "../catalog.js";
 import { recoded } from "../columns.js";
+import type { DateOrder } from "../read-time.js";
 import type { DropReason, ImportReport, KeptColumn } from "../report.js";
 import { applySplit, DEFAULT_SPLIT_SEED, type SplitOptions, type SplitPart } from "../split.js";
 import type { Catalog, Dataset, Item, Split } from "../types.js";
@@ -16,7 +17,6 @@ import { type ItemFile, readItems } from "./items.js";
 import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
 import { spoolInputs } from "./spool-inputs.js";
 import { withDuckDb } from "./tables/duckdb.js";
-import type { DateOrder } from "./timestamps.js";
 import { readUsers, type UserFile } from "./users.js";
 
 export interface ImportOptions {

@@ -2,6 +2,7 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../../base/errors.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { TextCoder } from "../columns.js";
+import { isNoTime } from "../read-time.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "../report.js";
 import { chooseColumns, type InteractionColumns, NO_COLUMN } from "./columns.js";
 import type { DropCounter } from "./drops.js";
@@ -12,7 +13,7 @@ import type { ImportOptions } from "./import.js";
 import { type Sample, sampleTable } from "./profile.js";
 import { openTable } from "./tables/open-table.js";
 import type { Table } from "./tables/table.js";
-import { type ColumnTimes, isNoTime, TimeColumn } from "./timestamps.js";
+import { type ColumnTimes, TimeColumn } from "./timestamps.js";
 
 const MAX_EVENTS = 2 ** 31;
 const MANY_ROWS = 20;
