@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
 import { presetSettings, trainingSchema } from "@prismrec/trainer";
-import { settingsSchema, stagesOf } from "prismrec";
+import { settingsSchema, stagesOf } from "prismrec/pipeline";
 import { z } from "zod";
 import { root } from "./lib/run.mjs";
 

@@ -280,3 +280,10 @@ export function asFlags(settings: RawSettings): {
   const { out: _, ...rest } = settings;
   return { flags, complete: isDeepStrictEqual(expressed, rest) };
 }
+
+/** A whole number from 1 on, of a flag. */
+export function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
+  return number;
+}

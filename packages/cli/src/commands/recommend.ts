@@ -1,8 +1,9 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Recommendation } from "@prismrec/core/recommend";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";
+import { positive } from "../options.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
@@ -104,10 +105,4 @@ function list(text: string): string[] {
     .split(",")
     .map((id) => id.trim())
     .filter((id) => id !== "");
-}
-
-function positive(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
-  return number;
 }
