@@ -1,5 +1,6 @@
 import type { SimilarItem } from "@prismrec/core/recommend";
 import type { Command } from "commander";
+import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import type { Io } from "../io.js";
 import { positive } from "../options.js";
 import { withSession } from "../session.js";
@@ -16,8 +17,9 @@ export function addSimilar(program: Command, io: Io): void {
     .argument("<run>", "run directory")
     .argument("<item>", "item id")
     .option("-k, --count <n>", "how many items", positive, 10)
+    .option("--filter <condition...>", FILTER_HELP)
     .addHelpText("after", "\nExamples:\n  prismrec similar runs/ml 1196\n  prismrec similar runs/ml 1196 -k 3 --json")
-    .action((dir: string, item: string, { count }: { count: number }, own: Command) =>
+    .action((dir: string, item: string, { count, filter }: { count: number; filter?: string[] }, own: Command) =>
       withSession(io, own, async (session) => {
         const [{ servedStage }, { openServing }] = await Promise.all([
           import("../pipeline/stages.js"),
@@ -25,7 +27,12 @@ export function addSimilar(program: Command, io: Io): void {
         ]);
         await using run = await session.read(dir);
         await using serving = await openServing(run, servedStage(run.settings));
-        const found = await serving.recommender.similarItems(item, { k: count, signal: session.signal });
+        const { catalog } = (await run.open("import")).dataset;
+        const found = await serving.recommender.similarItems(item, {
+          k: count,
+          signal: session.signal,
+          ...(filter === undefined ? {} : { filter: parseFilter(filter, catalog) }),
+        });
         if (session.ui.json) session.ui.resultJson({ item, similar: found });
         else session.ui.result(describe(item, found, session.ui));
       }),
