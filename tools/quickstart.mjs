@@ -1,5 +1,5 @@
 // From a clean clone to recommendations that name the interest behind them: set up, write the sample, run the pipeline.
-// Usage: npm run quickstart [-- --model FILE.gguf] [--out DIR]
+// Usage: npm run quickstart [-- --llm FILE.gguf] [--out DIR]
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -9,7 +9,7 @@ import { root, run, since } from "./lib/run.mjs";
 
 const start = performance.now();
 const { values } = parseArgs({
-  options: { model: { type: "string" }, out: { type: "string", default: join(root, "runs", "quickstart") } },
+  options: { llm: { type: "string" }, out: { type: "string", default: join(root, "runs", "quickstart") } },
 });
 
 /** @param {string[]} args @returns {Promise<number>} */
@@ -33,7 +33,7 @@ try {
     "run",
     ...["--interactions", join(data, "interactions.csv"), "--items", join(data, "items.csv")],
     ...["--truth", join(data, "truth.csv"), "--out", join(values.out, "run")],
-    ...(values.model === undefined ? [] : ["--model", values.model]),
+    ...(values.llm === undefined ? [] : ["--llm", values.llm]),
   ]);
   if (process.exitCode === 0) {
     const where = relative(process.cwd(), join(values.out, "run"));

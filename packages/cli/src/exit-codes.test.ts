@@ -29,7 +29,7 @@ describe("exitCodeOf", () => {
     expect(exitCodeOf(new Interrupted("SIGTERM"))).toBe(143);
     expect(exitCodeOf(new CommanderError(1, "commander.unknownOption", "x"))).toBe(2);
     expect(exitCodeOf(new CommanderError(0, "commander.helpDisplayed", "x"))).toBe(0);
-    expect(exitCodeOf(new ThresholdMissed({ metric: "recall@50", value: 0.5 }, 0.4))).toBe(5);
+    expect(exitCodeOf(new ThresholdMissed({ metric: "recall@50", value: 0.5 }, 0.4, "ldmi"))).toBe(5);
     expect(exitCodeOf(new TypeError("x"))).toBe(1);
     expect(exitCodeOf("x")).toBe(1);
   });

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig } from "./config/load.js";
-import { BASELINES, CLUSTERER_NAMES } from "./config/schema.js";
+import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig, renamed } from "./config/load.js";
+import { CLUSTERER_NAMES } from "./config/schema.js";
+import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, modelNamed } from "./pipeline/models.js";
+import { suggest } from "./suggest.js";
 
 /** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
 interface SettingFlag {
@@ -66,7 +68,12 @@ export const SETTING_FLAGS = {
     description: "known interests (columns item and interest), to measure how well they are recovered",
     path: "truth",
   },
-  model: { flags: "-m, --model <file>", description: "language model, a GGUF file (none: go without)", path: "model" },
+  model: {
+    flags: "-m, --model <name>",
+    description: `the run's own model: ${MODEL_NAMES.join(", ")} (default: ${DEFAULT_MODEL})`,
+    path: "model",
+  },
+  llm: { flags: "--llm <file>", description: "language model, a GGUF file (none: go without)", path: "llm" },
   clusterer: {
     flags: "--clusterer <name>",
     description: "who splits histories into interests",
@@ -155,15 +162,15 @@ export const SETTING_FLAGS = {
   },
   epochs: {
     flags: "--epochs <n>",
-    description: "most epochs of ldmi (default: until validation stops improving)",
+    description: "most epochs of the run's own model (default: until validation stops improving)",
     path: "train.stopping.epochs",
     parse: wholeNumber,
   },
   baselines: {
     flags: "--baselines <names>",
-    description: "what ldmi is held against (default: most-popular,item-knn,ease)",
+    description: `what the run's own model is held against (default: ${DEFAULT_BASELINES.join(",")})`,
     path: "baselines",
-    parse: list(BASELINES),
+    parse: list(MODEL_NAMES),
   },
 } as const satisfies Record<string, SettingFlag>;
 
@@ -182,19 +189,55 @@ export function withSettings(command: Command, names: readonly SettingName[]): C
   return command;
 }
 
+/** `--llm`, and the flag's old name, which still takes a file and is in no help. */
+export function withLanguageModel(command: Command): Command {
+  withSettings(command, ["llm"]);
+  return command.addOption(settingOption(SETTING_FLAGS.model).hideHelp());
+}
+
 /**
  * What flags, environment and configuration file say together, the first before the second before the third. `stored`
  * are the settings of the run that a command works on: they stand below all of these, and in the place of the
  * configuration file of the current folder, which may be about another run.
  */
-export async function gatherSettings(command: Command, cwd: string, stored?: RawSettings): Promise<RawSettings> {
+export async function gatherSettings(
+  command: Command,
+  cwd: string,
+  {
+    stored,
+    onNotice = () => undefined,
+  }: { readonly stored?: RawSettings; readonly onNotice?: (text: string) => void } = {},
+): Promise<RawSettings> {
   const { config } = command.optsWithGlobals<{ config?: string }>();
-  const file = stored !== undefined && config === undefined ? {} : await readConfig(config, cwd);
-  return mergeSettings(stored ?? {}, file, absolutePaths(fromFlags(command), cwd));
+  const file = stored !== undefined && config === undefined ? {} : await readConfig(config, cwd, onNotice);
+  return mergeSettings(stored ?? {}, file, absolutePaths(fromFlags(command, cwd, onNotice), cwd));
 }
 
-/** Only what flags and environment variables of this command set. */
-export function fromFlags(command: Command): RawSettings {
+/** Only what flags and environment variables of this command set. Throws INVALID_ARGUMENT for a model that is none. */
+export function fromFlags(command: Command, cwd: string, onNotice: (text: string) => void): RawSettings {
+  const given = flagValues(command);
+  const { model } = given;
+  if (typeof model !== "string") return given;
+  const { settings, notice } = renamed(given, cwd);
+  if (notice !== undefined) {
+    onNotice(`--model names the model to train from now on: ${model} is taken as --llm ${model}`);
+    return settings;
+  }
+  const { model: _, ...others } = given;
+  const hidden = command.options.some(({ long, hidden }) => long === "--model" && hidden);
+  const named = command.getOptionValueSourceWithGlobals("model") === "cli";
+  if (modelNamed(model) !== undefined && !hidden) return given;
+  // The environment speaks to every command.
+  if (modelNamed(model) !== undefined && !named) return others;
+  const near = suggest(model, MODEL_NAMES);
+  throw new PrismrecError("INVALID_ARGUMENT", `--model: there is no ${hidden ? "language " : ""}model ${model}`, {
+    expected: hidden ? "a GGUF file, given with --llm" : `one of ${MODEL_NAMES.join(", ")}`,
+    received: model,
+    hint: near === undefined || hidden ? "A language model is named with --llm FILE." : `Did you mean ${near}?`,
+  });
+}
+
+function flagValues(command: Command): RawSettings {
   const settings: Record<string, unknown> = {};
   const all: readonly SettingFlag[] = [...Object.values(GLOBAL_SETTINGS), ...Object.values(SETTING_FLAGS)];
   for (const flag of all) {

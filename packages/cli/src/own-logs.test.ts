@@ -161,7 +161,7 @@ describe("a language model without titles", () => {
     `is warned of before it reads anything${model === undefined ? ` (${missingShared(...MODEL)})` : ""}`,
     async () => {
       const log = await write("untitled.csv", plays());
-      const args = ["run", "-i", log, ...COLUMNS, "-m", model!, "--out", join(folder, "untitled")];
+      const args = ["run", "-i", log, ...COLUMNS, "--llm", model!, "--out", join(folder, "untitled")];
       const { code, stderr } = await spawnPrismrec(args, { interruptAt: "to read titles" });
       expect(code).toBe(130);
       expect(stderr).toContain("a language model is to read titles, but 0.0 % of the items have one");

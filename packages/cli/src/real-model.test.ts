@@ -46,7 +46,7 @@ describe.skipIf(missing.length > 0)(
       await Promise.all([writeSlice(data ?? "", folder), buildPackages()]);
       const inputs = ["--interactions", join(folder, "events.csv"), "--items", join(data ?? "", "items.csv")];
       outcome = await spawnPrismrec(
-        ["run", ...inputs, "--model", model ?? "", "--epochs", "1", "--out", join(folder, "run")],
+        ["run", ...inputs, "--llm", model ?? "", "--epochs", "1", "--out", join(folder, "run")],
         { env: { PRISMREC_THREADS: "2" } },
       );
     }, LIMIT);
@@ -84,7 +84,7 @@ describe.skipIf(missing.length > 0)(
         await rm(join(folder, "run/cluster"), { recursive: true });
         const inputs = ["--interactions", join(folder, "events.csv"), "--items", join(data ?? "", "items.csv")];
         const again = await spawnPrismrec(
-          ["run", ...inputs, "--model", model ?? "", "--epochs", "1", "--out", join(folder, "run"), "--verbose"],
+          ["run", ...inputs, "--llm", model ?? "", "--epochs", "1", "--out", join(folder, "run"), "--verbose"],
           {},
         );
         expect(again.code).toBe(0);

@@ -125,7 +125,7 @@ describe("prismrec run", () => {
     "goes on with the categories where there is no language model, and says so in one line",
     async () => {
       const out = join(folder, "none");
-      const args = runArguments(out, "--model", "none", "--quiet").filter(
+      const args = runArguments(out, "--llm", "none", "--quiet").filter(
         (arg) => arg !== "--clusterer" && arg !== "category",
       );
       const { code, stderr } = await spawnPrismrec(args);

@@ -22,7 +22,7 @@ async function pipeline(name: string, users: number, items: number, seed = 1): P
   return spawnPrismrec([
     "run",
     ...["-i", join(folder, `${name}.csv`), "--items", join(folder, `${name}-items.csv`), "--min-core", "1"],
-    ...["-m", "none", "--clusterer", "category", "--epochs", "1", "--seed", String(seed), "--out", runOf(name)],
+    ...["--llm", "none", "--clusterer", "category", "--epochs", "1", "--seed", String(seed), "--out", runOf(name)],
   ]);
 }
 

@@ -1,12 +1,14 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { RawSettings } from "./config/load.js";
+import { shellQuote } from "./format.js";
 import { watchInterrupts } from "./interrupt.js";
 import type { Io } from "./io.js";
 import { gatherSettings } from "./options.js";
-import type { OpenOptions, Pipeline } from "./pipeline/pipeline.js";
-import { shellQuote } from "./terminal/format.js";
+import type { OpenRunOptions, Run } from "./pipeline/run.js";
 import { watchOutputs, writeThrough } from "./terminal/outputs.js";
+import { printEvents } from "./terminal/run-events.js";
+import { plain } from "./terminal/style.js";
 import { Ui } from "./terminal/ui.js";
 
 /** What one command has at hand. */
@@ -19,9 +21,9 @@ export interface Session {
   /** The settings that a run directory holds, nothing where it holds none. */
   stored(runDir: string): Promise<RawSettings>;
   /** A run to write to, under its settings and those of this command over them, or under settings given instead. */
-  open(dir: string, options?: OpenOptions & { readonly settings?: RawSettings }): Promise<Pipeline & AsyncDisposable>;
+  open(dir: string, options?: Pick<OpenRunOptions, "continued"> & { readonly settings?: RawSettings }): Promise<Run>;
   /** A run to read from, under its own settings. */
-  read(dir: string): Promise<Pipeline & AsyncDisposable>;
+  read(dir: string): Promise<Run>;
 }
 
 /** Global flags as commander gives them. */
@@ -49,9 +51,10 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   const flags = command.optsWithGlobals<GlobalFlags>();
   const ui = uiFor(io, flags);
   // Everything heavy is loaded here, not at the top: help, version and usage errors answer at once.
-  const [{ setThreadBudget }, { openPipeline, readPipeline, storedSettings }] = await Promise.all([
-    import("@prismrec/core/base"),
-    import("./pipeline/pipeline.js"),
+  const [{ setThreadBudget }, { openRun }, { storedSettings }] = await Promise.all([
+    import("@prismrec/core"),
+    import("./pipeline/run.js"),
+    import("./pipeline/settings-file.js"),
   ]);
   setThreadBudget(flags.threads);
   using interrupts = watchInterrupts(
@@ -64,12 +67,15 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   );
   // Where nobody reads on, or nothing more can be written, the work stops as it does at Ctrl-C.
   using _outputs = watchOutputs(io, interrupts.stop);
-  const surroundings = { ui, signal: interrupts.signal };
+  const surroundings = { onEvent: printEvents(ui), signal: interrupts.signal };
   const place = (dir: string): string => resolve(io.cwd, dir);
   // Read once: a configuration may come through a pipe.
   const gathered = new Map<string | undefined, Promise<RawSettings>>();
   const gather = async (runDir: string | undefined): Promise<RawSettings> =>
-    gatherSettings(command, io.cwd, runDir === undefined ? undefined : await storedSettings(place(runDir)));
+    gatherSettings(command, io.cwd, {
+      ...(runDir === undefined ? {} : { stored: await storedSettings(place(runDir)) }),
+      onNotice: (notice) => ui.warn(plain(notice)),
+    });
   const settings = (runDir?: string): Promise<RawSettings> => {
     const known = gathered.get(runDir) ?? gather(runDir);
     gathered.set(runDir, known);
@@ -78,12 +84,13 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
   try {
     await work({
       io,
-      ...surroundings,
+      ui,
+      signal: interrupts.signal,
       settings,
       stored: (dir) => storedSettings(place(dir)),
       open: async (dir, { settings: given, ...options } = {}) =>
-        openPipeline(place(dir), given ?? (await settings(dir)), surroundings, options),
-      read: (dir) => readPipeline(place(dir), surroundings),
+        openRun(place(dir), given ?? (await settings(dir)), { ...surroundings, ...options }),
+      read: (dir) => openRun(place(dir), undefined, { ...surroundings, readOnly: true }),
     });
     if (io.stdout.writableLength > 0) await writeThrough(io.stdout, "", interrupts.signal);
   } finally {

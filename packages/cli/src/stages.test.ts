@@ -292,8 +292,8 @@ describe("the settings of a run", () => {
         [["--truth", nowhere], { exit: 3, code: "FILE_NOT_FOUND", message: expect.stringContaining(nowhere) }],
         [["--split-file", nowhere], { exit: 3, code: "FILE_NOT_FOUND" }],
         [["--items", nowhere], { exit: 3, code: "FILE_NOT_FOUND" }],
-        [["--model", nowhere], { exit: 3, code: "FILE_NOT_FOUND" }],
-        [["--model", join(folder, "items.csv")], { exit: 4, code: "MODEL_INVALID" }],
+        [["--llm", nowhere], { exit: 3, code: "FILE_NOT_FOUND" }],
+        [["--llm", join(folder, "items.csv")], { exit: 4, code: "MODEL_INVALID" }],
         [["--truth", folder], { exit: 3, code: "DATA_FORMAT" }],
         [
           ["--truth", join(folder, "events.csv")],

@@ -11,11 +11,11 @@ export interface Threshold {
 /** The command did its work, and the result is below what was demanded of it. */
 export class ThresholdMissed extends Error {
   override readonly name = "ThresholdMissed";
-  constructor({ metric, value }: Threshold, reached: number | undefined) {
+  constructor({ metric, value }: Threshold, reached: number | undefined, model: string) {
     super(
       reached === undefined
         ? `${metric} was not measured, so it cannot reach ${value}`
-        : `${metric} of ldmi is ${reached.toFixed(4)}, below ${value}`,
+        : `${metric} of ${model} is ${reached.toFixed(4)}, below ${value}`,
     );
   }
 }

@@ -5,12 +5,15 @@ export interface Variant {
   readonly clusterer?: "shuffled" | "category" | "random";
   readonly semantic?: false;
   readonly crowd?: false;
-  /** Settings over those of `ldmi`. */
+  /** Settings over those of the run's own model. */
   readonly train?: Readonly<Record<string, unknown>>;
 }
 
-export const VARIANTS = {
-  ldmi: { description: "the whole method" },
+/** The whole method: what every variant is held against. Shown under the model's own name. */
+const WHOLE: Variant = { description: "the whole method" };
+
+/** What may be left out or changed; some ask for settings that only some models have. */
+const VARIANTS: Readonly<Record<string, Variant>> = {
   "no-semantic": { description: "without semantic interests of users (the crowd stays)", semantic: false },
   "no-crowd": { description: "without the crowd contrast", crowd: false },
   neither: { description: "without semantic interests and without crowd", semantic: false, crowd: false },
@@ -23,15 +26,14 @@ export const VARIANTS = {
     clusterer: "shuffled",
     train: { network: { fusion: "gate" } },
   },
-} as const satisfies Record<string, Variant>;
+};
 
-export type VariantName = keyof typeof VARIANTS;
-export const VARIANT_NAMES = Object.keys(VARIANTS).filter((name): name is VariantName => name in VARIANTS);
-export const DEFAULT_VARIANTS: readonly VariantName[] = [
-  "ldmi",
-  "no-semantic",
-  "no-crowd",
-  "shuffled",
-  "category",
-  "random",
-];
+/** The variants of a model by name, the whole model first. */
+export function variantsOf(model: string): Readonly<Record<string, Variant>> {
+  return { [model]: WHOLE, ...VARIANTS };
+}
+
+/** Those that are tried where none are named. */
+export function defaultVariants(model: string): string[] {
+  return [model, "no-semantic", "no-crowd", "shuffled", "category", "random"];
+}

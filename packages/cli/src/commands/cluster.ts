@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
-import { withSettings } from "../options.js";
+import { withLanguageModel, withSettings } from "../options.js";
 import { withSession } from "../session.js";
 
 export function addCluster(program: Command, io: Io): void {
@@ -9,13 +9,13 @@ export function addCluster(program: Command, io: Io): void {
     .summary("split every history into interests")
     .description("Splits every user's history into interests, with a language model or another clusterer.")
     .argument("<run>", "run directory");
-  withSettings(command, ["model", "clusterer", "llmCache"])
-    .addHelpText("after", "\nExample:\n  prismrec cluster runs/ml --model model.gguf")
+  withLanguageModel(withSettings(command, ["clusterer", "llmCache"]))
+    .addHelpText("after", "\nExample:\n  prismrec cluster runs/ml --llm model.gguf")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
-        const { runCluster, openImport } = await import("../pipeline/stages.js");
-        await using pipeline = await session.open(dir, { files: ["model"] });
-        const { report } = await runCluster(pipeline, await openImport(pipeline));
+        await using run = await session.open(dir);
+        await run.run({ from: "cluster", to: "cluster" });
+        const { report } = await (await run.open("cluster")).contents();
         const { labels: _, ...summary } = report;
         if (session.ui.json) session.ui.resultJson(summary);
         else

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { count, percent } from "../format.js";
 import type { Io } from "../io.js";
 import { withSession } from "../session.js";
-import { count, percent } from "../terminal/format.js";
 
 export function addCrowd(program: Command, io: Io): void {
   program
@@ -12,10 +12,9 @@ export function addCrowd(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec crowd runs/ml")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
-        const { openCluster, runCrowd, openImport } = await import("../pipeline/stages.js");
-        await using pipeline = await session.open(dir);
-        const imported = await openImport(pipeline);
-        const { report } = await runCrowd(pipeline, imported, await openCluster(pipeline, imported));
+        await using run = await session.open(dir);
+        await run.run({ from: "crowd", to: "crowd" });
+        const { report } = await run.open("crowd");
         if (session.ui.json) {
           session.ui.resultJson({
             users: report?.coverage.length ?? 0,

@@ -2,7 +2,7 @@ import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
 import type { Check } from "../doctor/check.js";
 import type { Io } from "../io.js";
-import { withSettings } from "../options.js";
+import { withLanguageModel } from "../options.js";
 import { withSession } from "../session.js";
 import type { Style } from "../terminal/style.js";
 
@@ -13,11 +13,11 @@ export function addDoctor(program: Command, io: Io): void {
     .description(
       "Looks at Node, the addon, the processor, GPU, llama.cpp, models and Python. Exits with 4 where something must be put right.",
     );
-  withSettings(command, ["model"]).action((_options, own: Command) =>
+  withLanguageModel(command).action((_options, own: Command) =>
     withSession(io, own, async ({ ui, settings }) => {
       const { checkMachine } = await import("../doctor/checks.js");
-      const { model } = await settings();
-      const checks = await checkMachine(io, typeof model === "string" ? model : undefined);
+      const { llm } = await settings();
+      const checks = await checkMachine(io, typeof llm === "string" ? llm : undefined);
       const failed = checks.filter(({ status }) => status === "failed");
       if (ui.json) ui.resultJson({ ok: failed.length === 0, checks });
       else ui.result(checkList(checks, ui.out));

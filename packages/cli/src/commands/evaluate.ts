@@ -9,9 +9,13 @@ export function addEvaluate(program: Command, io: Io): void {
   const command = program
     .command("evaluate")
     .summary("judge every model of a run on its test users")
-    .description("Ranks the whole catalog for every test user and judges ldmi beside the baselines of the run.")
+    .description("Ranks the whole catalog for every test user and judges the run's own model beside its baselines.")
     .argument("<run>", "run directory")
-    .option("--fail-under <metric=value>", "exit with 5 where ldmi is below, e.g. recall@50=0.4", parseThreshold);
+    .option(
+      "--fail-under <metric=value>",
+      "exit with 5 where the run's own model is below, e.g. recall@50=0.4",
+      parseThreshold,
+    );
   withSettings(command, ["truth"])
     .addHelpText(
       "after",
@@ -19,25 +23,16 @@ export function addEvaluate(program: Command, io: Io): void {
     )
     .action((dir: string, options: { failUnder?: Threshold }, own: Command) =>
       withSession(io, own, async (session) => {
-        const {
-          openCluster,
-          openCrowd,
-          evaluationDocument,
-          metricNames,
-          metricTable,
-          recoveryTable,
-          runEvaluate,
-          openImport,
-          openTrain,
-        } = await import("../pipeline/stages.js");
+        const { evaluationDocument, metricNames } = await import("../pipeline/evaluate.js");
+        const { metricTable, recoveryTable } = await import("../terminal/results.js");
         const { ui } = session;
-        await using pipeline = await session.open(dir, { files: ["truth"] });
-        const imported = await openImport(pipeline);
-        if (options.failUnder !== undefined) checkMetric(options.failUnder, metricNames(pipeline, imported.dataset));
-        const clustered = await openCluster(pipeline, imported);
-        const crowded = await openCrowd(pipeline, imported, clustered);
-        const trained = await openTrain(pipeline, imported, clustered, crowded);
-        const { report } = await runEvaluate(pipeline, imported, clustered, crowded, trained);
+        await using run = await session.open(dir);
+        if (options.failUnder !== undefined) {
+          const { dataset } = await run.open("import");
+          checkMetric(options.failUnder, metricNames(run.settings.evaluate, dataset));
+        }
+        await run.run({ from: "evaluate", to: "evaluate" });
+        const { report } = await run.open("evaluate");
         if (ui.json) ui.resultJson(evaluationDocument(report));
         else {
           const parts = [metricTable(report, ui.out, ui.width)];
@@ -49,7 +44,7 @@ export function addEvaluate(program: Command, io: Io): void {
     );
 }
 
-function check({ models }: EvaluationReport, wanted: Threshold): void {
-  const reached = models.ldmi?.[wanted.metric];
-  if (reached === undefined || reached < wanted.value) throw new ThresholdMissed(wanted, reached);
+function check({ own, models }: EvaluationReport, wanted: Threshold): void {
+  const reached = models[own]?.[wanted.metric];
+  if (reached === undefined || reached < wanted.value) throw new ThresholdMissed(wanted, reached, own);
 }

@@ -1,9 +1,9 @@
 import { extname, resolve } from "node:path";
 import { Argument, type Command, InvalidArgumentError } from "commander";
 import { EXPORT_KINDS, type ExportKind } from "../export-kinds.js";
+import { shortPath } from "../format.js";
 import type { Io } from "../io.js";
 import { withSession } from "../session.js";
-import { shortPath } from "../terminal/format.js";
 
 /** What the extension of `--output` says. */
 const FORMATS = {
@@ -48,9 +48,9 @@ Examples:
       withSession(io, own, async ({ read, signal, ui }) => {
         const { writeFileAtomic } = await import("@prismrec/core/base");
         const { writeTable } = await import("@prismrec/core/data/import");
-        const { openExport } = await import("../pipeline/stages.js");
-        await using pipeline = await read(dir);
-        const { columns, documents, rows } = openExport(pipeline, what, options.count);
+        const { openExport } = await import("../pipeline/export.js");
+        await using run = await read(dir);
+        const { columns, documents, rows } = openExport(run, what, options.count);
         if (options.output === undefined) {
           for await (const text of jsonText(documents(), ui.json ? "array" : "lines")) await ui.part(text, signal);
           return;

@@ -1,11 +1,10 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
-import type { FileSetting } from "../config/check.js";
 import { mergeSettings, type RawSettings } from "../config/load.js";
+import { count } from "../format.js";
 import type { Io } from "../io.js";
 import { SETTING_FLAGS, type SettingName, withSettings } from "../options.js";
 import { type Session, withSession } from "../session.js";
-import { count } from "../terminal/format.js";
 
 /** The flags that say what to read and how to split it. */
 export const IMPORT_SETTINGS: readonly SettingName[] = [
@@ -32,8 +31,6 @@ export const IMPORT_SETTINGS: readonly SettingName[] = [
   "categorySeparator",
 ];
 
-export const IMPORT_FILES: readonly FileSetting[] = ["interactions", "items", "splitFile"];
-
 export function addImport(program: Command, io: Io): void {
   const command = program
     .command("import")
@@ -44,18 +41,16 @@ export function addImport(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec import --interactions ratings.csv --items movies.csv --out runs/ml")
     .action((_options, own: Command) =>
       withSession(io, own, async (session) => {
-        const { runImport } = await import("../pipeline/stages.js");
         const out = await runFolder(session, own);
         // What the run's later stages go by is kept; what was imported before is forgotten, what is not given again too.
         const settings = mergeSettings(laterSettings(await session.stored(out)), await session.settings());
-        await using pipeline = await session.open(out, { settings, files: IMPORT_FILES });
-        const { report, dataset } = await runImport(pipeline);
-        if (session.ui.json) session.ui.resultJson({ run: pipeline.run.path, dataset: dataset.fingerprint, ...report });
+        await using run = await session.open(out, { settings });
+        await run.run({ to: "import" });
+        const { report, dataset } = await run.open("import");
+        if (session.ui.json) session.ui.resultJson({ run: run.path, dataset: dataset.fingerprint, ...report });
         else {
           const { users, items, events } = report.kept;
-          session.ui.result(
-            `${count(users)} users, ${count(items)} items and ${count(events)} events in ${pipeline.run.path}`,
-          );
+          session.ui.result(`${count(users)} users, ${count(items)} items and ${count(events)} events in ${run.path}`);
         }
       }),
     );

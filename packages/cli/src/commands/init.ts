@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { CONFIG_FILE, type RawSettings } from "../config/load.js";
 import type { Io } from "../io.js";
-import { withSettings } from "../options.js";
+import { fromFlags, withSettings } from "../options.js";
 import { withSession } from "../session.js";
 
 /** Where editors find the schema once the package is installed. */
@@ -16,7 +16,7 @@ export function addInit(program: Command, io: Io): void {
     .description("Writes a prismrec.config.json into this folder, with the settings given or with an example's.")
     .option("--out <dir>", "run directory")
     .option("--force", "replace a file that is there");
-  withSettings(command, ["interactions", "items", "splitFile", "model", "clusterer", "epochs", "baselines"])
+  withSettings(command, ["interactions", "items", "splitFile", "model", "llm", "clusterer", "epochs", "baselines"])
     .addHelpText("after", "\nExample:\n  prismrec init --interactions ratings.csv --items movies.csv --out runs/ml")
     .action((options: { force?: boolean; out?: string }, own: Command) =>
       withSession(io, own, async ({ ui }) => {
@@ -27,14 +27,13 @@ export function addInit(program: Command, io: Io): void {
             hint: "Give --force to replace it.",
           });
         }
-        const given = own.opts<Record<string, unknown>>();
+        const given = fromFlags(own, io.cwd, (notice) => ui.warn(notice));
         const settings: RawSettings = {
           $schema: SCHEMA_REFERENCE,
           interactions: given.interactions ?? "interactions.csv",
           items: given.items ?? "items.csv",
           out: options.out ?? "runs/first",
-          ...pick(given, ["splitFile", "model", "clusterer", "baselines"]),
-          ...(given.epochs === undefined ? {} : { train: { stopping: { epochs: given.epochs } } }),
+          ...pick(given, ["splitFile", "model", "llm", "clusterer", "baselines", "train"]),
         };
         await writeJsonAtomic(path, settings);
         if (ui.json) ui.resultJson({ path, settings });

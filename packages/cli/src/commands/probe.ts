@@ -1,10 +1,10 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { ModelProbe, StrategyProbe } from "@prismrec/llm";
 import { type Command, InvalidArgumentError } from "commander";
+import { duration } from "../format.js";
 import type { Io } from "../io.js";
-import { withSettings } from "../options.js";
+import { withLanguageModel } from "../options.js";
 import { withSession } from "../session.js";
-import { duration } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
 
@@ -19,12 +19,12 @@ export function addProbe(program: Command, io: Io): void {
     .option("--catalog <n>", "items of your catalog, for the estimate", wholeNumber)
     .option("--users <n>", "users of your data, for the estimate", wholeNumber)
     .option("--histories <n>", "histories that the model is asked to partition; 0 leaves that out", wholeNumber, 12);
-  withSettings(command, ["model"])
-    .addHelpText("after", "\nExample:\n  prismrec probe --model model.gguf --catalog 9700 --users 610")
+  withLanguageModel(command)
+    .addHelpText("after", "\nExample:\n  prismrec probe --llm model.gguf --catalog 9700 --users 610")
     .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
       withSession(io, own, async ({ ui, signal, settings }) => {
         const { ensureModel, LlamaCppModel, probeModel } = await import("@prismrec/llm");
-        const { model: named } = await settings();
+        const { llm: named } = await settings();
         const found = await ensureModel({
           ...(typeof named === "string" ? { model: named } : {}),
           fetch: false,
@@ -33,7 +33,7 @@ export function addProbe(program: Command, io: Io): void {
         if (found === undefined) {
           throw new PrismrecError("MODEL_UNSUPPORTED", "there is no language model to probe", {
             expected: "a GGUF file",
-            hint: "Name one with --model FILE.",
+            hint: "Name one with --llm FILE.",
           });
         }
         const model = await LlamaCppModel.open({ modelPath: found.path, signal });

@@ -1,9 +1,9 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Recommendation } from "@prismrec/core/recommend";
 import { type Command, InvalidArgumentError } from "commander";
+import { percent } from "../format.js";
 import type { Io } from "../io.js";
 import { withSession } from "../session.js";
-import { percent } from "../terminal/format.js";
 import { plain } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
 import type { Ui } from "../terminal/ui.js";
@@ -27,7 +27,11 @@ export function addRecommend(program: Command, io: Io): void {
     )
     .action((dir: string, options: { user?: string; history?: string[]; count: number }, own: Command) =>
       withSession(io, own, async (session) => {
-        const { openImport, openServing, recommendationDocument } = await import("../pipeline/stages.js");
+        const [{ servedStage }, { openServing }, { recommendationDocument }] = await Promise.all([
+          import("../pipeline/stages.js"),
+          import("../pipeline/serving.js"),
+          import("../pipeline/recommend.js"),
+        ]);
         const { user, history, count } = options;
         if ((user === undefined) === (history === undefined)) {
           throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {
@@ -42,8 +46,8 @@ export function addRecommend(program: Command, io: Io): void {
             hint: "There is no interest to read in an empty history: name at least one item.",
           });
         }
-        await using pipeline = await session.read(dir);
-        await using serving = await openServing(pipeline, await openImport(pipeline));
+        await using run = await session.read(dir);
+        await using serving = await openServing(run, servedStage(run.settings));
         const request = user === undefined ? { history: history ?? [] } : { user };
         const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
         if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));

@@ -1,16 +1,17 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Command } from "commander";
 import { CONFIG_FILE, type RawSettings } from "../config/load.js";
+import { duration, shellQuote, shortPath } from "../format.js";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
 import { type Session, withSession } from "../session.js";
-import { duration, shellQuote, shortPath } from "../terminal/format.js";
-import { IMPORT_FILES, IMPORT_SETTINGS, runFolder } from "./import.js";
+import { IMPORT_SETTINGS, runFolder } from "./import.js";
 
 const RUN_SETTINGS: readonly SettingName[] = [
   ...IMPORT_SETTINGS,
   "truth",
   "model",
+  "llm",
   "clusterer",
   "llmCache",
   "epochs",
@@ -28,6 +29,8 @@ export function addRun(program: Command, io: Io): void {
     )
     .argument("[run]", "run directory to go on with")
     .option("--out <dir>", "run directory")
+    .option("--from <stage>", "take the stages before this one as they are; one that is out of date is refused")
+    .option("--to <stage>", "stop after this stage")
     .option("--no-fetch", "do not get the small default model where no model is found");
   withSettings(command, RUN_SETTINGS)
     .addHelpText(
@@ -35,49 +38,39 @@ export function addRun(program: Command, io: Io): void {
       `
 Examples:
   prismrec run --interactions ratings.csv --items movies.csv --out runs/ml
-  prismrec run -i ratings.csv --items movies.csv -m model.gguf --split-file split.csv --out runs/ml
+  prismrec run -i ratings.csv --items movies.csv --llm model.gguf --split-file split.csv --out runs/ml
   prismrec run -i ratings.csv --items movies.csv --clusterer category --out runs/ml
   prismrec run runs/ml`,
     )
-    .action((dir: string | undefined, options: { fetch: boolean }, own: Command) =>
+    .action((dir: string | undefined, options: { fetch: boolean; from?: string; to?: string }, own: Command) =>
       withSession(io, own, async (session) => {
-        const {
-          checkTraining,
-          continueImport,
-          runCluster,
-          runCrowd,
-          evaluationDocument,
-          metricTable,
-          recoveryTable,
-          runEvaluate,
-          runImport,
-          runIndex,
-          runReport,
-          runTrain,
-        } = await import("../pipeline/stages.js");
+        const [{ evaluationDocument }, { metricTable, recoveryTable }] = await Promise.all([
+          import("../pipeline/evaluate.js"),
+          import("../terminal/results.js"),
+        ]);
         const start = performance.now();
         const { ui } = session;
         const { out, settings } = await placeAndSettings(session, own, dir);
-        await using pipeline = await session.open(out, {
+        await using run = await session.open(out, {
           settings: options.fetch ? settings : { ...settings, fetchModel: false },
-          files: dir === undefined ? [...IMPORT_FILES, "truth", "model"] : ["truth", "model"],
+          continued: dir !== undefined,
         });
-        const imported = await (dir === undefined ? runImport(pipeline) : continueImport(pipeline));
-        checkTraining(pipeline, imported);
-        const clustered = await runCluster(pipeline, imported);
-        const crowded = await runCrowd(pipeline, imported, clustered);
-        const trained = await runTrain(pipeline, imported, clustered, crowded);
-        const evaluated = await runEvaluate(pipeline, imported, clustered, crowded, trained);
-        await runIndex(pipeline, imported, clustered, trained);
-        const reported = await runReport(pipeline, { imported, clustered, crowded, trained, evaluated });
-        const where = shortPath(reported.file, io.cwd);
+        const stages = await run.run({ from: options.from, to: options.to });
+        if (!stages.some(({ stage }) => stage === "report")) {
+          if (ui.json) ui.resultJson({ run: run.path, stages });
+          else
+            ui.result(`${stages.map(({ stage }) => stage).join(", ")}: up to date in ${shortPath(run.path, io.cwd)}`);
+          return;
+        }
+        const { report } = await run.open("evaluate");
+        const where = shortPath((await run.open("report")).file, io.cwd);
         if (ui.json) {
-          ui.resultJson(evaluationDocument(evaluated.report));
+          ui.resultJson(evaluationDocument(report));
           ui.info(`Report: ${where}`);
           return;
         }
-        const parts = [metricTable(evaluated.report, ui.out, ui.width)];
-        if (evaluated.report.recovery !== undefined) parts.push(recoveryTable(evaluated.report));
+        const parts = [metricTable(report, ui.out, ui.width)];
+        if (report.recovery !== undefined) parts.push(recoveryTable(report));
         parts.push(`Report: ${where}`);
         ui.result(`\n${parts.join("\n\n")}\n`);
         ui.info(`Finished in ${duration((performance.now() - start) / 1000)}.`);

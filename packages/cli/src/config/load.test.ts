@@ -30,7 +30,7 @@ async function gather(args: readonly string[], stored?: RawSettings): Promise<Ra
   const command = withSettings(program.command("run"), ["interactions", "minCore", "clusterer", "epochs"]);
   let settings: RawSettings = {};
   command.action(async () => {
-    settings = await gatherSettings(command, folder, stored);
+    settings = await gatherSettings(command, folder, stored === undefined ? {} : { stored });
   });
   await program.parseAsync(["run", ...args], { from: "user" });
   return settings;
@@ -56,10 +56,10 @@ describe("settings", () => {
   });
 
   it("that are paths start at the file's folder, and `none` is no path", async () => {
-    await write({ interactions: "data/events.csv", model: "none", items: "/srv/items.csv" });
+    await write({ interactions: "data/events.csv", llm: "none", items: "/srv/items.csv" });
     expect(await readConfig(undefined, folder)).toEqual({
       interactions: join(folder, "data/events.csv"),
-      model: "none",
+      llm: "none",
       items: "/srv/items.csv",
     });
   });

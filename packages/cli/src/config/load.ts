@@ -2,8 +2,9 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
+import { MODEL_NAMES, modelNamed } from "../pipeline/models.js";
 import { suggest } from "../suggest.js";
-import { NO_MODEL, type Settings, settingsSchema } from "./schema.js";
+import { NO_LLM, type Settings, settingsSchema } from "./schema.js";
 
 export const CONFIG_FILE = "prismrec.config.json";
 
@@ -11,13 +12,17 @@ export const CONFIG_FILE = "prismrec.config.json";
 export type RawSettings = Readonly<Record<string, unknown>>;
 
 /** Settings that are paths: in a file they start at the file's folder. */
-const PATHS = ["interactions", "items", "splitFile", "truth", "out", "model", "llmCache"] as const;
+const PATHS = ["interactions", "items", "splitFile", "truth", "out", "llm", "llmCache"] as const;
 
 /**
  * Reads a configuration file with its paths made absolute. `path` undefined looks for `prismrec.config.json` in `cwd`
  * and gives nothing where there is none. Throws FILE_NOT_FOUND, CONFIG_INVALID.
  */
-export async function readConfig(path: string | undefined, cwd: string): Promise<RawSettings> {
+export async function readConfig(
+  path: string | undefined,
+  cwd: string,
+  onOldName: (notice: string) => void = () => undefined,
+): Promise<RawSettings> {
   const file = path === undefined ? join(cwd, CONFIG_FILE) : resolve(cwd, path);
   if (path === undefined && !existsSync(file)) return {};
   const { readJson } = await import("@prismrec/core/base");
@@ -28,16 +33,51 @@ export async function readConfig(path: string | undefined, cwd: string): Promise
       received: Array.isArray(value) ? "an array" : typeof value,
     });
   }
-  parseSettings(value, file);
-  const { $schema: _, ...settings } = value;
+  const { settings: current, notice } = renamed(value, dirname(file));
+  if (notice !== undefined) onOldName(`${file}: ${notice}`);
+  parseSettings(current, file);
+  const { $schema: _, ...settings } = current;
   return absolutePaths(settings, dirname(file));
+}
+
+/**
+ * The settings under their names of now: `model` named the language model's file before it named the model to train, and
+ * settings of a model stood under its own name before they stood in `models`. `notice` says so to whoever wrote it. Paths
+ * start at `folder`.
+ */
+export function renamed(
+  settings: RawSettings,
+  folder: string,
+): { readonly settings: RawSettings; readonly notice?: string } {
+  const notices: string[] = [];
+  let current = settings;
+  for (const name of MODEL_NAMES) {
+    const { [name]: own, ...others } = current;
+    if (own === undefined) continue;
+    current = mergeSettings({ models: { [name]: own } }, others);
+    notices.push(`settings of ${name} stand in "models" from now on: {"models": {"${name}": {…}}}`);
+  }
+  const { model, ...others } = current;
+  if (typeof model === "string" && isModelFile(model, folder)) {
+    current = { llm: model, ...others };
+    notices.push(
+      `"model" names the model to train from now on; ${model} is taken as the language model, whose setting is "llm"`,
+    );
+  }
+  return { settings: current, ...(notices.length === 0 ? {} : { notice: notices.join("; ") }) };
+}
+
+/** Whether what stands in the place of a model's name is a language model's file, as it could before. */
+export function isModelFile(text: string, folder: string): boolean {
+  if (modelNamed(text) !== undefined) return false;
+  return text === NO_LLM || /[\\/]|\.gguf$/i.test(text) || existsSync(resolve(folder, text));
 }
 
 export function absolutePaths(settings: RawSettings, folder: string): RawSettings {
   const moved: Record<string, unknown> = { ...settings };
   for (const name of PATHS) {
     const value = moved[name];
-    const isPath = typeof value === "string" && !(name === "model" && value === NO_MODEL);
+    const isPath = typeof value === "string" && !(name === "llm" && value === NO_LLM);
     if (isPath && !isAbsolute(value)) moved[name] = resolve(folder, value);
   }
   return moved;
@@ -58,11 +98,19 @@ function mergeTwo(below: RawSettings, above: RawSettings): RawSettings {
   return merged;
 }
 
-/** Checks settings and fills in the defaults. Throws CONFIG_INVALID that names every fault and a likely meaning. */
-export function parseSettings(value: RawSettings, source: string): Settings {
-  const parsed = settingsSchema.safeParse(value);
+/**
+ * Checks settings and fills in the defaults. Throws CONFIG_INVALID that names every fault and a likely meaning.
+ *
+ * @param schema with the settings of further stages, where a run has any
+ */
+export function parseSettings(
+  value: RawSettings,
+  source: string,
+  schema: z.ZodType<Settings> = settingsSchema,
+): Settings {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw unusable(source, faultsOf(parsed.error, settingsSchema));
+  throw unusable(source, faultsOf(parsed.error, schema));
 }
 
 /** What is wrong with one setting, and what was probably meant. */

@@ -1,16 +1,13 @@
 import { z } from "zod";
+import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "../pipeline/models.js";
 
 const text = z.string().min(1);
 const share = z.number().gt(0).lt(1);
 
-/** What `ldmi` is held against. */
-export const BASELINES = ["most-popular", "item-knn", "ease", "comirec-sa", "comirec-dr"] as const;
-export type BaselineName = (typeof BASELINES)[number];
-
 export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", "shuffled", "random"] as const;
 
-/** As the model: the run goes without a language model. */
-export const NO_MODEL = "none";
+/** As the language model: the run goes without one. */
+export const NO_LLM = "none";
 
 /** Every setting of a run. The one source of defaults, of `prismrec.config.schema.json` and of error messages. */
 export const settingsSchema = z.strictObject({
@@ -20,7 +17,8 @@ export const settingsSchema = z.strictObject({
   splitFile: text.optional().describe("table with the columns user and part (train, valid, test)"),
   truth: text.optional().describe("table with the columns item and interest: interest recovery is measured against it"),
   out: text.optional().describe("run directory"),
-  model: text.optional().describe("GGUF file of the language model; none: go without"),
+  model: z.enum(MODEL_NAMES).default(DEFAULT_MODEL).describe("the run's own model: it is trained, judged and served"),
+  llm: text.optional().describe("GGUF file of the language model; none: go without"),
   fetchModel: z.boolean().default(true).describe("get the small default model once where no model is found"),
   llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
   seed: z.int().min(0).default(1).describe("seed of everything that is drawn, but for the split"),
@@ -110,12 +108,19 @@ export const settingsSchema = z.strictObject({
   train: z
     .record(z.string(), z.unknown())
     .default({})
-    .describe('settings of ldmi over the recipe that fits the data, e.g. {"stopping": {"epochs": 20}}'),
-  baselines: z.array(z.enum(BASELINES)).default(["most-popular", "item-knn", "ease"]),
-  ease: z
-    .strictObject({ lambdas: z.array(z.number().positive()).min(1).default([250, 500]) })
-    .prefault({})
-    .describe("the penalty is chosen by validation recall at the largest cut-off"),
+    .describe('settings of the run\'s own model over the recipe that fits the data, e.g. {"stopping": {"epochs": 20}}'),
+  trainAll: z
+    .boolean()
+    .default(false)
+    .describe("serve a model trained on every event of every user, for as long as validation has found best"),
+  baselines: z
+    .array(z.enum(MODEL_NAMES))
+    .default([...DEFAULT_BASELINES])
+    .describe("what the run's own model is held against"),
+  models: z
+    .record(z.string(), z.record(z.string(), z.unknown()))
+    .default({})
+    .describe('settings of models by name, e.g. {"ease": {"lambdas": [100, 250]}}; of a trained one over its recipe'),
   evaluate: z
     .strictObject({
       resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),

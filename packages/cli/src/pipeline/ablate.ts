@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { hashJson, PrismrecError, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
-import type { Catalog, CrowdSet } from "@prismrec/core/data";
+import { hashJson, PrismrecError, type RunOptions, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
+import type { Catalog, CrowdSet, Dataset } from "@prismrec/core/data";
 import {
   type Clusterer,
   categoryClusterer,
@@ -11,19 +11,22 @@ import {
   RandomClusterer,
   ShuffledClusterer,
 } from "@prismrec/core/interests";
-import { loadModel } from "@prismrec/core/models";
-import { crowdRequests, defaultTrainConfig, type TrainConfig, type TrainInput } from "@prismrec/trainer";
+import { crowdRequests, type TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
-import { mergeSettings } from "../config/load.js";
-import { points } from "../terminal/format.js";
-import { formatTable } from "../terminal/table.js";
-import { VARIANTS, type Variant, type VariantName } from "../variants.js";
-import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
+import { mergeSettings, type RawSettings } from "../config/load.js";
+import { type Settings, settingsSchema } from "../config/schema.js";
+import { points } from "../format.js";
+import { type Variant, variantsOf } from "../variants.js";
+import type { Clustered, OpenClusterer } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
-import { evaluateOne, metricNames } from "./evaluate.js";
-import type { Imported } from "./import.js";
-import { announce, type Pipeline, runOptions, runStage } from "./pipeline.js";
-import { trainInto } from "./train.js";
+import { evaluateModel, metricNames } from "./evaluate.js";
+import { importStage } from "./import.js";
+import { headlineMetric } from "./metrics.js";
+import { type ModelCode, type ModelConfig, type ModelEntry, modelOf } from "./models.js";
+import { readCurve } from "./networks.js";
+import type { Run } from "./run.js";
+import { defineStage, type Stage } from "./stage.js";
+import { dispose } from "./train.js";
 
 const VERSION = 1;
 
@@ -43,8 +46,13 @@ export interface AblationSummary {
   /** Over seeds, of test metrics and diagnostics. */
   readonly mean: Readonly<Record<string, number>>;
   readonly standardError: Readonly<Record<string, number>>;
-  /** The same seeds of `ldmi` minus these, over seeds; absent for `ldmi` and where it was not trained. */
-  readonly ldmiMinusThis?: Readonly<Record<string, { readonly mean: number; readonly standardError: number }>>;
+  /**
+   * `<model>MinusThis`: the same seeds of the whole model minus these, over seeds; absent for the whole model and where
+   * it was not trained.
+   */
+  readonly [minus: `${string}MinusThis`]: Readonly<
+    Record<string, { readonly mean: number; readonly standardError: number }>
+  >;
 }
 
 export interface Ablation {
@@ -52,110 +60,168 @@ export interface Ablation {
   readonly variants: Readonly<Record<string, AblationSummary>>;
 }
 
-/** Trains and judges every variant under every seed, each pair a stage of its own that is kept. */
+/**
+ * Trains and judges every variant of a run's own model under every seed, each pair a stage of its own that is kept. The
+ * stages of the run stay as they are, and so do its settings: the trials go by `settings`.
+ *
+ * @param names some of `variantsOf` the run's model
+ * @throws PrismrecError INVALID_ARGUMENT for a model that is not trained and a variant that it has not; CONFIG_INVALID for settings that do not go
+ *   with one; RUN_INVALID where the run's stages are not up to date
+ */
 export async function runAblation(
-  pipeline: Pipeline,
-  { imported, clustered, crowded }: { imported: Imported; clustered: Clustered; crowded: Crowded },
-  names: readonly VariantName[],
+  run: Run,
+  settings: RawSettings,
+  names: readonly string[],
   seeds: readonly number[],
 ): Promise<Ablation> {
-  // A setting that does not go with a variant is found now and not after the trials before it.
-  for (const name of names) for (const seed of seeds) variantConfig(pipeline, imported, VARIANTS[name], seed);
-  const trials: Trial[] = [];
-  for (const name of names) {
-    const variant: Variant = VARIANTS[name];
-    const input = await variantInput(pipeline, imported, clustered, crowded, variant);
-    if (input === undefined) {
-      pipeline.ui.warn(`${name} is left out: ${missing(variant)}`);
-      continue;
-    }
-    for (const seed of seeds) trials.push(await runTrial(pipeline, imported, input, name, seed));
-  }
-  return { seeds, variants: summarize(trials) };
-}
-
-async function runTrial(
-  pipeline: Pipeline,
-  imported: Imported,
-  input: TrainInput,
-  name: VariantName,
-  seed: number,
-): Promise<Trial> {
-  const { dataset } = imported;
-  const variant: Variant = VARIANTS[name];
-  const config = variantConfig(pipeline, imported, variant, seed);
-  const stage = `ablate-${name}-s${seed}`;
-  const spec = {
-    inputs: {
-      import: imported.fingerprint,
-      partitions: input.partitions === undefined ? "none" : hashJson(describePartitions(input.partitions)),
-      crowd: input.crowd?.fingerprint ?? "none",
-    },
-    config: { train: config, metrics: metricNames(pipeline, dataset) },
-    seed,
-    version: VERSION,
-  };
-  const output = await runStage(pipeline, stage, spec, async (dir) => {
-    await trainInto(pipeline, dir, `${name} seed ${seed}`, input, config);
-    using model = await loadModel(join(dir, "model"), dataset.catalog);
-    const { partitions } = input;
-    const evaluation = await evaluateOne(
-      pipeline,
-      imported,
-      { partitions },
-      { name: "ldmi", model },
-      metricNames(pipeline, dataset),
-    );
-    const curve = z.object({ bestEpoch: z.int() }).parse(await readJson(join(dir, "curve.json"), "RUN_INVALID"));
-    const diagnostics: [string, unknown][] = Object.entries(evaluation.diagnostics ?? {});
-    await writeJsonAtomic(join(dir, "trial.json"), {
-      variant: name,
-      seed,
-      metrics: { ...evaluation.metrics },
-      bestEpoch: curve.bestEpoch,
-      diagnostics: Object.fromEntries(
-        diagnostics.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
-      ),
-    } satisfies Trial);
-  });
-  const path = join(output.dir, "trial.json");
-  const parsed = trialSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) {
-    throw new PrismrecError("RUN_INVALID", `${path} is damaged`, { received: z.prettifyError(parsed.error) });
-  }
-  const [metric = "", value = 0] = headline(parsed.data.metrics);
-  await announce(pipeline, stage, `${metric} ${points(value)} %`, output.reused);
-  return parsed.data;
-}
-
-function variantConfig(pipeline: Pipeline, { dataset }: Imported, variant: Variant, seed: number): TrainConfig {
-  const semantic = variant.semantic === false ? { network: { maxClusters: 0 } } : {};
-  const overrides = mergeSettings(pipeline.settings.train, variant.train ?? {}, semantic, { seed });
-  return defaultTrainConfig("ldmi", dataset, overrides);
-}
-
-/** What a variant learns from; undefined where this run cannot provide it. */
-async function variantInput(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: Clustered,
-  crowded: Crowded,
-  variant: Variant,
-): Promise<TrainInput | undefined> {
-  const { dataset } = imported;
-  let { partitions } = clustered;
-  let { crowd } = crowded;
-  if (variant.clusterer !== undefined) {
-    const { seed } = pipeline.settings;
-    const open = clustered.partitions && (() => openRunClusterer(pipeline, imported, clustered));
-    await using control = await openControl(variant.clusterer, { catalog: dataset.catalog, seed, open });
-    if (control === undefined) return undefined;
-    const { clusterer } = control;
-    partitions = await partitionDataset(dataset, clusterer, {
-      ...historyLimits(pipeline.settings, clustered),
-      ...runOptions(pipeline),
+  const { model } = run.settings;
+  const variants = names.map((name): readonly [string, Variant] => {
+    const variant = variantsOf(model)[name];
+    if (variant !== undefined) return [name, variant];
+    throw new PrismrecError("INVALID_ARGUMENT", `${model} has no variant ${name}`, {
+      expected: Object.keys(variantsOf(model)).join(", "),
+      received: name,
     });
-    if (crowd !== undefined) crowd = await recluster(pipeline, crowd, clusterer);
+  });
+  const entry = modelOf(model);
+  const code = await entry.code();
+  if (code.isTrained !== true) {
+    throw new PrismrecError("INVALID_ARGUMENT", `${model} has no parts to train it without`, {
+      expected: "a run whose own model is trained by steps",
+      received: model,
+    });
+  }
+  const { dataset } = await run.open("import");
+  const clustered = await run.open("cluster");
+  const { partitions } = await clustered.contents();
+  const data: TrialData = { dataset, clustered, partitions, crowded: await run.open("crowd"), entry, code };
+  const possible = variants.filter(([name, variant]) => {
+    const missing = whatIsMissing(variant, data);
+    if (missing !== undefined) run.warn(`${name} is left out: ${missing}`);
+    return missing === undefined;
+  });
+  // A setting that does not go with a variant is found now and not after the trials before it.
+  await using trials = await run.trial(settings, (own) =>
+    possible.flatMap(([name, variant]) => {
+      const input = once((options: Required<RunOptions>) => variantInput(data, own, variant, options));
+      return seeds.map((seed) =>
+        trialStage({ name, variant, seed, data, input }, variantConfig(data, own, variant, seed)),
+      );
+    }),
+  );
+  await trials.run();
+  const found: Trial[] = [];
+  for (const stage of trials.stages as readonly Stage<Trial>[]) found.push(await trials.open(stage));
+  return { seeds, variants: summarize(found, model) };
+}
+
+/** What the run gives its trials. */
+interface TrialData {
+  readonly dataset: Dataset;
+  readonly clustered: Clustered;
+  readonly partitions: Partitions | undefined;
+  readonly crowded: Crowded;
+  readonly entry: ModelEntry;
+  readonly code: ModelCode;
+}
+
+const trialSettings = settingsSchema.pick({ evaluate: true, seed: true });
+
+interface TrialOf {
+  readonly name: string;
+  readonly variant: Variant;
+  readonly seed: number;
+  readonly data: TrialData;
+  readonly input: (options: Required<RunOptions>) => Promise<TrainInput>;
+}
+
+function trialStage({ name, variant, seed, data, input }: TrialOf, config: ModelConfig): Stage<Trial> {
+  const { dataset, code, entry } = data;
+  return defineStage<Trial, typeof trialSettings>({
+    name: `ablate-${name}-s${seed}`,
+    summary: `trains and judges the model: ${variant.description}`,
+    version: VERSION,
+    command: "ablate",
+    reads: [importStage],
+    settings: trialSettings,
+    async plan(context) {
+      const { partitions, crowd } = await input(context.options);
+      return {
+        config: { train: config.config, metrics: metricNames(context.settings.evaluate, dataset) },
+        seed,
+        inputs: {
+          partitions: partitions === undefined ? "none" : hashJson(describePartitions(partitions)),
+          crowd: crowd?.fingerprint ?? "none",
+        },
+      };
+    },
+    async run(context, dir) {
+      const { options } = context;
+      const given = await input(options);
+      await code.fit(context, dir, `${name} seed ${seed}`, given, config);
+      const model = await code.open(dir, dataset);
+      const read = entry.reads.includes("clusters") ? given.partitions : undefined;
+      const evaluation = await evaluateModel(model, dataset, read, context.settings, options);
+      dispose(model);
+      const diagnostics: [string, unknown][] = Object.entries(evaluation.diagnostics ?? {});
+      await writeJsonAtomic(join(dir, "trial.json"), {
+        variant: name,
+        seed,
+        metrics: { ...evaluation.metrics },
+        bestEpoch: (await readCurve(dir)).bestEpoch,
+        diagnostics: Object.fromEntries(
+          diagnostics.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+        ),
+      } satisfies Trial);
+    },
+    async open(_context, { dir }) {
+      const path = join(dir, "trial.json");
+      const parsed = trialSchema.safeParse(await readJson(path, "RUN_INVALID"));
+      if (parsed.success) return parsed.data;
+      throw new PrismrecError("RUN_INVALID", `${path} is damaged`, { received: z.prettifyError(parsed.error) });
+    },
+    async describe(_context, { metrics }) {
+      const metric = headlineMetric(metrics) ?? "";
+      return { summary: `${metric} ${points(metrics[metric] ?? 0)} %` };
+    },
+  });
+}
+
+function variantConfig({ dataset, code }: TrialData, settings: Settings, variant: Variant, seed: number): ModelConfig {
+  const semantic = variant.semantic === false ? { network: { maxClusters: 0 } } : {};
+  const train = mergeSettings(settings.train, variant.train ?? {}, semantic, { seed });
+  return code.config(dataset, { ...settings, train });
+}
+
+/** Why this run cannot provide what a variant learns from; undefined where it can. */
+function whatIsMissing({ clusterer, semantic, crowd }: Variant, data: TrialData): string | undefined {
+  const { name, reads } = data.entry;
+  if (!reads.includes("clusters") && (semantic === false || clusterer !== undefined)) {
+    return `${name} reads no interests of users`;
+  }
+  if (!reads.includes("crowd") && crowd === false) return `${name} reads no crowd`;
+  if (clusterer === "category" && !hasCategories(data.dataset.catalog)) return "the items have no categories";
+  if (clusterer === "shuffled" && data.partitions === undefined) return "the run has no clusters to shuffle";
+  return undefined;
+}
+
+/** What a variant learns from. */
+async function variantInput(
+  { dataset, clustered, crowded, entry, ...data }: TrialData,
+  { seed }: Settings,
+  variant: Variant,
+  options: Required<RunOptions>,
+): Promise<TrainInput> {
+  let partitions = entry.reads.includes("clusters") ? data.partitions : undefined;
+  let crowd = entry.reads.includes("crowd") ? crowded.crowd : undefined;
+  if (variant.clusterer !== undefined) {
+    const open = data.partitions && (() => clustered.openClusterer());
+    await using control = await openControl(variant.clusterer, { catalog: dataset.catalog, seed, open });
+    if (control === undefined) throw new PrismrecError("INTERNAL", "a control is tried that cannot be made");
+    const { clusterer } = control;
+    const { controlLimits } = await clustered.contents();
+    partitions = await partitionDataset(dataset, clusterer, { ...controlLimits, ...options });
+    if (crowd !== undefined) crowd = await recluster(crowd, clusterer, options);
   }
   return {
     dataset,
@@ -164,9 +230,13 @@ async function variantInput(
   };
 }
 
-/** A clusterer with whatever it holds open (a language model), until it is disposed of. */
-export interface OpenClusterer extends AsyncDisposable {
-  readonly clusterer: Clusterer;
+/** The seeds of one variant learn from the same. */
+function once<A, R>(make: (argument: A) => Promise<R>): (argument: A) => Promise<R> {
+  let made: Promise<R> | undefined;
+  return (argument) => {
+    made ??= make(argument);
+    return made;
+  };
 }
 
 /**
@@ -190,9 +260,7 @@ export async function openControl(
     case "random":
       return alone(new RandomClusterer(seed));
     case "category":
-      return catalog.items.some(({ categories }) => categories.length > 0)
-        ? alone(categoryClusterer(catalog))
-        : undefined;
+      return hasCategories(catalog) ? alone(categoryClusterer(catalog)) : undefined;
     case "shuffled": {
       const source = await open?.();
       if (source === undefined) return undefined;
@@ -204,9 +272,13 @@ export async function openControl(
   }
 }
 
+function hasCategories({ items }: Catalog): boolean {
+  return items.some(({ categories }) => categories.length > 0);
+}
+
 /** The same synthesized users, split by somebody else. */
-async function recluster(pipeline: Pipeline, crowd: CrowdSet, clusterer: Clusterer): Promise<CrowdSet> {
-  const partitions = await clusterer.partition(crowdRequests(crowd), runOptions(pipeline));
+async function recluster(crowd: CrowdSet, clusterer: Clusterer, options: RunOptions): Promise<CrowdSet> {
+  const partitions = await clusterer.partition(crowdRequests(crowd), options);
   const clusters = Int16Array.from(partitions.flatMap(({ assign }) => [...assign]));
   return {
     ...crowd,
@@ -230,12 +302,9 @@ function hashArray(values: Int16Array): string {
   return sha256(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 }
 
-function missing({ clusterer }: Variant): string {
-  return clusterer === "category" ? "the items have no categories" : "the run has no clusters to shuffle";
-}
-
-export function summarize(trials: readonly Trial[]): Record<string, AblationSummary> {
-  const reference = new Map(trials.filter(({ variant }) => variant === "ldmi").map((trial) => [trial.seed, trial]));
+/** Means over seeds by variant, each beside what the whole `model` does under the same seeds. */
+export function summarize(trials: readonly Trial[], model: string): Record<string, AblationSummary> {
+  const reference = new Map(trials.filter(({ variant }) => variant === model).map((trial) => [trial.seed, trial]));
   const variants: Record<string, AblationSummary> = {};
   for (const name of new Set(trials.map(({ variant }) => variant))) {
     const own = trials.filter(({ variant }) => variant === name);
@@ -253,57 +322,25 @@ export function summarize(trials: readonly Trial[]): Record<string, AblationSumm
       return above === undefined || below === undefined ? undefined : above - below;
     });
     variants[name] = {
-      description: name in VARIANTS ? VARIANTS[name as VariantName].description : name,
+      description: variantsOf(model)[name]?.description ?? name,
       trials: own,
       mean: pick(means, ({ mean }) => mean),
       standardError: pick(means, ({ standardError }) => standardError),
-      ...(name === "ldmi" || reference.size === 0
+      ...(name === model || reference.size === 0
         ? {}
-        : { ldmiMinusThis: pick(differences, ({ mean, standardError }) => ({ mean, standardError })) }),
+        : { [minusThis(model)]: pick(differences, ({ mean, standardError }) => ({ mean, standardError })) }),
     };
   }
   return variants;
 }
 
-export function ablationTable({ variants }: Ablation, width?: number): string {
-  const all = Object.values(variants);
-  const cut = Object.keys(all[0]?.trials[0]?.metrics ?? {}).filter((name) => /^(recall|ndcg)@/.test(name));
-  const shown = [
-    ["interestCosine", "cosine"],
-    ["assignmentEntropy", "H/ln K"],
-    ["semanticMass", "semantic"],
-    ["gate", "gate"],
-  ].filter(([key = ""]) => all.some(({ mean }) => mean[key] !== undefined));
-  const error = (summary: AblationSummary, key: string): string =>
-    summary.trials.length < 2 ? "" : ` ±${points(summary.standardError[key] ?? 0)}`;
-  const [headlineMetric = ""] = headline(all[0]?.mean ?? {});
-  return formatTable(
-    [
-      { title: `% (${all[0]?.trials.length ?? 0} seeds)` },
-      ...cut.map((title) => ({ title, align: "right" as const })),
-      { title: `ldmi − this (${headlineMetric})`, align: "right" },
-      ...shown.map(([, title = ""]) => ({ title, align: "right" as const })),
-    ],
-    Object.entries(variants).map(([name, summary]) => {
-      const difference = summary.ldmiMinusThis?.[headlineMetric];
-      return [
-        name,
-        ...cut.map((key) => `${points(summary.mean[key] ?? 0)}${error(summary, key)}`),
-        difference === undefined ? "" : `${points(difference.mean)} ±${points(difference.standardError)}`,
-        ...shown.map(([key = ""]) => summary.mean[key]?.toFixed(3) ?? "–"),
-      ];
-    }),
-    width,
-  );
+/** The member of a summary that holds the whole model minus the variant. */
+export function minusThis(model: string): `${string}MinusThis` {
+  return `${model}MinusThis`;
 }
 
 function values({ metrics, diagnostics }: Trial): Record<string, number> {
   return { ...metrics, ...diagnostics };
-}
-
-/** The metric a line of text shows: recall at the largest cut-off. */
-function headline(metrics: Readonly<Record<string, number>>): [string, number] | [] {
-  return Object.entries(metrics).findLast(([name]) => name.startsWith("recall@")) ?? [];
 }
 
 function pick<T, R>(record: Readonly<Record<string, T>>, of: (value: T) => R): Record<string, R> {

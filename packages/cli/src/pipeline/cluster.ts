@@ -1,13 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import {
-  isPrismrecError,
-  PrismrecError,
-  readJson,
-  type StageSpec,
-  sha256File,
-  writeJsonAtomic,
-} from "@prismrec/core/base";
+import { isPrismrecError, PrismrecError, readJson, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import type { Catalog, Dataset } from "@prismrec/core/data";
 import {
   type Clusterer,
   type HistoryLimits,
@@ -18,25 +12,15 @@ import {
   partitionDataset,
   saveClusterer,
 } from "@prismrec/core/interests";
-import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, LlamaCppModel } from "@prismrec/llm";
+import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, inspectGguf, LlamaCppModel } from "@prismrec/llm";
 import { z } from "zod";
-import { NO_MODEL, type Settings } from "../config/schema.js";
-import { count, percent, shellQuote } from "../terminal/format.js";
-import { plain } from "../terminal/style.js";
-import { type Imported, withoutUndefined } from "./import.js";
-import {
-  announce,
-  isUnwritable,
-  type Pipeline,
-  requireManifest,
-  requireStage,
-  runOptions,
-  runStage,
-  type StageOutput,
-} from "./pipeline.js";
+import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
+import { count, percent, shellQuote } from "../format.js";
+import { importStage, withoutUndefined } from "./import.js";
+import { isUnwritable } from "./settings-file.js";
+import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
 
-const NAME = "cluster";
 /** 2: histories are asked about by their content. */
 const VERSION = 2;
 const REPORT = "cluster.json";
@@ -67,99 +51,93 @@ const reportSchema = z.object({
 });
 type ClusterReport = z.infer<typeof reportSchema>;
 
-/** The finished stage and who made it, its output unread. */
-export interface ClusterStage extends StageOutput {
-  readonly choice: z.infer<typeof choiceSchema>;
+/** A clusterer with whatever it holds open (a language model), until it is disposed of. */
+export interface OpenClusterer extends AsyncDisposable {
+  readonly clusterer: Clusterer;
 }
 
-export interface Clustered extends ClusterStage {
+/** The finished stage and who made it; the partitions are read when they are asked for. */
+export interface Clustered extends StageOutput {
+  readonly choice: z.infer<typeof choiceSchema>;
+  /** How much of a history is read. */
+  readonly limits: Required<HistoryLimits>;
+  contents(): Promise<ClusterContents>;
+  /**
+   * The clusterer itself, for histories that are not in the run (synthesized users, new users).
+   *
+   * @throws PrismrecError RUN_INVALID where there is none, or its language model is another one now
+   */
+  openClusterer(): Promise<OpenClusterer>;
+}
+
+export interface ClusterContents {
   readonly report: ClusterReport;
   /** undefined where the run has no semantic side. */
   readonly partitions: Partitions | undefined;
+  /** What a control is held to: no more of a history than the run's own clusterer takes, so that the two compare. */
+  readonly controlLimits: Required<HistoryLimits>;
 }
 
 /** Who is to split the histories, and with which model. */
-export interface Choice {
-  readonly clusterer: (typeof CLUSTERERS)[number]["name"] | undefined;
+interface Choice {
+  readonly clusterer: string | undefined;
   readonly model?: { readonly path: string; readonly hash: string };
   readonly notice?: string;
 }
 
-/**
- * The clusterer of the settings with the model it needs; where none is named, the one that the best language model at
- * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
- */
-export async function chooseClusterer(pipeline: Pipeline, hasCategories: boolean): Promise<Choice> {
-  const { settings, signal, ui } = pipeline;
-  const definition = CLUSTERERS.find(({ name }) => name === settings.clusterer);
-  if (settings.clusterer !== undefined && definition === undefined) {
-    throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${settings.clusterer}`, {
-      expected: CLUSTERERS.map(({ name }) => name).join(", "),
-      received: settings.clusterer,
-    });
-  }
-  const needs = definition?.needs ?? "model";
-  if (needs === "model" || needs === "embedding-model") {
-    const notices: string[] = [];
-    const wanted = settings.model === NO_MODEL ? undefined : settings.model;
-    const found =
-      settings.model === NO_MODEL
-        ? undefined
-        : await ensureModel({
-            ...(wanted === undefined ? {} : { model: wanted }),
-            fetch: settings.fetchModel && needs === "model",
-            onNotice: (line) => {
-              notices.push(line);
-              ui.info(`  ${plain(line)}`);
-            },
-            ...runOptions(pipeline),
-          });
-    if (found !== undefined) {
-      const model = { path: found.path, hash: await sha256File(found.path, signal) };
-      return { clusterer: definition?.name ?? "facets", model };
-    }
-    if (definition !== undefined) {
-      throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
-        expected: "a GGUF file",
-        received: notices.at(-1) ?? "none found",
-        hint: "Give one with --model FILE, or choose --clusterer category.",
-      });
-    }
-    const notice = hasCategories
-      ? "no language model: interests come from the items' categories"
-      : "no language model and no categories: the model learns without semantic interests";
-    if (notices.length === 0) ui.warn(`${notice} (give a GGUF file with --model for interests read from titles)`);
-    return { clusterer: hasCategories ? "category" : undefined, notice };
-  }
-  return { clusterer: definition?.name };
+const settings = settingsSchema.pick({
+  clusterer: true,
+  cluster: true,
+  llm: true,
+  fetchModel: true,
+  llmCache: true,
+  seed: true,
+});
+type ClusterSettings = z.infer<typeof settings>;
+type Context = Pick<StageContext<ClusterSettings>, "settings" | "directory" | "signal" | "options" | "note" | "warn">;
+
+interface ClusterPlan extends StagePlan {
+  readonly choice: Choice;
 }
 
 /** Splits every history into interests, as far as it may be seen. */
-export async function runCluster(pipeline: Pipeline, imported: Imported): Promise<Clustered> {
-  const { settings, ui } = pipeline;
-  const { dataset } = imported;
-  const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
-  const choice = await chooseClusterer(pipeline, hasCategories);
-  if (choice.model !== undefined && imported.report.titleShare < FEW_TITLES) {
-    ui.warn(
-      `a language model is to read titles, but ${percent(imported.report.titleShare)} of the items have one: give a file ` +
-        "of items with --items, or its title column with --item-title",
-    );
-  }
-  const { clusterer: name, model: read } = choice;
-  const spec = clusterSpec(pipeline, imported, name, read?.hash);
-  const output = await runStage(pipeline, NAME, spec, async (dir) => {
+export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>({
+  name: "cluster",
+  summary: "splits every history into interests, with a language model or another clusterer",
+  version: VERSION,
+  command: "cluster",
+  reads: [importStage],
+  settings,
+  files: [{ setting: "llm", none: NO_LLM, check: async (path) => void (await inspectGguf(path)) }],
+  async plan(context, made) {
+    if (made !== undefined) {
+      const choice = await readChoice(made.dir);
+      const now = await chosenNow(context, choice);
+      return { ...decisive(context.settings, now.clusterer, now.hash), choice };
+    }
+    const { dataset, report } = await context.open(importStage);
+    const choice = await chooseClusterer(context, dataset.catalog);
+    if (choice.model !== undefined && report.titleShare < FEW_TITLES) {
+      context.warn(
+        `a language model is to read titles, but ${percent(report.titleShare)} of the items have one: give a file ` +
+          "of items with --items, or its title column with --item-title",
+      );
+    }
+    return { ...decisive(context.settings, choice.clusterer, choice.model?.hash), choice };
+  },
+  async run(context, dir, { choice }) {
+    const { dataset } = await context.open(importStage);
     const write = async (report: ClusterReport): Promise<void> => {
-      await writeJsonAtomic(join(dir, CHOICE), { clusterer: name, model: read });
+      await writeJsonAtomic(join(dir, CHOICE), { clusterer: choice.clusterer, model: choice.model });
       await writeJsonAtomic(join(dir, REPORT), report);
     };
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
-    await using source = await openSource(pipeline, imported, choice);
+    await using source = await openSource(context, dataset, choice);
     const { clusterer, facets, threshold } = source;
     const partitions = await partitionDataset(dataset, clusterer, {
-      ...historyLimits(settings),
-      ...runOptions(pipeline),
+      ...historyLimits(context.settings),
+      ...context.options,
     });
     if (isPortable(clusterer)) await saveClusterer(clusterer, join(dir, CLUSTERER));
     await savePartitions(dir, partitions);
@@ -178,49 +156,94 @@ export async function runCluster(pipeline: Pipeline, imported: Imported): Promis
       },
       ...notice,
     });
-  });
-  const clustered = await load({ ...output, choice });
-  const { clusterer, clusters, model } = clustered.report;
-  const by = model === undefined ? clusterer : `${clusterer}, ${modelName(model.path)}`;
-  await announce(
-    pipeline,
-    NAME,
-    clusterer === undefined || clusters === undefined
-      ? "no semantic interests"
-      : `${clusters.mean.toFixed(1)} interests per user (${plain(by ?? "")}); ` +
-          `${count(100 * clusters.singletonShare)} % hold one item`,
-    output.reused,
-  );
-  if (clustered.report.notice !== undefined && output.reused) ui.info(`  ${clustered.report.notice}`);
-  return clustered;
+  },
+  async open(context, finished, { choice }) {
+    let contents: Promise<ClusterContents> | undefined;
+    return {
+      ...finished,
+      choice,
+      limits: historyLimits(context.settings),
+      contents: () => {
+        contents ??= readContents(finished.dir, context.settings);
+        return contents;
+      },
+      openClusterer: async () => {
+        const { dataset } = await context.open(importStage);
+        return openStageClusterer(context, finished.dir, dataset, choice);
+      },
+    };
+  },
+  async describe(_context, clustered, reused) {
+    const { clusterer, clusters, model, notice } = (await clustered.contents()).report;
+    const by = model === undefined ? clusterer : `${clusterer}, ${modelName(model.path)}`;
+    return {
+      summary:
+        clusterer === undefined || clusters === undefined
+          ? "no semantic interests"
+          : `${clusters.mean.toFixed(1)} interests per user (${by ?? ""}); ` +
+            `${count(100 * clusters.singletonShare)} % hold one item`,
+      notes: notice === undefined || !reused ? [] : [{ text: notice, when: "always" }],
+    };
+  },
+});
+
+/**
+ * The clusterer of the settings with the model it needs; where none is named, the one that the best language model at
+ * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
+ */
+async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
+  const { settings, signal } = context;
+  const hasCategories = catalog.items.some(({ categories }) => categories.length > 0);
+  const definition = CLUSTERERS.find(({ name }) => name === settings.clusterer);
+  if (settings.clusterer !== undefined && definition === undefined) {
+    throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${settings.clusterer}`, {
+      expected: CLUSTERERS.map(({ name }) => name).join(", "),
+      received: settings.clusterer,
+    });
+  }
+  const needs = definition?.needs ?? "model";
+  if (needs === "model" || needs === "embedding-model") {
+    const notices: string[] = [];
+    const found =
+      settings.llm === NO_LLM
+        ? undefined
+        : await ensureModel({
+            ...(settings.llm === undefined ? {} : { model: settings.llm }),
+            fetch: settings.fetchModel && needs === "model",
+            onNotice: (line) => {
+              notices.push(line);
+              context.note(line);
+            },
+            ...context.options,
+          });
+    if (found !== undefined) {
+      const model = { path: found.path, hash: await sha256File(found.path, signal) };
+      return { clusterer: definition?.name ?? "facets", model };
+    }
+    if (definition !== undefined) {
+      throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
+        expected: "a GGUF file",
+        received: notices.at(-1) ?? "none found",
+        hint: "Give one with --llm FILE, or choose --clusterer category.",
+      });
+    }
+    const notice = hasCategories
+      ? "no language model: interests come from the items' categories"
+      : "no language model and no categories: the model learns without semantic interests";
+    if (notices.length === 0) context.warn(`${notice} (give a GGUF file with --llm for interests read from titles)`);
+    return { clusterer: hasCategories ? "category" : undefined, notice };
+  }
+  return { clusterer: definition?.name };
 }
 
-export async function openCluster(pipeline: Pipeline, imported: StageOutput): Promise<Clustered> {
-  return load(await findCluster(pipeline, imported));
-}
-
-/** The finished stage, its output unread. */
-export async function findCluster(pipeline: Pipeline, imported: StageOutput): Promise<ClusterStage> {
-  await requireManifest(pipeline, NAME);
-  const path = join(pipeline.run.stageDir(NAME), CHOICE);
-  const parsed = choiceSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(path, parsed.error);
-  const choice = parsed.data;
-  const { clusterer, hash } = await chosenNow(pipeline, choice);
-  return { ...(await requireStage(pipeline, NAME, clusterSpec(pipeline, imported, clusterer, hash))), choice };
-}
-
-function clusterSpec(
-  { settings }: Pipeline,
-  imported: StageOutput,
-  clusterer: string | undefined,
-  modelHash: string | undefined,
-): StageSpec {
+function decisive(settings: ClusterSettings, clusterer: string | undefined, modelHash: string | undefined): StagePlan {
+  const { budget: _, ...config } = settings.cluster;
   return {
-    inputs: { import: imported.fingerprint, ...(modelHash === undefined ? {} : { model: modelHash }) },
-    config: { clusterer: clusterer ?? null, ...clusterConfig(settings) },
+    config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
     version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
+    files: {},
+    inputs: modelHash === undefined ? {} : { model: modelHash },
   };
 }
 
@@ -229,49 +252,52 @@ function clusterSpec(
  * read is not looked at again; another one that is named is.
  */
 async function chosenNow(
-  { settings, signal }: Pipeline,
-  made: ClusterStage["choice"],
+  { settings, signal }: Context,
+  made: Choice,
 ): Promise<{ readonly clusterer: string | undefined; readonly hash: string | undefined }> {
-  const { model: named } = settings;
-  const path = named === NO_MODEL ? undefined : named;
+  const { llm: named } = settings;
+  const path = named === NO_LLM ? undefined : named;
   const clusterer = settings.clusterer ?? (path !== undefined && made.model === undefined ? "facets" : made.clusterer);
   const needs = CLUSTERERS.find(({ name }) => name === clusterer)?.needs;
-  if ((needs !== "model" && needs !== "embedding-model") || named === NO_MODEL) return { clusterer, hash: undefined };
+  if ((needs !== "model" && needs !== "embedding-model") || named === NO_LLM) return { clusterer, hash: undefined };
   const same = path === undefined || path === made.model?.path;
   return { clusterer, hash: same ? made.model?.hash : await sha256File(path, signal) };
 }
 
-/** The run's clusterer, for histories that are not in the run (synthesized users, new users). */
-export async function openRunClusterer(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: ClusterStage,
-): Promise<AsyncDisposable & { readonly clusterer: Clusterer }> {
-  const saved = join(clustered.dir, CLUSTERER);
-  if (existsSync(saved)) {
-    const clusterer = await openClusterer(saved, imported.dataset.catalog);
-    return { clusterer, [Symbol.asyncDispose]: async () => undefined };
-  }
-  const { clusterer, model } = clustered.choice;
+/** The clusterer that a stage in `dir` has saved, else the one that made it, with the language model it was made with. */
+export async function openStageClusterer(
+  context: Context,
+  dir: string,
+  dataset: Dataset,
+  { clusterer, model }: Choice,
+): Promise<OpenClusterer> {
+  const saved = await openSavedClusterer(dir, dataset.catalog);
+  if (saved !== undefined) return saved;
   if (clusterer === undefined) throw new PrismrecError("RUN_INVALID", "this run has no clusterer");
-  if (model !== undefined && (await sha256File(model.path, pipeline.signal)) !== model.hash) {
+  if (model !== undefined && (await sha256File(model.path, context.signal)) !== model.hash) {
     throw new PrismrecError("RUN_INVALID", `${model.path} is not the language model that read this run's histories`, {
       expected: `a file of SHA-256 ${model.hash}`,
       received: "another one",
-      hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(pipeline.run.path)}.`,
+      hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(context.directory.path)}.`,
     });
   }
-  return openSource(pipeline, imported, { clusterer, ...(model === undefined ? {} : { model }) });
+  return openSource(context, dataset, { clusterer, ...(model === undefined ? {} : { model }) });
 }
 
-interface Source extends AsyncDisposable {
-  readonly clusterer: Clusterer;
+/** The clusterer that names interests with no language model; undefined where `dir` holds none. */
+export async function openSavedClusterer(dir: string, catalog: Catalog): Promise<OpenClusterer | undefined> {
+  const saved = join(dir, CLUSTERER);
+  if (!existsSync(saved)) return undefined;
+  return { clusterer: await openClusterer(saved, catalog), [Symbol.asyncDispose]: async () => undefined };
+}
+
+interface Source extends OpenClusterer {
   readonly facets?: readonly string[];
   readonly threshold?: number | "silhouette";
 }
 
-async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice): Promise<Source> {
-  const { settings, signal, ui } = pipeline;
+async function openSource(context: Context, { catalog }: Dataset, choice: Choice): Promise<Source> {
+  const { settings, signal } = context;
   const { cut, facets, maxFacets, textMode, budget } = settings.cluster;
   const model =
     choice.model === undefined ? undefined : await LlamaCppModel.open({ modelPath: choice.model.path, signal });
@@ -282,25 +308,25 @@ async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice
   };
   try {
     if (model !== undefined) {
-      cache = await openAnswers(pipeline, model.hash.slice(0, 16));
+      cache = await openAnswers(context, model.hash.slice(0, 16));
       const { entries, damaged } = cache.state();
-      if (entries > 0) ui.detail(`  ${count(entries)} answers of the model are kept in ${cache.path}`);
-      if (damaged > 0) ui.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
+      if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache.path}`, "verbose");
+      if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
     }
     const { clusterer, report } = await createClusterer(choice.clusterer ?? "category", {
-      catalog: imported.dataset.catalog,
+      catalog,
       ...(model === undefined ? {} : { model }),
       ...(cache === undefined ? {} : { cache }),
       budget: withoutUndefined(budget),
       seed: settings.seed,
       ...withoutUndefined({ cut, facets, maxFacets, textMode }),
-      ...runOptions(pipeline),
+      ...context.options,
     });
     await cache?.flush();
     const dropped = report.dropped ?? [];
     if (dropped.length > 0) {
-      const pairs = dropped.map(({ word, collidesWith }) => `${plain(word)} (like ${plain(collidesWith)})`);
-      ui.detail(`  facets the model cannot tell apart, left out: ${pairs.join(", ")}`);
+      const pairs = dropped.map(({ word, collidesWith }) => `${word} (like ${collidesWith})`);
+      context.note(`facets the model cannot tell apart, left out: ${pairs.join(", ")}`, "verbose");
     }
     return {
       clusterer,
@@ -310,32 +336,28 @@ async function openSource(pipeline: Pipeline, imported: Imported, choice: Choice
     };
   } catch (error) {
     await close();
-    if (isPrismrecError(error, "PARTITION_DEGENERATE")) ui.warn(plain(error.message));
+    if (isPrismrecError(error, "PARTITION_DEGENERATE")) context.warn(error.message);
     throw error;
   }
 }
 
-/** How much of a history is read. A control is held to what the run's own clusterer takes, so that the two compare. */
-export function historyLimits({ cluster }: Settings, clustered?: Clustered): Required<HistoryLimits> {
+/** How much of a history is read; `taken`: at most so many items. */
+export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: number): Required<HistoryLimits> {
   const { maxClusters, maxItems } = cluster;
-  return { maxClusters, maxItems: Math.min(maxItems, clustered?.report.maxItems ?? maxItems) };
+  return { maxClusters, maxItems: Math.min(maxItems, taken ?? maxItems) };
 }
 
 /** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */
-async function openAnswers({ settings, run, ui }: Pipeline, name: string): Promise<AnswerCache> {
-  const dir = settings.llmCache ?? (await run.cacheDir("llm"));
+async function openAnswers(context: Context, name: string): Promise<AnswerCache> {
+  const { settings, directory } = context;
+  const dir = settings.llmCache ?? (await directory.cacheDir("llm"));
   try {
     return await AnswerCache.open(dir, name);
   } catch (error) {
-    if (run.locked || !isUnwritable(error)) throw error;
-    ui.detail(`  answers of the model are not kept: ${plain(error.message)}`);
+    if (directory.locked || !isUnwritable(error)) throw error;
+    context.note(`answers of the model are not kept: ${error.message}`, "verbose");
     return AnswerCache.open(dir, name, { readOnly: true });
   }
-}
-
-function clusterConfig(settings: Settings): Record<string, unknown> {
-  const { budget: _, ...decisive } = settings.cluster;
-  return decisive;
 }
 
 function damaged(path: string, error: z.ZodError): PrismrecError {
@@ -345,12 +367,21 @@ function damaged(path: string, error: z.ZodError): PrismrecError {
   });
 }
 
-async function load({ dir, fingerprint, choice }: ClusterStage): Promise<Clustered> {
+async function readChoice(dir: string): Promise<Choice> {
+  const path = join(dir, CHOICE);
+  const parsed = choiceSchema.safeParse(await readJson(path, "RUN_INVALID"));
+  if (!parsed.success) throw damaged(path, parsed.error);
+  const { clusterer, model } = parsed.data;
+  return { clusterer, ...(model === undefined ? {} : { model }) };
+}
+
+async function readContents(dir: string, settings: ClusterSettings): Promise<ClusterContents> {
   const path = join(dir, REPORT);
   const parsed = reportSchema.safeParse(await readJson(path, "RUN_INVALID"));
   if (!parsed.success) throw damaged(path, parsed.error);
-  const partitions = parsed.data.clusterer === undefined ? undefined : await loadPartitions(dir, parsed.data);
-  return { dir, fingerprint, choice, report: parsed.data, partitions };
+  const report = parsed.data;
+  const partitions = report.clusterer === undefined ? undefined : await loadPartitions(dir, report);
+  return { report, partitions, controlLimits: historyLimits(settings, report.maxItems) };
 }
 
 async function savePartitions(dir: string, partitions: Partitions): Promise<void> {

@@ -1,15 +1,16 @@
 import { join } from "node:path";
-import { PrismrecError, readJson, type StageSpec, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
 import type { CrowdSet } from "@prismrec/core/data";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "@prismrec/trainer";
 import { z } from "zod";
-import { count, percent } from "../terminal/format.js";
-import { type Clustered, type ClusterStage, openRunClusterer } from "./cluster.js";
-import type { Imported } from "./import.js";
-import { announce, type Pipeline, requireStage, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import { settingsSchema } from "../config/schema.js";
+import { count, percent } from "../format.js";
+import { type Clustered, clusterStage } from "./cluster.js";
+import { importStage } from "./import.js";
+import { modelOf } from "./models.js";
+import { defineStage, type StageOutput } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
 
-const NAME = "crowd";
 /** 2: synthesized users are asked about by their content. */
 const VERSION = 2;
 const REPORT = "crowd.json";
@@ -32,56 +33,48 @@ export interface Crowded extends StageOutput {
   readonly report: CrowdReport | undefined;
 }
 
+const settings = settingsSchema.pick({ crowd: true, seed: true, model: true, baselines: true });
+type CrowdSettings = z.infer<typeof settings>;
+
 /** Synthesizes the crowd from training users and splits its users' items into interests. */
-export async function runCrowd(pipeline: Pipeline, imported: Imported, clustered: Clustered): Promise<Crowded> {
-  const { settings } = pipeline;
-  const { enabled: _, ...config } = settings.crowd;
-  const output = await runStage(pipeline, NAME, crowdSpec(pipeline, imported, clustered), async (dir) => {
-    if (!isActive(pipeline, clustered)) return writeJsonAtomic(join(dir, REPORT), null);
-    const synthesized = await synthesizeCrowd(
-      imported.dataset,
-      { seed: settings.seed, ...config },
-      runOptions(pipeline),
-    );
-    await using source = await openRunClusterer(pipeline, imported, clustered);
-    const partitions = await source.clusterer.partition(crowdRequests(synthesized), runOptions(pipeline));
+export const crowdStage = defineStage<Crowded, typeof settings>({
+  name: "crowd",
+  summary: "merges similar training users into a few synthesized ones, chosen by max cover",
+  version: VERSION,
+  command: "crowd",
+  reads: [importStage, clusterStage],
+  settings,
+  async plan(context) {
+    const { crowd, seed } = context.settings;
+    const active = isActive(context.settings, await context.open(clusterStage));
+    return { config: { ...crowd, enabled: active }, seed };
+  },
+  async run(context, dir) {
+    const clustered = await context.open(clusterStage);
+    if (!isActive(context.settings, clustered)) return writeJsonAtomic(join(dir, REPORT), null);
+    const { dataset } = await context.open(importStage);
+    const { enabled: _, ...config } = context.settings.crowd;
+    const synthesized = await synthesizeCrowd(dataset, { seed: context.settings.seed, ...config }, context.options);
+    await using source = await clustered.openClusterer();
+    const partitions = await source.clusterer.partition(crowdRequests(synthesized), context.options);
     await save(dir, synthesized, crowdSet(synthesized, partitions));
-  });
-  const crowded = await load(output);
-  const { report } = crowded;
-  await announce(
-    pipeline,
-    NAME,
-    report === undefined
-      ? "none"
-      : `${count(report.coverage.length)} synthesized users of ${count(report.candidates)} candidates cover ` +
-          percent(report.coverage.at(-1) ?? 0),
-    output.reused,
-  );
-  return crowded;
-}
+  },
+  open: (_context, finished) => load(finished),
+  async describe(_context, { report }) {
+    if (report === undefined) return { summary: "none" };
+    const { coverage, candidates } = report;
+    return {
+      summary:
+        `${count(coverage.length)} synthesized users of ${count(candidates)} candidates cover ` +
+        percent(coverage.at(-1) ?? 0),
+    };
+  },
+});
 
-export async function openCrowd(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): Promise<Crowded> {
-  return load(await findCrowd(pipeline, imported, clustered));
-}
-
-/** The finished stage, its output unread. */
-export function findCrowd(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): Promise<StageOutput> {
-  return requireStage(pipeline, NAME, crowdSpec(pipeline, imported, clustered));
-}
-
-function isActive({ settings }: Pipeline, { choice }: ClusterStage): boolean {
-  return settings.crowd.enabled && choice.clusterer !== undefined;
-}
-
-function crowdSpec(pipeline: Pipeline, imported: StageOutput, clustered: ClusterStage): StageSpec {
-  const { crowd, seed } = pipeline.settings;
-  return {
-    inputs: { import: imported.fingerprint, cluster: clustered.fingerprint },
-    config: { ...crowd, enabled: isActive(pipeline, clustered) },
-    seed,
-    version: VERSION,
-  };
+/** Whether there is a crowd: it is asked for, somebody splits it into interests, and a model of the run learns from it. */
+function isActive({ crowd, model, baselines }: CrowdSettings, { choice }: Clustered): boolean {
+  const models = [model, ...baselines].map(modelOf);
+  return crowd.enabled && choice.clusterer !== undefined && models.some(({ reads }) => reads.includes("crowd"));
 }
 
 async function save(dir: string, synthesized: SynthesizedCrowd, crowd: CrowdSet): Promise<void> {

@@ -1,28 +1,32 @@
 import { join } from "node:path";
-import { PrismrecError, readJson, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, type RunOptions, readJson, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
 import { pairedBootstraps } from "@prismrec/core/metrics";
+import type { Model } from "@prismrec/core/models";
 import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
 import { z } from "zod";
-import { count, points } from "../terminal/format.js";
-import type { Style } from "../terminal/style.js";
-import { formatTable } from "../terminal/table.js";
-import type { Clustered } from "./cluster.js";
-import type { Crowded } from "./crowd.js";
-import type { Imported } from "./import.js";
-import { announce, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
+import { type Settings, settingsSchema } from "../config/schema.js";
+import { count, points } from "../format.js";
+import { clusterStage } from "./cluster.js";
+import { crowdStage } from "./crowd.js";
+import { type Imported, importStage } from "./import.js";
+import { headlineMetric } from "./metrics.js";
+import { defineStage, type Stage, type StageOutput } from "./stage.js";
 import { writeArrays } from "./tensors.js";
-import type { Trained, TrainedModel } from "./train.js";
-import { measureRecovery, readTruth } from "./truth.js";
+import type { TrainedModel } from "./train.js";
+import { checkTruth, measureRecovery, readTruth } from "./truth.js";
 
-const NAME = "evaluate";
-const VERSION = 1;
+/** 2: says which model is the run's own. */
+const VERSION = 2;
 const REPORT = "evaluation.json";
 
 const metricValues = z.record(z.string(), z.number());
 const interval = z.object({ mean: z.number(), low: z.number(), high: z.number(), standardError: z.number() });
 
 const evaluationSchema = z.object({
+  /** Name of the run's own model. */
+  own: z.string(),
   models: z.record(z.string(), metricValues),
   protocol: z.object({
     dataset: z.string(),
@@ -36,7 +40,7 @@ const evaluationSchema = z.object({
     seed: z.int(),
   }),
   intervals: z.record(z.string(), z.record(z.string(), interval)),
-  /** ldmi minus the other model, paired over test users. */
+  /** The own model minus the other one, paired over test users. */
   comparisons: z.record(z.string(), z.record(z.string(), interval.extend({ notBetter: z.number() }))),
   diagnostics: z.record(z.string(), metricValues),
   leakage: z.array(z.string()),
@@ -58,85 +62,105 @@ export interface Evaluated extends StageOutput {
   readonly report: EvaluationReport;
 }
 
-/** Judges every model of the run on the test users, with intervals and paired comparisons. */
-export async function runEvaluate(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: Clustered,
-  crowded: Crowded,
-  trained: Trained,
-): Promise<Evaluated> {
-  const { settings, signal } = pipeline;
-  const { truth } = settings;
-  const metrics = metricNames(pipeline, imported.dataset);
-  const inputs: Record<string, string> = { import: imported.fingerprint, cluster: clustered.fingerprint };
-  for (const { name, fingerprint } of trained.models) inputs[`train-${name}`] = fingerprint;
-  if (truth !== undefined) inputs.truth = await sha256File(truth, signal);
-  const spec = { inputs, config: { metrics, ...settings.evaluate }, seed: settings.seed, version: VERSION };
-  const output = await runStage(pipeline, NAME, spec, async (dir) => {
-    const leakage = checkNoLeakage(imported.dataset, clustered.partitions, crowded.crowd);
-    const evaluations = new Map<string, Evaluation>();
-    for (const model of trained.models) {
-      evaluations.set(model.name, await evaluateOne(pipeline, imported, clustered, model, metrics));
-    }
-    const recovery =
-      truth === undefined
-        ? undefined
-        : await measureRecovery(
-            pipeline,
-            imported,
-            clustered,
-            await readTruth(truth, imported.dataset.catalog, signal),
-          );
-    const report: EvaluationReport = {
-      models: mapValues(evaluations, (evaluation) => ({ ...evaluation.metrics })),
-      protocol: protocolOf(pipeline, imported),
-      intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),
-      comparisons: await compare(pipeline, evaluations),
-      diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
-      leakage: [...leakage.checked],
-      ...(recovery === undefined ? {} : { recovery }),
-    };
-    const perUser = [...evaluations].flatMap(([model, { perUser }]) =>
-      Object.entries(perUser).map(([metric, values]) => [`${model}/${metric}`, values] as const),
-    );
-    await writeArrays(join(dir, "per-user.safetensors"), Object.fromEntries(perUser));
-    await writeJsonAtomic(join(dir, REPORT), report);
+const settings = settingsSchema.pick({ evaluate: true, truth: true, splitFile: true, seed: true });
+type EvaluateSettings = z.infer<typeof settings>;
+
+/**
+ * Judges every model of the run on the test users, with intervals and paired comparisons.
+ *
+ * @param own the run's own model, with which the `others` are compared
+ */
+export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<TrainedModel>[]): Stage<Evaluated> {
+  return defineStage<Evaluated, typeof settings>({
+    name: "evaluate",
+    summary: "ranks the whole catalog for every test user and judges the models",
+    version: VERSION,
+    command: "evaluate",
+    reads: [importStage, clusterStage, crowdStage, own, ...others],
+    settings,
+    files: [{ setting: "truth", check: checkTruth }],
+    async plan(context) {
+      const { seed, evaluate } = context.settings;
+      const { dataset } = await context.open(importStage);
+      return { config: { metrics: metricNames(evaluate, dataset), ...evaluate }, seed };
+    },
+    async run(context, dir) {
+      const { truth, evaluate, seed } = context.settings;
+      const imported = await context.open(importStage);
+      const { dataset } = imported;
+      const clustered = await context.open(clusterStage);
+      const { partitions } = await clustered.contents();
+      const leakage = checkNoLeakage(dataset, partitions, (await context.open(crowdStage)).crowd);
+      const models: TrainedModel[] = [];
+      for (const stage of [own, ...others]) {
+        const found = await context.find(stage);
+        if (found !== undefined) models.push(found);
+      }
+      const evaluations = new Map<string, Evaluation>();
+      for (const trained of models) {
+        const model = await trained.model();
+        const read = trained.readsClusters ? partitions : undefined;
+        evaluations.set(trained.name, await evaluateModel(model, dataset, read, context.settings, context.options));
+      }
+      const { name } = await context.open(own);
+      const recovery =
+        truth === undefined
+          ? undefined
+          : await measureRecovery(
+              { dataset, clustered, seed, options: context.options },
+              await readTruth(truth, dataset.catalog, context.signal),
+            );
+      const report: EvaluationReport = {
+        own: name,
+        models: mapValues(evaluations, (evaluation) => ({ ...evaluation.metrics })),
+        protocol: protocolOf(context.settings, imported),
+        intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),
+        comparisons: await compare(name, evaluations, { samples: evaluate.resamples, seed, ...context.options }),
+        diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
+        leakage: [...leakage.checked],
+        ...(recovery === undefined ? {} : { recovery }),
+      };
+      const perUser = [...evaluations].flatMap(([model, { perUser }]) =>
+        Object.entries(perUser).map(([metric, values]) => [`${model}/${metric}`, values] as const),
+      );
+      await writeArrays(join(dir, "per-user.safetensors"), Object.fromEntries(perUser));
+      await writeJsonAtomic(join(dir, REPORT), report);
+    },
+    open: (_context, finished) => load(finished),
+    async describe(context, { report }) {
+      const { users, items } = report.protocol;
+      const { cutoffs } = context.settings.evaluate;
+      const judged = cutoffsWithin(cutoffs, items);
+      const asked = judged.length === cutoffs.length && judged.every((cutoff) => cutoffs.includes(cutoff));
+      const text = `lists are judged at ${judged.join(", ")} (asked: ${cutoffs.join(", ")}; ${count(items)} items)`;
+      return {
+        summary: `${Object.keys(report.models).length} models on ${count(users.test)} test users`,
+        notes: asked ? [] : [{ text, when: "always" }],
+      };
+    },
   });
-  const evaluated = await load(output);
-  const { users, items } = evaluated.report.protocol;
-  await announce(pipeline, NAME, `${trained.models.length} models on ${count(users.test)} test users`, output.reused);
-  const { cutoffs } = settings.evaluate;
-  const judged = cutoffsWithin(cutoffs, items);
-  if (judged.length < cutoffs.length || judged.some((cutoff) => !cutoffs.includes(cutoff))) {
-    pipeline.ui.info(
-      `  lists are judged at ${judged.join(", ")} (asked: ${cutoffs.join(", ")}; ${count(items)} items)`,
-    );
-  }
-  return evaluated;
 }
 
-/** Test metrics of one model; models that read clusters are given those of the test histories. */
-export function evaluateOne(
-  pipeline: Pipeline,
-  { dataset }: Imported,
-  { partitions }: Pick<Clustered, "partitions">,
-  { model, name }: Pick<TrainedModel, "model" | "name">,
-  metrics: readonly string[],
+/** Test metrics of one model; `partitions` for one that reads the clusters of the test histories. */
+export function evaluateModel(
+  model: Model,
+  dataset: Dataset,
+  partitions: Partitions | undefined,
+  { seed, evaluate: judged }: Pick<Settings, "seed" | "evaluate">,
+  options: Required<RunOptions>,
 ): Promise<Evaluation> {
-  const { resamples } = pipeline.settings.evaluate;
   return evaluate(model, dataset, {
     part: "test",
-    metrics,
-    ...(name === "ldmi" && partitions !== undefined ? { partition: partitions.test } : {}),
-    bootstrap: { samples: resamples, seed: pipeline.settings.seed },
-    ...runOptions(pipeline),
+    metrics: metricNames(judged, dataset),
+    ...(partitions === undefined ? {} : { partition: partitions.test }),
+    bootstrap: { samples: judged.resamples, seed },
+    ...options,
   });
 }
 
 /** Recall, NDCG and hit rate at those cut-offs of the settings that say something about the catalog. */
-export function metricNames({ settings }: Pipeline, { catalog }: Dataset): string[] {
-  return metricsAt(settings.evaluate.cutoffs, catalog.size);
+export function metricNames({ cutoffs }: Settings["evaluate"], { catalog }: Dataset): string[] {
+  return metricsAt(cutoffs, catalog.size);
 }
 
 /** What `evaluate --json` prints. */
@@ -144,81 +168,45 @@ export function evaluationDocument({ models, protocol, recovery }: EvaluationRep
   return { models, protocol, ...(recovery === undefined ? {} : { recovery }) };
 }
 
-/** The metric table in percent, ldmi first, with the half-width of its interval and the paired verdicts. */
-export function metricTable(report: EvaluationReport, style: Style, width?: number): string {
-  const names = Object.keys(Object.values(report.models)[0] ?? {});
-  const rows = Object.entries(report.models).map(([model, values]) => [
-    model === "ldmi" ? style.bold(model) : model,
-    ...names.map((name) => points(values[name] ?? 0)),
-  ]);
-  const table = formatTable(
-    [{ title: "%, test users" }, ...names.map((title) => ({ title, align: "right" as const }))],
-    rows,
-    width,
-  );
-  return [table, "", ...verdicts(report).map((line) => `  ${line}`)].join("\n");
-}
-
-/** The metric that a sentence speaks of: recall at the largest cut-off. */
-export function headlineMetric(metrics: Readonly<Record<string, unknown>>): string | undefined {
-  return Object.keys(metrics).findLast((name) => name.startsWith("recall@"));
-}
-
-/** One sentence per baseline: does ldmi differ from it, by the paired bootstrap over test users? */
-export function verdicts({ comparisons }: EvaluationReport): string[] {
+/** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */
+export function verdicts({ own, comparisons }: EvaluationReport): string[] {
   return Object.entries(comparisons).map(([other, metrics]) => {
     const name = headlineMetric(metrics);
     const difference = name === undefined ? undefined : metrics[name];
-    if (name === undefined || difference === undefined) return `ldmi and ${other} cannot be compared`;
+    if (name === undefined || difference === undefined) return `${own} and ${other} cannot be compared`;
     const { mean, low, high } = difference;
     const sign = (value: number): string => `${value < 0 ? "−" : "+"}${points(Math.abs(value))}`;
     const range = `${sign(mean)} points of ${name}, 95 % interval ${sign(low)} to ${sign(high)}`;
-    if (low > 0) return `▲ ldmi is above ${other}: ${range}`;
-    if (high < 0) return `▼ ldmi is below ${other}: ${range}`;
-    return `· ldmi and ${other} cannot be told apart: ${range}`;
+    if (low > 0) return `▲ ${own} is above ${other}: ${range}`;
+    if (high < 0) return `▼ ${own} is below ${other}: ${range}`;
+    return `· ${own} and ${other} cannot be told apart: ${range}`;
   });
 }
 
-export function recoveryTable({ recovery = [] }: EvaluationReport): string {
-  return formatTable(
-    [
-      { title: "interest recovery" },
-      { title: "ARI", align: "right" },
-      { title: "± s.e.", align: "right" },
-      { title: "users", align: "right" },
-    ],
-    recovery.map(({ clusterer, control, ari, standardError, users }) => [
-      control ? `  ${clusterer} (control)` : clusterer,
-      ari.toFixed(3),
-      standardError.toFixed(3),
-      count(users),
-    ]),
-  );
-}
-
-/** ldmi against each other model in every metric, under the same resamples. */
+/** One model against each other in every metric, under the same resamples. */
 async function compare(
-  pipeline: Pipeline,
+  name: string,
   evaluations: ReadonlyMap<string, Evaluation>,
+  resampling: { readonly samples: number; readonly seed: number } & RunOptions,
 ): Promise<EvaluationReport["comparisons"]> {
-  const own = evaluations.get("ldmi");
+  const own = evaluations.get(name);
   if (own === undefined) return {};
-  const { evaluate, seed } = pipeline.settings;
   const pairs: Record<string, readonly [Float64Array, Float64Array]> = {};
-  const others = [...evaluations].filter(([name]) => name !== "ldmi");
-  for (const [name, { perUser }] of others) {
-    for (const [metric, values] of Object.entries(own.perUser)) pairs[`${name}/${metric}`] = [values, perUser[metric]!];
+  const others = [...evaluations].filter(([other]) => other !== name);
+  for (const [other, { perUser }] of others) {
+    for (const [metric, values] of Object.entries(own.perUser))
+      pairs[`${other}/${metric}`] = [values, perUser[metric]!];
   }
-  const found = await pairedBootstraps(pairs, { samples: evaluate.resamples, seed, ...runOptions(pipeline) });
+  const found = await pairedBootstraps(pairs, resampling);
   return Object.fromEntries(
-    others.map(([name]) => [
-      name,
-      Object.fromEntries(Object.keys(own.perUser).map((metric) => [metric, found[`${name}/${metric}`]!])),
+    others.map(([other]) => [
+      other,
+      Object.fromEntries(Object.keys(own.perUser).map((metric) => [metric, found[`${other}/${metric}`]!])),
     ]),
   );
 }
 
-function protocolOf({ settings }: Pipeline, { dataset, report }: Imported): EvaluationReport["protocol"] {
+function protocolOf(settings: EvaluateSettings, { dataset, report }: Imported): EvaluationReport["protocol"] {
   const { split, catalog, fingerprint } = dataset;
   return {
     dataset: fingerprint,

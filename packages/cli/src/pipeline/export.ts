@@ -1,11 +1,11 @@
 import { PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
 import type { TableColumn, TableRow } from "@prismrec/core/data/import";
+import { isMultiInterest } from "@prismrec/core/models";
 import type { ExportKind } from "../export-kinds.js";
-import { openCluster } from "./cluster.js";
-import { openImport } from "./import.js";
-import { openServing } from "./index-stage.js";
-import type { Pipeline } from "./pipeline.js";
 import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
+import type { Run } from "./run.js";
+import { openServing } from "./serving.js";
+import { servedStage } from "./stages.js";
 
 /** Users that are recommended to at once. */
 const BATCH = 256;
@@ -18,28 +18,28 @@ export interface Export {
 }
 
 interface ExportSpec<Document> {
-  documents(pipeline: Pipeline, k: number): AsyncGenerator<Document>;
+  documents(run: Run, k: number): AsyncGenerator<Document>;
   readonly columns: readonly TableColumn[];
   rows(document: Document): Iterable<TableRow>;
 }
 
-export function openExport(pipeline: Pipeline, what: ExportKind, k: number): Export {
+export function openExport(run: Run, what: ExportKind, k: number): Export {
   switch (what) {
     case "recommendations":
-      return exportOf(RECOMMENDATIONS, pipeline, k);
+      return exportOf(RECOMMENDATIONS, run, k);
     case "interests":
-      return exportOf(INTERESTS, pipeline, k);
+      return exportOf(INTERESTS, run, k);
     case "items":
-      return exportOf(ITEMS, pipeline, k);
+      return exportOf(ITEMS, run, k);
   }
 }
 
-function exportOf<Document>(spec: ExportSpec<Document>, pipeline: Pipeline, k: number): Export {
+function exportOf<Document>(spec: ExportSpec<Document>, run: Run, k: number): Export {
   return {
-    documents: () => spec.documents(pipeline, k),
+    documents: () => spec.documents(run, k),
     columns: spec.columns,
     async *rows() {
-      for await (const document of spec.documents(pipeline, k)) yield* spec.rows(document);
+      for await (const document of spec.documents(run, k)) yield* spec.rows(document);
     },
   };
 }
@@ -50,11 +50,10 @@ async function breathe(count: number, signal: AbortSignal): Promise<void> {
 }
 
 const RECOMMENDATIONS: ExportSpec<RecommendationDocument> = {
-  async *documents(pipeline, k) {
-    const { signal, ui } = pipeline;
-    const imported = await openImport(pipeline);
-    const { log } = imported.dataset;
-    await using serving = await openServing(pipeline, imported);
+  async *documents(run, k) {
+    const { signal, onProgress } = run.options;
+    const { log } = (await run.open("import")).dataset;
+    await using serving = await openServing(run, servedStage(run.settings));
     for (let start = 0; start < log.userCount; start += BATCH) {
       const users = log.userIds.slice(start, start + BATCH);
       const found = await serving.recommender.recommendMany(
@@ -62,7 +61,7 @@ const RECOMMENDATIONS: ExportSpec<RecommendationDocument> = {
         { k, signal },
       );
       for (const [i, recommendation] of found.entries()) yield recommendationDocument(users[i] ?? null, recommendation);
-      ui.progress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
+      onProgress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
       await yieldToEventLoop(signal);
     }
   },
@@ -93,15 +92,14 @@ interface InterestsDocument {
 }
 
 const INTERESTS: ExportSpec<InterestsDocument> = {
-  async *documents(pipeline) {
-    const imported = await openImport(pipeline);
-    const { log, catalog, split } = imported.dataset;
-    const { partitions } = await openCluster(pipeline, imported);
+  async *documents(run) {
+    const { log, catalog, split } = (await run.open("import")).dataset;
+    const { partitions } = await (await run.open("cluster")).contents();
     if (partitions === undefined) throw new PrismrecError("RUN_INVALID", "this run has no semantic interests");
     for (const part of ["train", "valid", "test"] as const) {
       const table = partitions[part];
       for (const [row, user] of split[part].users.entries()) {
-        await breathe(row, pipeline.signal);
+        await breathe(row, run.signal);
         const from = log.indptr[user]!;
         const clusters = table.assign.subarray(table.indptr[row], table.indptr[row + 1]);
         const interests = (table.labels[row] ?? []).map((label, cluster) => ({
@@ -135,14 +133,20 @@ interface ItemDocument {
 }
 
 const ITEMS: ExportSpec<ItemDocument> = {
-  async *documents(pipeline) {
-    const imported = await openImport(pipeline);
-    const { catalog } = imported.dataset;
-    await using serving = await openServing(pipeline, imported);
-    const { data, cols } = serving.model.itemVectors();
-    const bias = serving.model.itemBias();
+  async *documents(run) {
+    const { catalog } = (await run.open("import")).dataset;
+    await using serving = await openServing(run, servedStage(run.settings));
+    const { model } = serving;
+    if (!isMultiInterest(model)) {
+      throw new PrismrecError("RUN_INVALID", `${model.name} has no item vectors`, {
+        expected: "a run whose own model searches among item vectors",
+        received: model.name,
+      });
+    }
+    const { data, cols } = model.itemVectors();
+    const bias = model.itemBias();
     for (let id = 1; id <= catalog.size; id++) {
-      await breathe(id, pipeline.signal);
+      await breathe(id, run.signal);
       const { id: item, title } = catalog.items[id]!;
       const vector = Array.from(data.subarray((id - 1) * cols, id * cols));
       yield { item, title, ...(bias === undefined ? {} : { bias: bias[id - 1]! }), vector };

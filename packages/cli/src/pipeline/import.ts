@@ -1,88 +1,74 @@
 import { stat } from "node:fs/promises";
-import { fromFileError, PrismrecError, type StageSpec, sha256File, systemCode } from "@prismrec/core/base";
+import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
 import { DATASET_FORMAT, type Dataset, type ImportReport, loadDataset, saveDataset } from "@prismrec/core/data";
 import { IMPORT_VERSION, type ImportOptions, importDataset, spoolInputs } from "@prismrec/core/data/import";
-import { count, percent } from "../terminal/format.js";
-import { plain } from "../terminal/style.js";
-import type { Ui } from "../terminal/ui.js";
-import {
-  announce,
-  findStage,
-  type Pipeline,
-  requireManifest,
-  requireStage,
-  runOptions,
-  runStage,
-  type StageOutput,
-} from "./pipeline.js";
+import type { z } from "zod";
+import { settingsSchema } from "../config/schema.js";
+import { count, percent } from "../format.js";
+import { type Description, defineStage, type StageOutput, type StagePlan } from "./stage.js";
 
 export interface Imported extends StageOutput {
   readonly dataset: Dataset;
   readonly report: ImportReport;
 }
 
-const NAME = "import";
-const VERSION = `${IMPORT_VERSION}.${DATASET_FORMAT}`;
+const settings = settingsSchema.pick({
+  interactions: true,
+  items: true,
+  splitFile: true,
+  columns: true,
+  categorySeparator: true,
+  minRating: true,
+  events: true,
+  repeats: true,
+  order: true,
+  ties: true,
+  dateOrder: true,
+  core: true,
+  split: true,
+});
+type ImportSettings = z.infer<typeof settings>;
+
+interface ImportPlan extends StagePlan {
+  /** With the files of which a copy is kept for as long as the plan is, where they come through pipes. */
+  readonly options: ImportOptions;
+}
 
 /** Reads the files named in the settings into the run's dataset. */
-export async function runImport(pipeline: Pipeline): Promise<Imported> {
-  const { signal, ui } = pipeline;
-  await using spooled = await spoolInputs(importOptions(pipeline), signal);
-  const { options } = spooled;
-  const inputs: Record<string, string> = { interactions: await sha256File(options.interactions, signal) };
-  if (options.items !== undefined) inputs.items = await sha256File(options.items, signal);
-  if (options.split?.file !== undefined) inputs.splitFile = await sha256File(options.split.file, signal);
-  const work = async (dir: string): Promise<void> => {
-    const { dataset, report } = await importDataset(options, runOptions(pipeline));
-    await saveDataset(dataset, report, dir);
-  };
+export const importStage = defineStage<Imported, typeof settings, ImportPlan>({
+  name: "import",
+  summary: "reads interactions and items, leaves rare users and items out and splits the users",
+  version: `${IMPORT_VERSION}.${DATASET_FORMAT}`,
+  command: "import",
+  reads: [],
+  settings,
+  files: [{ setting: "interactions" }, { setting: "items" }, { setting: "splitFile" }],
   // Files that turn out not to be readable are none that the run was made from.
-  const output = await runStage(pipeline, NAME, importSpec(options, inputs), work, { settingsAfter: true });
-  const imported = await load(output);
-  const { kept, split: parts, drops, timing, warnings } = imported.report;
-  await announce(
-    pipeline,
-    NAME,
-    `${count(kept.users)} users, ${count(kept.items)} items, ${count(kept.events)} events; ` +
-      `${count(parts.train)} train, ${count(parts.valid)} valid, ${count(parts.test)} test (${parts.protocol})`,
-    output.reused,
-  );
-  describeReading(ui, imported.report);
-  for (const drop of drops) {
-    ui.detail(`  dropped ${count(drop.count)} rows of ${drop.file}: ${drop.reason}`);
-    for (const { row, text } of drop.examples) ui.detail(`    row ${count(row)}: ${plain(text)}`);
-  }
-  if (drops.length > 0 && !ui.verbose) {
-    const reasons = drops.map((drop) => `${count(drop.count)} ${drop.reason}`).join(", ");
-    ui.info(`  rows left out: ${reasons} (--verbose shows which)`);
-  }
-  if (parts.leftOut > 0) ui.info(`  ${count(parts.leftOut)} users are in no part of the split`);
-  if (timing.withinMinuteShare > 0.5) {
-    ui.info(
-      `  ${percent(timing.withinMinuteShare, 0)} of events lie within a minute of the one before: their order may be ` +
-        "that of data entry, not of taste",
-    );
-  }
-  for (const warning of warnings) ui.warn(plain(warning));
-  return imported;
-}
-
-/**
- * The import of a run that is gone on with: that of before where its files have gone since, or come through a pipe, and
- * can be read no second time.
- */
-export async function continueImport(pipeline: Pipeline): Promise<Imported> {
-  const { interactions, items, splitFile } = pipeline.settings;
-  for (const path of [interactions, items, splitFile]) {
-    if (path === undefined || (await isFile(path))) continue;
-    const made = (await pipeline.run.manifest(NAME))?.inputs;
-    const found = made && (await findStage(pipeline, NAME, importSpec(importOptions(pipeline), made)));
-    if (found === undefined) break;
-    pipeline.ui.warn(`${plain(path)} cannot be read again: going on with what was imported from it`);
-    return load(found);
-  }
-  return runImport(pipeline);
-}
+  keepsSettings: "end",
+  async unreadable(context) {
+    const { interactions, items, splitFile } = context.settings;
+    for (const path of [interactions, items, splitFile]) {
+      if (path !== undefined && !(await isFile(path))) {
+        return `${path} cannot be read again: going on with what was imported from it`;
+      }
+    }
+    return undefined;
+  },
+  async plan(context, made) {
+    const named = importOptions(context.settings);
+    if (made !== undefined) return { ...decisive(named), files: filesOf(named), options: named };
+    const spooled = await spoolInputs(named, context.signal);
+    const { options } = spooled;
+    const close = async (): Promise<void> => spooled[Symbol.asyncDispose]();
+    return { ...decisive(options), files: filesOf(options), options, [Symbol.asyncDispose]: close };
+  },
+  async run(context, dir, { options }) {
+    const { dataset, report } = await importDataset(options, context.options);
+    await saveDataset(dataset, report, dir);
+  },
+  open: async (_context, finished) => ({ ...finished, ...(await loadDataset(finished.dir)) }),
+  describe: async (_context, { report }) => describe(report),
+});
 
 async function isFile(path: string): Promise<boolean> {
   try {
@@ -93,43 +79,67 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
-/** What was read of the interactions, what was guessed, and what was passed over. */
-function describeReading(ui: Ui, { columns, order, passedOver, notes, minRating, events }: ImportReport): void {
+/** What was read, what was guessed, and what was passed over or left out. */
+function describe(report: ImportReport): Description {
+  const { kept, split: parts, drops, timing, warnings } = report;
+  const notes: { text: string; when: "always" | "verbose" | "brief" }[] = [];
+  const note = (text: string, when: "always" | "verbose" | "brief" = "always"): void => void notes.push({ text, when });
+  for (const line of describeReading(report)) note(line);
+  for (const drop of drops) {
+    note(`dropped ${count(drop.count)} rows of ${drop.file}: ${drop.reason}`, "verbose");
+    for (const { row, text } of drop.examples) note(`  row ${count(row)}: ${text}`, "verbose");
+  }
+  if (drops.length > 0) {
+    const reasons = drops.map((drop) => `${count(drop.count)} ${drop.reason}`).join(", ");
+    note(`rows left out: ${reasons} (--verbose shows which)`, "brief");
+  }
+  if (parts.leftOut > 0) note(`${count(parts.leftOut)} users are in no part of the split`);
+  if (timing.withinMinuteShare > 0.5) {
+    note(
+      `${percent(timing.withinMinuteShare, 0)} of events lie within a minute of the one before: their order may be ` +
+        "that of data entry, not of taste",
+    );
+  }
+  return {
+    summary:
+      `${count(kept.users)} users, ${count(kept.items)} items, ${count(kept.events)} events; ` +
+      `${count(parts.train)} train, ${count(parts.valid)} valid, ${count(parts.test)} test (${parts.protocol})`,
+    notes,
+    warnings,
+  };
+}
+
+function describeReading({ columns, order, passedOver, notes, minRating, events }: ImportReport): string[] {
   const named = { user: columns.user, item: columns.item, time: columns.timestamp };
   const taken = Object.entries({ ...named, rating: columns.rating, event: columns.event })
     .filter(([, column]) => column !== undefined)
     .map(([role, column]) => `${role} "${column}"`);
   const times = columns.timestamp === undefined ? "no times" : `${percent(order.timedShare)} of rows have a time`;
-  ui.info(plain(`  columns: ${taken.join(", ")}; ${times}`));
-  if (minRating !== undefined) ui.info(`  rows rated ${minRating} or more count, all alike`);
+  const lines = [`columns: ${taken.join(", ")}; ${times}`];
+  if (minRating !== undefined) lines.push(`rows rated ${minRating} or more count, all alike`);
   if (events !== undefined) {
     const rows = events.map(({ name, rows }) => `${count(rows)} ${name}`);
-    ui.info(plain(`  events that count, all alike: ${rows.join(", ")}`));
+    lines.push(`events that count, all alike: ${rows.join(", ")}`);
   }
-  for (const note of notes) ui.info(plain(`  ${note}`));
+  lines.push(...notes);
   if (passedOver.length > 0) {
     const offers = passedOver.map(({ column, flag }) => `"${column}" (${flag})`);
-    ui.info(plain(`  passed over: ${offers.join(", ")}`));
+    lines.push(`passed over: ${offers.join(", ")}`);
   }
+  return lines;
 }
 
-/** The dataset of a run that has been imported; the files it was read from need not be there any more. */
-export async function openImport(pipeline: Pipeline): Promise<Imported> {
-  const { inputs } = await requireManifest(pipeline, NAME);
-  return load(await requireStage(pipeline, NAME, importSpec(importOptions(pipeline), inputs)));
-}
-
-function importSpec(options: ImportOptions, inputs: Readonly<Record<string, string>>): StageSpec {
+function decisive(options: ImportOptions): { readonly config: unknown } {
   const { interactions: _interactions, items: _items, split, ...reading } = options;
   const { file: _file, ...protocol } = split ?? {};
-  return { inputs, config: { ...reading, split: protocol }, version: VERSION };
+  return { config: { ...reading, split: protocol } };
 }
 
-async function load({ dir, fingerprint }: StageOutput): Promise<Imported> {
-  return { dir, fingerprint, ...(await loadDataset(dir)) };
+function filesOf({ interactions, items, split }: ImportOptions): Record<string, string> {
+  return { interactions, ...withoutUndefined({ items, splitFile: split?.file }) };
 }
 
-function importOptions({ settings }: Pipeline): ImportOptions {
+function importOptions(settings: ImportSettings): ImportOptions {
   const { interactions, items, splitFile, columns, categorySeparator, core, split, repeats, ties } = settings;
   const { minRating, events, order, dateOrder } = settings;
   if (interactions === undefined) {

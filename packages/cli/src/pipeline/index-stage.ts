@@ -1,109 +1,84 @@
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { PrismrecError, type StageSpec, writeJsonAtomic } from "@prismrec/core/base";
-import { type Clusterer, openClusterer } from "@prismrec/core/interests";
-import { InterestModel, loadModel, type MultiInterestModel } from "@prismrec/core/models";
+import { writeJsonAtomic } from "@prismrec/core/base";
+import { InterestModel, isMultiInterest, type Model } from "@prismrec/core/models";
 import { native } from "@prismrec/core/ops";
-import { Recommender } from "@prismrec/core/recommend";
-import { count } from "../terminal/format.js";
-import { type Clustered, type ClusterStage, findCluster, historyLimits, openRunClusterer } from "./cluster.js";
-import { findCrowd } from "./crowd.js";
-import type { Imported } from "./import.js";
-import { announce, findStage, type Pipeline, runOptions, runStage, type StageOutput } from "./pipeline.js";
-import { findLdmi, type Trained } from "./train.js";
+import { settingsSchema } from "../config/schema.js";
+import { count } from "../format.js";
+import { clusterStage, type OpenClusterer, openSavedClusterer } from "./cluster.js";
+import { importStage } from "./import.js";
+import { modelOf } from "./models.js";
+import { defineStage, type Stage, type StageOutput } from "./stage.js";
+import { dispose, type TrainedModel } from "./train.js";
 
-const NAME = "index";
 const SEARCH = "search";
 const VERSION = 1;
 
-function indexSpec(imported: StageOutput, clustered: StageOutput, ldmi: StageOutput): StageSpec {
-  const inputs = { import: imported.fingerprint, cluster: clustered.fingerprint, train: ldmi.fingerprint };
-  return { inputs, config: {}, version: VERSION };
+/** Everything that serving needs, in one folder. */
+export interface Indexed extends StageOutput {
+  /** The best model, with the index over its item vectors where one was kept; whoever opens it disposes of it. */
+  openModel(): Promise<Model>;
+  /** The clusterer that names interests with no language model; undefined where there is none. */
+  openClusterer(): Promise<OpenClusterer | undefined>;
 }
 
 /**
- * Puts what serving needs in one folder: the best model, the index over its item vectors (where the addon is there to
- * build one that can be kept) and the clusterer that names interests with no language model.
+ * Puts what serving needs in one folder: the best model, the index over its item vectors (where it has such, and the
+ * addon is there to build one that can be kept) and the clusterer that names interests with no language model.
  */
-export async function runIndex(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: Clustered,
-  { models }: Trained,
-): Promise<StageOutput> {
-  const ldmi = models.find(({ name }) => name === "ldmi");
-  const model = ldmi?.model;
-  if (ldmi === undefined || !(model instanceof InterestModel)) {
-    throw new PrismrecError("RUN_INVALID", "this run has no trained ldmi", { hint: "prismrec train brings it about." });
-  }
-  const vectors = model.itemVectors();
-  const output = await runStage(pipeline, NAME, indexSpec(imported, clustered, ldmi), async (dir) => {
-    if (native() !== undefined) await model.saveIndex(join(dir, SEARCH), runOptions(pipeline));
-    await cp(join(ldmi.dir, "model"), join(dir, "model"), { recursive: true });
-    const clusterer = join(clustered.dir, "clusterer");
-    if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
-    await writeJsonAtomic(join(dir, "index.json"), {
-      dataset: imported.dataset.fingerprint,
-      items: vectors.rows,
-      dim: vectors.cols,
-      clusterer: clustered.report.clusterer ?? null,
-    });
-  });
-  await announce(pipeline, NAME, `${count(vectors.rows)} items, ${vectors.cols} numbers each`, output.reused);
-  return output;
-}
-
-export interface Serving extends AsyncDisposable {
-  readonly model: MultiInterestModel;
-  readonly recommender: Recommender;
-}
-
-/**
- * Everything that recommending from a trained run takes, from the index stage where it has been done, else from the
- * stages that it would be made of: a run that was made stage by stage is served without it, and nothing is written.
- */
-export async function openServing(pipeline: Pipeline, imported: Imported): Promise<Serving> {
-  const clustered = await findCluster(pipeline, imported);
-  const crowded = await findCrowd(pipeline, imported, clustered);
-  const ldmi = await findLdmi(pipeline, imported, clustered, crowded);
-  const index = await findStage(pipeline, NAME, indexSpec(imported, clustered, ldmi));
-  const { catalog, log } = imported.dataset;
-  const model = await loadModel(join((index ?? ldmi).dir, "model"), catalog);
-  const search = index === undefined ? undefined : join(index.dir, SEARCH);
-  if (search !== undefined && native() !== undefined && existsSync(search)) {
-    await model.openIndex(search, { signal: pipeline.signal });
-  }
-  const source = await openClustererIn(pipeline, (index ?? clustered).dir, imported, clustered);
-  const recommender = new Recommender({
-    model,
-    catalog,
-    log,
-    ...(source === undefined ? {} : { clusterer: source.clusterer }),
-    ...historyLimits(pipeline.settings),
-  });
-  return {
-    model,
-    recommender,
-    [Symbol.asyncDispose]: async () => {
-      recommender[Symbol.dispose]();
-      model.dispose();
-      await source?.[Symbol.asyncDispose]();
+export function indexStage(own: Stage<TrainedModel>): Stage<Indexed> {
+  return defineStage({
+    name: "index",
+    summary: "puts what serving needs in one folder: the model, the index over its items, the clusterer",
+    version: VERSION,
+    reads: [importStage, clusterStage, own],
+    settings: settingsSchema.pick({}),
+    async run(context, dir) {
+      const { dataset } = await context.open(importStage);
+      const clustered = await context.open(clusterStage);
+      const trained = await context.open(own);
+      const model = await trained.model();
+      if (model instanceof InterestModel && native() !== undefined) {
+        await model.saveIndex(join(dir, SEARCH), context.options);
+      }
+      for (const file of (await modelOf(trained.name).code()).files) {
+        await cp(join(trained.dir, file), join(dir, file), { recursive: true });
+      }
+      const clusterer = join(clustered.dir, "clusterer");
+      if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
+      await writeJsonAtomic(join(dir, "index.json"), {
+        dataset: dataset.fingerprint,
+        items: model.itemCount,
+        ...(isMultiInterest(model) ? { dim: model.dim } : {}),
+        clusterer: clustered.choice.clusterer ?? null,
+      });
     },
-  };
-}
-
-/** The clusterer beside the index; else the run's, which may bring its language model; undefined where there is none. */
-async function openClustererIn(
-  pipeline: Pipeline,
-  dir: string,
-  imported: Imported,
-  clustered: ClusterStage,
-): Promise<(AsyncDisposable & { readonly clusterer: Clusterer }) | undefined> {
-  const saved = join(dir, "clusterer");
-  if (existsSync(saved)) {
-    const clusterer = await openClusterer(saved, imported.dataset.catalog);
-    return { clusterer, [Symbol.asyncDispose]: async () => undefined };
-  }
-  return clustered.choice.clusterer === undefined ? undefined : openRunClusterer(pipeline, imported, clustered);
+    async open(context, finished): Promise<Indexed> {
+      const { dataset } = await context.open(importStage);
+      const { name } = await context.open(own);
+      return {
+        ...finished,
+        async openModel() {
+          const model = await (await modelOf(name).code()).open(finished.dir, dataset);
+          const search = join(finished.dir, SEARCH);
+          try {
+            if (model instanceof InterestModel && native() !== undefined && existsSync(search)) {
+              await model.openIndex(search, { signal: context.signal });
+            }
+            return model;
+          } catch (error) {
+            dispose(model);
+            throw error;
+          }
+        },
+        openClusterer: () => openSavedClusterer(finished.dir, dataset.catalog),
+      };
+    },
+    async describe(context) {
+      const model = await (await context.open(own)).model();
+      const items = `${count(model.itemCount)} items`;
+      return { summary: isMultiInterest(model) ? `${items}, ${model.dim} numbers each` : items };
+    },
+  });
 }

@@ -1,21 +1,24 @@
-import { copyFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { fromFileError, PrismrecError, threadBudget, writeFileAtomic } from "@prismrec/core/base";
-import { userItems } from "@prismrec/core/data";
+import { threadBudget, writeFileAtomic } from "@prismrec/core/base";
+import { type Dataset, userItems } from "@prismrec/core/data";
+import type { Partitions } from "@prismrec/core/interests";
 import { native } from "@prismrec/core/ops";
 import { CONFIG_FILE } from "../config/load.js";
+import { settingsSchema } from "../config/schema.js";
+import { shellQuote } from "../format.js";
 import { asFlags } from "../options.js";
 import type { ReportData, ReportUser } from "../report/data.js";
-import { shellQuote } from "../terminal/format.js";
 import { VERSION as PROGRAM } from "../version.js";
-import type { Clustered } from "./cluster.js";
-import type { Crowded } from "./crowd.js";
+import { clusterStage } from "./cluster.js";
+import { crowdStage } from "./crowd.js";
 import type { Evaluated } from "./evaluate.js";
-import type { Imported } from "./import.js";
-import { openServing, runIndex, type Serving } from "./index-stage.js";
-import { announce, isUnwritable, type Pipeline, runStage, type StageOutput, storedSettings } from "./pipeline.js";
-import { readCurve, type Trained } from "./train.js";
+import { type Imported, importStage } from "./import.js";
+import type { Indexed } from "./index-stage.js";
+import { openServing, type Serving } from "./serving.js";
+import { storedSettings } from "./settings-file.js";
+import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
+import type { TrainedModel } from "./train.js";
 
 const NAME = "report";
 const VERSION = 1;
@@ -28,93 +31,91 @@ export interface Reported extends StageOutput {
   readonly file: string;
 }
 
-export interface FinishedRun {
-  readonly imported: Imported;
-  readonly clustered: Clustered;
-  readonly crowded: Crowded;
-  readonly trained: Trained;
-  readonly evaluated: Evaluated;
+/** What a report tells of. */
+export interface ReportParts {
+  /** The run's own model, and what it is held against. */
+  readonly own: Stage<TrainedModel>;
+  readonly others: readonly Stage<TrainedModel>[];
+  readonly evaluate: Stage<Evaluated>;
+  /** Whose model is served: `own`, or the same trained on everybody. */
+  readonly served: Stage<TrainedModel>;
+  readonly index: Stage<Indexed>;
 }
 
 /** Writes the report of a finished run. */
-export async function runReport(pipeline: Pipeline, run: FinishedRun): Promise<Reported> {
-  const { imported, clustered, crowded, evaluated } = run;
-  const index = await pipeline.run.requireStage("index");
-  const inputs = {
-    import: imported.fingerprint,
-    cluster: clustered.fingerprint,
-    crowd: crowded.fingerprint,
-    evaluate: evaluated.fingerprint,
-    index: index.manifest.fingerprint,
-  };
-  // By the settings alone: where the run lies is said in the report, and a run that was moved is still the same.
-  const settings = await storedSettings(pipeline.run.path);
-  const spec = { inputs, config: { settings, program: PROGRAM }, version: VERSION };
-  const output = await runStage(pipeline, NAME, spec, (dir) => writeReport(pipeline, run, join(dir, REPORT_FILE)));
-  await announce(pipeline, NAME, REPORT_FILE, output.reused);
-  return { ...output, file: join(output.dir, REPORT_FILE) };
+export function reportStage(parts: ReportParts): Stage<Reported> {
+  const { own, served, others, evaluate, index } = parts;
+  const reads = [importStage, clusterStage, crowdStage, ...new Set([own, ...others, served]), evaluate, index];
+  return defineStage({
+    name: NAME,
+    summary: "writes one HTML file that tells of the run and needs no network",
+    version: VERSION,
+    command: NAME,
+    reads,
+    settings: settingsSchema.pick({ interactions: true }),
+    // By the settings alone: where the run lies is said in the report, and a run that was moved is still the same.
+    plan: async ({ directory }) => ({
+      config: { settings: await storedSettings(directory.path), program: PROGRAM },
+      files: {},
+    }),
+    run: (context, dir) => writeReport(context, parts, join(dir, REPORT_FILE)),
+    open: async (_context, finished) => ({ ...finished, file: join(finished.dir, REPORT_FILE) }),
+    describe: async () => ({ summary: REPORT_FILE }),
+  });
 }
 
-/**
- * Brings the run's report up to date and copies it to `output` where that is given; gives the file to look at. Where the
- * run cannot be written to, the report is written to `output` alone.
- */
-export async function deliverReport(pipeline: Pipeline, run: FinishedRun, output: string | undefined): Promise<string> {
-  let kept: string;
-  try {
-    await runIndex(pipeline, run.imported, run.clustered, run.trained);
-    kept = (await runReport(pipeline, run)).file;
-  } catch (error) {
-    if (!isUnwritable(error)) throw error;
-    if (output !== undefined) {
-      await writeReport(pipeline, run, output);
-      return output;
-    }
-    throw new PrismrecError(error.code, `the report cannot be written into the run: ${error.message}`, {
-      expected: "a run that can be written to",
-      received: error.received ?? pipeline.run.path,
-      hint: "Give --output FILE: the report is then written there alone.",
-      cause: error,
-    });
-  }
-  if (output === undefined) return kept;
-  await copyFile(kept, output).catch((error: unknown) => {
-    throw fromFileError(error, output, "write");
-  });
-  return output;
-}
+type Context = Pick<
+  StageContext<{ readonly interactions?: string | undefined }>,
+  "directory" | "settings" | "signal" | "open" | "find"
+>;
 
 /** Writes the report of a finished run to a file, which need not lie in the run. */
-async function writeReport(pipeline: Pipeline, run: FinishedRun, file: string): Promise<void> {
+export async function writeReport(context: Context, parts: ReportParts, file: string): Promise<void> {
   // Charts bring a document model and d3: only the report pays for them.
   const { renderReport } = await import("../report/render.js");
-  await writeFileAtomic(file, renderReport(await collect(pipeline, run, await reproduce(pipeline))));
+  await writeFileAtomic(file, renderReport(await collect(context, parts, await reproduce(context.directory.path))));
 }
 
-async function collect(pipeline: Pipeline, run: FinishedRun, command: string): Promise<ReportData> {
-  const { imported, clustered, crowded, trained, evaluated } = run;
-  const { settings } = pipeline;
-  const ldmi = trained.models.find(({ name }) => name === "ldmi");
-  const { report } = crowded;
+async function collect(context: Context, parts: ReportParts, command: string): Promise<ReportData> {
+  const { own, served, others, evaluate, index } = parts;
+  const { directory, settings, signal } = context;
+  const imported = await context.open(importStage);
+  const clustered = await context.open(clusterStage);
+  const { report: clusters, partitions } = await clustered.contents();
+  const { report: crowd } = await context.open(crowdStage);
+  const times: { name: string; seconds: number; fingerprint: string }[] = [];
+  for (const { name } of [
+    importStage,
+    clusterStage,
+    crowdStage,
+    ...new Set([own, ...others, served]),
+    evaluate,
+    index,
+  ]) {
+    const manifest = await directory.manifest(name);
+    if (manifest === undefined) continue;
+    times.push({ name, seconds: manifest.wallSeconds, fingerprint: manifest.fingerprint });
+  }
+  await using serving = await openServing(context, served);
   return {
-    name: settings.interactions === undefined ? basename(pipeline.run.path) : basename(settings.interactions),
+    name: settings.interactions === undefined ? basename(directory.path) : basename(settings.interactions),
     date: new Date().toISOString().slice(0, 10),
     command,
     imported: imported.report,
-    evaluation: evaluated.report,
-    curve: await readCurve(ldmi?.dir ?? pipeline.run.stageDir("train-ldmi")),
+    evaluation: (await context.open(evaluate)).report,
+    curve: await (await context.open(own)).curve(),
     clusterer: {
-      name: clustered.report.clusterer,
-      model: clustered.report.model === undefined ? undefined : basename(clustered.report.model.path),
-      meanClusters: clustered.report.clusters?.mean,
-      notice: clustered.report.notice,
+      name: clusters.clusterer,
+      model: clusters.model === undefined ? undefined : basename(clusters.model.path),
+      meanClusters: clusters.clusters?.mean,
+      notice: clusters.notice,
     },
     crowd:
-      report === undefined
+      crowd === undefined
         ? undefined
-        : { coverage: report.coverage, bound: report.coverageBound, candidates: report.candidates },
-    users: await exampleUsers(pipeline, imported, clustered),
-    stages: await stageTimes(pipeline),
+        : { coverage: crowd.coverage, bound: crowd.coverageBound, candidates: crowd.candidates },
+    users: await exampleUsers(imported, partitions, serving, signal),
+    stages: times,
     environment: environment(),
   };
 }
@@ -123,23 +124,31 @@ async function collect(pipeline: Pipeline, run: FinishedRun, command: string): P
  * The test users with the most interests among those of middling history, where there is something to see and room to
  * show it; ties by the split's order.
  */
-async function exampleUsers(pipeline: Pipeline, imported: Imported, clustered: Clustered): Promise<ReportUser[]> {
-  const { test } = imported.dataset.split;
-  const clusters = (row: number): number => clustered.partitions?.test.labels[row]?.length ?? 0;
+async function exampleUsers(
+  { dataset }: Imported,
+  partitions: Partitions | undefined,
+  serving: Serving,
+  signal: AbortSignal,
+): Promise<ReportUser[]> {
+  const { test } = dataset.split;
+  const clusters = (row: number): number => partitions?.test.labels[row]?.length ?? 0;
   const rows = Array.from(test.users.keys());
   const middling = rows.filter((row) => test.historyEnds[row]! >= 8 && test.historyEnds[row]! <= 60);
   const chosen = (middling.length >= EXAMPLE_USERS ? middling : rows)
     .sort((a, b) => clusters(b) - clusters(a) || test.historyEnds[b]! - test.historyEnds[a]! || a - b)
     .slice(0, EXAMPLE_USERS);
-  await using serving = await openServing(pipeline, imported);
   const users: ReportUser[] = [];
-  for (const row of chosen) users.push(await exampleUser(pipeline, imported, serving, row));
+  for (const row of chosen) users.push(await exampleUser(dataset, serving, row, signal));
   return users;
 }
 
 /** What the model says of a test user from the history part alone, beside what the user really took next. */
-async function exampleUser(pipeline: Pipeline, imported: Imported, serving: Serving, row: number): Promise<ReportUser> {
-  const { log, split, catalog } = imported.dataset;
+async function exampleUser(
+  { log, split, catalog }: Dataset,
+  serving: Serving,
+  row: number,
+  signal: AbortSignal,
+): Promise<ReportUser> {
   const user = split.test.users[row]!;
   const id = log.userIds[user]!;
   const events = userItems(log, user);
@@ -147,7 +156,7 @@ async function exampleUser(pipeline: Pipeline, imported: Imported, serving: Serv
   const targets = new Set(events.subarray(split.test.historyEnds[row], split.test.targetEnds[row]));
   const found = await serving.recommender.recommend(
     { history: Array.from(history, (item) => catalog.items[item]!.id) },
-    { k: EXAMPLE_ITEMS, signal: pipeline.signal },
+    { k: EXAMPLE_ITEMS, signal },
   );
   const title = (external: string): string => catalog.items[catalog.idOf(external) ?? 0]!.title || external;
   return {
@@ -168,26 +177,14 @@ async function exampleUser(pipeline: Pipeline, imported: Imported, serving: Serv
   };
 }
 
-async function stageTimes({ run, settings }: Pipeline): Promise<ReportData["stages"]> {
-  const names = ["import", "cluster", "crowd", "train-ldmi"];
-  names.push(...settings.baselines.map((name) => `train-${name}`), "evaluate", "index");
-  const stages: { name: string; seconds: number; fingerprint: string }[] = [];
-  for (const name of names) {
-    const manifest = await run.manifest(name);
-    if (manifest === undefined) continue;
-    stages.push({ name, seconds: manifest.wallSeconds, fingerprint: manifest.fingerprint });
-  }
-  return stages;
-}
-
 /** The command that makes this run again: its flags, or its configuration where flags cannot say all of it. */
-async function reproduce({ run }: Pipeline): Promise<string> {
-  const { flags, complete } = asFlags(await storedSettings(run.path));
+async function reproduce(path: string): Promise<string> {
+  const { flags, complete } = asFlags(await storedSettings(path));
   const all: readonly (readonly [string, string])[] = complete
-    ? [...flags, ["--out", run.path]]
+    ? [...flags, ["--out", path]]
     : [
-        ["--config", join(run.path, CONFIG_FILE)],
-        ["--out", run.path],
+        ["--config", join(path, CONFIG_FILE)],
+        ["--out", path],
       ];
   return `npx prismrec run ${all.map(([flag, value]) => `${flag} ${shellQuote(value)}`).join(" \\\n  ")}`;
 }

@@ -1,5 +1,5 @@
-import { PrismrecError } from "@prismrec/core/base";
-import type { Catalog } from "@prismrec/core/data";
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
+import type { Catalog, Dataset } from "@prismrec/core/data";
 import { openTable, type Table, withDuckDb } from "@prismrec/core/data/import";
 import {
   type Clusterer,
@@ -11,9 +11,7 @@ import {
   RandomClusterer,
   ShuffledClusterer,
 } from "@prismrec/core/interests";
-import { type Clustered, historyLimits, openRunClusterer } from "./cluster.js";
-import type { Imported } from "./import.js";
-import { type Pipeline, runOptions } from "./pipeline.js";
+import type { Clustered } from "./cluster.js";
 
 /** How well one clusterer finds known interests: the mean adjusted Rand index over users. */
 export interface Recovery {
@@ -69,27 +67,26 @@ export async function readTruth(path: string, catalog: Catalog, signal: AbortSig
 
 /** Interest recovery of the run's clusterer, then of the controls: categories, its own clusters shuffled, random ones. */
 export async function measureRecovery(
-  pipeline: Pipeline,
-  imported: Imported,
-  clustered: Clustered,
+  run: {
+    readonly dataset: Dataset;
+    readonly clustered: Clustered;
+    readonly seed: number;
+    readonly options: Required<RunOptions>;
+  },
   truth: Int32Array,
 ): Promise<Recovery[]> {
-  const { partitions } = clustered;
+  const { dataset, clustered, seed, options } = run;
+  const { report, partitions, controlLimits } = await clustered.contents();
   if (partitions === undefined) return [];
-  const { dataset } = imported;
-  const { signal } = pipeline;
-  const { seed } = pipeline.settings;
-  const own = clustered.report.clusterer ?? "";
+  const { signal } = options;
+  const own = report.clusterer ?? "";
   const found = [describe(own, false, await interestRecovery(dataset, partitions, truth, { signal }))];
-  await using source = await openRunClusterer(pipeline, imported, clustered);
+  await using source = await clustered.openClusterer();
   const controls: Clusterer[] = [new ShuffledClusterer(source.clusterer, seed), new RandomClusterer(seed)];
   const hasCategories = dataset.catalog.items.some(({ categories }) => categories.length > 0);
   if (hasCategories) controls.unshift(categoryClusterer(dataset.catalog));
   for (const control of controls.filter(({ name }) => name !== own)) {
-    const other: Partitions = await partitionDataset(dataset, control, {
-      ...historyLimits(pipeline.settings, clustered),
-      ...runOptions(pipeline),
-    });
+    const other: Partitions = await partitionDataset(dataset, control, { ...controlLimits, ...options });
     found.push(describe(control.name, true, await interestRecovery(dataset, other, truth, { signal })));
   }
   return found;

@@ -1,6 +1,6 @@
 import type { ImportReport } from "@prismrec/core/data";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
-import type { LearningCurve } from "../pipeline/train.js";
+import type { LearningCurve } from "../pipeline/networks.js";
 
 /** One interest of a user: what it is called, how much it weighs, what it rests on. */
 export interface ReportInterest {
@@ -26,7 +26,8 @@ export interface ReportData {
   readonly command: string;
   readonly imported: ImportReport;
   readonly evaluation: EvaluationReport;
-  readonly curve: LearningCurve;
+  /** Undefined for a model that is not trained by steps. */
+  readonly curve: LearningCurve | undefined;
   readonly clusterer: {
     readonly name: string | undefined;
     readonly model: string | undefined;

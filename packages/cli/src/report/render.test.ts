@@ -68,11 +68,13 @@ describe("renderReport", () => {
 
   it("stays under a megabyte with a long curve and a large crowd", () => {
     const data = reportData();
-    const curve = Array.from({ length: 200 }, (_, i) => ({ ...data.curve.curve[0]!, epoch: i + 1 }));
+    const { curve: course } = data;
+    if (course === undefined) throw new Error("the sample has a curve");
+    const curve = Array.from({ length: 200 }, (_, i) => ({ ...course.curve[0]!, epoch: i + 1 }));
     const coverage = Array.from({ length: 5000 }, (_, i) => (i + 1) / 5000);
     const page = renderReport({
       ...data,
-      curve: { ...data.curve, curve },
+      curve: { ...course, curve },
       crowd: { coverage, bound: 1, candidates: 90_000 },
     });
     expect(page.length).toBeLessThan(1_000_000);
@@ -80,7 +82,8 @@ describe("renderReport", () => {
 
   it("leaves out what a run does not have", () => {
     const { recovery: _, ...evaluation } = reportData().evaluation;
-    const page = renderReport({ ...reportData(), evaluation, crowd: undefined, users: [] });
+    const page = renderReport({ ...reportData(), evaluation, crowd: undefined, curve: undefined, users: [] });
+    expect(page).not.toContain("Learning curve");
     expect(page).not.toContain("Were the known interests found?");
     expect(page).not.toContain("Two users");
     expect(page).toContain("This run has no crowd level.");

@@ -1,5 +1,5 @@
+import { count, duration, percent, points } from "../format.js";
 import { verdicts } from "../pipeline/evaluate.js";
-import { count, duration, percent, points } from "../terminal/format.js";
 import { coverCurve, learningCurve, recoveryChart } from "./charts.js";
 import type { ReportData, ReportUser } from "./data.js";
 import { type Html, html, scriptJson, trusted } from "./html.js";
@@ -49,7 +49,7 @@ function metricsSection({ evaluation }: ReportData): Html {
   const names = Object.keys(Object.values(evaluation.models)[0] ?? {});
   const rows = Object.entries(evaluation.models).map(
     ([model, values]) =>
-      html`<tr${model === "ldmi" ? trusted(' class="own"') : ""}><td>${model}</td>${names.map((name) => {
+      html`<tr${model === evaluation.own ? trusted(' class="own"') : ""}><td>${model}</td>${names.map((name) => {
         const interval = evaluation.intervals[model]?.[name];
         return html`<td>${points(values[name] ?? 0)}${
           interval === undefined ? "" : html`<small>${points(interval.low, 1)} – ${points(interval.high, 1)}</small>`
@@ -64,6 +64,7 @@ function metricsSection({ evaluation }: ReportData): Html {
 }
 
 function curveSection({ curve }: ReportData): Html {
+  if (curve === undefined) return html``;
   const metrics = Object.keys(curve.curve[0]?.metrics ?? {});
   const data = curve.curve.flatMap(({ epoch, metrics: values }) =>
     Object.entries(values).map(([metric, value]) => ({ epoch, metric, value: 100 * value })),

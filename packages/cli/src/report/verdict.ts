@@ -1,16 +1,17 @@
-import { type EvaluationReport, headlineMetric } from "../pipeline/evaluate.js";
-import { percent, points } from "../terminal/format.js";
+import { percent, points } from "../format.js";
+import type { EvaluationReport } from "../pipeline/evaluate.js";
+import { headlineMetric } from "../pipeline/metrics.js";
 
 /** The report's first sentence: how good, and against what, with no more certainty than the interval allows. */
-export function verdict({ models, comparisons }: EvaluationReport): string {
-  const own = models.ldmi ?? {};
+export function verdict({ own: name, models, comparisons }: EvaluationReport): string {
+  const own = models[name] ?? {};
   const metric = headlineMetric(own) ?? "";
-  const baselines = Object.entries(models).filter(([name]) => name !== "ldmi");
+  const baselines = Object.entries(models).filter(([other]) => other !== name);
   const best = baselines.reduce<{ name: string; value: number } | undefined>((above, [name, values]) => {
     const value = values[metric] ?? 0;
     return above === undefined || value > above.value ? { name, value } : above;
   }, undefined);
-  const found = `ldmi finds ${percent(own[metric] ?? 0)} of what test users took next within its first ${metric.split("@")[1]}`;
+  const found = `${name} finds ${percent(own[metric] ?? 0)} of what test users took next within its first ${metric.split("@")[1]}`;
   if (best === undefined) return `${found}.`;
   const difference = comparisons[best.name]?.[metric];
   if (difference === undefined) return `${found}; ${best.name}, the best baseline, ${percent(best.value)}.`;

@@ -1,7 +1,7 @@
 import type { Progress } from "@prismrec/core/base";
 import cliProgress from "cli-progress";
+import { count, duration } from "../format.js";
 import type { Output } from "../io.js";
-import { count, duration } from "./format.js";
 
 export interface ProgressReporter {
   update(progress: Progress): void;

@@ -16,6 +16,7 @@ export function reportData(text = "Plain title"): ReportData {
     "most-popular": { "recall@20": 0.255, "recall@50": 0.389 },
   };
   const evaluation: EvaluationReport = {
+    own: "ldmi",
     models,
     protocol: {
       dataset: "0123456789abcdef0123456789abcdef",

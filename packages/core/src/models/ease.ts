@@ -143,6 +143,8 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   name: "ease",
   paper: "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019",
   settings: easeSettings,
+  baseline: true,
+  chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {
     const validation: Record<string, number> = {};
@@ -157,6 +159,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
     if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
     return { model: best.model, facts: { lambda: best.lambda, validation } };
   },
+  chosen: ({ lambda }) => easeSettings.parse({ lambdas: [lambda] }),
   tensors: ({ weights }) => new Map([["weights", { shape: [weights.data.length], data: weights.data }]]),
   open({ catalog: { size } }, tensors) {
     return new Ease({ data: storedArray(tensors, "weights", Float32Array, size * size), rows: size, cols: size });

@@ -67,6 +67,7 @@ export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn>
   name: "item-knn",
   paper: "Sarwar et al., Item-based Collaborative Filtering Recommendation Algorithms, 2001",
   settings: itemKnnSettings,
+  baseline: true,
   fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),
   tensors({ votes: { indptr, indices, values = new Float32Array(indices.length).fill(1) } }) {
     return new Map(

@@ -35,6 +35,7 @@ export const mostPopular: ScorerDefinition<Record<string, never>, MostPopular> =
   name: "most-popular",
   paper: "the number of training users of an item",
   settings: z.strictObject({}),
+  baseline: true,
   fit: async (dataset) => ({ model: fitMostPopular(dataset), facts: {} }),
   tensors: () => new Map(),
   open: fitMostPopular,

@@ -21,10 +21,16 @@ export interface ScorerDefinition<S = SettingsRecord, M extends Model = Model> {
   readonly name: string;
   readonly paper: string;
   readonly settings: z.ZodType<S>;
+  /** Whether runs are held against it where they name no others. */
+  readonly baseline?: true;
+  /** Whether its settings can leave a choice, which validation makes. */
+  readonly chooses?: true;
   /** Largest catalog it can be fitted to; absent: any. */
   readonly maxItems?: number;
   /** @param choose tells how good a model is on validation, where settings leave a choice to it; absent: the first */
   fit(dataset: Dataset, settings: S, run?: RunOptions, choose?: (model: M) => Promise<number>): Promise<Fitted<M>>;
+  /** The settings that fit what was chosen again, by the facts of that fit; absent: those that it was fitted with. */
+  chosen?(facts: SettingsRecord): S;
   /** What `open` makes the model of again; empty where the dataset is enough. */
   tensors(model: M): ReadonlyMap<string, StoredTensor>;
   /** @throws PrismrecError CHECKPOINT_INCOMPATIBLE for tensors of another model or dataset */

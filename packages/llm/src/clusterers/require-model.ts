@@ -6,7 +6,7 @@ export function requireModel(name: string, context: ClustererContext): CachedMod
   if (context.model === undefined) {
     throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${name} needs a language model`, {
       expected: "a GGUF file",
-      hint: "give one with --model FILE, or choose --clusterer category",
+      hint: "give one with --llm FILE, or choose --clusterer category",
     });
   }
   return new CachedModel(context.model, context.cache, context.budget);

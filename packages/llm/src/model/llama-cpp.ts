@@ -198,7 +198,7 @@ export class LlamaCppModel implements LanguageModel {
     throw new PrismrecError("MODEL_UNSUPPORTED", `${this.name} embeds texts and cannot write or score them`, {
       expected: "a model that generates text",
       received: `architecture ${this.info.architecture}`,
-      hint: "use it with --clusterer embedding, or give an instruct model with --model",
+      hint: "use it with --clusterer embedding, or give an instruct model with --llm",
     });
   }
 

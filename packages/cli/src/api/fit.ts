@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { RawSettings } from "../config/load.js";
+import type { OnEvent } from "../pipeline/events.js";
+import { openRun } from "../pipeline/run.js";
+import { open } from "./open.js";
+import type { Recommender } from "./recommender.js";
+import { type Rows, writeRows } from "./rows.js";
+
+/** What is learned from. Columns are found by their usual names, or named by `settings.columns`. */
+export interface FitData {
+  /** One event a row: user, item and, where there are any, time, kind of event, rating. */
+  readonly interactions: Rows;
+  /** One item a row: id, title, categories, and whatever filters are to ask for. */
+  readonly items?: Rows;
+}
+
+export interface FitOptions {
+  /** The model by name (`docs/reference/models.md`); default `ldmi`. */
+  readonly model?: string;
+  /**
+   * The language model that reads titles: a GGUF file, or "none". Absent: the best that is at hand, as for the command
+   * line.
+   */
+  readonly llm?: string;
+  /** Run directory: kept, and taken up again by a second call. Absent: a temporary one, which goes with the recommender. */
+  readonly dir?: string;
+  /** Serve a model of every event of every user, nobody held out, once validation has said how long to train. */
+  readonly trainAll?: boolean;
+  /** Seed of everything that is drawn; default 1. */
+  readonly seed?: number;
+  /** Further settings, as a configuration file has them (`docs/reference/configuration.md`). */
+  readonly settings?: RawSettings;
+  readonly signal?: AbortSignal;
+  /** Told of everything while the stages run; nothing is ever printed. */
+  readonly onEvent?: OnEvent;
+}
+
+/**
+ * Imports, clusters, trains and indexes: from interactions to a recommender in one call. With `dir`, what is there and
+ * unchanged is taken over, an interrupted training goes on, and `open(dir)` or the command line serve the same answers.
+ *
+ * @throws PrismrecError CONFIG_INVALID, INVALID_ARGUMENT, FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, RUN_LOCKED, IO,
+ *   DISK_FULL, TRAINING_DIVERGED; an aborted signal rejects with its reason
+ */
+export async function fit(data: FitData, options: FitOptions = {}): Promise<Recommender> {
+  const { signal, onEvent } = options;
+  signal?.throwIfAborted();
+  const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "prismrec-")) : undefined;
+  const dir = resolve(options.dir ?? temporary ?? "");
+  const discard = async (): Promise<void> => {
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
+  };
+  try {
+    const settings = await settingsOf(data, options, dir);
+    {
+      const events = onEvent === undefined ? {} : { onEvent };
+      await using run = await openRun(dir, settings, { ...(signal === undefined ? {} : { signal }), ...events });
+      await run.run({ to: "index" });
+    }
+    return await open(dir, { ...(signal === undefined ? {} : { signal }), onClose: discard });
+  } catch (error) {
+    await discard();
+    throw error;
+  }
+}
+
+async function settingsOf(data: FitData, options: FitOptions, dir: string): Promise<RawSettings> {
+  const { model, llm, seed, trainAll, signal } = options;
+  const given = Object.entries({ model, llm, seed, trainAll }).filter(([, value]) => value !== undefined);
+  const files: Record<string, string> = {};
+  for (const name of ["interactions", "items"] as const) {
+    const rows = data[name];
+    if (rows === undefined) continue;
+    if (typeof rows === "string") {
+      files[name] = resolve(rows);
+      continue;
+    }
+    files[name] = join(dir, "inputs", `${name}.jsonl`);
+    await writeRows(files[name], rows, name, signal);
+  }
+  return { ...options.settings, ...Object.fromEntries(given), ...files };
+}

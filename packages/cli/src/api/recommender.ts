@@ -1,0 +1,129 @@
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
+import type {
+  Recommender as Reader,
+  Recommendation,
+  RecommendationRequest,
+  RecommendedItem,
+  RecommendOptions,
+  SimilarItem,
+  UserInterest,
+} from "@prismrec/core/recommend";
+import type { Run } from "../pipeline/run.js";
+import { saveRun } from "./save.js";
+
+/** Whom to recommend to: a known user by id, or anybody's history. */
+export type Whom = string | RecommendationRequest;
+
+/** A recommended item with the items of the history that its interest rests on. */
+export interface ExplainedItem extends RecommendedItem {
+  /** External ids, strongest first; empty for a model that cannot tell. */
+  readonly because: readonly string[];
+}
+
+export interface ExplainedRecommendation extends Recommendation {
+  readonly items: readonly ExplainedItem[];
+}
+
+interface Holdings {
+  readonly model: string;
+  readonly items: number;
+  readonly users: number;
+  readonly run: Run;
+  close(): Promise<void>;
+}
+
+/** A trained model that answers: the same object from `fit`, from `open` and inside the service. */
+export class Recommender implements AsyncDisposable {
+  /** Name of the model. */
+  readonly model: string;
+  /** How many items can be recommended. */
+  readonly items: number;
+  /** How many users are known by id. */
+  readonly users: number;
+  readonly #reader: Reader;
+  readonly #holdings: Holdings;
+  #closed: Promise<void> | undefined;
+
+  /** @internal `fit` and `open` make recommenders. */
+  constructor(reader: Reader, holdings: Holdings) {
+    this.#reader = reader;
+    this.#holdings = holdings;
+    const { model, items, users } = holdings;
+    this.model = model;
+    this.items = items;
+    this.users = users;
+  }
+
+  /**
+   * The best items for a user or a history, each with the interest behind it and the items of the history that it rests
+   * on.
+   *
+   * @throws PrismrecError UNKNOWN_USER, UNKNOWN_ITEM, INVALID_ARGUMENT, DISPOSED
+   */
+  async recommend(whom: Whom, options: RecommendOptions = {}): Promise<ExplainedRecommendation> {
+    const [recommendation] = await this.recommendMany([whom], options);
+    return recommendation!;
+  }
+
+  /** One recommendation each, in order: faster than one call after the other. */
+  async recommendMany(whom: readonly Whom[], options: RecommendOptions = {}): Promise<ExplainedRecommendation[]> {
+    this.#use();
+    const found = await this.#reader.recommendMany(whom.map(requestOf), options);
+    return found.map((recommendation) => {
+      const reasons = new Map(recommendation.interests.map(({ index, because }) => [index, because]));
+      const items = recommendation.items.map((item) => ({
+        ...item,
+        because: item.interest === null ? [] : (reasons.get(item.interest) ?? []),
+      }));
+      return { ...recommendation, items };
+    });
+  }
+
+  /** The interests in a user's events or in a history, largest share first; empty for a model without interests. */
+  async interests(whom: Whom, options: RunOptions = {}): Promise<readonly UserInterest[]> {
+    return (await this.recommend(whom, { ...options, k: 1 })).interests;
+  }
+
+  /**
+   * The items most like one, without itself.
+   *
+   * @throws PrismrecError UNKNOWN_ITEM, MODEL_UNSUPPORTED for a model that cannot compare items, INVALID_ARGUMENT
+   */
+  async similarItems(id: string, options: { readonly k?: number } & RunOptions = {}): Promise<readonly SimilarItem[]> {
+    this.#use();
+    return this.#reader.similarItems(id, options);
+  }
+
+  /**
+   * Writes what serving needs into a folder for `open`, there or on another machine. The folder must be empty or not
+   * there.
+   *
+   * @throws PrismrecError INVALID_ARGUMENT for a folder that holds something; IO, DISK_FULL, DISPOSED
+   */
+  async save(dir: string): Promise<void> {
+    this.#use();
+    await saveRun(this.#holdings.run, dir);
+  }
+
+  /** Gives back all that is held; a second call does nothing. */
+  close(): Promise<void> {
+    this.#closed ??= this.#holdings.close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #use(): void {
+    if (this.#closed === undefined) return;
+    throw new PrismrecError("DISPOSED", "this recommender has been closed", {
+      expected: "a recommender that is still open",
+      received: "one that was closed",
+    });
+  }
+}
+
+function requestOf(whom: Whom): RecommendationRequest {
+  return typeof whom === "string" ? { user: whom } : whom;
+}

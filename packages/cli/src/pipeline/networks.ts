@@ -1,0 +1,92 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { loadModel, networkNamed } from "@prismrec/core/models";
+import {
+  defaultTrainConfig,
+  parseTrainConfig,
+  type TrainConfig,
+  train,
+  trainingFault,
+  trainingSchema,
+} from "@prismrec/trainer";
+import { z } from "zod";
+import { mergeSettings } from "../config/load.js";
+import { points } from "../format.js";
+import { headlineMetric } from "./metrics.js";
+import type { ModelCode } from "./models.js";
+
+const curveSchema = z.object({
+  bestEpoch: z.int(),
+  stoppedBy: z.string(),
+  steps: z.int(),
+  config: z.record(z.string(), z.unknown()),
+  curve: z.array(
+    z.object({
+      epoch: z.int(),
+      loss: z.number(),
+      parts: z.record(z.string(), z.number()),
+      metrics: z.record(z.string(), z.number()),
+      best: z.boolean(),
+    }),
+  ),
+});
+export type LearningCurve = z.infer<typeof curveSchema>;
+
+const CURVE = "curve.json";
+
+/** Reads what training has left of its course. Throws FILE_NOT_FOUND, RUN_INVALID. */
+export async function readCurve(dir: string): Promise<LearningCurve> {
+  const path = join(dir, CURVE);
+  const parsed = curveSchema.safeParse(await readJson(path, "RUN_INVALID"));
+  if (parsed.success) return parsed.data;
+  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
+    received: z.prettifyError(parsed.error),
+    hint: "Run the train stage again.",
+  });
+}
+
+/** A model that the trainer trains: a checkpoint to go on from while it does, then the best model and its curve. */
+export function network(name: string): ModelCode {
+  const definition = networkNamed(name);
+  return {
+    isTrained: true,
+    files: ["model"],
+    check(overrides) {
+      const error = trainingFault(definition, overrides);
+      return error === undefined ? undefined : { error, schema: trainingSchema(definition) };
+    },
+    config(dataset, { seed, train: own, models }) {
+      const config = defaultTrainConfig(name, dataset, mergeSettings({ seed }, models[name] ?? {}, own));
+      return { config, seed: config.seed };
+    },
+    async fit({ signal, training }, dir, label, input, { config: resolved }) {
+      const config: TrainConfig = parseTrainConfig(resolved);
+      const onEvent = training.bind(undefined, label, config.stopping.epochs);
+      const result = await train(input, config, { dir, signal, onEvent });
+      if (result.stoppedBy === "signal") signal.throwIfAborted();
+      await writeJsonAtomic(join(dir, CURVE), {
+        bestEpoch: result.bestEpoch,
+        stoppedBy: result.stoppedBy,
+        steps: result.steps,
+        config,
+        curve: result.curve.map(({ epoch, loss, parts, metrics, best }) => ({ epoch, loss, parts, metrics, best })),
+      } satisfies LearningCurve);
+      await rm(join(dir, "checkpoints"), { recursive: true, force: true });
+    },
+    async production(dir) {
+      const { config: resolved, bestEpoch } = await readCurve(dir);
+      const config = parseTrainConfig(resolved);
+      const stopping = { ...config.stopping, epochs: Math.max(1, bestEpoch) };
+      return { config: { ...config, stopping }, seed: config.seed };
+    },
+    open: (dir, dataset) => loadModel(join(dir, "model"), dataset.catalog),
+    async describe(dir) {
+      const { curve, bestEpoch } = await readCurve(dir);
+      const best = curve.find(({ epoch }) => epoch === bestEpoch);
+      const metric = headlineMetric(best?.metrics ?? {});
+      const found = metric === undefined ? "" : `, validation ${metric} ${points(best?.metrics[metric] ?? 0)} %`;
+      return `best epoch ${bestEpoch} of ${curve.length}${found}`;
+    },
+  };
+}

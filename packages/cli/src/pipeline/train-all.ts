@@ -1,0 +1,53 @@
+import { productionDataset } from "@prismrec/core/data";
+import { partitionDataset } from "@prismrec/core/interests";
+import type { TrainInput } from "@prismrec/trainer";
+import { settingsSchema } from "../config/schema.js";
+import { clusterStage } from "./cluster.js";
+import { crowdStage } from "./crowd.js";
+import { importStage } from "./import.js";
+import { modelOf } from "./models.js";
+import { defineStage, type Stage } from "./stage.js";
+import { type TrainedModel, trainedModel } from "./train.js";
+
+const VERSION = 1;
+
+/**
+ * Trains the run's own model once more, on every event of every user and with nobody held out, as its first training
+ * was found best on validation: the model that is served where the settings say `trainAll`.
+ */
+export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<TrainedModel> {
+  const entry = modelOf(name);
+  return defineStage({
+    name: "train-all",
+    summary: "trains the model that is served on every event of every user, as validation has found best",
+    version: VERSION,
+    command: "train",
+    reads: [
+      importStage,
+      ...(entry.reads.includes("clusters") ? [clusterStage] : []),
+      ...(entry.reads.includes("crowd") ? [crowdStage] : []),
+      own,
+    ],
+    settings: settingsSchema.pick({}),
+    async run(context, dir) {
+      const code = await entry.code();
+      const dataset = productionDataset((await context.open(importStage)).dataset);
+      const clustered = entry.reads.includes("clusters") ? await context.open(clusterStage) : undefined;
+      const crowd = entry.reads.includes("crowd") ? (await context.open(crowdStage)).crowd : undefined;
+      let partitions: TrainInput["partitions"];
+      if (clustered?.choice.clusterer !== undefined) {
+        await using source = await clustered.openClusterer();
+        partitions = await partitionDataset(dataset, source.clusterer, { ...clustered.limits, ...context.options });
+      }
+      const input: TrainInput = {
+        dataset,
+        ...(partitions === undefined ? {} : { partitions }),
+        ...(crowd === undefined ? {} : { crowd }),
+      };
+      const { dir: validated } = await context.open(own);
+      await code.fit(context, dir, `${name}, everybody`, input, await code.production(validated));
+    },
+    open: async (context, finished) => trainedModel(context, entry, finished),
+    describe: async () => ({ summary: "on every event of every user" }),
+  });
+}

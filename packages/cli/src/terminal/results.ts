@@ -1,0 +1,71 @@
+import { count, points } from "../format.js";
+import { type Ablation, minusThis } from "../pipeline/ablate.js";
+import { type EvaluationReport, verdicts } from "../pipeline/evaluate.js";
+import { headlineMetric } from "../pipeline/metrics.js";
+import type { Style } from "./style.js";
+import { formatTable } from "./table.js";
+
+/** The metric table in percent, the run's own model first, and the paired verdicts below it. */
+export function metricTable(report: EvaluationReport, style: Style, width?: number): string {
+  const names = Object.keys(Object.values(report.models)[0] ?? {});
+  const rows = Object.entries(report.models).map(([model, values]) => [
+    model === report.own ? style.bold(model) : model,
+    ...names.map((name) => points(values[name] ?? 0)),
+  ]);
+  const table = formatTable(
+    [{ title: "%, test users" }, ...names.map((title) => ({ title, align: "right" as const }))],
+    rows,
+    width,
+  );
+  return [table, "", ...verdicts(report).map((line) => `  ${line}`)].join("\n");
+}
+
+export function recoveryTable({ recovery = [] }: EvaluationReport): string {
+  return formatTable(
+    [
+      { title: "interest recovery" },
+      { title: "ARI", align: "right" },
+      { title: "± s.e.", align: "right" },
+      { title: "users", align: "right" },
+    ],
+    recovery.map(({ clusterer, control, ari, standardError, users }) => [
+      control ? `  ${clusterer} (control)` : clusterer,
+      ari.toFixed(3),
+      standardError.toFixed(3),
+      count(users),
+    ]),
+  );
+}
+
+/** The variants of `model` beside one another: test metrics, what the whole model has above each, how interests look. */
+export function ablationTable({ variants }: Ablation, model: string, width?: number): string {
+  const all = Object.values(variants);
+  const cut = Object.keys(all[0]?.trials[0]?.metrics ?? {}).filter((name) => /^(recall|ndcg)@/.test(name));
+  const shown = [
+    ["interestCosine", "cosine"],
+    ["assignmentEntropy", "H/ln K"],
+    ["semanticMass", "semantic"],
+    ["gate", "gate"],
+  ].filter(([key = ""]) => all.some(({ mean }) => mean[key] !== undefined));
+  const error = (summary: (typeof all)[number], key: string): string =>
+    summary.trials.length < 2 ? "" : ` ±${points(summary.standardError[key] ?? 0)}`;
+  const headline = headlineMetric(all[0]?.mean ?? {}) ?? "";
+  return formatTable(
+    [
+      { title: `% (${all[0]?.trials.length ?? 0} seeds)` },
+      ...cut.map((title) => ({ title, align: "right" as const })),
+      { title: `${model} − this (${headline})`, align: "right" },
+      ...shown.map(([, title = ""]) => ({ title, align: "right" as const })),
+    ],
+    Object.entries(variants).map(([name, summary]) => {
+      const difference = summary[minusThis(model)]?.[headline];
+      return [
+        name,
+        ...cut.map((key) => `${points(summary.mean[key] ?? 0)}${error(summary, key)}`),
+        difference === undefined ? "" : `${points(difference.mean)} ±${points(difference.standardError)}`,
+        ...shown.map(([key = ""]) => summary.mean[key]?.toFixed(3) ?? "–"),
+      ];
+    }),
+    width,
+  );
+}

@@ -1,0 +1,70 @@
+import type { EpochRecord } from "@prismrec/trainer/events";
+import { duration, points } from "../format.js";
+import type { OnEvent, StageTraining } from "../pipeline/events.js";
+import { plain } from "./style.js";
+import type { Ui } from "./ui.js";
+
+/** What a run says, as lines for people on stderr. */
+export function printEvents(ui: Ui): OnEvent {
+  return (event) => {
+    switch (event.type) {
+      case "stage-started":
+        return;
+      case "progress":
+        ui.progress(event.progress);
+        return;
+      case "training":
+        printTraining(ui, event);
+        return;
+      case "stage-repaired":
+        ui.warn(`${event.stage} was damaged and has been done again`);
+        return;
+      case "stage-finished": {
+        ui.stopProgress();
+        const time = ui.err.dim(event.reused ? "as before" : duration(event.seconds));
+        ui.info(`${ui.err.good("✔")} ${event.stage.padEnd(20)} ${plain(event.summary)}   ${time}`);
+        return;
+      }
+      case "note":
+        if (event.when === "verbose") ui.detail(`  ${plain(event.text)}`);
+        else if (event.when === "always" || !ui.verbose) ui.info(`  ${plain(event.text)}`);
+        return;
+      case "warning":
+        ui.warn(plain(event.text));
+        return;
+      case "settings-not-kept":
+        ui.detail(`  the settings of this command are not kept: ${plain(event.reason)}`);
+        return;
+    }
+  };
+}
+
+function printTraining(ui: Ui, { label, epochs, event }: StageTraining): void {
+  switch (event.type) {
+    case "start":
+      if (event.resumed) ui.info(`  ${label} goes on from step ${event.step} of epoch ${event.epoch}`);
+      return;
+    case "step":
+      ui.progress({
+        stage: `${label} epoch ${event.epoch}`,
+        done: event.done,
+        total: event.total,
+        unit: "steps",
+        note: `loss ${event.loss.toFixed(3)}`,
+      });
+      return;
+    case "epoch":
+      ui.stopProgress();
+      ui.info(epochLine(event, event.seconds, epochs));
+      return;
+    case "checkpoint":
+      ui.detail(`  saved ${event.path}`);
+      return;
+  }
+}
+
+function epochLine({ epoch, loss, metrics, best }: EpochRecord, seconds: number, most: number): string {
+  const shown = Object.entries(metrics).map(([name, value]) => `${name} ${points(value)}`);
+  const of = most >= 200 ? "" : `/${most}`;
+  return `  epoch ${epoch}${of}  loss ${loss.toFixed(4)}  ${shown.join("  ")}  ${seconds.toFixed(1)} s${best ? "  ★" : ""}`;
+}

@@ -1,0 +1,24 @@
+// Written by tools/generate-model-names.mjs from the registry: names without the weight of models.
+
+/** What can be said of a model without loading it. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly kind: "network" | "scorer";
+  /** What it learns from beside the events. */
+  readonly reads: readonly ("clusters" | "crowd")[];
+  /** Whether runs are held against it where they name no others. */
+  readonly baseline: boolean;
+}
+
+/** Every model of the registry, in its order. */
+export const MODEL_LIST: readonly ModelSummary[] = [
+  { name: "ldmi", kind: "network", reads: ["clusters", "crowd"], baseline: false },
+  { name: "comirec-sa", kind: "network", reads: [], baseline: false },
+  { name: "comirec-dr", kind: "network", reads: [], baseline: false },
+  { name: "most-popular", kind: "scorer", reads: [], baseline: true },
+  { name: "item-knn", kind: "scorer", reads: [], baseline: true },
+  { name: "ease", kind: "scorer", reads: [], baseline: true },
+];
+
+/** The model that a run is about unless it says otherwise. */
+export const DEFAULT_MODEL_NAME = "ldmi";
