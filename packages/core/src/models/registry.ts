@@ -10,6 +10,7 @@ import { itemKnn } from "./item-knn.js";
 import { ldmi } from "./ldmi.js";
 import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
+import { MODEL_LIST, type ModelSummary } from "./names.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 
 /** Every model there is: the only place that knows them by name. `registerModel` adds a program's own. */
@@ -28,9 +29,20 @@ export const DEFAULT_MODEL = ldmi.name;
 export const isNetwork = (model: ModelDefinition): model is NetworkDefinition => model.kind === "network";
 export const isScorer = (model: ModelDefinition): model is ScorerDefinition => model.kind === "scorer";
 
+/** What can be said of a model without loading it: its line in names.ts. */
+export function modelSummary(model: ModelDefinition): ModelSummary {
+  return {
+    name: model.name,
+    kind: model.kind,
+    reads: isNetwork(model) ? [...(model.reads ?? [])] : [],
+    baseline: isScorer(model) && model.baseline === true,
+  };
+}
+
 /**
  * Makes a model of a program's own one that is trained, saved, loaded and evaluated by name like those that are here. To
- * be called before the name is used, and in every process that opens what was saved under it.
+ * be called before the name is used (for runs: before `prismrec` is imported, whose settings list the models then), and
+ * in every process that opens what was saved under it.
  *
  * @throws PrismrecError CONFIG_INVALID for a name that another model has or that is none, for a configuration whose
  *   `model` is another name, and for a recipe without terms or with two of one name
@@ -41,6 +53,7 @@ export function registerModel<C extends NetworkShape, S, M extends Model>(
   const model = definition as unknown as ModelDefinition;
   if (isNetwork(model)) checkNetwork(model);
   addToRegistry(MODELS, model, "model");
+  addToRegistry(MODEL_LIST, modelSummary(model), "model");
 }
 
 function checkNetwork({ name, config, recipe }: NetworkDefinition): void {
