@@ -7,6 +7,7 @@ export * from "./lock.js";
 export * from "./matrix.js";
 export * from "./memory.js";
 export * from "./random.js";
+export * from "./registry.js";
 export * from "./run-directory/run-directory.js";
 export * from "./run-directory/stage-key.js";
 export * from "./run-options.js";
