@@ -18,6 +18,8 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "most-popular", kind: "scorer", reads: [], baseline: true },
   { name: "item-knn", kind: "scorer", reads: [], baseline: true },
   { name: "ease", kind: "scorer", reads: [], baseline: true },
+  { name: "ials", kind: "scorer", reads: [], baseline: false },
+  { name: "l3ae", kind: "scorer", reads: [], baseline: false },
 ];
 
 /** The model that a run is about unless it says otherwise. */

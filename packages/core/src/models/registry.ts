@@ -6,7 +6,9 @@ import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
 import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
 import { ease } from "./ease.js";
+import { ials } from "./ials.js";
 import { itemKnn } from "./item-knn.js";
+import { l3ae } from "./l3ae.js";
 import { ldmi } from "./ldmi.js";
 import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
@@ -21,6 +23,8 @@ export const MODELS: readonly ModelDefinition[] = [
   mostPopular,
   itemKnn,
   ease,
+  ials,
+  l3ae,
 ] as readonly ModelDefinition[];
 
 /** The model that a run is about unless it says otherwise. */
