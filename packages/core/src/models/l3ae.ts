@@ -59,7 +59,7 @@ const l3aeSettings = z.strictObject({
   featureShares: z
     .array(z.number().min(0).max(1))
     .min(1)
-    .default([0.25, 0, 0.1, 0.5])
+    .default([0.25, 0, 0.5, 0.75])
     .describe("how much of the penalty draws towards the weights that features give; 0: none, which is ease"),
   featureLambda: z.number().positive().default(10).describe("penalty of the features' own weights"),
 });
@@ -86,8 +86,9 @@ const SMALLER = "Leave l3ae out, or raise the core so that fewer items stay.";
  * costs an inverse and a product of [N, N], each share N^2 more. Memory: `l3aeMemory`, looked for before any is taken.
  *
  * @param choose how good a model is on validation; its weights are written over once that is told
- * @throws PrismrecError CONFIG_INVALID, SHAPE_MISMATCH and NON_FINITE (itemVectors), INVALID_ARGUMENT (a catalog beyond
- *   L3AE_MAX_ITEMS), OUT_OF_MEMORY. An aborted signal rejects with its reason.
+ * @throws PrismrecError CONFIG_INVALID, SHAPE_MISMATCH and NON_FINITE (itemVectors), NON_FINITE (a penalty so small that an
+ *   inverse fails), INVALID_ARGUMENT (a catalog beyond L3AE_MAX_ITEMS), OUT_OF_MEMORY. An aborted signal rejects with its
+ *   reason.
  */
 export async function fitL3ae(
   dataset: Dataset,
