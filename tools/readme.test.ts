@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root, run } from "./lib/run.mjs";
@@ -15,6 +16,21 @@ function snippets(text: string, language: string): string[] {
   return Array.from(text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "gms")), ([, code]) => code ?? "");
 }
 
+/** Runs a program that was written here and gives the lines that it printed. */
+async function printed(name: string, code: string): Promise<unknown[][]> {
+  const path = join(folder, name);
+  await writeFile(path, code);
+  const lines: unknown[][] = [];
+  const original = console.log;
+  console.log = (...values: unknown[]) => void lines.push(values);
+  try {
+    await import(path);
+  } finally {
+    console.log = original;
+  }
+  return lines;
+}
+
 beforeAll(() => mkdir(folder, { recursive: true }));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -23,20 +39,32 @@ describe("the documents' snippets", async () => {
     const text = await readFile(join(root, file), "utf8");
     for (const [i, code] of snippets(text, "ts").entries()) {
       it(`snippet ${i + 1} of ${file} runs and prints something`, async () => {
-        const path = join(folder, `${file.replaceAll("/", "-")}-${i}.ts`);
-        await writeFile(path, code);
-        const lines: unknown[][] = [];
-        const original = console.log;
-        console.log = (...values: unknown[]) => void lines.push(values);
-        try {
-          await import(path);
-        } finally {
-          console.log = original;
-        }
+        const lines = await printed(`${file.replaceAll("/", "-")}-${i}.ts`, code);
         expect(lines.length).toBeGreaterThan(0);
       });
     }
   }
+
+  it("the program of the guide to the library runs from its first piece to its last", async () => {
+    const text = await readFile(join(root, "docs/guides/library-in-ten-minutes.md"), "utf8");
+    const here = process.cwd();
+    const place = await mkdtemp(join(tmpdir(), "prismrec-guide-"));
+    process.chdir(place);
+    try {
+      const lines = await printed("library-in-ten-minutes.ts", snippets(text, "ts").join("\n"));
+      const all = lines.map((values) => values.map((value) => JSON.stringify(value)).join(" ")).join("\n");
+      expect(all).toContain("ldmi: 300 users, 90 items");
+      expect(all).toMatch(/A thing of \w+, number \d+: .*because of i\d+/);
+      expect(all).toContain('"unknown:" ["gone"]');
+      expect(all).toContain("UNKNOWN_USER");
+      // What was saved and opened answers as before.
+      expect(lines).toContainEqual([true]);
+      expect(lines).not.toContainEqual([false]);
+    } finally {
+      process.chdir(here);
+      await rm(place, { recursive: true, force: true });
+    }
+  });
 
   it("names only commands that the command line has", async () => {
     const help = (await run(process.execPath, [join(root, "packages/cli/bin/prismrec.js"), "--help"])).output;
