@@ -115,6 +115,44 @@ describe("fit", () => {
   });
 });
 
+describe("filter and exclude", () => {
+  it.each(["ldmi", "ease"])(
+    "leave the best of what matches, from fit, from open and from the command line (%s)",
+    async (model) => {
+      const dir = inside(`filtered-${model}`);
+      const settings = { clusterer: "category", train: model === "ldmi" ? { stopping: { epochs: 1 } } : {} };
+      await using shop = await fit({ interactions, items }, { dir, model, settings });
+      const filter = { inStock: true, price: { from: 3, to: 18 }, categories: ["group 1", "group 2"] };
+      const options = { k: 4, filter, exclude: ["i7"] };
+      const all = await shop.recommend("u7", { k: 48 });
+      const allowed = new Set(
+        items
+          .filter(({ price, inStock, categories }) => {
+            return inStock && price >= 3 && price <= 18 && ["group 1", "group 2"].includes(categories[0]!);
+          })
+          .map(({ item }) => item),
+      );
+      const expected = all.items.filter(({ id }) => allowed.has(id) && id !== "i7").slice(0, 4);
+      expect(expected.length).toBeGreaterThan(2);
+      const answer = await shop.recommend("u7", options);
+      expect(answer.items.map(({ id, score }) => [id, score])).toEqual(expected.map(({ id, score }) => [id, score]));
+      await using opened = await open(dir);
+      expect(await opened.recommend("u7", options)).toEqual(answer);
+      const flags = ["inStock=true", "price=3..18", "categories=group 1,group 2"];
+      const told = await spawnPrismrec([
+        ...["recommend", dir, "-u", "u7", "-k", "4", "--json", "--exclude", "i7", "--filter", ...flags],
+      ]);
+      expect(JSON.parse(told.stdout).items.map(({ id }: { id: string }) => id)).toEqual(expected.map(({ id }) => id));
+      const similar = await shop.similarItems("i1", { k: 3, filter });
+      expect(similar.every(({ id }) => allowed.has(id))).toBe(true);
+      const listed = await spawnPrismrec(["similar", dir, "i1", "-k", "3", "--json", "--filter", ...flags]);
+      expect(JSON.parse(listed.stdout).similar).toEqual(similar);
+      await expect(shop.recommend("u7", { filter: { prices: 1 } })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    },
+    LIMIT,
+  );
+});
+
 describe("save", () => {
   it(
     "writes what opens elsewhere, the inputs being gone",

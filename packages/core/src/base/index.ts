@@ -11,5 +11,6 @@ export * from "./registry.js";
 export * from "./run-directory/run-directory.js";
 export * from "./run-directory/stage-key.js";
 export * from "./run-options.js";
+export * from "./suggest.js";
 export * from "./threads.js";
 export * from "./top-k.js";
