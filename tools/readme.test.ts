@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root, run } from "./lib/run.mjs";
 
@@ -33,6 +34,56 @@ async function printed(name: string, code: string): Promise<unknown[][]> {
 
 beforeAll(() => mkdir(folder, { recursive: true }));
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Documents that people read, below the root; what is generated from sources has a test of its own. */
+async function documents(): Promise<string[]> {
+  const docs = (await readdir(join(root, "docs"), { recursive: true })).filter(
+    (name) => name.endsWith(".md") && !name.startsWith("api"),
+  );
+  return [...(await readmes()), "CONTRIBUTING.md", "CHANGELOG.md", ...docs.map((name) => `docs/${name}`)];
+}
+
+/** The anchors of a document's headings, as GitHub makes them. */
+const anchors = (text: string): string[] =>
+  Array.from(text.matchAll(/^#+ (.*)$/gm), ([, title = ""]) =>
+    title
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+
+it("the documents' links lead to files that are there, and to headings in them", async () => {
+  const broken: string[] = [];
+  let followed = 0;
+  for (const file of await documents()) {
+    const text = await readFile(join(root, file), "utf8");
+    for (const [, link = ""] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? join(root, file) : join(root, dirname(file), path);
+      const found = await stat(target).catch(() => undefined);
+      const there =
+        anchor === undefined || (found?.isFile() && anchors(await readFile(target, "utf8")).includes(anchor));
+      if (found === undefined || !there) broken.push(`${file}: ${link}`);
+      followed++;
+    }
+  }
+  expect(broken).toEqual([]);
+  expect(followed).toBeGreaterThan(50);
+});
+
+it("CONTRIBUTING names only files that are there", async () => {
+  const text = await readFile(join(root, "CONTRIBUTING.md"), "utf8");
+  const named = Array.from(
+    text.matchAll(/`((?:packages|tools|docs|native|benchmarks)\/[\w./-]+)`/g),
+    ([, path = ""]) => path,
+  );
+  expect(named.length).toBeGreaterThan(8);
+  const generated = ["docs/api"];
+  const missing = named.filter(
+    (path) => !path.includes("NAME") && !generated.includes(path) && !existsSync(join(root, path)),
+  );
+  expect(missing).toEqual([]);
+});
 
 describe("the documents' snippets", async () => {
   for (const file of await readmes()) {

@@ -76,7 +76,8 @@ const app = await Application.bootstrap({
   excludeInternal: true,
   excludePrivate: true,
   disableGit: true,
-  sourceLinkTemplate: "../../{path}#L{line}",
+  basePath: root,
+  sourceLinkTemplate: "../../../{path}#L{line}",
   sort: ["kind", "alphabetical"],
   validation: { notExported: true, invalidLink: true, rewrittenLink: false, notDocumented: false },
 });
