@@ -1,6 +1,6 @@
 // Writes docs/reference from what the program itself goes by: training.md from the schemas that the trainer validates
 // with, pipeline.md from the list of stages, configuration.md from the schema of a run's settings, commands.md from the
-// definitions that parse the command line. --check fails where one is stale.
+// definitions that parse the command line, metrics.md from the ranking metrics. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
@@ -10,6 +10,7 @@ import { root } from "./lib/run.mjs";
 import { settingTable } from "./lib/setting-tables.mjs";
 import { commandsPage } from "./reference/commands.mjs";
 import { configurationPage } from "./reference/configuration.mjs";
+import { metricsPage } from "./reference/metrics.mjs";
 
 const networks = MODELS.filter(isNetwork);
 const presets = networks.flatMap((model) =>
@@ -69,6 +70,7 @@ const pages = {
   "pipeline.md": pipeline,
   "configuration.md": configurationPage(),
   "commands.md": commandsPage(),
+  "metrics.md": metricsPage(),
 };
 
 let stale = false;
