@@ -1,55 +1,15 @@
 // Writes docs/reference from what the program itself goes by: training.md from the schemas that the trainer validates
-// with, pipeline.md from the list of stages. --check fails where one is stale.
+// with, pipeline.md from the list of stages, configuration.md from the schema of a run's settings, commands.md from the
+// definitions that parse the command line. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
 import { presetSettings, trainingSchema } from "@prismrec/trainer";
-import { settingsSchema, stagesOf } from "prismrec";
-import { z } from "zod";
+import { settingsSchema, stagesOf } from "prismrec/pipeline";
 import { root } from "./lib/run.mjs";
-
-/**
- * @typedef {{ type?: string, const?: unknown, enum?: unknown[], description?: string, default?: unknown,
- *   properties?: Record<string, Property>, anyOf?: Property[] }} Property
- */
-
-/** @param {Property} property @returns {string} */
-function kind(property) {
-  if (property.const !== undefined) return JSON.stringify(property.const);
-  if (property.anyOf !== undefined) return property.anyOf.map(kind).join(" or ");
-  if (property.enum !== undefined) return property.enum.map((value) => JSON.stringify(value)).join(" or ");
-  return property.type ?? "";
-}
-
-/**
- * @param {string} prefix
- * @param {Property} schema
- * @returns {string[]} one table row per setting
- */
-function rows(prefix, schema) {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
-    const path = prefix === "" ? name : `${prefix}.${name}`;
-    if (property.properties !== undefined) return rows(path, property);
-    const choices = property.anyOf ?? [];
-    if (choices.some((choice) => choice.properties !== undefined))
-      return choices.flatMap((choice) => rows(path, choice));
-    const value = property.default === undefined ? "" : `\`${JSON.stringify(property.default)}\``;
-    return [`| \`${path}\` | ${kind(property)} | ${value} | ${property.description ?? ""} |`];
-  });
-}
-
-/** @param {string} title @param {z.ZodType} schema */
-function table(title, schema) {
-  const json = /** @type {Property} */ (z.toJSONSchema(schema, { io: "input" }));
-  return [
-    `## ${title}`,
-    "",
-    "| setting | type | default | what |",
-    "|---|---|---|---|",
-    ...new Set(rows("", json)),
-    "",
-  ];
-}
+import { settingTable } from "./lib/setting-tables.mjs";
+import { commandsPage } from "./reference/commands.mjs";
+import { configurationPage } from "./reference/configuration.mjs";
 
 const networks = MODELS.filter(isNetwork);
 const presets = networks.flatMap((model) =>
@@ -64,7 +24,7 @@ const training = [
   "Generated from the schemas by `node tools/generate-docs.mjs`. Unknown settings are refused. `ldmi` takes the preset `recipe-v` where the",
   "median training history has ten events or more, else `sparse-short`; your settings go on top.",
   "",
-  ...networks.flatMap((model) => table(model.name, trainingSchema(model))),
+  ...networks.flatMap((model) => [`## ${model.name}`, "", ...settingTable(trainingSchema(model))]),
   "## Presets",
   "",
   "| model | name | settings |",
@@ -78,8 +38,6 @@ const stages = stagesOf(settingsSchema.parse({}));
 /** @param {(typeof stages)[number]} stage */
 function stageSection(stage) {
   const files = stage.files ?? [];
-  const settings = /** @type {Property} */ (z.toJSONSchema(stage.settings, { io: "input" }));
-  const listed = rows("", settings);
   return [
     `## ${stage.name}`,
     "",
@@ -90,9 +48,7 @@ function stageSection(stage) {
     ...(stage.command === undefined ? [] : [`- Command: \`prismrec ${stage.command}\``]),
     `- Version: ${stage.version}`,
     "",
-    ...(listed.length === 0
-      ? []
-      : ["| setting | type | default | what |", "|---|---|---|---|", ...new Set(listed), ""]),
+    ...settingTable(stage.settings),
   ];
 }
 
@@ -108,8 +64,15 @@ const pipeline = [
   ...stages.flatMap(stageSection),
 ].join("\n");
 
+const pages = {
+  "training.md": training,
+  "pipeline.md": pipeline,
+  "configuration.md": configurationPage(),
+  "commands.md": commandsPage(),
+};
+
 let stale = false;
-for (const [name, text] of Object.entries({ "training.md": training, "pipeline.md": pipeline })) {
+for (const [name, text] of Object.entries(pages)) {
   const file = join(root, "docs", "reference", name);
   if (process.argv.includes("--check")) {
     if ((await readFile(file, "utf8").catch(() => "")) === text) continue;

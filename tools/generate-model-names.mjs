@@ -2,14 +2,10 @@
 // without loading one.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_MODEL, isNetwork, isScorer, MODELS } from "@prismrec/core/models";
+import { DEFAULT_MODEL, MODELS, modelSummary } from "@prismrec/core/models";
 import { root, run } from "./lib/run.mjs";
 
-const lines = MODELS.map((model) => {
-  const reads = isNetwork(model) ? (model.reads ?? []) : [];
-  const baseline = isScorer(model) && model.baseline === true;
-  return `  ${JSON.stringify({ name: model.name, kind: model.kind, reads, baseline })},`;
-});
+const lines = MODELS.map((model) => `  ${JSON.stringify(modelSummary(model))},`);
 const text = `// Written by tools/generate-model-names.mjs from the registry: names without the weight of models.
 
 /** What can be said of a model without loading it. */

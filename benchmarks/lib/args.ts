@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { suggest } from "prismrec/suggest";
+import { suggest } from "@prismrec/core/base";
 
 export interface Options {
   /** Operations to run, or "table" alone. */

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
+import { suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig, renamed } from "./config/load.js";
 import { CLUSTERER_NAMES } from "./config/schema.js";
 import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, modelNamed } from "./pipeline/models.js";
-import { suggest } from "./suggest.js";
 
 /** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
 interface SettingFlag {
@@ -58,6 +58,7 @@ export const SETTING_FLAGS = {
     path: "interactions",
   },
   items: { flags: "--items <file>", description: "items: id, title, categories", path: "items" },
+  users: { flags: "--users <file>", description: "users: id, and whatever is known of them", path: "users" },
   splitFile: {
     flags: "--split-file <file>",
     description: "fixes the split: columns user and part (train, valid, test)",
@@ -165,6 +166,11 @@ export const SETTING_FLAGS = {
     description: "most epochs of the run's own model (default: until validation stops improving)",
     path: "train.stopping.epochs",
     parse: wholeNumber,
+  },
+  trainAll: {
+    flags: "--train-all",
+    description: "serve a model trained on everybody, once validation has said how long",
+    path: "trainAll",
   },
   baselines: {
     flags: "--baselines <names>",
@@ -279,4 +285,11 @@ export function asFlags(settings: RawSettings): {
   }
   const { out: _, ...rest } = settings;
   return { flags, complete: isDeepStrictEqual(expressed, rest) };
+}
+
+/** A whole number from 1 on, of a flag. */
+export function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
+  return number;
 }

@@ -40,7 +40,7 @@ it(
   "a program that runs the pipeline prints nothing, whatever the pipeline has to say",
   async () => {
     const result = join(folder, "result.json");
-    const library = pathToFileURL(join(repositoryRoot, "packages/cli/dist/index.js")).href;
+    const library = pathToFileURL(join(repositoryRoot, "packages/cli/dist/pipeline/index.js")).href;
     const data = [join(folder, "events.csv"), join(folder, "items.csv")];
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [
       ...["--input-type=module", "-e", program, library, join(folder, "run"), ...data, result],

@@ -1,6 +1,6 @@
+import { suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { InvalidArgumentError } from "commander";
-import { suggest } from "./suggest.js";
 
 export interface Threshold {
   readonly metric: string;

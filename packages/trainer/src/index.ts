@@ -7,4 +7,5 @@ export * from "./evaluation/evaluate.js";
 export * from "./evaluation/leakage.js";
 export * from "./planted/experiment.js";
 export * from "./planted/planted-data.js";
+export * from "./training/events.js";
 export * from "./training/train.js";

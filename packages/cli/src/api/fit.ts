@@ -14,6 +14,8 @@ export interface FitData {
   readonly interactions: Rows;
   /** One item a row: id, title, categories, and whatever filters are to ask for. */
   readonly items?: Rows;
+  /** One user a row: id, and whatever is known of users. */
+  readonly users?: Rows;
 }
 
 export interface FitOptions {
@@ -70,7 +72,7 @@ async function settingsOf(data: FitData, options: FitOptions, dir: string): Prom
   const { model, llm, seed, trainAll, signal } = options;
   const given = Object.entries({ model, llm, seed, trainAll }).filter(([, value]) => value !== undefined);
   const files: Record<string, string> = {};
-  for (const name of ["interactions", "items"] as const) {
+  for (const name of ["interactions", "items", "users"] as const) {
     const rows = data[name];
     if (rows === undefined) continue;
     if (typeof rows === "string") {

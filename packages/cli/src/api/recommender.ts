@@ -3,9 +3,9 @@ import type {
   Recommender as Reader,
   Recommendation,
   RecommendationRequest,
-  RecommendedItem,
   RecommendOptions,
   SimilarItem,
+  SimilarOptions,
   UserInterest,
 } from "@prismrec/core/recommend";
 import type { Run } from "../pipeline/run.js";
@@ -13,16 +13,6 @@ import { saveRun } from "./save.js";
 
 /** Whom to recommend to: a known user by id, or anybody's history. */
 export type Whom = string | RecommendationRequest;
-
-/** A recommended item with the items of the history that its interest rests on. */
-export interface ExplainedItem extends RecommendedItem {
-  /** External ids, strongest first; empty for a model that cannot tell. */
-  readonly because: readonly string[];
-}
-
-export interface ExplainedRecommendation extends Recommendation {
-  readonly items: readonly ExplainedItem[];
-}
 
 interface Holdings {
   readonly model: string;
@@ -60,28 +50,24 @@ export class Recommender implements AsyncDisposable {
    *
    * @throws PrismrecError UNKNOWN_USER, UNKNOWN_ITEM, INVALID_ARGUMENT, DISPOSED
    */
-  async recommend(whom: Whom, options: RecommendOptions = {}): Promise<ExplainedRecommendation> {
+  async recommend(whom: Whom, options: RecommendOptions = {}): Promise<Recommendation> {
     const [recommendation] = await this.recommendMany([whom], options);
     return recommendation!;
   }
 
   /** One recommendation each, in order: faster than one call after the other. */
-  async recommendMany(whom: readonly Whom[], options: RecommendOptions = {}): Promise<ExplainedRecommendation[]> {
+  async recommendMany(whom: readonly Whom[], options: RecommendOptions = {}): Promise<Recommendation[]> {
     this.#use();
-    const found = await this.#reader.recommendMany(whom.map(requestOf), options);
-    return found.map((recommendation) => {
-      const reasons = new Map(recommendation.interests.map(({ index, because }) => [index, because]));
-      const items = recommendation.items.map((item) => ({
-        ...item,
-        because: item.interest === null ? [] : (reasons.get(item.interest) ?? []),
-      }));
-      return { ...recommendation, items };
-    });
+    return this.#reader.recommendMany(whom.map(requestOf), options);
   }
 
   /** The interests in a user's events or in a history, largest share first; empty for a model without interests. */
-  async interests(whom: Whom, options: RunOptions = {}): Promise<readonly UserInterest[]> {
-    return (await this.recommend(whom, { ...options, k: 1 })).interests;
+  async interests(
+    whom: Whom,
+    options: RunOptions & Pick<RecommendOptions, "unknownItems"> = {},
+  ): Promise<UserInterest[]> {
+    this.#use();
+    return this.#reader.interests(requestOf(whom), options);
   }
 
   /**
@@ -89,7 +75,7 @@ export class Recommender implements AsyncDisposable {
    *
    * @throws PrismrecError UNKNOWN_ITEM, MODEL_UNSUPPORTED for a model that cannot compare items, INVALID_ARGUMENT
    */
-  async similarItems(id: string, options: { readonly k?: number } & RunOptions = {}): Promise<readonly SimilarItem[]> {
+  async similarItems(id: string, options: SimilarOptions = {}): Promise<SimilarItem[]> {
     this.#use();
     return this.#reader.similarItems(id, options);
   }

@@ -1,9 +1,9 @@
+import { suggest } from "@prismrec/core/base";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
 import { DEFAULT_MODEL, MODEL_NAMES } from "../pipeline/models.js";
 import { withSession } from "../session.js";
-import { suggest } from "../suggest.js";
 import { defaultVariants, variantsOf } from "../variants.js";
 
 export function addAblate(program: Command, io: Io): void {

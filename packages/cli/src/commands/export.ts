@@ -3,6 +3,7 @@ import { Argument, type Command, InvalidArgumentError } from "commander";
 import { EXPORT_KINDS, type ExportKind } from "../export-kinds.js";
 import { shortPath } from "../format.js";
 import type { Io } from "../io.js";
+import { positive } from "../options.js";
 import { withSession } from "../session.js";
 
 /** What the extension of `--output` says. */
@@ -86,10 +87,4 @@ function target(path: string): Target {
   const format = Object.entries(FORMATS).find(([known]) => known === extension)?.[1];
   if (format !== undefined) return { path, format };
   throw new InvalidArgumentError(`Give a name that ends in ${EXTENSIONS}; without --output JSON lines go to stdout.`);
-}
-
-function positive(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
-  return number;
 }

@@ -10,6 +10,7 @@ import { type Session, withSession } from "../session.js";
 export const IMPORT_SETTINGS: readonly SettingName[] = [
   "interactions",
   "items",
+  "users",
   "splitFile",
   "minCore",
   "protocol",

@@ -12,6 +12,7 @@ import { addProbe } from "./probe.js";
 import { addRecommend } from "./recommend.js";
 import { addReport } from "./report.js";
 import { addRun } from "./run.js";
+import { addSimilar } from "./similar.js";
 import { addTrain } from "./train.js";
 
 /** Every command, in the order help lists them: the whole way first, then its stages, then the rest. */
@@ -19,6 +20,7 @@ export function addCommands(program: Command, io: Io): void {
   const commands = [
     addRun,
     addRecommend,
+    addSimilar,
     addInit,
     addImport,
     addProbe,

@@ -1,13 +1,26 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import type { Recommendation } from "@prismrec/core/recommend";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";
+import { positive } from "../options.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
 import { formatTable } from "../terminal/table.js";
 import type { Ui } from "../terminal/ui.js";
 import { shorten } from "../terminal/width.js";
+
+/** Items of the history that are named behind one of a model without interests. */
+const MOST_BECAUSE = 3;
+
+interface RecommendFlags {
+  readonly user?: string;
+  readonly history?: string[];
+  readonly count: number;
+  readonly filter?: string[];
+  readonly exclude?: string[];
+}
 
 export function addRecommend(program: Command, io: Io): void {
   program
@@ -21,18 +34,21 @@ export function addRecommend(program: Command, io: Io): void {
     .option("-u, --user <id>", "a user of the run")
     .option("--history <ids>", "item ids joined by commas, oldest first: somebody the run has never seen", list)
     .option("-k, --count <n>", "how many items", positive, 10)
+    .option("--filter <condition...>", FILTER_HELP)
+    .option("--exclude <ids>", "item ids joined by commas that must not be listed", list)
     .addHelpText(
       "after",
-      "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json",
+      "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json" +
+        "\n  prismrec recommend runs/ml --user 42 --filter year=1990..1999 --filter categories=Drama,Crime",
     )
-    .action((dir: string, options: { user?: string; history?: string[]; count: number }, own: Command) =>
+    .action((dir: string, options: RecommendFlags, own: Command) =>
       withSession(io, own, async (session) => {
         const [{ servedStage }, { openServing }, { recommendationDocument }] = await Promise.all([
           import("../pipeline/stages.js"),
           import("../pipeline/serving.js"),
           import("../pipeline/recommend.js"),
         ]);
-        const { user, history, count } = options;
+        const { user, history, count, exclude } = options;
         if ((user === undefined) === (history === undefined)) {
           throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {
             expected: "either --user ID or --history IDS",
@@ -49,9 +65,15 @@ export function addRecommend(program: Command, io: Io): void {
         await using run = await session.read(dir);
         await using serving = await openServing(run, servedStage(run.settings));
         const request = user === undefined ? { history: history ?? [] } : { user };
-        const found = await serving.recommender.recommend(request, { k: count, signal: session.signal });
+        const { catalog } = (await run.open("import")).dataset;
+        const found = await serving.recommender.recommend(request, {
+          k: count,
+          signal: session.signal,
+          ...(options.filter === undefined ? {} : { filter: parseFilter(options.filter, catalog) }),
+          ...(exclude === undefined ? {} : { exclude }),
+        });
         if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));
-        else session.ui.result(describe(user, found, session.ui));
+        else session.ui.result(describe(user, found, options.filter !== undefined, session.ui));
       }),
     );
 }
@@ -59,6 +81,7 @@ export function addRecommend(program: Command, io: Io): void {
 function describe(
   user: string | undefined,
   { items, interests }: Recommendation,
+  filtered: boolean,
   { out: style, width }: Pick<Ui, "out" | "width">,
 ): string {
   const place = new Map(interests.map(({ index }, i) => [index, i + 1]));
@@ -79,6 +102,9 @@ function describe(
     ),
     "",
   ];
+  if (items.length === 0 && filtered) {
+    return [...parts, "Nothing that is left to recommend matches the filter."].join("\n");
+  }
   if (items.length === 0) {
     const who = user === undefined ? "This history holds" : `${shorten(`User ${plain(user)}`, width / 2)} has had`;
     return [...parts, `${who} every item; there is nothing left to recommend.`].join("\n");
@@ -88,11 +114,13 @@ function describe(
     style.bold("Recommended"),
     formatTable(
       [{ title: "", align: "right" }, { title: "item" }, { title: "score", align: "right" }, { title: "because of" }],
-      items.map(({ id, title, score, interest }, i) => [
+      items.map(({ id, title, score, interest, because }, i) => [
         String(i + 1),
         title === "" ? plain(id) : { text: plain(title), end: ` (${plain(id)})` },
         score.toFixed(3),
-        interest === null ? "" : `${place.get(interest) ?? ""} ${label.get(interest) ?? ""}`,
+        interest === null
+          ? because.slice(0, MOST_BECAUSE).map(plain).join(", ")
+          : `${place.get(interest) ?? ""} ${label.get(interest) ?? ""}`,
       ]),
       width,
     ),
@@ -104,10 +132,4 @@ function list(text: string): string[] {
     .split(",")
     .map((id) => id.trim())
     .filter((id) => id !== "");
-}
-
-function positive(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
-  return number;
 }

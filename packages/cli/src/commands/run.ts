@@ -15,6 +15,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   "clusterer",
   "llmCache",
   "epochs",
+  "trainAll",
   "baselines",
 ];
 

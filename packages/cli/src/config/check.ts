@@ -1,8 +1,8 @@
+import { suggest } from "@prismrec/core/base";
 import { CLUSTERERS } from "@prismrec/llm";
 import { crowdConfigSchema } from "@prismrec/trainer";
 import { z } from "zod";
 import { MODEL_NAMES, modelNamed, modelOf } from "../pipeline/models.js";
-import { suggest } from "../suggest.js";
 import { type Fault, faultsOf, unusable } from "./load.js";
 import { NO_LLM, type Settings } from "./schema.js";
 

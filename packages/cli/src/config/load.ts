@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
+import { suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
 import { MODEL_NAMES, modelNamed } from "../pipeline/models.js";
-import { suggest } from "../suggest.js";
 import { NO_LLM, type Settings, settingsSchema } from "./schema.js";
 
 export const CONFIG_FILE = "prismrec.config.json";
@@ -12,7 +12,7 @@ export const CONFIG_FILE = "prismrec.config.json";
 export type RawSettings = Readonly<Record<string, unknown>>;
 
 /** Settings that are paths: in a file they start at the file's folder. */
-const PATHS = ["interactions", "items", "splitFile", "truth", "out", "llm", "llmCache"] as const;
+const PATHS = ["interactions", "items", "users", "splitFile", "truth", "out", "llm", "llmCache"] as const;
 
 /**
  * Reads a configuration file with its paths made absolute. `path` undefined looks for `prismrec.config.json` in `cwd`

@@ -1,5 +1,5 @@
 import type { Progress } from "@prismrec/core/base";
-import type { TrainEvent } from "@prismrec/trainer";
+import type { TrainEvent } from "@prismrec/trainer/events";
 
 /** What a run says while it is under way. Texts may hold what data or a language model said: they are not to be trusted. */
 export type RunEvent =

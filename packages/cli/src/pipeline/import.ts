@@ -15,6 +15,7 @@ export interface Imported extends StageOutput {
 const settings = settingsSchema.pick({
   interactions: true,
   items: true,
+  users: true,
   splitFile: true,
   columns: true,
   categorySeparator: true,
@@ -37,17 +38,17 @@ interface ImportPlan extends StagePlan {
 /** Reads the files named in the settings into the run's dataset. */
 export const importStage = defineStage<Imported, typeof settings, ImportPlan>({
   name: "import",
-  summary: "reads interactions and items, leaves rare users and items out and splits the users",
+  summary: "reads interactions, items and users, leaves rare users and items out and splits the users",
   version: `${IMPORT_VERSION}.${DATASET_FORMAT}`,
   command: "import",
   reads: [],
   settings,
-  files: [{ setting: "interactions" }, { setting: "items" }, { setting: "splitFile" }],
+  files: [{ setting: "interactions" }, { setting: "items" }, { setting: "users" }, { setting: "splitFile" }],
   // Files that turn out not to be readable are none that the run was made from.
   keepsSettings: "end",
   async unreadable(context) {
-    const { interactions, items, splitFile } = context.settings;
-    for (const path of [interactions, items, splitFile]) {
+    const { interactions, items, users, splitFile } = context.settings;
+    for (const path of [interactions, items, users, splitFile]) {
       if (path !== undefined && !(await isFile(path))) {
         return `${path} cannot be read again: going on with what was imported from it`;
       }
@@ -130,24 +131,24 @@ function describeReading({ columns, order, passedOver, notes, minRating, events 
 }
 
 function decisive(options: ImportOptions): { readonly config: unknown } {
-  const { interactions: _interactions, items: _items, split, ...reading } = options;
+  const { interactions: _interactions, items: _items, users: _users, split, ...reading } = options;
   const { file: _file, ...protocol } = split ?? {};
   return { config: { ...reading, split: protocol } };
 }
 
-function filesOf({ interactions, items, split }: ImportOptions): Record<string, string> {
-  return { interactions, ...withoutUndefined({ items, splitFile: split?.file }) };
+function filesOf({ interactions, items, users, split }: ImportOptions): Record<string, string> {
+  return { interactions, ...withoutUndefined({ items, users, splitFile: split?.file }) };
 }
 
 function importOptions(settings: ImportSettings): ImportOptions {
-  const { interactions, items, splitFile, columns, categorySeparator, core, split, repeats, ties } = settings;
+  const { interactions, items, users, splitFile, columns, categorySeparator, core, split, repeats, ties } = settings;
   const { minRating, events, order, dateOrder } = settings;
   if (interactions === undefined) {
     throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read");
   }
   return {
     interactions,
-    ...(items === undefined ? {} : { items }),
+    ...withoutUndefined({ items, users }),
     columns: withoutUndefined(columns),
     categorySeparator,
     repeats,

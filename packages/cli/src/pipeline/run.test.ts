@@ -6,9 +6,9 @@ import { setThreadBudget, threadBudget } from "@prismrec/core/base";
 import { importDataset } from "@prismrec/core/data/import";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { defineStage, importStage, openRun, type RunEvent, runAblation, type Stage } from "../index.js";
 import { writeSmallData } from "../testing/small-data.js";
 import { openStageClusterer } from "./cluster.js";
+import { defineStage, importStage, openRun, type RunEvent, runAblation, type Stage } from "./index.js";
 import type { Run } from "./run.js";
 
 const LIMIT = 120_000;

@@ -1,5 +1,4 @@
-import { PrismrecError } from "@prismrec/core/base";
-import { suggest } from "../suggest.js";
+import { PrismrecError, suggest } from "@prismrec/core/base";
 import { type Stage, withReads } from "./stage.js";
 
 /** Which part of a run: stages or the commands that make them (`train` is all that are trained). */

@@ -1,5 +1,5 @@
 import { PrismrecError, type RunDirectory, type RunOptions, type StageManifest } from "@prismrec/core/base";
-import type { TrainEvent } from "@prismrec/trainer";
+import type { TrainEvent } from "@prismrec/trainer/events";
 import type { z } from "zod";
 import type { Note } from "./events.js";
 

@@ -1,4 +1,4 @@
-import type { EpochRecord } from "@prismrec/trainer";
+import type { EpochRecord } from "@prismrec/trainer/events";
 import { duration, points } from "../format.js";
 import type { OnEvent, StageTraining } from "../pipeline/events.js";
 import { plain } from "./style.js";

@@ -1,6 +1,15 @@
-/** What a model reads of a user: dense item ids, oldest first, and, where known, the semantic cluster of each. */
+import type { TextColumn } from "./columns.js";
+
+/**
+ * What a model reads of a user: dense item ids, oldest first, and, where known, the semantic cluster, the kind and the time
+ * of each event. A model that reads no kinds or times ignores them.
+ */
 export interface History {
   readonly items: Uint32Array;
   /** [items.length], -1: none. Absent: the model serves without a semantic side. */
   readonly clusters?: Int16Array;
+  /** [items.length] kinds of events (view, cart, buy); code 0: not known. The dictionary need not be the log's. */
+  readonly events?: TextColumn;
+  /** [items.length] in the unit of the log's timestamps. */
+  readonly times?: BigInt64Array;
 }

@@ -1,4 +1,5 @@
 export * from "./catalog.js";
+export * from "./columns.js";
 export * from "./crowd-set.js";
 export * from "./history.js";
 export * from "./production.js";

@@ -1,3 +1,5 @@
+import type { ColumnKind } from "./columns.js";
+
 /** Why a row of an input file did not become an event or an item. */
 export type DropReason =
   /** The row cannot be split into its columns, or is not valid UTF-8 or JSON. */
@@ -19,11 +21,13 @@ export type DropReason =
   /** The split file does not name the user. */
   | "not-in-split"
   /** A later row of the same item in the items file. */
-  | "duplicate-item";
+  | "duplicate-item"
+  /** A later row of the same user in the users file. */
+  | "duplicate-user";
 
 /** How many rows were dropped for one reason, with the first of them. */
 export interface Drop {
-  readonly file: "interactions" | "items";
+  readonly file: "interactions" | "items" | "users";
   readonly reason: DropReason;
   /** Rows of that file. */
   readonly count: number;
@@ -39,18 +43,34 @@ export interface ColumnsUsed {
   readonly timestamp?: string;
   readonly rating?: string;
   readonly event?: string;
+  /** Kept beside the events: their kinds, and their ratings or quantities. */
+  readonly behaviour?: string;
+  readonly weight?: string;
   readonly itemId?: string;
   readonly title?: string;
   readonly categories?: string;
+  readonly userId?: string;
+}
+
+/** A column that was kept beside items or users, and what it was judged to be. */
+export interface KeptColumn {
+  readonly name: string;
+  readonly kind: ColumnKind;
+  /** Of the kept items or users, those that have a value. */
+  readonly filled: number;
+  /** Distinct values, of lists distinct members, among the kept items or users. */
+  readonly distinct: number;
 }
 
 /** What an import read, kept and dropped: every row of the input is accounted for. */
 export interface ImportReport {
-  readonly format: { readonly interactions: string; readonly items?: string };
+  readonly format: { readonly interactions: string; readonly items?: string; readonly users?: string };
   readonly columns: ColumnsUsed;
   /** Data rows in the file, header not counted. */
   readonly rowsRead: number;
   readonly itemRowsRead: number;
+  /** Where a users file was given. */
+  readonly userRowsRead?: number;
   /** After the protocol: what the dataset holds. */
   readonly kept: { readonly users: number; readonly items: number; readonly events: number };
   readonly drops: readonly Drop[];
@@ -86,6 +106,10 @@ export interface ImportReport {
   readonly events?: readonly { readonly name: string; readonly weight: number; readonly rows: number }[];
   /** Columns that look like times or ids and were not read, with the flag that takes each. */
   readonly passedOver: readonly { readonly column: string; readonly flag: string }[];
+  /** Columns of the items file beside its id, title, categories and year; absent: there are none. */
+  readonly itemColumns?: readonly KeptColumn[];
+  /** Columns of the users file beside its id. */
+  readonly userColumns?: readonly KeptColumn[];
   /** Kept items that have a title. */
   readonly titleShare: number;
   /** What was guessed, or is good to know. */

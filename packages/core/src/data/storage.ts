@@ -7,14 +7,23 @@ import { PrismrecError } from "../base/errors.js";
 import { fromFileError } from "../base/file-errors.js";
 import { sha256 } from "../base/hash.js";
 import { createCatalog, createLog } from "./catalog.js";
+import { packColumns, unpackColumns } from "./column-storage.js";
+import { type Columns, columnFault, type TextColumn } from "./columns.js";
 import type { ImportReport } from "./report.js";
 import type { Dataset, EvaluationPart, Item, TrainingPart } from "./types.js";
 
 /** Raised when a saved dataset of before cannot be read any more. */
-export const DATASET_FORMAT = 2;
+export const DATASET_FORMAT = 3;
 const MANIFEST = "dataset.json";
 
-const arrayTypes = { u32: Uint32Array, i64: BigInt64Array } as const;
+const arrayTypes = {
+  u8: Uint8Array,
+  u32: Uint32Array,
+  i64: BigInt64Array,
+  f32: Float32Array,
+  f64: Float64Array,
+} as const;
+type StoredArray = Uint8Array | Uint32Array | BigInt64Array | Float32Array | Float64Array;
 
 const manifestSchema = z.object({
   format: z.literal(DATASET_FORMAT),
@@ -54,6 +63,15 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
     "indptr.u32": toBytes(log.indptr),
     "events.u32": toBytes(log.items),
     ...(log.timestamps === undefined ? {} : { "timestamps.i64": toBytes(log.timestamps) }),
+    ...(log.behaviours === undefined
+      ? {}
+      : {
+          "behaviours.u32": toBytes(log.behaviours.codes),
+          "behaviours.json": `${JSON.stringify(log.behaviours.dictionary)}\n`,
+        }),
+    ...(log.weights === undefined ? {} : { "weights.f32": toBytes(log.weights) }),
+    ...columnFiles("item", catalog.columns, catalog.size + 1),
+    ...columnFiles("user", log.profile, log.userCount),
     "train-users.u32": toBytes(split.train.users),
     "train-ends.u32": toBytes(split.train.ends),
   };
@@ -77,6 +95,21 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
     events: log.items.length,
     files,
   } satisfies z.infer<typeof manifestSchema>);
+}
+
+/** The files of some columns; types that none of them has are left out. */
+function columnFiles(prefix: string, columns: Columns | undefined, rows: number): Record<string, string | Uint8Array> {
+  if (columns === undefined) return {};
+  const { head, texts, ...arrays } = packColumns(columns, rows);
+  return {
+    [`${prefix}-columns.json`]: head,
+    ...(texts === "" ? {} : { [`${prefix}-columns.jsonl`]: texts }),
+    ...Object.fromEntries(
+      Object.entries(arrays)
+        .filter(([, values]) => values.length > 0)
+        .map(([type, values]) => [`${prefix}-columns.${type}`, toBytes(values)]),
+    ),
+  };
 }
 
 /**
@@ -123,16 +156,46 @@ export async function loadDataset(dir: string): Promise<{ readonly dataset: Data
   const userIds = z.array(z.string().min(1)).parse(JSON.parse((await read("users.json")).toString()));
   const report: ImportReport = JSON.parse((await read("report.json")).toString());
   const padding: Item = { id: "", title: "", categories: [] };
+  const has = (name: string): boolean => manifest.files[name] !== undefined;
+  const array = async <T extends keyof typeof arrayTypes>(name: string, type: T) =>
+    fromBytes(has(name) ? await read(name) : Buffer.alloc(0), type);
+  const columns = async (prefix: string, rows: number): Promise<Columns | undefined> => {
+    const name = `${prefix}-columns`;
+    if (!has(`${name}.json`)) return undefined;
+    const stored = {
+      head: (await read(`${name}.json`)).toString(),
+      texts: has(`${name}.jsonl`) ? (await read(`${name}.jsonl`)).toString() : "",
+      f64: await array(`${name}.f64`, "f64"),
+      u8: await array(`${name}.u8`, "u8"),
+      u32: await array(`${name}.u32`, "u32"),
+    };
+    return unpackColumns(stored, rows, (received) => damaged(join(dir, `${name}.json`), received));
+  };
+  const behaviours: TextColumn | undefined = has("behaviours.u32")
+    ? {
+        kind: "text",
+        codes: await u32("behaviours.u32"),
+        dictionary: z.array(z.string()).parse(JSON.parse((await read("behaviours.json")).toString())),
+      }
+    : undefined;
+  const profile = await columns("user", userIds.length);
   const timestamps =
     manifest.files["timestamps.i64"] === undefined ? undefined : fromBytes(await read("timestamps.i64"), "i64");
   const dataset: Dataset = {
     fingerprint: manifest.fingerprint,
-    catalog: createCatalog([padding, ...items.data.map(withoutAbsentYear)], await u32("popularity.u32")),
+    catalog: createCatalog(
+      [padding, ...items.data.map(withoutAbsentYear)],
+      await u32("popularity.u32"),
+      await columns("item", items.data.length + 1),
+    ),
     log: createLog({
       userIds,
       indptr: await u32("indptr.u32"),
       items: await u32("events.u32"),
       ...(timestamps === undefined ? {} : { timestamps }),
+      ...(behaviours === undefined ? {} : { behaviours }),
+      ...(has("weights.f32") ? { weights: await array("weights.f32", "f32") } : {}),
+      ...(profile === undefined ? {} : { profile }),
     }),
     split: {
       protocol: manifest.protocol,
@@ -160,6 +223,16 @@ export function checkDataset({ catalog, log, split }: Dataset, where: string): v
     if (log.indptr[user]! > log.indptr[user + 1]!) fail(`offsets of user ${user}`);
   }
   if (log.timestamps !== undefined && log.timestamps.length !== log.items.length) fail("timestamps");
+  if (log.weights !== undefined && log.weights.length !== log.items.length) fail("weights");
+  const kept = [
+    ...(log.behaviours === undefined ? [] : [["behaviours", log.behaviours, log.items.length] as const]),
+    ...[...(log.profile ?? [])].map(([name, column]) => [name, column, log.userCount] as const),
+    ...[...(catalog.columns ?? [])].map(([name, column]) => [name, column, catalog.size + 1] as const),
+  ];
+  for (const [name, column, rows] of kept) {
+    const fault = columnFault(column, rows);
+    if (fault !== undefined) fail(`${name}: ${fault}`);
+  }
   for (const item of log.items) if (item < 1 || item > catalog.size) fail(`item ${item}`);
   const lengthOf = (user: number): number => (user < log.userCount ? log.indptr[user + 1]! - log.indptr[user]! : -1);
   split.train.users.forEach((user, j) => {
@@ -181,19 +254,19 @@ function damaged(path: string, received: string): PrismrecError {
   });
 }
 
-function toBytes(values: Uint32Array | BigInt64Array): Uint8Array {
+function toBytes(values: StoredArray): Uint8Array {
   const bytes = Buffer.from(values.buffer.slice(values.byteOffset, values.byteOffset + values.byteLength));
   return swapOnBigEndian(bytes, values.BYTES_PER_ELEMENT);
 }
 
 function fromBytes<T extends keyof typeof arrayTypes>(bytes: Buffer, type: T): InstanceType<(typeof arrayTypes)[T]>;
-function fromBytes(bytes: Buffer, type: keyof typeof arrayTypes): Uint32Array | BigInt64Array {
+function fromBytes(bytes: Buffer, type: keyof typeof arrayTypes): StoredArray {
   const aligned = swapOnBigEndian(Buffer.from(bytes), arrayTypes[type].BYTES_PER_ELEMENT);
   const { buffer, byteOffset, byteLength } = new Uint8Array(aligned);
   return new arrayTypes[type](buffer, byteOffset, byteLength / arrayTypes[type].BYTES_PER_ELEMENT);
 }
 
 function swapOnBigEndian(bytes: Buffer, width: number): Buffer {
-  if (endianness() === "LE") return bytes;
+  if (endianness() === "LE" || width === 1) return bytes;
   return width === 8 ? bytes.swap64() : bytes.swap32();
 }

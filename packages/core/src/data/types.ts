@@ -1,3 +1,5 @@
+import type { Columns, TextColumn } from "./columns.js";
+
 /** One item of the catalog. Its dense id is its place in `Catalog.items` (id 0 is padding, real ids start at 1). */
 export interface Item {
   readonly id: string;
@@ -18,6 +20,11 @@ export interface Catalog {
   readonly items: readonly Item[];
   /** [N + 1] number of training users of each item, however often one of them took it; entry 0 is 0. */
   readonly popularity: Uint32Array;
+  /**
+   * [N + 1] every further column of the items file, row 0 missing; absent: there was none. `itemColumn` gives `id`, `title`,
+   * `categories` and `year` as columns too.
+   */
+  readonly columns?: Columns;
   /** Dense id of an external item id, or undefined. */
   idOf(externalId: string): number | undefined;
 }
@@ -36,6 +43,12 @@ export interface InteractionLog {
   readonly items: Uint32Array;
   /** [events] as given in the file (seconds, milliseconds or any 64-bit order), or absent. */
   readonly timestamps?: BigInt64Array;
+  /** [events] kind of each event (view, cart, buy) as the file writes it; absent: the file has no such column. */
+  readonly behaviours?: TextColumn;
+  /** [events] rating or quantity of each event, NaN where there is none; absent: the file has no such column. */
+  readonly weights?: Float32Array;
+  /** [userCount] columns of the users file; absent: none was given. */
+  readonly profile?: Columns;
   indexOf(externalUserId: string): number | undefined;
 }
 

@@ -13,7 +13,7 @@ export interface SignatureClustererOptions {
   /** Content hash of all that decides the signatures. */
   readonly fingerprint: string;
   readonly catalog: Catalog;
-  /** [N, f]: row i belongs to dense id i + 1. Rows are used up to their length; a zero row says nothing is known. */
+  /** [N, f], row i belongs to dense id i + 1. Rows are used up to their length; a zero row says nothing is known. */
   readonly signatures: Matrix;
   /** [f] what each column means, in words; empty where columns have no names (embeddings). */
   readonly facets: readonly string[];

@@ -1,4 +1,5 @@
 export * from "./beyond-accuracy.js";
 export * from "./bootstrap.js";
 export * from "./ranking.js";
+export * from "./ranking-metric.js";
 export * from "./ranking-metrics.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseRankingMetric, rankingMetric, rankingMetricNames, rankingMetrics } from "./ranking-metrics.js";
+import { parseRankingMetric, RANKING_METRICS, rankingMetric, rankingMetrics } from "./ranking-metrics.js";
 
 const at = (metric: string, ranked: number[], targets: number[]): number =>
   rankingMetric(parseRankingMetric(metric), ranked, targets);
@@ -44,7 +44,7 @@ describe("rankingMetric", () => {
 
   it("drops padding and repeats from every list, so that they neither shift ranks nor hit twice", () => {
     const padded = [0, 5, 3, 3, 0, 8, 7, 5, 2];
-    for (const name of rankingMetricNames) {
+    for (const { name } of RANKING_METRICS) {
       expect(at(`${name}@5`, padded, targets), name).toBe(at(`${name}@5`, ranked, targets));
     }
   });
@@ -53,7 +53,7 @@ describe("rankingMetric", () => {
     const distinct = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(distinct, distinct, fc.integer({ min: 1, max: 25 }), (list, wanted, n) => {
-        for (const name of rankingMetricNames) {
+        for (const { name } of RANKING_METRICS) {
           const value = at(`${name}@${n}`, list, wanted);
           expect(value).toBeGreaterThanOrEqual(0);
           if (name !== "ndcg-comirec-paper") expect(value).toBeLessThanOrEqual(1 + 1e-12);

@@ -1,46 +1,40 @@
 import { PrismrecError } from "../base/errors.js";
+import { addToRegistry } from "../base/registry.js";
+import { ACCURACY_METRICS } from "./accuracy.js";
 import type { Ranking } from "./ranking.js";
+import type { RankingMetricDefinition } from "./ranking-metric.js";
+
+/** Every ranking metric there is; `registerRankingMetric` adds to it. */
+export const RANKING_METRICS: readonly RankingMetricDefinition[] = [...ACCURACY_METRICS];
 
 /**
- * Accuracy of one ranked list against one user's targets. All are fractions in [0, 1]; ranks count from 1.
- * - `recall`: hits / targets; `precision`: hits / n; `hit-rate`: 1 with any hit;
- * - `ndcg`: sum of 1 / log2(rank + 1) over hits, over the same sum for an ideal list of min(targets, n) hits;
- * - `ndcg-comirec-hits`: the ideal list has as many hits as this one, so that one hit at rank 1 scores 1 however many
- *   were missed (ComiRec's and REMI's released code);
- * - `ndcg-comirec-paper`: as before, but a hit's position is its place among the *targets* (ComiRec's first code);
- *   both are here only to compare with published tables;
- * - `mrr`: 1 / rank of the first hit; `map`: precision at each hit's rank, over min(targets, n).
+ * Makes a metric of a program's own one that can be asked for by name, wherever metrics are.
+ *
+ * @throws PrismrecError CONFIG_INVALID for a name that another metric has, or that is not made of lower-case letters,
+ *   digits and dashes
  */
-export const rankingMetricNames = [
-  "recall",
-  "ndcg",
-  "ndcg-comirec-hits",
-  "ndcg-comirec-paper",
-  "hit-rate",
-  "mrr",
-  "map",
-  "precision",
-] as const;
-export type RankingMetricName = (typeof rankingMetricNames)[number];
+export function registerRankingMetric(metric: RankingMetricDefinition): void {
+  addToRegistry(RANKING_METRICS, metric, "metric");
+}
 
 /** A metric with its cut-off, as in `recall@20`. */
 export interface RankingMetric {
-  readonly name: RankingMetricName;
+  readonly definition: RankingMetricDefinition;
   readonly n: number;
 }
 
 /** Reads `recall@20`; CONFIG_INVALID for an unknown name or a missing cut-off. */
 export function parseRankingMetric(text: string): RankingMetric {
   const [name = "", cut = ""] = text.split("@");
-  const known = rankingMetricNames.find((candidate) => candidate === name);
+  const definition = RANKING_METRICS.find((metric) => metric.name === name);
   const n = Number(cut);
-  if (known === undefined || !/^\d+$/.test(cut) || n < 1) {
+  if (definition === undefined || !/^\d+$/.test(cut) || n < 1) {
     throw new PrismrecError("CONFIG_INVALID", `"${text}" is not a ranking metric`, {
-      expected: `NAME@N with NAME one of ${rankingMetricNames.join(", ")}`,
+      expected: `NAME@N with NAME one of ${RANKING_METRICS.map((metric) => metric.name).join(", ")}`,
       received: text,
     });
   }
-  return { name: known, n };
+  return { definition, n };
 }
 
 /** A list as it counts: padding (0) and repeats dropped, so that neither shifts ranks nor is hit twice. */
@@ -48,14 +42,6 @@ export function cleanList(ranked: ArrayLike<number>): number[] {
   const list = new Set(Array.from(ranked));
   list.delete(0);
   return [...list];
-}
-
-const discount = (rank: number): number => 1 / Math.log2(rank + 1);
-
-function idealGain(hits: number): number {
-  let gain = 0;
-  for (let rank = 1; rank <= hits; rank++) gain += discount(rank);
-  return gain;
 }
 
 /**
@@ -72,37 +58,16 @@ export function rankingMetric(metric: RankingMetric, ranked: ArrayLike<number>, 
   return judge(metric, cleanList(ranked), new Map(Array.from(targets, (target, place) => [target, place])));
 }
 
-function judge({ name, n }: RankingMetric, list: readonly number[], places: ReadonlyMap<number, number>): number {
+function judge({ definition, n }: RankingMetric, list: readonly number[], places: ReadonlyMap<number, number>): number {
   const ranks: number[] = [];
-  let labelGain = 0;
+  const hitPlaces: number[] = [];
   for (let at = 0; at < Math.min(n, list.length); at++) {
     const place = places.get(list[at]!);
     if (place === undefined) continue;
     ranks.push(at + 1);
-    labelGain += discount(place + 1);
+    hitPlaces.push(place + 1);
   }
-  const hits = ranks.length;
-  if (hits === 0) return 0;
-  const best = Math.min(places.size, n);
-  const gain = (): number => ranks.reduce((sum, rank) => sum + discount(rank), 0);
-  switch (name) {
-    case "recall":
-      return hits / places.size;
-    case "precision":
-      return hits / n;
-    case "hit-rate":
-      return 1;
-    case "ndcg":
-      return gain() / idealGain(best);
-    case "ndcg-comirec-hits":
-      return gain() / idealGain(hits);
-    case "ndcg-comirec-paper":
-      return labelGain / idealGain(hits);
-    case "mrr":
-      return 1 / ranks[0]!;
-    case "map":
-      return ranks.reduce((sum, rank, before) => sum + (before + 1) / rank, 0) / best;
-  }
+  return ranks.length === 0 ? 0 : definition.value({ ranks, places: hitPlaces, targets: places.size, n });
 }
 
 /**

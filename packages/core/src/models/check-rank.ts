@@ -4,7 +4,7 @@ import type { History } from "../data/history.js";
 import type { RankOptions } from "./model.js";
 
 /** Refuses what no model can rank; part of the contract of `Model`. */
-export function checkRank(itemCount: number, histories: readonly History[], { k, exclude }: RankOptions): void {
+export function checkRank(itemCount: number, histories: readonly History[], { k, exclude, filter }: RankOptions): void {
   if (!Number.isInteger(k) || k < 1 || k > itemCount) {
     throw new PrismrecError("INVALID_ARGUMENT", "the length of a list must fit the catalog", {
       expected: `k from 1 to ${itemCount}`,
@@ -12,16 +12,19 @@ export function checkRank(itemCount: number, histories: readonly History[], { k,
     });
   }
   checkHistories(itemCount, histories);
+  if (filter !== undefined) checkLength("filter", filter.length, Math.ceil(itemCount / 32));
   if (exclude === undefined) return;
   checkLength("exclude.indptr", exclude.indptr.length, histories.length + 1);
   checkIds("exclude", exclude.indices, itemCount);
 }
 
-/** Refuses ids outside the catalog, and clusters that are not one for each event. */
+/** Refuses ids outside the catalog, and clusters, kinds and times that are not one for each event. */
 export function checkHistories(itemCount: number, histories: readonly History[]): void {
-  for (const { items, clusters } of histories) {
+  for (const { items, clusters, events, times } of histories) {
     checkIds("a history", items, itemCount);
     if (clusters !== undefined) checkLength("clusters of a history", clusters.length, items.length);
+    if (events !== undefined) checkLength("events of a history", events.codes.length, items.length);
+    if (times !== undefined) checkLength("times of a history", times.length, items.length);
   }
 }
 

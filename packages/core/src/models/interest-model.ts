@@ -163,6 +163,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
           readout: this.readout,
           k,
           exclude: excludedRows(part, start, options, this.itemCount),
+          ...(options.filter === undefined ? {} : { filter: options.filter }),
         },
         options.signal === undefined ? {} : { signal: options.signal },
       );

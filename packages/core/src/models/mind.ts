@@ -38,13 +38,14 @@ export class MindNetwork implements InterestNetwork {
   readonly maxClusters = 0;
   readonly dim: number;
   readonly maxHistory: number;
-  readonly #logits: Float32Array;
+  /** [K, maxHistory] where routing starts. */
+  readonly initialLogits: Float32Array;
 
   constructor(readonly config: MindConfig) {
     this.dim = config.dim;
     this.maxHistory = config.maxHistory;
     const random = createRandom(config.logitsSeed, "routing-logits");
-    this.#logits = Float32Array.from({ length: config.interests * config.maxHistory }, () => random.normal());
+    this.initialLogits = Float32Array.from({ length: config.interests * config.maxHistory }, () => random.normal());
   }
 
   specs(): ParameterSpec[] {
@@ -61,7 +62,7 @@ export class MindNetwork implements InterestNetwork {
     const { size, length, lengths } = batch;
     const initial = new Float32Array(interests * length);
     for (let k = 0; k < interests; k++) {
-      initial.set(this.#logits.subarray(k * maxHistory, k * maxHistory + length), k * length);
+      initial.set(this.initialLogits.subarray(k * maxHistory, k * maxHistory + length), k * length);
     }
     const map = parameter(tensors, "bilinear") as tf.Tensor2D;
     const routed = adaptiveRouting(embedded, map, batch, { interests, iterations, initial });

@@ -10,18 +10,23 @@ export interface RankOptions extends RunOptions {
   readonly excludeHistory?: boolean;
   /** Further dense ids to leave out, one row per history. */
   readonly exclude?: CsrMatrix;
+  /**
+   * [ceil(itemCount / 32)] which items may be listed at all, for every history: dense id i + 1 is bit i % 32 of word i / 32.
+   * The list is that of the whole catalog without the others, never a list cut before it was filtered.
+   */
+  readonly filter?: Uint32Array;
 }
 
 /**
  * A fitted recommender: `rank` is all that evaluation and serving ask of it. Training lives in @prismrec/trainer.
  *
  * What every model holds to:
- * - A list has `k` entries, or as many as are left where history and `exclude` leave fewer than `k` items. A `k` outside
+ * - A list has `k` entries, or as many as are left where history, `exclude` and `filter` leave fewer than `k` items. A `k` outside
  *   1..itemCount is refused (INVALID_ARGUMENT), never cut.
  * - Scores are finite and descend; equal scores stand by ascending dense id. No item is listed twice.
- * - Neither the history (unless `excludeHistory` is false) nor what `exclude` names is listed. An id repeated in either
- *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters or rows of `exclude` that do not fit the histories are
- *   SHAPE_MISMATCH. Nothing has been ranked then.
+ * - Neither the history (unless `excludeHistory` is false), nor what `exclude` names, nor what `filter` lacks is listed. An id repeated in either
+ *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters, events, times or rows of `exclude`
+ *   that do not fit the histories, and a `filter` that does not fit the catalog, are SHAPE_MISMATCH. Nothing has been ranked then.
  * - An empty history says nothing about anybody: a model that reads histories gives it an empty list. `most-popular`
  *   reads none and gives everybody the popular items.
  * - The same call gives the same bits, in any process and whatever ran before it, on the same machine and backend. A

@@ -32,18 +32,22 @@ export async function rankScores(
     hidden.fill(0);
     const known = fill(distinct(history), all);
     if (options.excludeHistory !== false) for (const id of history.items) hidden[id] = 1;
-    const { exclude } = options;
+    const { exclude, filter } = options;
     if (exclude !== undefined) {
       for (let at = exclude.indptr[row]!; at < exclude.indptr[row + 1]!; at++) hidden[exclude.indices[at]!] = 1;
     }
     top.clear();
     for (let id = 1; known && id <= itemCount; id++) {
-      if (hidden[id] === 0) top.offer(id, Math.fround(all[id - 1]!));
+      if (hidden[id] === 0 && isLetThrough(filter, id)) top.offer(id, Math.fround(all[id - 1]!));
     }
     counts[row] = top.drain(ids.subarray(row * k, (row + 1) * k), scores.subarray(row * k, (row + 1) * k));
     options.onProgress?.({ stage: "rank", done: row + 1, total: histories.length, unit: "users" });
   }
   return { k, ids, scores, counts };
+}
+
+function isLetThrough(filter: Uint32Array | undefined, id: number): boolean {
+  return filter === undefined || ((filter[(id - 1) >> 5]! >>> ((id - 1) & 31)) & 1) === 1;
 }
 
 /** What was fitted on a binary matrix reads a binary history. */

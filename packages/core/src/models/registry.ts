@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { PrismrecError } from "../base/errors.js";
+import { addToRegistry } from "../base/registry.js";
 import type { InterestNetwork } from "../nn/network.js";
 import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
@@ -9,12 +10,14 @@ import { gru4rec } from "./gru4rec.js";
 import { itemKnn } from "./item-knn.js";
 import { ldmi } from "./ldmi.js";
 import { mind } from "./mind.js";
+import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
+import { MODEL_LIST, type ModelSummary } from "./names.js";
 import { sasrec } from "./sasrec.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { sine } from "./sine.js";
 
-/** Every model there is: the only place that knows them by name. */
+/** Every model there is: the only place that knows them by name. `registerModel` adds a program's own. */
 export const MODELS: readonly ModelDefinition[] = [
   ldmi,
   comirecSa,
@@ -33,6 +36,50 @@ export const DEFAULT_MODEL = ldmi.name;
 
 export const isNetwork = (model: ModelDefinition): model is NetworkDefinition => model.kind === "network";
 export const isScorer = (model: ModelDefinition): model is ScorerDefinition => model.kind === "scorer";
+
+/** What can be said of a model without loading it: its line in names.ts. */
+export function modelSummary(model: ModelDefinition): ModelSummary {
+  return {
+    name: model.name,
+    kind: model.kind,
+    reads: isNetwork(model) ? [...(model.reads ?? [])] : [],
+    baseline: isScorer(model) && model.baseline === true,
+  };
+}
+
+/**
+ * Makes a model of a program's own one that is trained, saved, loaded and evaluated by name like those that are here. To
+ * be called before the name is used (for runs: before `prismrec` is imported, whose settings list the models then), and
+ * in every process that opens what was saved under it.
+ *
+ * @throws PrismrecError CONFIG_INVALID for a name that another model has or that is none, for a configuration whose
+ *   `model` is another name, and for a recipe without terms or with two of one name
+ */
+export function registerModel<C extends NetworkShape, S, M extends Model>(
+  definition: NetworkDefinition<C> | ScorerDefinition<S, M>,
+): void {
+  const model = definition as unknown as ModelDefinition;
+  if (isNetwork(model)) checkNetwork(model);
+  addToRegistry(MODELS, model, "model");
+  addToRegistry(MODEL_LIST, modelSummary(model), "model");
+}
+
+function checkNetwork({ name, config, recipe }: NetworkDefinition): void {
+  const defaults = config.safeParse({ model: name });
+  if (!defaults.success || defaults.data.model !== name) {
+    throw new PrismrecError("CONFIG_INVALID", `the configuration of ${name} does not name it`, {
+      expected: `defaults for everything, and the model ${JSON.stringify(name)}`,
+      received: defaults.success ? JSON.stringify(defaults.data.model) : z.prettifyError(defaults.error),
+    });
+  }
+  const terms = recipe.terms.map((term) => term.name);
+  if (terms.length === 0 || new Set(terms).size < terms.length) {
+    throw new PrismrecError("CONFIG_INVALID", `the recipe of ${name} cannot be followed`, {
+      expected: "at least one term, each under a name of its own",
+      received: terms.join(", ") || "none",
+    });
+  }
+}
 
 /** @throws PrismrecError CONFIG_INVALID for a name that no model has */
 export function modelNamed(name: string): ModelDefinition {

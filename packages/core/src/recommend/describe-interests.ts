@@ -3,7 +3,8 @@ import type { Catalog } from "../data/types.js";
 import type { InterestBatch, MultiInterestModel } from "../models/model.js";
 import type { UserInterest } from "./types.js";
 
-const MOST_BECAUSE = 4;
+/** Events that are named behind an interest or an item. */
+export const MOST_BECAUSE = 4;
 const MOST_CATEGORIES = 2;
 const MOST_TITLES = 2;
 

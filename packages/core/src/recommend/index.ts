@@ -1,2 +1,3 @@
+export * from "./filter.js";
 export * from "./recommender.js";
 export * from "./types.js";

@@ -1,17 +1,23 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Matrix } from "../base/matrix.js";
 import { createRandom } from "../base/random.js";
+import { userHistory } from "../data/catalog.js";
+import { MISSING_BOOLEAN, textColumn } from "../data/columns.js";
 import type { History } from "../data/history.js";
 import type { Catalog, InteractionLog, Item } from "../data/types.js";
 import type { Clusterer, PartitionRequest } from "../interests/types.js";
 import type { Ranking } from "../metrics/ranking.js";
+import { fitEase } from "../models/ease.js";
 import { INTEREST_BATCH, InterestModel } from "../models/interest-model.js";
+import { fitItemKnn } from "../models/item-knn.js";
 import { LdmiNetwork, ldmiSchema } from "../models/ldmi.js";
 import type { InterestBatch, Model, MultiInterestModel, RankOptions } from "../models/model.js";
 import { MostPopular } from "../models/most-popular.js";
 import { ParameterSet } from "../nn/layers/parameters.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
+import { trainingData } from "../testing/training-data.js";
 import { Recommender } from "./recommender.js";
+import type { HistoryEntry, RecommendOptions } from "./types.js";
 
 // Two tastes along two axes: a, b, c and d lie on the first, x, y and z on the second.
 const vectors: readonly [string, readonly string[], number, number][] = [
@@ -143,9 +149,9 @@ describe("a recommender", () => {
     const { items: found } = await open().recommend({ history: ["c", "z", "y"] }, { k: 3 });
     // Mass 2 on the first axis, 5 on the second.
     expect(found).toEqual([
-      { id: "x", title: "Title x", score: 20, interest: 1 },
-      { id: "a", title: "Title a", score: 8, interest: 0 },
-      { id: "b", title: "Title b", score: 6, interest: 0 },
+      { id: "x", title: "Title x", score: 20, interest: 1, because: ["y", "z"] },
+      { id: "a", title: "Title a", score: 8, interest: 0, because: ["c"] },
+      { id: "b", title: "Title b", score: 6, interest: 0, because: ["c"] },
     ]);
   });
 
@@ -194,8 +200,8 @@ describe("a recommender", () => {
   it("takes the list of a model without interests as it is", async () => {
     const found = await open(new MostPopular(catalog.popularity)).recommend({ history: ["x"] }, { k: 2 });
     expect(found.items).toEqual([
-      { id: "a", title: "Title a", score: 7, interest: null },
-      { id: "b", title: "Title b", score: 5, interest: null },
+      { id: "a", title: "Title a", score: 7, interest: null, because: [] },
+      { id: "b", title: "Title b", score: 5, interest: null, because: [] },
     ]);
     expect(found.interests).toEqual([]);
   });
@@ -233,7 +239,195 @@ describe("a recommender", () => {
   });
 });
 
+describe("a history with more than ids", () => {
+  /** Sees the histories that it is asked to rank. */
+  class Watching extends TwoTastes {
+    readonly seen: History[] = [];
+    override interests(histories: readonly History[]): InterestBatch {
+      this.seen.push(...histories);
+      return super.interests(histories);
+    }
+  }
+  const read = async (history: readonly HistoryEntry[], times?: readonly bigint[], options?: RecommendOptions) => {
+    const model = new Watching();
+    const timed = times === undefined ? log : { ...log, timestamps: BigInt64Array.from(times) };
+    const { unknownItems } = await new Recommender({ model, catalog, log: timed }).recommend({ history }, options);
+    const { items: own, events, times: at } = model.seen[0]!;
+    return {
+      items: Array.from(own, (item) => items[item]!.id),
+      ...(events === undefined ? {} : { events: Array.from(events.codes, (code) => events.dictionary[code]) }),
+      ...(at === undefined ? {} : { times: [...at] }),
+      unknownItems,
+    };
+  };
+
+  it("stands in the order of its times where every event has one, equal ones as given", async () => {
+    const history = [
+      { item: "c", time: 30 },
+      { item: "x", time: 10, event: "buy" },
+      { item: "a", time: 30n, event: "view" },
+      { item: "y", time: "20" },
+    ];
+    expect(await read(history)).toEqual({
+      items: ["x", "y", "c", "a"],
+      events: ["buy", "", "", "view"],
+      times: [10n, 20n, 30n, 30n],
+      unknownItems: [],
+    });
+  });
+
+  it("stands as given where none has, ids and events side by side", async () => {
+    expect(await read(["c", { item: "x", event: "buy" }, { item: "a" }])).toEqual({
+      items: ["c", "x", "a"],
+      events: ["", "buy", ""],
+      unknownItems: [],
+    });
+    expect(await read([{ item: "c" }, "x"])).toEqual({ items: ["c", "x"], unknownItems: [] });
+  });
+
+  it("is refused where only some have a time, and where a time cannot be read", async () => {
+    await expect(read([{ item: "c", time: 3 }, "a"])).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      received: "1 of 2 with a time; none for the 2. of them, a",
+    });
+    for (const time of ["yesterday", Number.NaN, "1/2/2019", Infinity]) {
+      await expect(read([{ item: "c", time }])).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        received: String(time),
+      });
+    }
+  });
+
+  it("has its times brought to the log's unit", async () => {
+    const seconds = [1_700_000_000n, 1_700_000_001n, 1_700_000_002n];
+    const history = [
+      { item: "a", time: "2023-11-14T22:13:20Z" },
+      { item: "x", time: 1_700_000_000_001 },
+      { item: "b", time: 1_700_000_005n },
+    ];
+    expect((await read(history, seconds)).times).toEqual([1_700_000_000n, 1_700_000_000n, 1_700_000_005n]);
+    const micros = seconds.map((time) => time * 1_000_000n);
+    expect((await read(history, micros)).times).toEqual([
+      1_700_000_000_000_000n,
+      1_700_000_000_001_000n,
+      1_700_000_005_000_000n,
+    ]);
+  });
+
+  it("loses the unknown items with their events and times", async () => {
+    const history = [
+      { item: "nope", time: 1, event: "view" },
+      { item: "c", time: 2, event: "buy" },
+    ];
+    expect(await read(history, undefined, { unknownItems: "skip" })).toEqual({
+      ...{ items: ["c"], events: ["buy"], times: [2n], unknownItems: ["nope"] },
+    });
+  });
+
+  it("is the log's own, with kinds and times, for a user of the log", async () => {
+    const model = new Watching();
+    const kept = { ...log, behaviours: textColumn(["view", "", "buy"]), timestamps: BigInt64Array.of(1n, 2n, 3n) };
+    await new Recommender({ model, catalog, log: kept }).recommend({ user: "ada" });
+    expect(model.seen[0]).toEqual({ items: log.items, events: kept.behaviours, times: kept.timestamps });
+    expect(userHistory(kept, 0, 2)).toEqual({
+      items: Uint32Array.of(1, 3),
+      events: { ...kept.behaviours, codes: Uint32Array.of(1, 0) },
+      times: BigInt64Array.of(1n, 2n),
+    });
+    expect(userHistory(log, 0, 9)).toEqual({ items: log.items });
+  });
+});
+
+describe("filters and exclusions", () => {
+  const shop: Catalog = {
+    ...catalog,
+    columns: new Map([["inStock", { kind: "boolean", values: Uint8Array.of(MISSING_BOOLEAN, 0, 1, 1, 1, 1, 0, 1) }]]),
+  };
+  const trained = () => {
+    const network = new LdmiNetwork(ldmiSchema.parse({ dim: 2, maxHistory: 5, layers: 1 }));
+    const parameters = ParameterSet.create(network.specs(), createRandom(2));
+    return new InterestModel(network, parameters, new TwoTastes().itemVectors(), new Float32Array(catalog.size));
+  };
+  const ids = (found: readonly { readonly id: string }[]) => found.map(({ id }) => id);
+
+  it("hold in lists and among similar items, of models with vectors and without", async () => {
+    const lists = [Uint32Array.of(1, 3, 5), Uint32Array.of(1, 3, 7), Uint32Array.of(2, 4, 6), Uint32Array.of(2, 4, 1)];
+    const dataset = trainingData(
+      lists.map((list) => [...list]),
+      catalog.size,
+    );
+    using network = trained();
+    for (const model of [network, await fitEase(dataset, { lambda: 1 }), await fitItemKnn(dataset)]) {
+      using recommender = new Recommender({ model, catalog: shop, log });
+      const whole = ids((await recommender.recommend({ user: "ada" })).items);
+      expect(whole).toHaveLength(4);
+      const { items: found } = await recommender.recommend({ user: "ada" }, { filter: { inStock: true } });
+      expect(ids(found)).toEqual(whole.filter((id) => id !== "a" && id !== "z"));
+      const excluded = await recommender.recommend({ user: "ada" }, { filter: { inStock: true }, exclude: ["d", "?"] });
+      expect(ids(excluded.items)).toEqual(ids(found).filter((id) => id !== "d"));
+      const similar = ids(await recommender.similarItems("a"));
+      expect(similar).not.toContain("a");
+      expect(ids(await recommender.similarItems("a", { filter: { categories: "war" }, exclude: ["c"] }))).toEqual(
+        similar.filter((id) => id === "b"),
+      );
+      await expect(recommender.similarItems("a", { filter: { stock: true } })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+      });
+    }
+  });
+
+  it("may leave nothing", async () => {
+    using model = trained();
+    const found = await new Recommender({ model, catalog: shop }).recommend({ history: ["a"] }, { filter: { id: [] } });
+    expect(found.items).toEqual([]);
+    expect(found.interests.length).toBeGreaterThan(0);
+  });
+});
+
+describe("a model that scores items by the history", () => {
+  // a is taken with b and c, x with y; nobody took z with anything.
+  const dataset = trainingData([[1, 3], [1, 3], [1, 3, 5], [1, 5], [2, 4], [2, 4], [6], [7]], catalog.size);
+
+  it("names the events that gave each item its score, most first", async () => {
+    for (const model of [await fitEase(dataset, { lambda: 1 }), await fitItemKnn(dataset)]) {
+      const recommender = open(model);
+      const { items: found, interests } = await recommender.recommend({ history: ["x", "c", "a"] });
+      expect(interests).toEqual([]);
+      const because = Object.fromEntries(found.map((item) => [item.id, item.because]));
+      expect(because.b![0]).toBe("a");
+      expect(because.y).toEqual(["x"]);
+      expect(because.z).toEqual([]);
+      const plain = await recommender.recommend({ history: ["x", "c", "a"] }, { explain: false });
+      expect(plain.items).toEqual(found.map((item) => ({ ...item, because: [] })));
+    }
+  });
+
+  it("has for similar items its own item-to-item weights", async () => {
+    const ease = await fitEase(dataset, { lambda: 1 });
+    const similar = await open(ease).similarItems("a");
+    expect(similar.map(({ id }) => id)).toEqual(["b", "c"]);
+    const row = ease.weights.data.subarray(0, catalog.size);
+    expect(similar.map(({ score }) => score)).toEqual([row[2], row[4]]);
+  });
+
+  it("has no interests to tell of", async () => {
+    expect(await open(await fitItemKnn(dataset)).interests({ history: ["a"] })).toEqual([]);
+  });
+});
+
 describe("the interests of a user", () => {
+  it("are told without a list as with one", async () => {
+    const recommender = open(new TwoTastes({ semantic: true }), axes);
+    const request = { history: ["c", "nope", "z", "y"] };
+    const skip = { unknownItems: "skip" } as const;
+    const { interests } = await recommender.recommend(request, skip);
+    expect(interests).toHaveLength(2);
+    expect(await recommender.interests(request, skip)).toEqual(interests);
+    expect(await recommender.interests({ history: [] })).toEqual([]);
+    await expect(recommender.interests(request)).rejects.toMatchObject({ code: "UNKNOWN_ITEM" });
+    await expect(recommender.interests({ user: "eve" })).rejects.toMatchObject({ code: "UNKNOWN_USER" });
+  });
+
   it("are named by the clusters they stand for", async () => {
     const { interests } = await open(new TwoTastes({ semantic: true }), axes).recommend({ history: ["c", "z", "y"] });
     expect(interests.map(({ index, kind, labels }) => [index, kind, labels])).toEqual([

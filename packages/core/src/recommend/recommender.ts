@@ -2,6 +2,7 @@ import { yieldToEventLoop } from "../base/abort.js";
 import { PrismrecError } from "../base/errors.js";
 import type { CsrMatrix } from "../base/matrix.js";
 import type { RunOptions } from "../base/run-options.js";
+import { userHistory } from "../data/catalog.js";
 import type { History } from "../data/history.js";
 import { eventClusters, type HistoryLimits, historyRequest } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
@@ -9,14 +10,20 @@ import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH } from "../models/interest-model.js";
 import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
-import { describeInterests } from "./describe-interests.js";
+import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
+import { compileFilter, type ItemFilter } from "./filter.js";
+import { orderHistory } from "./read-history.js";
+import { readsHistories, strongestEvents } from "./strongest-events.js";
 import type {
+  HistoryEntry,
   Recommendation,
   RecommendationRequest,
   RecommendedItem,
   RecommenderOptions,
   RecommendOptions,
   SimilarItem,
+  SimilarOptions,
+  UserInterest,
 } from "./types.js";
 
 const DEFAULT_K = 10;
@@ -36,6 +43,7 @@ interface Reading {
  */
 export class Recommender implements Disposable {
   readonly #options: RecommenderOptions;
+  #readsHistories: Promise<boolean> | undefined;
   #items: Promise<ExactIndex> | undefined;
   #disposed = false;
 
@@ -68,83 +76,166 @@ export class Recommender implements Disposable {
     this.#use();
     checkCount("k", k);
     options.signal?.throwIfAborted();
+    const filter = this.#filterOf(options.filter);
     const readings = await this.#read(requests, options);
     const recommendations: Recommendation[] = [];
     for (let start = 0; start < readings.length; start += INTEREST_BATCH) {
       await yieldToEventLoop(options.signal);
       const part = readings.slice(start, start + INTEREST_BATCH);
-      recommendations.push(...(await this.#recommend(part, k, options)));
+      recommendations.push(...(await this.#recommend(part, k, filter, options)));
       options.onProgress?.({ stage: "rank", done: start + part.length, total: readings.length, unit: "users" });
     }
     return recommendations;
   }
 
+  /**
+   * The interests of a user of the log or of a history, share descending: empty for a model without interests, and for a
+   * history without known items.
+   *
+   * @throws PrismrecError as `recommend`
+   */
+  async interests(
+    request: RecommendationRequest,
+    options: RunOptions & Pick<RecommendOptions, "unknownItems"> = {},
+  ): Promise<UserInterest[]> {
+    const { model, catalog } = this.#use();
+    options.signal?.throwIfAborted();
+    if (!isMultiInterest(model)) return [];
+    const [reading] = await this.#read([request], options);
+    const { history, labels } = reading!;
+    return describeInterests(model, { batch: model.interests([history]), row: 0 }, history, labels, catalog);
+  }
+
   /** One batch: the network runs once, for the lists and for what is said of the interests behind them. */
-  async #recommend(readings: readonly Reading[], k: number, options: RecommendOptions): Promise<Recommendation[]> {
+  async #recommend(
+    readings: readonly Reading[],
+    k: number,
+    filter: { readonly filter?: Uint32Array },
+    options: RecommendOptions,
+  ): Promise<Recommendation[]> {
     const { model, catalog } = this.#use();
     const { signal, excludeHistory = true } = options;
     const histories = readings.map(({ history }) => history);
     const wanted = {
       k: Math.min(k, catalog.size),
       excludeHistory,
+      ...filter,
       ...this.#exclusions(options.exclude, readings.length),
       ...(signal === undefined ? {} : { signal }),
     };
-    const interests = isMultiInterest(model) ? model.interests(histories) : undefined;
-    const ranking = await (isMultiInterest(model) && interests !== undefined
-      ? model.rank(histories, { ...wanted, interests })
-      : model.rank(histories, wanted));
-    return readings.map(({ history, labels, unknownItems }, row) => ({
-      items: this.#listed(ranking, row),
-      interests:
-        isMultiInterest(model) && interests !== undefined
-          ? describeInterests(model, { batch: interests, row }, history, labels, catalog)
-          : [],
-      unknownItems,
-    }));
+    if (!isMultiInterest(model)) {
+      const ranking = await model.rank(histories, wanted);
+      const because = await this.#becauseOf(histories, ranking, options);
+      return readings.map(({ unknownItems }, row) => ({
+        items: this.#listed(ranking, row, (place) => because[row]?.[place] ?? []),
+        interests: [],
+        unknownItems,
+      }));
+    }
+    const batch = model.interests(histories);
+    const ranking = await model.rank(histories, { ...wanted, interests: batch });
+    return readings.map(({ history, labels, unknownItems }, row) => {
+      const interests = describeInterests(model, { batch, row }, history, labels, catalog);
+      const because = new Map(interests.map(({ index, because: own }) => [index, own]));
+      return {
+        items: this.#listed(ranking, row, (_, interest) => because.get(interest ?? -1) ?? []),
+        interests,
+        unknownItems,
+      };
+    });
   }
 
-  #listed(ranking: Ranking, row: number): RecommendedItem[] {
+  #listed(
+    ranking: Ranking,
+    row: number,
+    because: (place: number, interest: number | null) => readonly string[],
+  ): RecommendedItem[] {
     const { items } = this.#use().catalog;
     return Array.from({ length: ranking.counts[row]! }, (_, place) => {
       const at = row * ranking.k + place;
       const { id, title } = items[ranking.ids[at]!]!;
-      return { id, title, score: ranking.scores[at]!, interest: ranking.interests?.[at] ?? null };
+      const interest = ranking.interests?.[at] ?? null;
+      return { id, title, score: ranking.scores[at]!, interest, because: because(place, interest) };
     });
   }
 
+  /** For each list of a model without interests, external ids of the events behind each of its items. */
+  async #becauseOf(
+    histories: readonly History[],
+    ranking: Ranking,
+    { explain = true, signal }: RecommendOptions,
+  ): Promise<readonly (readonly string[])[][]> {
+    const { model, catalog } = this.#use();
+    if (!explain || !(await this.#hasHistories())) return [];
+    const all: (readonly string[])[][] = [];
+    for (const [row, { items }] of histories.entries()) {
+      const from = row * ranking.k;
+      const listed = ranking.ids.subarray(from, from + ranking.counts[row]!);
+      const strongest = await strongestEvents(model, items, listed, MOST_BECAUSE, signal);
+      all.push(strongest.map((events) => events.map((item) => catalog.items[item]!.id)));
+    }
+    return all;
+  }
+
+  #hasHistories(): Promise<boolean> {
+    this.#readsHistories ??= readsHistories(this.#options.model);
+    return this.#readsHistories;
+  }
+
   /**
-   * The items whose vectors point the same way as an item's, by cosine, without itself.
+   * The items most like an item, without itself: by the cosine of their vectors, or, of a model without vectors, by what it
+   * recommends to who took that item alone (for EASE and item-knn the item's row of weights), as far as that is above 0.
    *
-   * @throws PrismrecError UNKNOWN_ITEM, MODEL_UNSUPPORTED (a model without item vectors), INVALID_ARGUMENT, DISPOSED
+   * @throws PrismrecError UNKNOWN_ITEM, MODEL_UNSUPPORTED (a model without item vectors that reads no history),
+   *   INVALID_ARGUMENT, DISPOSED
    */
-  async similarItems(id: string, options: { readonly k?: number } & RunOptions = {}): Promise<SimilarItem[]> {
+  async similarItems(id: string, options: SimilarOptions = {}): Promise<SimilarItem[]> {
     const { model, catalog } = this.#use();
     const { k = DEFAULT_K } = options;
     checkCount("k", k);
-    if (!isMultiInterest(model)) {
-      throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has no item vectors to compare`, {
-        expected: "a model with item vectors, such as ldmi",
-        received: model.name,
-      });
-    }
-    const row = this.#denseId(id) - 1;
+    const item = this.#denseId(id);
+    const wanted = { k: Math.min(k, catalog.size), ...this.#filterOf(options.filter) };
     options.signal?.throwIfAborted();
+    if (!isMultiInterest(model)) return await this.#recommendedWith(item, wanted, options);
     const index = await this.#itemIndex(model);
     const { data, cols } = model.itemVectors();
+    const excluded = Uint32Array.from([item, ...this.#excludedIds(options.exclude)], (dense) => dense - 1);
     const found = await index.search(
       {
-        queries: { data: data.subarray(row * cols, (row + 1) * cols), rows: 1, cols },
-        k: Math.min(k, catalog.size),
-        exclude: { indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(row), rows: 1, cols: catalog.size },
+        ...wanted,
+        queries: { data: data.subarray((item - 1) * cols, item * cols), rows: 1, cols },
+        exclude: { indptr: Uint32Array.of(0, excluded.length), indices: excluded, rows: 1, cols: catalog.size },
       },
       runOptions(options),
     );
     const { ids, scores } = found.row(0);
-    return Array.from(ids, (other, place) => {
-      const item = catalog.items[other + 1]!;
-      return { id: item.id, title: item.title, score: scores[place]! };
+    return Array.from(ids, (other, place) => this.#similar(other + 1, scores[place]!));
+  }
+
+  async #recommendedWith(
+    item: number,
+    wanted: { readonly k: number; readonly filter?: Uint32Array },
+    options: SimilarOptions,
+  ): Promise<SimilarItem[]> {
+    const { model } = this.#use();
+    if (!(await this.#hasHistories())) {
+      throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has nothing to compare items by`, {
+        expected: "a model with item vectors, such as ldmi, or one that scores items by the history, such as ease",
+        received: model.name,
+      });
+    }
+    const { ids, scores, counts } = await model.rank([{ items: Uint32Array.of(item) }], {
+      ...wanted,
+      ...this.#exclusions(options.exclude, 1),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
+    const listed = Array.from(ids.subarray(0, counts[0]), (other, place) => this.#similar(other, scores[place]!));
+    return listed.filter(({ score }) => score > 0);
+  }
+
+  #similar(item: number, score: number): SimilarItem {
+    const { id, title } = this.#use().catalog.items[item]!;
+    return { id, title, score };
   }
 
   get disposed(): boolean {
@@ -178,22 +269,25 @@ export class Recommender implements Disposable {
   async #read(requests: readonly RecommendationRequest[], options: RecommendOptions): Promise<Reading[]> {
     const { clusterer } = this.#options;
     const found = requests.map((request) => {
-      if ("user" in request) {
-        return { items: this.#userItems(request.user), unknownItems: [] };
-      }
+      if ("user" in request) return { history: this.#userHistory(request.user), unknownItems: [] };
       return this.#known(request.history, options.unknownItems ?? "error");
     });
-    const clustered = await clusterEach(clusterer, found, this.#options, runOptions(options));
-    return found.map(({ items, unknownItems }, r) => {
+    const clustered = await clusterEach(
+      clusterer,
+      found.map(({ history }) => history),
+      this.#options,
+      runOptions(options),
+    );
+    return found.map(({ history, unknownItems }, r) => {
       const { clusters, labels } = clustered[r]!;
-      return { history: { items, ...(clusters === undefined ? {} : { clusters }) }, labels, unknownItems };
+      return { history: { ...history, ...(clusters === undefined ? {} : { clusters }) }, labels, unknownItems };
     });
   }
 
-  #userItems(user: string): Uint32Array {
+  #userHistory(user: string): History {
     const { log } = this.#options;
     const index = log?.indexOf(user);
-    if (log !== undefined && index !== undefined) return log.items.subarray(log.indptr[index]!, log.indptr[index + 1]!);
+    if (log !== undefined && index !== undefined) return userHistory(log, index);
     throw new PrismrecError("UNKNOWN_USER", `there is no user ${user}`, {
       expected: log === undefined ? "a history: this recommender knows no users" : `one of ${log.userCount} users`,
       received: user,
@@ -201,13 +295,18 @@ export class Recommender implements Disposable {
     });
   }
 
-  #known(history: readonly string[], unknown: "error" | "skip") {
-    if (unknown === "error") return { items: Uint32Array.from(history, (id) => this.#denseId(id)), unknownItems: [] };
-    const { catalog } = this.#options;
-    const dense = history.map((id) => catalog.idOf(id));
+  #known(given: readonly HistoryEntry[], unknown: "error" | "skip"): Pick<Reading, "history" | "unknownItems"> {
+    const { catalog, log } = this.#options;
+    const { ids, events, times } = orderHistory(given, log?.timestamps);
+    const dense = ids.map((id) => (unknown === "error" ? this.#denseId(id) : (catalog.idOf(id) ?? 0)));
+    const isKnown = (_: unknown, place: number): boolean => dense[place] !== 0;
     return {
-      items: Uint32Array.from(dense.filter((id) => id !== undefined)),
-      unknownItems: history.filter((_, n) => dense[n] === undefined),
+      history: {
+        items: Uint32Array.from(dense.filter(isKnown)),
+        ...(events === undefined ? {} : { events: { ...events, codes: events.codes.filter(isKnown) } }),
+        ...(times === undefined ? {} : { times: times.filter(isKnown) }),
+      },
+      unknownItems: ids.filter((_, place) => dense[place] === 0),
     };
   }
 
@@ -222,16 +321,24 @@ export class Recommender implements Disposable {
     });
   }
 
+  #filterOf(filter: ItemFilter | undefined): { readonly filter?: Uint32Array } {
+    return filter === undefined ? {} : { filter: compileFilter(this.#options.catalog, filter) };
+  }
+
+  #excludedIds(exclude: Iterable<string> | undefined): number[] {
+    const { catalog } = this.#options;
+    return Array.from(new Set(exclude), (id) => catalog.idOf(id)).filter((id) => id !== undefined);
+  }
+
   #exclusions(exclude: Iterable<string> | undefined, rows: number): { readonly exclude?: CsrMatrix } {
     if (exclude === undefined) return {};
-    const { catalog } = this.#options;
-    const ids = Array.from(new Set(exclude), (id) => catalog.idOf(id)).filter((id) => id !== undefined);
+    const ids = this.#excludedIds(exclude);
     return {
       exclude: {
         indptr: Uint32Array.from({ length: rows + 1 }, (_, row) => row * ids.length),
         indices: Uint32Array.from({ length: rows * ids.length }, (_, n) => ids[n % ids.length]!),
         rows,
-        cols: catalog.size + 1,
+        cols: this.#options.catalog.size + 1,
       },
     };
   }

@@ -3,6 +3,7 @@ import type { Catalog, InteractionLog } from "../data/types.js";
 import type { HistoryLimits } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
 import type { Model } from "../models/model.js";
+import type { ItemFilter } from "./filter.js";
 
 /** `maxClusters` and `maxItems` had best be those that the model was trained under. */
 export interface RecommenderOptions extends HistoryLimits {
@@ -15,19 +16,44 @@ export interface RecommenderOptions extends HistoryLimits {
   readonly clusterer?: Clusterer;
 }
 
-/** A user of the log, or anybody's history as external item ids, oldest first: nobody has to be known beforehand. */
-export type RecommendationRequest = { readonly user: string } | { readonly history: readonly string[] };
+/** One event of a history. */
+export interface HistoryEvent {
+  /** External item id. */
+  readonly item: string;
+  /** What happened (view, cart, buy), in the words of the log; a model that reads no kinds ignores it. */
+  readonly event?: string;
+  /** A number as the log has it, or a date such as 2026-03-01T12:00:00Z. */
+  readonly time?: number | bigint | string;
+}
+
+/** An external item id, or an event with more to be said of it. */
+export type HistoryEntry = string | HistoryEvent;
+
+/**
+ * A user of the log, or anybody's history: nobody has to be known beforehand. A history stands oldest first; where every
+ * entry has a time, the times order it instead.
+ */
+export type RecommendationRequest = { readonly user: string } | { readonly history: readonly HistoryEntry[] };
 
 export interface RecommendOptions extends RunOptions {
   /** Length of the list (default 10); a smaller catalog gives a shorter one. */
   readonly k?: number;
+  /** What the items must be: the list is the best of those that are. */
+  readonly filter?: ItemFilter;
   /** External ids that must not be recommended; unknown ones are fine. */
   readonly exclude?: Iterable<string>;
   /** Leave out what the history holds (default true). */
   readonly excludeHistory?: boolean;
   /** An item of a history that the catalog lacks is an error (default), or left out and reported. */
   readonly unknownItems?: "error" | "skip";
+  /**
+   * Whether a model without interests is asked which events gave each item its score (default true), at one or two times
+   * the cost of the list itself. Interests are always explained.
+   */
+  readonly explain?: boolean;
 }
+
+export interface SimilarOptions extends RunOptions, Pick<RecommendOptions, "k" | "filter" | "exclude"> {}
 
 export interface RecommendedItem {
   readonly id: string;
@@ -35,6 +61,11 @@ export interface RecommendedItem {
   readonly score: number;
   /** `index` of the interest behind it; null for a model without interests. */
   readonly interest: number | null;
+  /**
+   * External ids of the history's items behind it, strongest first: those that its interest rests on, or, for a model
+   * without interests, those that gave it most of its score. Empty where the model reads no history.
+   */
+  readonly because: readonly string[];
 }
 
 export interface UserInterest {
@@ -62,6 +93,6 @@ export interface Recommendation {
 export interface SimilarItem {
   readonly id: string;
   readonly title: string;
-  /** Cosine of the two items' vectors. */
+  /** Cosine of the two items' vectors; for a model without vectors the score it has for who took the other one alone. */
   readonly score: number;
 }

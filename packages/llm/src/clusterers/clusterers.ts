@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core/base";
+import { addToRegistry, PrismrecError } from "@prismrec/core/base";
 import { categoryClusterer } from "./category.js";
 import type { ClustererContext, ClustererDefinition, CostEstimate, CreatedClusterer } from "./definition.js";
 import { embeddingClusterer } from "./embedding.js";
@@ -7,7 +7,7 @@ import { partitionClusterer } from "./partition.js";
 import { randomClusterer } from "./random.js";
 import { shuffledClusterer } from "./shuffled.js";
 
-/** Every clusterer by name, in the order help texts list them. */
+/** Every clusterer by name, in the order help texts list them; `registerClusterer` adds a program's own. */
 export const CLUSTERERS: readonly ClustererDefinition[] = [
   facetsClusterer,
   partitionClusterer,
@@ -16,6 +16,15 @@ export const CLUSTERERS: readonly ClustererDefinition[] = [
   shuffledClusterer,
   randomClusterer,
 ];
+
+/**
+ * Makes a clusterer of a program's own one that `createClusterer` and `estimateCost` know by name.
+ *
+ * @throws PrismrecError CONFIG_INVALID for a name that another clusterer has or that is none
+ */
+export function registerClusterer(definition: ClustererDefinition): void {
+  addToRegistry(CLUSTERERS, definition, "clusterer");
+}
 
 /** Makes the clusterer called `name`. Throws CONFIG_INVALID for a name that is none, else what the clusterer throws. */
 export async function createClusterer(name: string, context: ClustererContext): Promise<CreatedClusterer> {

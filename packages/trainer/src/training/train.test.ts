@@ -9,7 +9,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { evaluate } from "../evaluation/evaluate.js";
 import { handMade } from "../testing/hand-made.js";
 import { TemporaryFolder, TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../testing/tiny-input.js";
-import { type TrainEvent, type TrainInput, type TrainOptions, train } from "./train.js";
+import type { TrainEvent } from "./events.js";
+import { type TrainInput, type TrainOptions, train } from "./train.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };
 

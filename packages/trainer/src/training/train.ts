@@ -17,6 +17,7 @@ import { learnsFromPositions, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
+import type { EpochRecord, TrainEvent } from "./events.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
 import { Learner, type LearnerStep } from "./learner.js";
 import { type TrainingSequences, trainingSequences } from "./sequences.js";
@@ -40,35 +41,6 @@ export interface TrainOptions {
   /** An abort finishes the step, writes a checkpoint and resolves with `stoppedBy: "signal"`. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
-}
-
-export type TrainEvent =
-  | { readonly type: "start"; readonly epoch: number; readonly step: number; readonly resumed: boolean }
-  | {
-      readonly type: "step";
-      readonly epoch: number;
-      readonly step: number;
-      /** Steps of the epoch done, and to do. */
-      readonly done: number;
-      readonly total: number;
-      readonly loss: number;
-    }
-  | ({ readonly type: "epoch"; readonly seconds: number } & EpochRecord)
-  | { readonly type: "checkpoint"; readonly step: number; readonly path: string };
-
-/** One line of the learning curve. */
-export interface EpochRecord {
-  readonly epoch: number;
-  readonly step: number;
-  readonly loss: number;
-  /** Mean of each term of the loss. */
-  readonly parts: Readonly<Record<string, number>>;
-  /** Validation metrics, fractions. */
-  readonly metrics: Readonly<Record<string, number>>;
-  /** Largest gradient norm of the epoch, before clipping. */
-  readonly gradientNorm: number;
-  /** True where this epoch is the best so far. */
-  readonly best: boolean;
 }
 
 export interface TrainResult {

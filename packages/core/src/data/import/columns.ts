@@ -1,7 +1,16 @@
 import { PrismrecError } from "../../base/errors.js";
 import type { Sample } from "./profile.js";
 
-export type ColumnRole = "user" | "item" | "timestamp" | "title" | "categories" | "year" | "rating" | "event";
+export type ColumnRole =
+  | "user"
+  | "item"
+  | "timestamp"
+  | "title"
+  | "categories"
+  | "year"
+  | "rating"
+  | "event"
+  | "weight";
 
 /** Names that a column of each role goes by, likeliest first; case, blanks, `_`, `-` and `.` do not matter. */
 const NAMES: Readonly<Record<ColumnRole, readonly string[]>> = {
@@ -52,6 +61,10 @@ const NAMES: Readonly<Record<ColumnRole, readonly string[]>> = {
   event: [
     ...["event", "eventtype", "eventname", "behavior", "behaviour", "behaviortype", "behaviourtype", "action"],
     ...["actiontype", "interaction", "interactiontype", "activity", "activitytype", "type"],
+  ],
+  weight: [
+    ...["weight", "weights", "count", "counts", "quantity", "qty", "plays", "playcount", "listencount", "clicks"],
+    ...["purchasecount", "hours"],
   ],
 };
 
@@ -107,15 +120,16 @@ function byName(columns: readonly string[], names: readonly string[]): string | 
   return undefined;
 }
 
-/** The id column of an items file: the one that was named, else one called like the interactions' item column. */
-export function itemIdColumn(
+/** The id column of a file of items or users: the one that was named, else one called like the interactions' column. */
+export function idColumn(
   path: string,
   columns: readonly string[],
+  role: "item" | "user",
   named: string | undefined,
   like: string,
 ): string {
   return (
-    (named === undefined ? byName(columns, [plain(like)]) : undefined) ?? requireColumn(path, columns, "item", named)
+    (named === undefined ? byName(columns, [plain(like)]) : undefined) ?? requireColumn(path, columns, role, named)
   );
 }
 
@@ -156,6 +170,9 @@ export interface InteractionColumns {
   readonly timestamp: readonly string[];
   readonly rating?: string;
   readonly event?: string;
+  /** What is kept beside the events: their kinds, by default `event`, and their ratings or quantities. */
+  readonly behaviour?: string;
+  readonly weight?: string;
   /** Columns that look like times or ids and are not read, with the flag that takes each. */
   readonly passedOver: readonly { readonly column: string; readonly flag: string }[];
   readonly notes: readonly string[];
@@ -168,6 +185,8 @@ export interface NamedColumns {
   readonly timestamp?: string;
   readonly rating?: string;
   readonly event?: string;
+  readonly behaviour?: string;
+  readonly weight?: string;
 }
 
 /** Chooses the columns of an interactions file by their names, and by what the sample shows of their values. */
@@ -185,6 +204,8 @@ export function chooseColumns(path: string, sample: Sample, named: NamedColumns)
   const event = optionalColumn(path, sample, "event", named.event, (column) => {
     return sample.profile(column).distinct <= MOST_EVENTS && !isAttribute(sample, column, [item]);
   });
+  const behaviour = keptColumn(path, columns, "event", named.behaviour, event);
+  const weight = keptColumn(path, columns, "weight", named.weight, rating ?? chooseWeight(path, sample, [user, item]));
   const taken = new Set([user, item, ...time, ...[rating, event].filter((column) => column !== undefined)]);
   const passedOver = columns.flatMap((column) => {
     if (taken.has(column)) return [];
@@ -197,6 +218,8 @@ export function chooseColumns(path: string, sample: Sample, named: NamedColumns)
     timestamp: time,
     ...(rating === undefined ? {} : { rating }),
     ...(event === undefined ? {} : { event }),
+    ...(behaviour === undefined ? {} : { behaviour }),
+    ...(weight === undefined ? {} : { weight }),
     passedOver,
     notes,
     warnings,
@@ -214,6 +237,25 @@ function optionalColumn(
   if (named === NO_COLUMN && !sample.columns.includes(named)) return undefined;
   const found = findColumn(path, sample.columns, role, named);
   return found === undefined || (named === undefined && !fits(found)) ? undefined : found;
+}
+
+/** A named column to be kept, `none` for none, else the one that was found. */
+function keptColumn(
+  path: string,
+  columns: readonly string[],
+  role: ColumnRole,
+  named: string | undefined,
+  found: string | undefined,
+): string | undefined {
+  if (named === undefined) return found;
+  return named === NO_COLUMN && !columns.includes(named) ? undefined : findColumn(path, columns, role, named);
+}
+
+/** A column of quantities: numbers under a usual name that say something of the event rather than of the item or user. */
+function chooseWeight(path: string, sample: Sample, ids: readonly string[]): string | undefined {
+  return optionalColumn(path, sample, "weight", undefined, (column) => {
+    return !ids.includes(column) && sample.profile(column).numericShare >= 0.5 && !isAttribute(sample, column, ids);
+  });
 }
 
 function flagFor(sample: Sample, column: string): string | undefined {

@@ -80,7 +80,7 @@ function advice(bad: readonly Drop[]): string {
         "year; a zone is UTC, GMT or an offset such as +02:00. Name another column with --time-column, or go without times with --time-column none."
       );
     case "missing-user":
-      return "Name the column of the user's id with --user-column.";
+      return "Name the column of the user's id with --user-column (columns.userId in a users file).";
     case "missing-item":
       return "Name the column of the item's id with --item-column, or --item-id in the items file.";
     default:

@@ -36,6 +36,25 @@ export class Int64Column {
   }
 }
 
+/** The same for 32-bit floating-point numbers. */
+export class Float32Column {
+  #values = new Float32Array(1 << 12);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.#values.length) {
+      const grown = new Float32Array(this.length * 2);
+      grown.set(this.#values);
+      this.#values = grown;
+    }
+    this.#values[this.length++] = value;
+  }
+
+  toArray(): Float32Array {
+    return this.#values.slice(0, this.length);
+  }
+}
+
 /** Signed 32-bit numbers of which most are 0: places that were never set cost nothing until one is. */
 export class SparseInt32Column {
   #values: Int32Array | undefined;

@@ -148,7 +148,10 @@ describe("importDataset", () => {
   it("finds columns by their usual names and reads named ones", async () => {
     const rows = grid(users10, ["a", "b", "c", "d", "e"]).map(([u, i, t]) => [t!, 3.5, i!, u!]);
     const sniffed = await importDataset({ interactions: await file(csv(rows, "Time,rating,movieId,USER_ID")) });
-    expect(sniffed.report.columns).toEqual({ user: "USER_ID", item: "movieId", timestamp: "Time" });
+    expect(sniffed.report.columns).toEqual({
+      ...{ user: "USER_ID", item: "movieId", timestamp: "Time" },
+      weight: "rating",
+    });
     const named = await importDataset({
       interactions: await file(csv(rows, 'when,stars,"what, exactly",who')),
       columns: { user: "who", item: "what, exactly", timestamp: "when" },

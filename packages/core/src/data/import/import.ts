@@ -3,7 +3,9 @@ import { hashJson, sha256File } from "../../base/hash.js";
 import { createRandom } from "../../base/random.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { createCatalog, createLog } from "../catalog.js";
-import type { DropReason, ImportReport } from "../report.js";
+import { recoded } from "../columns.js";
+import type { DateOrder } from "../read-time.js";
+import type { DropReason, ImportReport, KeptColumn } from "../report.js";
 import { applySplit, DEFAULT_SPLIT_SEED, type SplitOptions, type SplitPart } from "../split.js";
 import type { Catalog, Dataset, Item, Split } from "../types.js";
 import { readAssignment } from "./assignment.js";
@@ -15,16 +17,18 @@ import { type ItemFile, readItems } from "./items.js";
 import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
 import { spoolInputs } from "./spool-inputs.js";
 import { withDuckDb } from "./tables/duckdb.js";
-import type { DateOrder } from "./timestamps.js";
+import { readUsers, type UserFile } from "./users.js";
 
 export interface ImportOptions {
   /** CSV, TSV, JSONL or Parquet with one event a row: user, item and, where known, time. */
   readonly interactions: string;
   /** CSV, TSV, JSONL or Parquet with one item a row: id, title, categories. */
   readonly items?: string;
+  /** CSV, TSV, JSONL or Parquet with one user a row: its columns are kept as the log's `profile`. */
+  readonly users?: string;
   /**
    * Names of columns; those left out are found by their usual names and their values. `timestamp`, `rating` and `event`
-   * may be `none`; a date and a time of day in two columns are one `timestamp` joined by a comma.
+   * may be `none`, and `behaviour` and `weight`; a date and a time of day in two columns are one `timestamp` joined by a comma.
    */
   readonly columns?: {
     readonly user?: string;
@@ -32,6 +36,12 @@ export interface ImportOptions {
     readonly timestamp?: string;
     readonly rating?: string;
     readonly event?: string;
+    /** Kinds of events, kept beside them; default: the column of `event`. */
+    readonly behaviour?: string;
+    /** Ratings or quantities, kept beside the events; default: the column of `rating`, else one of quantities. */
+    readonly weight?: string;
+    /** The id column of the users file. */
+    readonly userId?: string;
     /** The id column of the items file. */
     readonly itemId?: string;
     readonly title?: string;
@@ -62,7 +72,7 @@ export interface ImportOptions {
 }
 
 /** Raised when the meaning of an import changes: part of every fingerprint. */
-export const IMPORT_VERSION = 2;
+export const IMPORT_VERSION = 3;
 /** Ties that are worth a word. */
 const TIED_SHARE = 0.01;
 
@@ -70,7 +80,8 @@ const TIED_SHARE = 0.01;
  * Reads interactions and items into a dataset: ids stay text, times stay 64-bit, of a repeated (user, item) the earliest
  * event is kept, users and items below the core go, each user's events are ordered by time (ties in file order), and
  * the split is applied. Without times the order is drawn from the split's seed: the order of a file is not time. Every
- * row that is dropped is counted in the report under its reason, and every guess is told there.
+ * row that is dropped is counted in the report under its reason, and every guess is told there. Every further column of the
+ * items and users files is kept, typed by its values; no model reads them unless it says so.
  * Throws FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, SPLIT_INVALID or CONFIG_INVALID.
  */
 export async function importDataset(
@@ -84,7 +95,16 @@ export async function importDataset(
   return await withDuckDb(async (connection) => {
     const drops = new DropCounter();
     const raw = await readInteractions(connection, options, drops, run);
-    const itemFile = await readItems(connection, options, settings.categorySeparator, raw.columns.item, drops, run);
+    const itemFile = await readItems(
+      connection,
+      options,
+      settings.categorySeparator,
+      raw.columns.item,
+      raw.itemIds,
+      drops,
+      run,
+    );
+    const userFile = await readUsers(connection, options, raw.columns.user, raw.userIds, drops, run);
     const assignment = await readAssignment(connection, settings.split.file, run.signal);
     const kept = keepEvents(raw, settings, assignment, drops);
     const log = groupByUser(raw, kept);
@@ -92,7 +112,8 @@ export async function importDataset(
       ...settings.split,
       ...(assignment === undefined ? {} : { assignment }),
     });
-    const { catalog, items } = buildCatalog(raw, log, outcome.split, itemFile);
+    const { catalog, items, kept: itemColumns, notes: itemNotes } = buildCatalog(raw, log, outcome.split, itemFile);
+    const users = userFile?.cells.finish(log.userCodes.map((code) => code + 1));
     const dataset: Dataset = {
       fingerprint,
       catalog,
@@ -101,6 +122,8 @@ export async function importDataset(
         indptr: log.indptr,
         items,
         ...(log.timestamps === undefined ? {} : { timestamps: log.timestamps }),
+        ...eventColumns(raw, log),
+        ...(users === undefined ? {} : { profile: users.columns }),
       }),
       split: outcome.split,
     };
@@ -108,10 +131,19 @@ export async function importDataset(
     const timed = timing(log, raw.ticks);
     const ordered = describeOrder(raw, kept, timed, settings, options, itemFile);
     const report: ImportReport = {
-      format: { interactions: raw.format, ...(itemFile === undefined ? {} : { items: itemFile.format }) },
-      columns: { ...raw.columns, ...itemFile?.columns },
+      format: {
+        interactions: raw.format,
+        ...(itemFile === undefined ? {} : { items: itemFile.format }),
+        ...(userFile === undefined ? {} : { users: userFile.format }),
+      },
+      columns: {
+        ...raw.columns,
+        ...itemFile?.columns,
+        ...(userFile === undefined ? {} : { userId: userFile.userId }),
+      },
       rowsRead: raw.rowsRead,
       itemRowsRead: itemFile?.rowsRead ?? 0,
+      ...(userFile === undefined ? {} : { userRowsRead: userFile.rowsRead }),
       kept: { users: log.userIds.length, items: catalog.size, events: items.length },
       drops: drops.list(),
       split: {
@@ -131,13 +163,22 @@ export async function importDataset(
       ...(options.minRating === undefined ? {} : { minRating: options.minRating }),
       ...(raw.events === undefined ? {} : { events: raw.events }),
       passedOver: raw.passedOver,
+      ...(itemColumns.length === 0 ? {} : { itemColumns }),
+      ...(users === undefined ? {} : { userColumns: users.kept }),
       titleShare: catalog.size === 0 ? 0 : withTitle / catalog.size,
-      notes: [...raw.notes, ...ordered.notes, ...(itemFile?.notes.map((note) => `items: ${note}`) ?? [])],
+      notes: [
+        ...raw.notes,
+        ...ordered.notes,
+        ...[...(itemFile?.notes ?? []), ...itemNotes].map((note) => `items: ${note}`),
+        ...[...(userFile?.notes ?? []), ...(users?.notes ?? [])].map((note) => `users: ${note}`),
+      ],
       warnings: [
         ...raw.warnings,
         ...ordered.warnings,
         ...(itemFile?.warnings ?? []),
         ...withoutRows(catalog, itemFile, options.items),
+        ...(userFile?.warnings ?? []),
+        ...usersWithoutRows(log, userFile, options.users),
       ],
     };
     return { dataset, report };
@@ -174,6 +215,7 @@ async function fingerprintOf(options: ImportOptions, settings: Settings, signal?
     version: IMPORT_VERSION,
     interactions: await sha256File(options.interactions, signal),
     items: options.items === undefined ? null : await sha256File(options.items, signal),
+    users: options.users === undefined ? undefined : await sha256File(options.users, signal),
     splitFile: file === undefined ? null : await sha256File(file, signal),
     columns: options.columns ?? {},
     ...{ core, categorySeparator, repeats, order, ties },
@@ -203,6 +245,12 @@ function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: str
     `${lacking.length} of ${catalog.size} items have no row in ${path}: they have no title` +
       (more === undefined ? "" : ` (${more})`),
   ];
+}
+
+function usersWithoutRows(log: UserLog, userFile: UserFile | undefined, path: string | undefined): string[] {
+  if (userFile === undefined) return [];
+  const lacking = log.userCodes.filter((code) => userFile.found[code] === 0).length;
+  return lacking === 0 ? [] : [`${lacking} of ${log.userIds.length} users have no row in ${path}`];
 }
 
 interface KeptEvents {
@@ -348,8 +396,12 @@ function difference(all: Uint32Array, kept: Uint32Array, size: number): Uint32Ar
 
 interface UserLog {
   readonly userIds: readonly string[];
+  /** [users] raw code of each. */
+  readonly userCodes: Uint32Array;
   readonly indptr: Uint32Array;
-  /** Raw item codes. */
+  /** [events] places into the raw events. */
+  readonly places: Uint32Array;
+  /** [events] raw item codes. */
   readonly itemCodes: Uint32Array;
   readonly timestamps?: BigInt64Array;
 }
@@ -375,9 +427,26 @@ function groupByUser(raw: RawEvents, { order }: KeptEvents): UserLog {
   const { times } = raw;
   return {
     userIds: codes.map(idOf),
+    userCodes: Uint32Array.from(codes),
     indptr,
+    places,
     itemCodes: places.map((place) => raw.items[place]!),
     ...(times === undefined ? {} : { timestamps: BigInt64Array.from(places, (place) => times[place]!) }),
+  };
+}
+
+/** Kinds and weights of the kept events. */
+function eventColumns({ behaviours, kinds, weights }: RawEvents, { places }: UserLog) {
+  return {
+    ...(behaviours === undefined
+      ? {}
+      : {
+          behaviours: recoded(
+            places.map((place) => behaviours[place]!),
+            kinds,
+          ),
+        }),
+    ...(weights === undefined ? {} : { weights: Float32Array.from(places, (place) => weights[place]!) }),
   };
 }
 
@@ -387,7 +456,12 @@ function buildCatalog(
   log: UserLog,
   split: Split,
   itemFile: ItemFile | undefined,
-): { readonly catalog: Catalog; readonly items: Uint32Array } {
+): {
+  readonly catalog: Catalog;
+  readonly items: Uint32Array;
+  readonly kept: readonly KeptColumn[];
+  readonly notes: readonly string[];
+} {
   const counts = new Uint32Array(raw.itemIds.length);
   const lastUser = new Int32Array(raw.itemIds.length).fill(-1);
   split.train.users.forEach((user, j) => {
@@ -411,7 +485,17 @@ function buildCatalog(
     return itemFile?.items.get(id) ?? { id, title: "", categories: [] };
   });
   const popularity = Uint32Array.from([0, ...codes.map((code) => counts[code]!)]);
-  return { catalog: createCatalog([padding, ...items], popularity), items: log.itemCodes.map((code) => dense[code]!) };
+  const {
+    columns,
+    kept = [],
+    notes = [],
+  } = itemFile?.cells.finish(Uint32Array.from([-1, ...codes], (code) => code + 1)) ?? {};
+  return {
+    catalog: createCatalog([padding, ...items], popularity, columns),
+    items: log.itemCodes.map((code) => dense[code]!),
+    kept,
+    notes,
+  };
 }
 
 function timing({ timestamps, indptr }: UserLog, ticks: number): ImportReport["timing"] {

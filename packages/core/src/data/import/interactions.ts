@@ -1,17 +1,19 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../../base/errors.js";
 import type { RunOptions } from "../../base/run-options.js";
+import { TextCoder } from "../columns.js";
+import { isNoTime } from "../read-time.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "../report.js";
 import { chooseColumns, type InteractionColumns, NO_COLUMN } from "./columns.js";
 import type { DropCounter } from "./drops.js";
 import { type EventColumns, IdTable } from "./events.js";
-import { Uint32Column } from "./growing.js";
-import { judgeIds } from "./ids.js";
+import { Float32Column, Uint32Column } from "./growing.js";
+import { isNoText, judgeIds } from "./ids.js";
 import type { ImportOptions } from "./import.js";
 import { type Sample, sampleTable } from "./profile.js";
 import { openTable } from "./tables/open-table.js";
 import type { Table } from "./tables/table.js";
-import { type ColumnTimes, isNoTime, TimeColumn } from "./timestamps.js";
+import { type ColumnTimes, TimeColumn } from "./timestamps.js";
 
 const MAX_EVENTS = 2 ** 31;
 const MANY_ROWS = 20;
@@ -30,6 +32,12 @@ export interface CountedEvent {
 export interface RawEvents extends EventColumns {
   readonly userIds: readonly string[];
   readonly itemIds: readonly string[];
+  /** Kind of each event, by its place in `kinds`; 0: none. Absent: there is no such column. */
+  readonly behaviours?: Uint32Array;
+  /** From place 1 the kinds of events, in the order of their first rows. */
+  readonly kinds: readonly string[];
+  /** Rating or quantity of each event, NaN: none. Absent: there is no such column. */
+  readonly weights?: Float32Array;
   readonly rowsRead: number;
   readonly format: string;
   readonly columns: ColumnsUsed;
@@ -107,6 +115,8 @@ export async function readInteractions(
       ...(roles.timestamp.length === 0 ? {} : { timestamp: roles.timestamp.join(",") }),
       ...(rating === undefined ? {} : { rating: rating.column }),
       ...(event === undefined ? {} : { event: event.column }),
+      ...(roles.behaviour === undefined ? {} : { behaviour: roles.behaviour }),
+      ...(roles.weight === undefined ? {} : { weight: roles.weight }),
     },
     roles,
     sample,
@@ -168,6 +178,9 @@ interface Rows {
   readonly users: IdTable;
   readonly items: IdTable;
   readonly columns: { readonly users: Uint32Array; readonly items: Uint32Array; readonly rows: Uint32Array };
+  readonly behaviours?: Uint32Array;
+  readonly kinds: TextCoder;
+  readonly weights?: Float32Array;
   readonly times: TimeColumn;
   /** Rows with something in the column of times. */
   readonly timesFilled: number;
@@ -187,17 +200,25 @@ async function readRows(
 ): Promise<Rows> {
   const filtered = [rating?.column, event?.column].filter((column) => column !== undefined);
   const wanted = [...new Set([roles.user, roles.item, ...roles.timestamp, ...filtered])];
-  const placeOf = (column: string | undefined): number => (column === undefined ? -1 : wanted.indexOf(column));
+  // What is only kept may be missing from a row: it does not decide whether the row can be used.
+  const keptBeside = [roles.behaviour, roles.weight].filter((column) => column !== undefined);
+  const chosen = [...new Set([...wanted, ...keptBeside])];
+  const placeOf = (column: string | undefined): number => (column === undefined ? -1 : chosen.indexOf(column));
   const at = {
     user: placeOf(roles.user),
     item: placeOf(roles.item),
     times: roles.timestamp.map(placeOf),
     rating: placeOf(rating?.column),
     event: placeOf(event?.column),
+    behaviour: placeOf(roles.behaviour),
+    weight: placeOf(roles.weight),
   };
   const users = new IdTable();
   const items = new IdTable();
   const columns = { users: new Uint32Column(), items: new Uint32Column(), rows: new Uint32Column() };
+  const kinds = new TextCoder();
+  const behaviours = new Uint32Column();
+  const weights = new Float32Column();
   const times = new TimeColumn();
   const badTimes = new Map<number, string>();
   const pending = new Map<DropReason, Pending>();
@@ -206,7 +227,7 @@ async function readRows(
   const otherEvents = new Set<string>();
   let timesFilled = 0;
   let read = 0;
-  for await (const cells of table.read(wanted, run.signal)) {
+  for await (const cells of table.read(chosen, run.signal, wanted.length)) {
     const count = cells[0]?.length ?? 0;
     for (let r = 0; r < count; r++) {
       read++;
@@ -243,6 +264,11 @@ async function readRows(
       columns.users.push(users.codeOf(userId));
       columns.items.push(items.codeOf(itemId));
       columns.rows.push(read);
+      if (at.behaviour >= 0) {
+        const behaviour = cell(at.behaviour);
+        behaviours.push(isNoText(behaviour) ? 0 : kinds.codeOf(behaviour));
+      }
+      if (at.weight >= 0) weights.push(ratingOf(cell(at.weight)) ?? Number.NaN);
     }
     run.onProgress?.({ stage: "import", done: read, unit: "rows" });
   }
@@ -255,6 +281,9 @@ async function readRows(
   return {
     ...{ read, users, items, times, timesFilled, badTimes, eventRows, otherEvents, pending },
     columns: { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() },
+    kinds,
+    ...(at.behaviour < 0 ? {} : { behaviours: behaviours.toArray() }),
+    ...(at.weight < 0 ? {} : { weights: weights.toArray() }),
   };
 }
 
@@ -275,6 +304,9 @@ type Usable = Pick<
   | "items"
   | "rows"
   | "times"
+  | "behaviours"
+  | "kinds"
+  | "weights"
   | "userIds"
   | "itemIds"
   | "ticks"
@@ -321,12 +353,16 @@ function usableRows(
   }
   const take = (column: Uint32Array): Uint32Array =>
     kept.length === column.length ? column : kept.map((place) => column[place]!);
+  const { behaviours, weights } = rows;
   const timed = settled === undefined ? 0 : columns.rows.filter((_, place) => settled.known(place)).length;
   return {
     users: take(columns.users),
     items: take(columns.items),
     rows: take(columns.rows),
     ...(settled === undefined ? {} : { times: BigInt64Array.from(kept, (place) => settled.values[place]!) }),
+    ...(behaviours === undefined ? {} : { behaviours: take(behaviours) }),
+    kinds: rows.kinds.dictionary,
+    ...(weights === undefined ? {} : { weights: Float32Array.from(kept, (place) => weights[place]!) }),
     userIds: ids.user,
     itemIds: ids.item,
     ticks: settled?.ticksPerSecond ?? 1,

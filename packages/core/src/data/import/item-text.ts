@@ -53,6 +53,13 @@ function literalTexts(text: string): string[] | undefined {
   return value === undefined ? undefined : textsOf(value);
 }
 
+/** The texts of a JSON or Python list; undefined: the cell is none. */
+export function listTexts(text: string): string[] | undefined {
+  if (!/^\s*[[{(]/.test(text)) return undefined;
+  const value = parseLiteral(text);
+  return Array.isArray(value) ? textsOf(value) : undefined;
+}
+
 /** What an object goes by, likeliest first. */
 const NAME_KEYS = ["name", "title", "label", "description", "value", "category", "genre", "tag", "text"];
 

@@ -1,5 +1,5 @@
+import { isDayNumber, isNoTime, isTimeOfDay, readTime, unitOf } from "../read-time.js";
 import type { Table } from "./tables/table.js";
-import { isDayNumber, isNoTime, isTimeOfDay, readTime, unitOf } from "./timestamps.js";
 
 const SAMPLE_ROWS = 10_000;
 const SAMPLE_CHARACTERS = 1 << 24;

@@ -21,12 +21,13 @@ export async function spoolInputs(options: ImportOptions, signal?: AbortSignal):
     return file.path;
   };
   try {
-    const { interactions, items, split } = options;
+    const { interactions, items, users, split } = options;
     return {
       options: {
         ...options,
         interactions: await spool(interactions),
         ...(items === undefined ? {} : { items: await spool(items) }),
+        ...(users === undefined ? {} : { users: await spool(users) }),
         ...(split?.file === undefined ? {} : { split: { ...split, file: await spool(split.file) } }),
       },
       [Symbol.asyncDispose]: dispose,

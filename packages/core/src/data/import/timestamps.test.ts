@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type DateOrder, readTime, TimeColumn, ticksPerSecond } from "./timestamps.js";
+import { type DateOrder, readTime, ticksPerSecond } from "../read-time.js";
+import { TimeColumn } from "./timestamps.js";
 
 /** The times of one column; undefined where a text was not read. */
 const column = (texts: readonly string[], order?: DateOrder) => {
