@@ -54,7 +54,14 @@ for (const module of project.getReflectionsByKind(ReflectionKind.Module)) {
   module.name = sources.get(file ?? "") ?? module.name;
 }
 // typedoc asks only about types of the package that the project is named after.
-for (const name of new Set(Array.from(sources.values(), (path) => path.split("/").slice(0, path[0] === "@" ? 2 : 1).join("/")))) {
+for (const name of new Set(
+  Array.from(sources.values(), (path) =>
+    path
+      .split("/")
+      .slice(0, path[0] === "@" ? 2 : 1)
+      .join("/"),
+  ),
+)) {
   project.packageName = name;
   app.validate(project);
 }
