@@ -1,5 +1,6 @@
 export * from "./checkpoint/checkpoint.js";
 export * from "./checkpoint/safetensors.js";
+export * from "./layers/event-fields.js";
 export * from "./layers/parameters.js";
 export * from "./layers/scope.js";
 export * from "./layers/sequence-batch.js";
