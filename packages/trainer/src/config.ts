@@ -77,7 +77,7 @@ const cutsShape = {
 type Shape<T extends z.ZodRawShape> = z.infer<z.ZodObject<T>>;
 
 /** Settings of the terms, by the name of each: what the recipe's terms declare. */
-interface TermSettings {
+export interface TermSettings {
   readonly [term: string]: unknown;
 }
 
