@@ -39,6 +39,10 @@ export function reportData(text = "Plain title"): ReportData {
       ease: { "recall@50": { ...around(0.027, 0.01), notBetter: 0.001 } },
       "most-popular": { "recall@50": { ...around(0.076, 0.02), notBetter: 0 } },
     },
+    significance: {
+      ease: { "recall@50": { pValue: 0.01, adjusted: 0.01 } },
+      "most-popular": { "recall@50": { pValue: 0.0001, adjusted: 0.0002 } },
+    },
     diagnostics: { ldmi: { interestCosine: 0.8 } },
     leakage: ["training, validation and test users are disjoint"],
     recovery: [
