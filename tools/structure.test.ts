@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
+import { MODEL_LIST } from "@prismrec/core/model-names";
 import { describe, expect, it } from "vitest";
 import { root } from "./lib/run.mjs";
 
@@ -61,9 +62,36 @@ describe("core", () => {
     expect(users.filter((from) => !from.startsWith(folder) && !from.startsWith("testing/"))).toEqual([]);
   });
 
+  it("begins on ground that depends on nothing but a generator of random numbers", () => {
+    const outside = all.filter(({ from, to }) => from.startsWith("base/") && !/^(base\/|node:)/.test(to));
+    expect([...new Set(outside.map(({ to }) => to.split("/")[0]))]).toEqual(["pure-rand"]);
+  });
+
   it("hands test builders to tests alone", () => {
     expect(all.filter(({ from, to }) => to.startsWith("testing/") && !from.startsWith("testing/"))).toEqual([]);
   });
+});
+
+describe("a model's name", () => {
+  /** Sources of the packages, tests and what only they use apart. */
+  const sources = ["core", "llm", "trainer", "cli"].flatMap((name) => {
+    const folder = join(root, "packages", name, "src");
+    return readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((entry) => entry.endsWith(".ts") && !entry.endsWith(".test.ts") && !entry.includes("testing/"))
+      .map((entry) => join(name, entry));
+  });
+
+  it.each(MODEL_LIST.map(({ name }) => name))(
+    "%s stands in its own file and in the written list of names alone",
+    (name) => {
+      const literal = new RegExp(`["'\`]${name}["'\`]`);
+      const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+      const users = sources.filter((path) => {
+        return literal.test(withoutComments(readFileSync(join(root, "packages", path.replace("/", "/src/")), "utf8")));
+      });
+      expect(users.sort()).toEqual([`core/models/${name}.ts`, "core/models/names.ts"]);
+    },
+  );
 });
 
 /** What a process has loaded that imports a module: its CommonJS files and its shared libraries. */

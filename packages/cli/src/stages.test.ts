@@ -2,8 +2,8 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RunDirectory } from "@prismrec/core/base";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RunDirectory } from "./pipeline/run-directory/run-directory.js";
 import { prismrec } from "./testing/fake-io.js";
 import { writeSmallData, writeSmallItems } from "./testing/small-data.js";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";

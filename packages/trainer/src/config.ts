@@ -139,7 +139,9 @@ export interface ConfigOverrides {
 export function defaultTrainConfig(model: string, dataset: Dataset, overrides: ConfigOverrides = {}): TrainConfig {
   const definition = networkNamed(model);
   const preset = presetFor(definition, trainingShape(dataset));
-  return parseTrainConfig(mergeSettings(presetSettings(definition, preset), overrides));
+  const network = definition.fromData?.(dataset);
+  const settings = mergeSettings(presetSettings(definition, preset), network === undefined ? {} : { network });
+  return parseTrainConfig(mergeSettings(settings, overrides));
 }
 
 /** A preset with the model that it is of. */

@@ -3,10 +3,8 @@ import { dirname, join, resolve } from "node:path";
 import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
 import { CONFIG_FILE } from "../config/load.js";
 import type { Run } from "../pipeline/run.js";
+import { MARKER } from "../pipeline/run-directory/run-format.js";
 import { withReads } from "../pipeline/stage.js";
-
-/** Says that a folder is a run, and of which format. */
-const MARKER = "run.json";
 
 /**
  * Copies what serving reads of a run, its settings included, so that the copy is a run that can be opened. The copy is

@@ -124,7 +124,7 @@ export const settingsSchema = z.strictObject({
   models: z
     .record(z.string(), z.record(z.string(), z.unknown()))
     .default({})
-    .describe('settings of models by name, e.g. {"ease": {"lambdas": [100, 250]}}; of a trained one over its recipe'),
+    .describe("settings of each model, by its name; those of a trained one stand over its recipe"),
   evaluate: z
     .strictObject({
       resamples: z.int().min(100).default(2000).describe("of the paired bootstrap"),

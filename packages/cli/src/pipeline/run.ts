@@ -5,14 +5,9 @@ import {
   isPrismrecError,
   PrismrecError,
   type Progress,
-  RunDirectory,
   type RunOptions,
-  type StageManifest,
-  type StageSpec,
-  type Staleness,
   setThreadBudget,
   sha256File,
-  staleness,
   writeJsonAtomic,
 } from "@prismrec/core/base";
 import { checkSettings } from "../config/check.js";
@@ -21,6 +16,8 @@ import type { Settings } from "../config/schema.js";
 import { shellQuote } from "../format.js";
 import type { OnEvent } from "./events.js";
 import { checkOutsideFiles, outsideFiles } from "./outside-files.js";
+import { RunDirectory, type StageManifest } from "./run-directory/run-directory.js";
+import { type StageSpec, type Staleness, staleness } from "./run-directory/stage-key.js";
 import { type RunPart, select, unknownStage } from "./select.js";
 import { isUnwritable, storedSettings } from "./settings-file.js";
 import {

@@ -1,7 +1,8 @@
-import { PrismrecError, type RunDirectory, type RunOptions, type StageManifest } from "@prismrec/core/base";
+import { PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type { TrainEvent } from "@prismrec/trainer/events";
 import type { z } from "zod";
 import type { Note } from "./events.js";
+import type { RunDirectory, StageManifest } from "./run-directory/run-directory.js";
 
 /** A finished stage on disk. */
 export interface StageOutput {

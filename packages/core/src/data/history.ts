@@ -12,4 +12,6 @@ export interface History {
   readonly events?: TextColumn;
   /** [items.length] in the unit of the log's timestamps. */
   readonly times?: BigInt64Array;
+  /** [items.length] rating or quantity of each event, NaN where there is none. */
+  readonly weights?: Float32Array;
 }

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Dataset } from "../data/types.js";
 import type { InterestNetwork } from "../nn/network.js";
 import type { Term } from "../nn/terms/term.js";
 import type { ScorerDefinition, SettingsRecord } from "./scorer-definition.js";
@@ -53,6 +54,8 @@ export interface NetworkDefinition<C extends NetworkShape = NetworkShape> {
   readonly config: z.ZodType<C>;
   /** Absent: events alone. */
   readonly reads?: readonly LearningInput[];
+  /** Settings of the architecture that the data decide, such as the kinds of events that there are; one's own stand over them. */
+  fromData?(dataset: Dataset): SettingsRecord;
   /** @throws PrismrecError CONFIG_INVALID */
   create(config: C): InterestNetwork;
   readonly recipe: Recipe;

@@ -84,7 +84,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
    */
   inspect(histories: readonly History[]): { interests: InterestBatch; diagnostics: InterestDiagnostics } {
     checkHistories(this.itemCount, histories);
-    const batch = packHistories(histories, this.maxHistory, this.network.maxClusters);
+    const batch = packHistories(histories, this.maxHistory, this.network.maxClusters, this.network);
     const { size, length } = batch;
     const read = this.#scoped(() => {
       const embedded = gatherEmbedded(batch, this.#items);

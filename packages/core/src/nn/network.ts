@@ -1,5 +1,6 @@
 import type { Matrix } from "../base/matrix.js";
 import type { Alignment } from "./layers/alignment.js";
+import type { FieldReader } from "./layers/event-fields.js";
 import type { ParameterSet, ParameterSpec, ParameterTensors } from "./layers/parameters.js";
 import type { SequenceBatch } from "./layers/sequence-batch.js";
 import type { DropoutSource } from "./layers/transformer.js";
@@ -41,7 +42,7 @@ export interface VectorGradients {
 }
 
 /** A user encoder as training and serving share it: pure functions of parameters and embedded histories. */
-export interface InterestNetwork {
+export interface InterestNetwork extends FieldReader {
   readonly name: string;
   readonly dim: number;
   readonly maxHistory: number;

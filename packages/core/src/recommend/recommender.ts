@@ -220,7 +220,7 @@ export class Recommender implements Disposable {
     const { model } = this.#use();
     if (!(await this.#hasHistories())) {
       throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has nothing to compare items by`, {
-        expected: "a model with item vectors, such as ldmi, or one that scores items by the history, such as ease",
+        expected: "a model with item vectors, or one that scores items by the history",
         received: model.name,
       });
     }

@@ -1,5 +1,5 @@
 import { PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
-import { type Dataset, type EvaluationPart, evaluationCases, type History } from "@prismrec/core/data";
+import { type Dataset, type EvaluationPart, evaluationCases, type History, userHistory } from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
 import {
   bootstrapMeans,
@@ -122,10 +122,9 @@ export function evaluationHistories(
   checkPartition(partition, rows.historyEnds, part);
   const { log } = dataset;
   return Array.from(rows.users, (user, r) => {
-    const from = log.indptr[user]!;
-    const items = log.items.subarray(from, from + rows.historyEnds[r]!);
-    if (partition === undefined) return { items };
-    return { items, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
+    const history = userHistory(log, user, rows.historyEnds[r]!);
+    if (partition === undefined) return history;
+    return { ...history, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
   });
 }
 

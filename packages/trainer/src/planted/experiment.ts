@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import { type Clusterer, type Partitions, partitionDataset, ShuffledClusterer } from "@prismrec/core/interests";
+import { DEFAULT_MODEL } from "@prismrec/core/models";
 import { type ConfigOverrides, defaultTrainConfig } from "../config.js";
 import type { CrowdConfigInput } from "../crowd/config.js";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "../crowd/crowd.js";
@@ -205,7 +206,7 @@ async function trainArm(
   note: (text: string) => void,
 ): Promise<{ readonly run: PlantedRun; readonly perUser: PerUser }> {
   const started = performance.now();
-  const config = defaultTrainConfig("ldmi", input.dataset, { ...overrides, seed });
+  const config = defaultTrainConfig(DEFAULT_MODEL, input.dataset, { ...overrides, seed });
   const stop = signal === undefined ? {} : { signal };
   const trained = await train(input, config, {
     dir,

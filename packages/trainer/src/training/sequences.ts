@@ -1,9 +1,10 @@
 import { PrismrecError } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
+import type { Dataset, InteractionLog } from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
+import type { EventField, EventSource } from "@prismrec/core/nn";
 
 /** Training sequences with the semantic cluster of each event: row r holds `items[indptr[r] .. indptr[r + 1])`. */
-export interface TrainingSequences {
+export interface TrainingSequences extends EventSource {
   readonly count: number;
   readonly indptr: Uint32Array;
   /** dense item ids, oldest first */
@@ -18,7 +19,11 @@ export interface TrainingSequences {
  *
  * @throws PrismrecError DATA_EMPTY; SHAPE_MISMATCH where the partition table belongs to another split
  */
-export function trainingSequences(dataset: Dataset, partition?: PartitionTable): TrainingSequences {
+export function trainingSequences(
+  dataset: Dataset,
+  partition?: PartitionTable,
+  fields: readonly EventField[] = [],
+): TrainingSequences {
   const { log, split } = dataset;
   const { users, ends } = split.train;
   checkPartition(partition, ends, "train");
@@ -39,7 +44,37 @@ export function trainingSequences(dataset: Dataset, partition?: PartitionTable):
       clusters.set(partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!), indptr[i]!);
     }
   }
-  return { count: rows.length, indptr, items, clusters };
+  return { count: rows.length, indptr, items, clusters, ...fieldsOf(log, users, rows, indptr, fields) };
+}
+
+/** The wanted fields of the sequences' events, as far as the log has them. */
+function fieldsOf(
+  log: InteractionLog,
+  users: Uint32Array,
+  rows: readonly number[],
+  indptr: Uint32Array,
+  fields: readonly EventField[],
+): EventSource {
+  const gather = <T extends Uint32Array | BigInt64Array | Float32Array>(column: T, own: T): T => {
+    for (const [i, r] of rows.entries()) {
+      const from = log.indptr[users[r]!]!;
+      own.set(column.subarray(from, from + indptr[i + 1]! - indptr[i]!) as never, indptr[i]!);
+    }
+    return own;
+  };
+  const events = indptr[rows.length]!;
+  const { behaviours, timestamps, weights } = log;
+  return {
+    ...(behaviours !== undefined && fields.includes("behaviour")
+      ? { behaviours: { ...behaviours, codes: gather(behaviours.codes, new Uint32Array(events)) } }
+      : {}),
+    ...(timestamps !== undefined && fields.includes("time")
+      ? { times: gather(timestamps, new BigInt64Array(events)) }
+      : {}),
+    ...(weights !== undefined && fields.includes("weight")
+      ? { weights: gather(weights, new Float32Array(events)) }
+      : {}),
+  };
 }
 
 /** @throws PrismrecError SHAPE_MISMATCH unless row r of the table has `lengths[r]` entries */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { hashJson, isPrismrecError, type Matrix, PrismrecError, sha256, yieldToEventLoop } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import type { Partitions, PartitionTable } from "@prismrec/core/interests";
-import { type InterestModel, saveModel } from "@prismrec/core/models";
+import { createNetwork, type InterestModel, saveModel } from "@prismrec/core/models";
 import {
   type Checkpoint,
   catalogFingerprint,
@@ -115,7 +115,8 @@ class TrainingRun {
     this.#input = input;
     this.#config = config;
     this.#options = options;
-    const sequences = trainingSequences(dataset, partitions?.train);
+    const { eventFields } = createNetwork(config.network);
+    const sequences = trainingSequences(dataset, partitions?.train, eventFields);
     this.#learner = new Learner(config, {
       sequences,
       items: initialItems(sequences, dataset, config, config.network.dim),

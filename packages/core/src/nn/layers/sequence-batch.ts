@@ -3,6 +3,7 @@ import type { History } from "../../data/history.js";
 import { gatherRows } from "../../ops/embedding-rows/embedding-rows.js";
 import { allocateValues, tensorOf } from "../tensor/in-place.js";
 import type { tf } from "../tensor/tfjs.js";
+import { type EventFields, FieldPacker, type FieldReader } from "./event-fields.js";
 
 /**
  * Histories as a network reads them: newest first, right-padded, so that position t is "t steps ago" for everybody.
@@ -25,13 +26,20 @@ export interface SequenceBatch {
   readonly positionCount: number;
   /** [B * P] newest event a prediction sees, -1 = unused. */
   readonly positions: Int32Array;
+  /** What the network reads of each event beside these; absent: nothing. */
+  readonly fields?: EventFields;
 }
 
 /**
  * Packs the most recent `maxLength` events of each history for serving: one prediction each, after the newest event.
  * Clusters beyond `maxClusters` are read as none.
  */
-export function packHistories(histories: readonly History[], maxLength: number, maxClusters: number): SequenceBatch {
+export function packHistories(
+  histories: readonly History[],
+  maxLength: number,
+  maxClusters: number,
+  reader: FieldReader = {},
+): SequenceBatch {
   const size = histories.length;
   const lengths = Uint32Array.from(histories, ({ items }) => Math.min(items.length, maxLength));
   const length = Math.max(
@@ -41,12 +49,20 @@ export function packHistories(histories: readonly History[], maxLength: number, 
   const items = new Uint32Array(size * length);
   const clusters = new Int16Array(size * length).fill(-1);
   const positions = new Int32Array(size);
+  const packer = FieldPacker.of(reader, size * length);
   let clusterCount = 0;
   for (let b = 0; b < size; b++) {
     const history = histories[b]!;
     const end = history.items.length;
+    const { events: behaviours, times, weights } = history;
+    const source = {
+      ...(behaviours === undefined ? {} : { behaviours }),
+      ...(times === undefined ? {} : { times }),
+      ...(weights === undefined ? {} : { weights }),
+    };
     for (let t = 0; t < lengths[b]!; t++) {
       items[b * length + t] = history.items[end - 1 - t]!;
+      packer?.put(b * length + t, source, end - 1 - t);
       const cluster = history.clusters?.[end - 1 - t] ?? -1;
       if (cluster < 0 || cluster >= maxClusters) continue;
       clusters[b * length + t] = cluster;
@@ -54,7 +70,8 @@ export function packHistories(histories: readonly History[], maxLength: number, 
     }
     if (lengths[b] === 0) positions[b] = -1;
   }
-  return { size, length, items, lengths, clusters, clusterCount, positionCount: 1, positions };
+  const batch = { size, length, items, lengths, clusters, clusterCount, positionCount: 1, positions };
+  return packer === undefined ? batch : { ...batch, fields: packer.fields };
 }
 
 /** Rows of the item table that the events of a batch are: NO_ROW where padded. */

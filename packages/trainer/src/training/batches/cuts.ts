@@ -1,5 +1,5 @@
 import type { Random } from "@prismrec/core/base";
-import type { InterestNetwork, SequenceBatch } from "@prismrec/core/nn";
+import { FieldPacker, type InterestNetwork, type SequenceBatch } from "@prismrec/core/nn";
 import type { CutsConfig } from "../../config.js";
 import type { RunSeeds } from "../seeds.js";
 import type { TrainingSequences } from "../sequences.js";
@@ -37,7 +37,7 @@ export class CutBatches implements BatchSource {
       const length = this.sequences.indptr[user + 1]! - this.sequences.indptr[user]!;
       return random.integer(Math.min(minHistory, length - 1), length);
     });
-    const { batch, targets } = packCuts(this.sequences, users, cuts, this.network.maxHistory);
+    const { batch, targets } = packCuts(this.sequences, users, cuts, this.network);
     const drawn = this.#sampler.draw(negativesPerUser * users.length, targets, random);
     const indptr = new Uint32Array(users.length + 1).map((_, row) => row);
     return {
@@ -49,27 +49,29 @@ export class CutBatches implements BatchSource {
   }
 }
 
-/** The last `maxLength` events before each cut, newest first, and the item at the cut as the row of its target. */
+/** The last events (as many as the network reads) before each cut, newest first, and the item at the cut as the row of its target. */
 function packCuts(
   sequences: TrainingSequences,
   users: Uint32Array,
   cuts: Uint32Array,
-  maxLength: number,
+  network: InterestNetwork,
 ): { readonly batch: SequenceBatch; readonly targets: Uint32Array } {
   const size = users.length;
-  const lengths = cuts.map((cut) => Math.min(cut, maxLength));
+  const lengths = cuts.map((cut) => Math.min(cut, network.maxHistory));
   const length = lengths.reduce((longest, own) => Math.max(longest, own), 1);
   const items = new Uint32Array(size * length);
   const targets = new Uint32Array(size);
+  const packer = FieldPacker.of(network, size * length);
   for (let b = 0; b < size; b++) {
     const cut = sequences.indptr[users[b]!]! + cuts[b]!;
-    for (let t = 0; t < lengths[b]!; t++) items[b * length + t] = sequences.items[cut - 1 - t]!;
+    for (let t = 0; t < lengths[b]!; t++) {
+      items[b * length + t] = sequences.items[cut - 1 - t]!;
+      packer?.put(b * length + t, sequences, cut - 1 - t);
+    }
     targets[b] = sequences.items[cut]! - 1;
   }
   const clusters = new Int16Array(size * length).fill(-1);
   const positions = new Int32Array(size);
-  return {
-    batch: { size, length, items, lengths, clusters, clusterCount: 0, positionCount: 1, positions },
-    targets,
-  };
+  const batch = { size, length, items, lengths, clusters, clusterCount: 0, positionCount: 1, positions };
+  return { batch: packer === undefined ? batch : { ...batch, fields: packer.fields }, targets };
 }

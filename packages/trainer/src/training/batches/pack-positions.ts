@@ -1,5 +1,5 @@
 import type { CsrMatrix, Random } from "@prismrec/core/base";
-import type { SequenceBatch } from "@prismrec/core/nn";
+import { FieldPacker, type FieldReader, type SequenceBatch } from "@prismrec/core/nn";
 import type { TrainingSequences } from "../sequences.js";
 
 export interface SequenceSampling {
@@ -11,6 +11,8 @@ export interface SequenceSampling {
   /** G */
   readonly targets: number;
   readonly semanticDropout: number;
+  /** Whose fields of events are packed; absent: none are. */
+  readonly reader?: FieldReader;
 }
 
 /** One step's worth of predictions: row b * P + p of the matrices belongs to position p of user b. */
@@ -89,6 +91,7 @@ export function packPredictions(
   const targetIndices: number[] = [];
   const prefixIndptr = new Uint32Array(rows + 1);
   const prefixIndices: number[] = [];
+  const packer = FieldPacker.of(sampling.reader ?? {}, size * length);
   let clusterCount = 0;
   for (let b = 0; b < size; b++) {
     const first = sequences.indptr[users[b]!]!;
@@ -98,6 +101,7 @@ export function packPredictions(
     const semantic = sampling.semanticDropout === 0 || random.uniform() >= sampling.semanticDropout;
     for (let t = 0; t < own; t++) {
       items[b * length + t] = sequences.items[newest - t]!;
+      packer?.put(b * length + t, sequences, newest - t);
       const cluster = sequences.clusters[newest - t]!;
       if (!semantic || cluster < 0 || cluster >= maxClusters) continue;
       clusters[b * length + t] = cluster;
@@ -117,8 +121,9 @@ export function packPredictions(
       prefixIndptr[row + 1] = prefixIndices.length;
     }
   }
+  const batch = { size, length, items, lengths, clusters, clusterCount, positionCount, positions };
   return {
-    batch: { size, length, items, lengths, clusters, clusterCount, positionCount, positions },
+    batch: packer === undefined ? batch : { ...batch, fields: packer.fields },
     targets: { indptr: targetIndptr, indices: Uint32Array.from(targetIndices), rows, cols: itemCount },
     prefix: { indptr: prefixIndptr, indices: Uint32Array.from(prefixIndices), rows, cols: itemCount },
   };

@@ -23,13 +23,14 @@ export class PositionBatches implements BatchSource {
 
   constructor(
     private readonly config: PositionsConfig,
-    { maxHistory, maxClusters }: InterestNetwork,
+    reader: InterestNetwork,
     private readonly sequences: TrainingSequences,
     private readonly itemCount: number,
     private readonly seeds: RunSeeds,
   ) {
     const { batchSize, positions, targets, semanticDropout } = config;
-    this.#sampling = { batchSize, maxHistory, maxClusters, positions, targets, semanticDropout };
+    const { maxHistory, maxClusters } = reader;
+    this.#sampling = { batchSize, maxHistory, maxClusters, positions, targets, semanticDropout, reader };
     this.#sampler = itemCount > config.fullSoftmaxItems ? new LogUniformSampler(itemCount) : undefined;
   }
 

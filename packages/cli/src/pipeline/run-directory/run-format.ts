@@ -1,11 +1,17 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import {
+  fromFileError,
+  isPrismrecError,
+  PrismrecError,
+  readJson,
+  systemCode,
+  writeJsonAtomic,
+} from "@prismrec/core/base";
 import { z } from "zod";
-import { readJson, writeJsonAtomic } from "../atomic-file.js";
-import { isPrismrecError, PrismrecError } from "../errors.js";
-import { fromFileError, systemCode } from "../file-errors.js";
 
-const MARKER = "run.json";
+/** Says that a folder is a run, and of which format. */
+export const MARKER = "run.json";
 const FORMAT = "prismrec-run";
 /** Raised when a run directory of before cannot be read any more. */
 const VERSION = 1;

@@ -1,12 +1,20 @@
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import {
+  canonicalJson,
+  fromFileError,
+  hashJson,
+  isPrismrecError,
+  PrismrecError,
+  type RunOptions,
+  readJson,
+  sha256File,
+  syncFolder,
+  systemCode,
+  writeJsonAtomic,
+} from "@prismrec/core/base";
 import { z } from "zod";
-import { readJson, syncFolder, writeJsonAtomic } from "../atomic-file.js";
-import { isPrismrecError, PrismrecError } from "../errors.js";
-import { fromFileError, systemCode } from "../file-errors.js";
-import { canonicalJson, hashJson, sha256File } from "../hash.js";
-import { acquireLock, type Lock } from "../lock.js";
-import type { RunOptions } from "../run-options.js";
+import { acquireLock, type Lock } from "./lock.js";
 import { checkRunFormat, markRunFormat } from "./run-format.js";
 import { type StageSpec, stageKey } from "./stage-key.js";
 

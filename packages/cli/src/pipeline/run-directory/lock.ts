@@ -2,9 +2,8 @@ import { randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
 import { z } from "zod";
-import { PrismrecError } from "./errors.js";
-import { fromFileError, systemCode } from "./file-errors.js";
 
 const ownerSchema = z.object({
   token: z.string(),

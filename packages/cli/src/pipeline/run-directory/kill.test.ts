@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import { RunDirectory } from "./run-directory.js";
 
-const built = resolve(dirname(fileURLToPath(import.meta.url)), "../../../dist/base/run-directory/run-directory.js");
+const built = resolve(dirname(fileURLToPath(import.meta.url)), "../../../dist/pipeline/run-directory/run-directory.js");
 
 /** Runs three stages, each of which appends to a log in ten steps and goes on from what an earlier attempt has done. */
 const program = `

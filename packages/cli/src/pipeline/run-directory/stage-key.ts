@@ -1,4 +1,4 @@
-import { canonicalJson, hashJson } from "../hash.js";
+import { canonicalJson, hashJson } from "@prismrec/core/base";
 
 /** All that decides a stage's output. */
 export interface StageSpec {
