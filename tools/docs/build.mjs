@@ -20,6 +20,7 @@ const UNEXPORTED = {
     "item-knn.ts:itemKnnSettings",
     "crowd-contrast.ts:settings",
     "terms/alignment.ts:settings",
+    "label-aware.ts:settings",
     "read-time.ts:DateOrder",
   ],
   trainer: [
