@@ -102,8 +102,8 @@ describe("parseTrainConfig", () => {
   });
 
   it("names the models there are when asked for another", () => {
-    const error = refusal({ network: { model: "sasrec" } });
-    expect(error.received).toBe("sasrec");
-    expect(error.expected).toBe("ldmi, comirec-sa, comirec-dr");
+    const error = refusal({ network: { model: "no-such-model" } });
+    expect(error.received).toBe("no-such-model");
+    expect(error.expected).toBe(TRAINABLE_MODELS.join(", "));
   });
 });

@@ -26,12 +26,17 @@ export function gru(tensors: ParameterTensors, name: string, x: tf.Tensor3D, bat
   const bias = parameter(tensors, `${name}/state/bias`);
   const hidden = weight.shape[0];
   const shortest = lengths.reduce((least, own) => Math.min(least, own), length);
-  const events = tf.unstack(linear(tensors, `${name}/input`, x), 1) as tf.Tensor2D[];
+  const ofEvents = linear(tensors, `${name}/input`, x);
+  // tfjs cannot differentiate the unstacking of a single slice.
+  const events = length === 1 ? [tf.reshape(ofEvents, [size, 3 * hidden])] : tf.unstack(ofEvents, 1);
   const states: tf.Tensor2D[] = [];
   let state = tf.zeros([size, hidden]) as tf.Tensor2D;
   for (let t = length - 1; t >= 0; t--) {
     const recurrent = tf.add(tf.matMul(state, weight), bias) as tf.Tensor2D;
-    const [ofEvent, candidateOfEvent] = tf.split(events[t]!, [2 * hidden, hidden], 1) as [tf.Tensor2D, tf.Tensor2D];
+    const [ofEvent, candidateOfEvent] = tf.split(events[t]! as tf.Tensor2D, [2 * hidden, hidden], 1) as [
+      tf.Tensor2D,
+      tf.Tensor2D,
+    ];
     const [ofState, candidateOfState] = tf.split(recurrent, [2 * hidden, hidden], 1) as [tf.Tensor2D, tf.Tensor2D];
     const [reset, update] = tf.split(tf.sigmoid(tf.add(ofEvent, ofState)), 2, 1) as [tf.Tensor2D, tf.Tensor2D];
     const candidate = tf.tanh(tf.add(candidateOfEvent, tf.mul(reset, candidateOfState)));
