@@ -16,12 +16,12 @@ const out = join(root, "docs", "api");
  */
 const UNEXPORTED = {
   core: [
-    "run-directory.ts:manifestSchema",
     "ease.ts:easeSettings",
     "item-knn.ts:itemKnnSettings",
     "crowd-contrast.ts:settings",
     "terms/alignment.ts:settings",
-    "timestamps.ts:DateOrder",
+    "label-aware.ts:settings",
+    "read-time.ts:DateOrder",
   ],
   trainer: [
     "config.ts:Shape",
@@ -32,6 +32,7 @@ const UNEXPORTED = {
     "trainable.ts:Trainable",
   ],
   cli: [
+    "run-directory.ts:RunDirectory",
     "crowd.ts:reportSchema",
     "evaluate.ts:evaluationSchema",
     "networks.ts:curveSchema",
@@ -76,7 +77,7 @@ const app = await Application.bootstrap({
   excludeInternal: true,
   excludePrivate: true,
   disableGit: true,
-  basePath: root,
+  displayBasePath: root,
   sourceLinkTemplate: "../../../{path}#L{line}",
   sort: ["kind", "alphabetical"],
   validation: { notExported: true, invalidLink: true, rewrittenLink: false, notDocumented: false },
