@@ -17,7 +17,7 @@ import { type ArrayReader, readArrays, writeArrays } from "./tensors.js";
 import type { TrainedModel } from "./train.js";
 import { checkTruth, measureRecovery, readTruth } from "./truth.js";
 
-/** 3: tests of significance beside the intervals. */
+/** 3: tests of significance beside the intervals, and metrics by group. */
 const VERSION = 3;
 const REPORT = "evaluation.json";
 const PER_USER = "per-user.safetensors";
@@ -45,6 +45,8 @@ const evaluationSchema = z.object({
   comparisons: z.record(z.string(), z.record(z.string(), interval.extend({ notBetter: z.number() }))),
   /** Of these differences: Wilcoxon's signed-rank test, two-sided; `adjusted` for all other models together (Holm). */
   significance: z.record(z.string(), z.record(z.string(), z.object({ pValue: z.number(), adjusted: z.number() }))),
+  /** Of each model, by popularity of what was taken and by length of the history. */
+  groups: z.record(z.string(), z.record(z.string(), z.object({ users: z.int(), metrics: metricValues }))),
   diagnostics: z.record(z.string(), metricValues),
   leakage: z.array(z.string()),
   recovery: z
@@ -122,6 +124,11 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
         intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),
         comparisons: await compare(name, evaluations, { samples: evaluate.resamples, seed, ...context.options }),
         significance: significance(name, evaluations),
+        groups: mapValues(evaluations, ({ groups = {} }) =>
+          Object.fromEntries(
+            Object.entries(groups).map(([name, { users, metrics }]) => [name, { users, metrics: { ...metrics } }]),
+          ),
+        ),
         diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
         leakage: [...leakage.checked],
         ...(recovery === undefined ? {} : { recovery }),
@@ -160,6 +167,7 @@ export function evaluateModel(
     metrics: metricNames(judged, dataset),
     ...(partitions === undefined ? {} : { partition: partitions.test }),
     bootstrap: { samples: judged.resamples, seed },
+    groups: true,
     ...options,
   });
 }
@@ -170,8 +178,8 @@ export function metricNames({ cutoffs }: Settings["evaluate"], { catalog }: Data
 }
 
 /** What `evaluate --json` prints. */
-export function evaluationDocument({ models, protocol, recovery }: EvaluationReport): unknown {
-  return { models, protocol, ...(recovery === undefined ? {} : { recovery }) };
+export function evaluationDocument({ models, groups, significance, protocol, recovery }: EvaluationReport): unknown {
+  return { models, groups, significance, protocol, ...(recovery === undefined ? {} : { recovery }) };
 }
 
 /** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */
@@ -192,7 +200,8 @@ export function verdicts({ own, comparisons, significance }: EvaluationReport): 
 }
 
 function probability(p: number): string {
-  return p < 0.001 ? "p < .001" : `p ${p.toFixed(3).replace(/^0/, "")}`;
+  if (p < 0.001) return "p < .001";
+  return p > 0.9995 ? "p 1" : `p ${p.toFixed(3).replace(/^0/, "")}`;
 }
 
 /** One model against each other in every metric: the signed-rank test, and what the number of models makes of it. */
