@@ -93,6 +93,6 @@ export const mind: NetworkDefinition<MindConfig> = {
   recipe: {
     batches: "cuts",
     terms: [labelAwareTerm],
-    presets: [{ name: "mind", settings: { optimizer: { learningRate: 5e-3 } } }],
+    presets: [{ name: "mind", settings: {} }],
   },
 };
