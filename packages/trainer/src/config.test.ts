@@ -61,6 +61,12 @@ describe("defaultTrainConfig", () => {
     });
   });
 
+  it("keeps the patience of a recipe where another setting of stopping is given", () => {
+    const stopping = { epochs: 3 };
+    expect(defaultTrainConfig("comirec-sa", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 10 });
+    expect(defaultTrainConfig("ldmi", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 4 });
+  });
+
   it("is whole: parsing it again changes nothing", () => {
     for (const model of TRAINABLE_MODELS) {
       const config = defaultTrainConfig(model, short);

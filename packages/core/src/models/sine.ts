@@ -41,7 +41,7 @@ const LENGTH_EPSILON = 1e-12;
  * each event is assigned to them (P(k|t)) and each weights the events (P(t|k)); what the prototypes say of the sequence
  * predicts the next intention, by which the interests become one vector.
  *
- * As in the released code, events and interests are brought to unit length where the paper normalises layers: of two
+ * As in RecBole's port, events and interests are brought to unit length where the paper normalises layers: of two
  * normalised layers the products are so large that tau leaves one interest. Padding takes no part in any softmax, and
  * positions, counted from the newest event, enter the weights of events.
  */
