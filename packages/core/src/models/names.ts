@@ -20,6 +20,7 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "mind", kind: "network", reads: [], baseline: false },
   { name: "sine", kind: "network", reads: [], baseline: false },
   { name: "most-popular", kind: "scorer", reads: [], baseline: true },
+  { name: "recent-popular", kind: "scorer", reads: [], baseline: false },
   { name: "item-knn", kind: "scorer", reads: [], baseline: true },
   { name: "ease", kind: "scorer", reads: [], baseline: true },
 ];

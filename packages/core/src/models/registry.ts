@@ -13,6 +13,7 @@ import { mind } from "./mind.js";
 import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
 import { MODEL_LIST, type ModelSummary } from "./names.js";
+import { recentPopular } from "./recent-popular.js";
 import { sasrec } from "./sasrec.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { sine } from "./sine.js";
@@ -27,6 +28,7 @@ export const MODELS: readonly ModelDefinition[] = [
   mind,
   sine,
   mostPopular,
+  recentPopular,
   itemKnn,
   ease,
 ] as readonly ModelDefinition[];
