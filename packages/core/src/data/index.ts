@@ -2,6 +2,7 @@ export * from "./catalog.js";
 export * from "./columns.js";
 export * from "./crowd-set.js";
 export * from "./history.js";
+export * from "./item-features.js";
 export * from "./production.js";
 export * from "./report.js";
 export * from "./split.js";

@@ -23,6 +23,8 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "recent-popular", kind: "scorer", reads: [], baseline: false },
   { name: "item-knn", kind: "scorer", reads: [], baseline: true },
   { name: "ease", kind: "scorer", reads: [], baseline: true },
+  { name: "ials", kind: "scorer", reads: [], baseline: false },
+  { name: "l3ae", kind: "scorer", reads: [], baseline: false },
 ];
 
 /** The model that a run is about unless it says otherwise. */

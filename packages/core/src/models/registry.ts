@@ -7,7 +7,9 @@ import { comirecSa } from "./comirec-sa.js";
 import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
 import { ease } from "./ease.js";
 import { gru4rec } from "./gru4rec.js";
+import { ials } from "./ials.js";
 import { itemKnn } from "./item-knn.js";
+import { l3ae } from "./l3ae.js";
 import { ldmi } from "./ldmi.js";
 import { mind } from "./mind.js";
 import type { Model } from "./model.js";
@@ -31,6 +33,8 @@ export const MODELS: readonly ModelDefinition[] = [
   recentPopular,
   itemKnn,
   ease,
+  ials,
+  l3ae,
 ] as readonly ModelDefinition[];
 
 /** The model that a run is about unless it says otherwise. */

@@ -7,6 +7,8 @@ export * from "./embedding-rows/embedding-rows.js";
 export * from "./embedding-rows/types.js";
 export * from "./item-statistics/item-statistics.js";
 export * from "./item-statistics/types.js";
+export * from "./matrix-product/matrix-product.js";
+export * from "./matrix-product/types.js";
 export * from "./max-cover/max-cover.js";
 export * from "./max-cover/types.js";
 export * from "./native.js";
