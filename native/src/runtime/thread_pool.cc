@@ -29,22 +29,13 @@ constexpr std::chrono::seconds kTidyAfter{2};
 
 // How long a thread looks out for work, or for the end of others', before it sleeps: the loops of one
 // operation follow each other closely, and being woken takes longer than most of the pauses between them.
-constexpr std::chrono::microseconds kLookOut{40};
+constexpr std::chrono::microseconds kLookOut{20};
 
-// A hint to the processor that this is a loop that waits.
-inline void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// Returns when `done` holds, or after kLookOut.
+// Returns when `done` holds, or after kLookOut. Gives way: who is waited for may want this processor.
 template <class Fn>
 void LookOut(Fn&& done) {
   const auto end = std::chrono::steady_clock::now() + kLookOut;
-  while (!done() && std::chrono::steady_clock::now() < end) Pause();
+  while (!done() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 
 // The budget of the operation that this thread runs; 0 outside of one.
