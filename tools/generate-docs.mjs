@@ -1,6 +1,7 @@
 // Writes docs/reference from what the program itself goes by: training.md from the schemas that the trainer validates
-// with, pipeline.md from the list of stages, configuration.md from the schema of a run's settings, commands.md from the
-// definitions that parse the command line. --check fails where one is stale.
+// with, models.md from the registry, pipeline.md from the list of stages, configuration.md from the schema of a run's
+// settings, commands.md from the definitions that parse the command line, metrics.md from the ranking metrics. --check
+// fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
@@ -10,6 +11,8 @@ import { root } from "./lib/run.mjs";
 import { settingTable } from "./lib/setting-tables.mjs";
 import { commandsPage } from "./reference/commands.mjs";
 import { configurationPage } from "./reference/configuration.mjs";
+import { metricsPage } from "./reference/metrics.mjs";
+import { modelsPage } from "./reference/models.mjs";
 
 const networks = MODELS.filter(isNetwork);
 const presets = networks.flatMap((model) =>
@@ -65,10 +68,12 @@ const pipeline = [
 ].join("\n");
 
 const pages = {
+  "models.md": modelsPage(),
   "training.md": training,
   "pipeline.md": pipeline,
   "configuration.md": configurationPage(),
   "commands.md": commandsPage(),
+  "metrics.md": metricsPage(),
 };
 
 let stale = false;

@@ -8,6 +8,40 @@ import { root, run, since } from "../lib/run.mjs";
 const here = join(root, "tools", "docs");
 const out = join(root, "docs", "api");
 
+/**
+ * What exported types are inferred from (schemas, lists), and what is reached through an exported object but is not to
+ * be relied on; a name that is exported after all is an error.
+ *
+ * @type {Readonly<Record<string, readonly string[]>>}
+ */
+const UNEXPORTED = {
+  core: [
+    "ease.ts:easeSettings",
+    "item-knn.ts:itemKnnSettings",
+    "crowd-contrast.ts:settings",
+    "terms/alignment.ts:settings",
+    "label-aware.ts:settings",
+    "read-time.ts:DateOrder",
+  ],
+  trainer: [
+    "config.ts:Shape",
+    "config.ts:positionsShape",
+    "config.ts:cutsShape",
+    "experiment.ts:ARMS",
+    "objective.ts:Objective",
+    "trainable.ts:Trainable",
+  ],
+  cli: [
+    "run-directory.ts:RunDirectory",
+    "crowd.ts:reportSchema",
+    "evaluate.ts:evaluationSchema",
+    "networks.ts:curveSchema",
+    "ablate.ts:trialSchema",
+    "stage.ts:SettingsSchema",
+    "serving.ts:Opener",
+  ],
+};
+
 /** Every path that a package exports, with its source file. @returns {Promise<[string, string][]>} */
 async function exportedSources() {
   /** @type {[string, string][]} */
@@ -43,7 +77,8 @@ const app = await Application.bootstrap({
   excludeInternal: true,
   excludePrivate: true,
   disableGit: true,
-  sourceLinkTemplate: "../../{path}#L{line}",
+  displayBasePath: root,
+  sourceLinkTemplate: "../../../{path}#L{line}",
   sort: ["kind", "alphabetical"],
   validation: { notExported: true, invalidLink: true, rewrittenLink: false, notDocumented: false },
 });
@@ -53,18 +88,15 @@ for (const module of project.getReflectionsByKind(ReflectionKind.Module)) {
   const file = module.isDeclaration() ? module.sources?.[0]?.fullFileName : undefined;
   module.name = sources.get(file ?? "") ?? module.name;
 }
-// typedoc asks only about types of the package that the project is named after.
-for (const name of new Set(
-  Array.from(sources.values(), (path) =>
-    path
-      .split("/")
-      .slice(0, path[0] === "@" ? 2 : 1)
-      .join("/"),
-  ),
-)) {
-  project.packageName = name;
+// typedoc asks only about types of the package that the project is named after, so it is asked once for each.
+const options = app.options;
+for (const name of await readdir(join(root, "packages"))) {
+  project.packageName = JSON.parse(await readFile(join(root, "packages", name, "package.json"), "utf8")).name;
+  app.options = options.copyForPackage(here);
+  app.options.setValue("intentionallyNotExported", UNEXPORTED[name] ?? []);
   app.validate(project);
 }
+app.options = options;
 if (app.logger.hasErrors() || app.logger.hasWarnings()) process.exitCode = 1;
 else {
   await app.generateOutputs(project);

@@ -1,8 +1,10 @@
 // Runs and their front door with toys in them. In a file of its own, because a model has to be registered before
 // `prismrec` is imported.
+import { EventEmitter } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { registerModel } from "@prismrec/core/models";
 import { CLUSTERERS } from "@prismrec/llm";
 import { plantedData } from "@prismrec/trainer";
@@ -90,6 +92,42 @@ describe("a stage of a program's own", () => {
     expect(told).toEqual(["import again", "categories"]);
     await expect(attempt({ categoryItems: 0 })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     await expect(attempt({ categoryItem: 3 })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+});
+
+describe("a command of a program's own", () => {
+  /** What a call of the command line with the toy in it prints, and how it ends. */
+  async function call(...args: string[]) {
+    const { main } = await import("prismrec/command-line");
+    const { addCount } = await import("./command.js");
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+    const io = { stdout, stderr, env: {}, cwd: dir, signals: new EventEmitter(), quit: () => undefined };
+    const code = await main(["node", "prismrec", ...args], io, { commands: [addCount] });
+    return { code, stdout: String(stdout.read() ?? ""), stderr: String(stderr.read() ?? "") };
+  }
+
+  it("stands in help beside the others, reads a run, and speaks JSON where it is asked to", async () => {
+    const prismrec = await import("prismrec");
+    const shop = await prismrec.fit(
+      { interactions },
+      { model: "most-popular", llm: "none", dir: join(dir, "counted") },
+    );
+    const counts = { users: shop.users, items: shop.items };
+    await shop.close();
+    expect((await call("--help")).stdout).toMatch(/^ +count .*count the users and items of a run$/m);
+    expect(await call("count", "counted")).toEqual({
+      code: 0,
+      stdout: `${counts.users} users, ${counts.items} items\n`,
+      stderr: "",
+    });
+    expect(JSON.parse((await call("count", "counted", "--json")).stdout)).toEqual(counts);
+  });
+
+  it("fails as the others do: exit codes, hints, strict flags", async () => {
+    expect(await call("count", "nowhere")).toMatchObject({ code: 3, stdout: "" });
+    const wrong = await call("count", "counted", "--jsn");
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain("--json");
   });
 });
 

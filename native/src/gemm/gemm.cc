@@ -1,6 +1,7 @@
 #include "gemm/gemm.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "gemm/pack.h"
 #include "runtime/workspace.h"
@@ -17,7 +18,7 @@ constexpr size_t kSerialColBlock = 1024;
 // At most this deep, the writing of C costs more than the reading of B.
 constexpr size_t kShallow = 96;
 // For this many columns each, packing A again costs little.
-constexpr size_t kWideChunk = 1024;
+constexpr size_t kWideChunk = 4096;
 // Below this many multiply-adds a product is not worth a second thread; below the other not worth
 // packing.
 constexpr size_t kSerialWork = 1 << 20;
@@ -30,6 +31,14 @@ constexpr size_t kInPlacePanels = 8;
 // to share out: at most this many. Its depth is shared out instead, this many blocks at a time.
 constexpr size_t kFewElements = 1 << 15;
 constexpr size_t kDepthBlocks = 64;
+constexpr size_t kLeastDepthBlocks = 2;
+// Rows of such sums that one task adds up.
+constexpr size_t kSumRows = 32;
+// Tasks of a loop, unless they would have less than so many multiply-adds: enough for 64 threads, and
+// for few of uneven speed to end together.
+constexpr size_t kTasks = 72;
+constexpr size_t kLeastTasks = 8;
+constexpr size_t kTaskWork = size_t{1} << 23;
 
 thread_local Workspace pack_a;
 thread_local Workspace pack_b;
@@ -171,10 +180,9 @@ void ShareDepth(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool,
       part.ldc = g.n;
       PackedSerial(part, kernel);
     });
-    constexpr size_t kRowsAtOnce = 32;
-    pool.ParallelFor(Blocks(g.m, kRowsAtOnce), cancel, [&](size_t chunk, int) {
-      const size_t end = std::min(g.m, (chunk + 1) * kRowsAtOnce);
-      for (size_t i = chunk * kRowsAtOnce; i < end; ++i) {
+    pool.ParallelFor(Blocks(g.m, kSumRows), cancel, [&](size_t chunk, int) {
+      const size_t end = std::min(g.m, (chunk + 1) * kSumRows);
+      for (size_t i = chunk * kSumRows; i < end; ++i) {
         float* const c = g.c + i * g.ldc;
         const bool fresh = first == 0 && g.beta == 0.0f;
         if (fresh) std::copy_n(partials + i * g.n, g.n, c);
@@ -187,7 +195,112 @@ void ShareDepth(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool,
   }
 }
 
+// What is done of one call at a time: depth blocks [block0, block0 + blocks) of columns [j, j + cols).
+struct GemmStage {
+  size_t j, cols, block0, blocks;
+  size_t pack_step, col_step;
+  size_t pack_chunks() const { return Blocks(cols, pack_step); }
+  size_t col_chunks() const { return Blocks(cols, col_step); }
+};
+
+struct GemmPlan {
+  size_t depth_block, widest, packed_blocks, row_step, row_chunks;
+  std::vector<GemmStage> stages;
+};
+
+size_t TasksOf(size_t work) { return std::clamp(work / kTaskWork, kLeastTasks, kTasks); }
+
+GemmPlan PlanPacked(const GemmArgs& g, const Kernel& kernel) {
+  GemmPlan plan{};
+  const size_t tasks = TasksOf(g.m * g.n * g.k);
+  plan.depth_block = DepthBlock(kernel, g.k);
+  const size_t depth_blocks = Blocks(g.k, plan.depth_block);
+  plan.widest =
+      std::min(RoundUp(g.n, kernel.nr),
+               std::max(kColBlock, kPackedFloats / plan.depth_block) / kernel.nr * kernel.nr);
+  plan.packed_blocks = std::min(
+      depth_blocks, std::max<size_t>(1, kPackedFloats / (plan.widest * plan.depth_block)));
+  // The more rows a chunk has, the less often B is read; columns are split instead where they are
+  // so many that packing A again costs little, or where rows are few.
+  const size_t most_rows = kernel.block_rows / kernel.mr * kernel.mr;
+  const size_t wide_chunks = std::clamp<size_t>(
+      std::min(g.n, plan.widest) / kWideChunk, 1, Blocks(2 * tasks, Blocks(g.m, most_rows)));
+  plan.row_step =
+      std::clamp(RoundUp(Blocks(g.m, Blocks(tasks, wide_chunks)), kernel.mr), 6 * kernel.mr,
+                 most_rows);
+  plan.row_chunks = Blocks(g.m, plan.row_step);
+  for (size_t j = 0; j < g.n; j += plan.widest) {
+    const size_t cols = std::min(plan.widest, g.n - j);
+    const size_t panels = Blocks(cols, kernel.nr);
+    const size_t col_chunks = std::clamp<size_t>(Blocks(tasks, plan.row_chunks),
+                                                 std::min(wide_chunks, panels), panels);
+    for (size_t block = 0; block < depth_blocks; block += plan.packed_blocks) {
+      plan.stages.push_back({j, cols, block, std::min(plan.packed_blocks, depth_blocks - block),
+                             Blocks(panels, tasks) * kernel.nr,
+                             Blocks(panels, col_chunks) * kernel.nr});
+    }
+  }
+  return plan;
+}
+
+// Columns of a task where few rows use each: reading them costs as much as this many rows' work.
+size_t FewRowsStep(const GemmArgs& g, const Kernel& kernel) {
+  constexpr size_t kRowsWorth = 32;
+  const size_t tasks = TasksOf(kRowsWorth * g.n * g.k);
+  return RoundUp(std::max<size_t>(Blocks(g.n, tasks), 64), kernel.nr);
+}
+
+bool SharesDepth(const GemmArgs& g, const Kernel& kernel) {
+  return g.m * g.n <= kFewElements && Blocks(g.k, DepthBlock(kernel, g.k)) >= kLeastDepthBlocks &&
+         g.alpha == 1.0f && (g.beta == 0.0f || g.beta == 1.0f);
+}
+
 }  // namespace
+
+Work WorkOf(const GemmArgs& g, const Kernel& kernel) {
+  const auto real = [](size_t n) { return static_cast<double>(n); };
+  Work work;
+  if (g.m * g.n * g.k <= kSerialWork) {
+    work.serial = 2 * real(g.m) * real(g.n) * real(g.k);
+    return work;
+  }
+  const auto each = [&real](size_t total, size_t step, auto fn) {
+    for (size_t from = 0; from < total; from += step) fn(real(std::min(step, total - from)));
+  };
+  const double m = real(g.m), n = real(g.n), k = real(g.k);
+  if (FewRows(g, kernel)) {
+    std::vector<double>& columns = work.Add("columns");
+    each(g.n, FewRowsStep(g, kernel), [&](double cols) { columns.push_back(2 * m * cols * k); });
+    return work;
+  }
+  if (SharesDepth(g, kernel)) {
+    const size_t block = DepthBlock(kernel, g.k), wave = kDepthBlocks * block;
+    each(g.k, wave, [&](double depths) {
+      std::vector<double>& depth = work.Add("depth");
+      each(static_cast<size_t>(depths), block,
+           [&](double part) { depth.push_back(m * n * part * 2 + (m + n) * part); });
+      std::vector<double>& sums = work.Add("sums");
+      each(g.m, kSumRows, [&](double rows) { sums.push_back(rows * n * real(depth.size())); });
+    });
+    return work;
+  }
+  const GemmPlan plan = PlanPacked(g, kernel);
+  for (const GemmStage& stage : plan.stages) {
+    const double depth = real(
+        std::min(stage.blocks * plan.depth_block, g.k - stage.block0 * plan.depth_block));
+    std::vector<double>& pack = work.Add("pack");
+    for (size_t block = 0; block < stage.blocks; ++block) {
+      each(stage.cols, stage.pack_step,
+           [&](double cols) { pack.push_back(cols * depth / real(stage.blocks)); });
+    }
+    std::vector<double>& blocks = work.Add("blocks");
+    each(stage.cols, stage.col_step, [&](double cols) {
+      each(g.m, plan.row_step,
+           [&](double rows) { blocks.push_back(rows * depth * (2 * cols + 1)); });
+    });
+  }
+  return work;
+}
 
 void SgemmSerial(const GemmArgs& g, const Kernel& kernel) {
   if (g.m == 0 || g.n == 0) return;
@@ -196,14 +309,11 @@ void SgemmSerial(const GemmArgs& g, const Kernel& kernel) {
 }
 
 void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const CancelFlag& cancel) {
-  const size_t threads = static_cast<size_t>(pool.threads());
-  if (threads == 1 || g.m * g.n * g.k <= kSerialWork) return SgemmSerial(g, kernel);
+  if (pool.threads() == 1 || g.m * g.n * g.k <= kSerialWork) return SgemmSerial(g, kernel);
   if (g.k == 0 || g.alpha == 0.0f) return ScaleOnly(g);
-  // Enough chunks that threads of uneven speed end together.
-  const size_t wanted = 4 * threads;
   if (FewRows(g, kernel)) {
-    // Each thread takes columns where they lie.
-    const size_t step = RoundUp(std::max<size_t>(Blocks(g.n, wanted), 64), kernel.nr);
+    // Each task takes columns where they lie.
+    const size_t step = FewRowsStep(g, kernel);
     pool.ParallelFor(Blocks(g.n, step), cancel, [&](size_t chunk, int) {
       GemmArgs part = g;
       part.n = std::min(step, g.n - chunk * step);
@@ -213,64 +323,40 @@ void Sgemm(const GemmArgs& g, const Kernel& kernel, ThreadPool& pool, const Canc
     });
     return;
   }
-  const size_t depth_block = DepthBlock(kernel, g.k);
-  const size_t depth_blocks = Blocks(g.k, depth_block);
-  if (g.m * g.n <= kFewElements && depth_blocks >= threads && g.alpha == 1.0f &&
-      (g.beta == 0.0f || g.beta == 1.0f)) {
-    return ShareDepth(g, kernel, pool, cancel);
-  }
-  const size_t widest =
-      std::min(RoundUp(g.n, kernel.nr),
-               std::max(kColBlock, kPackedFloats / depth_block) / kernel.nr * kernel.nr);
-  const size_t packed_blocks =
-      std::min(depth_blocks, std::max<size_t>(1, kPackedFloats / (widest * depth_block)));
-  float* const b =
-      pack_b.Reserve<float>(packed_blocks * widest * depth_block + gemm::kPackSlack);
-  // The more rows a chunk has, the less often B is read; columns are split instead where they are
-  // so many that packing A again costs little, or where rows are few.
-  const size_t most_rows = kernel.block_rows / kernel.mr * kernel.mr;
-  const size_t wide_chunks = std::clamp<size_t>(
-      std::min(g.n, widest) / kWideChunk, 1, Blocks(2 * wanted, Blocks(g.m, most_rows)));
-  const size_t row_step =
-      std::clamp(RoundUp(Blocks(g.m, Blocks(2 * wanted, wide_chunks)), kernel.mr), 6 * kernel.mr,
-                 most_rows);
-  const size_t row_chunks = Blocks(g.m, row_step);
-  for (size_t j = 0; j < g.n; j += widest) {
-    const size_t cols = std::min(widest, g.n - j);
-    const size_t panels = Blocks(cols, kernel.nr);
-    const size_t col_chunks =
-        std::clamp<size_t>(Blocks(wanted, row_chunks), std::min(wide_chunks, panels), panels);
-    const size_t col_step = Blocks(panels, col_chunks) * kernel.nr;
-    const size_t pack_step = Blocks(panels, wanted) * kernel.nr;
-    const size_t pack_chunks = Blocks(cols, pack_step);
-    for (size_t block0 = 0; block0 < depth_blocks && !cancel.Cancelled(); block0 += packed_blocks) {
-      const size_t count = std::min(packed_blocks, depth_blocks - block0);
-      // Calls fn(first row of B, how many, where they are packed) for each block of the depth.
-      const auto for_block = [&](size_t block, auto fn) {
-        const size_t p = (block0 + block) * depth_block;
-        fn(p, std::min(depth_block, g.k - p), b + block * widest * depth_block);
-      };
-      pool.ParallelFor(count * pack_chunks, cancel, [&](size_t chunk, int) {
-        const size_t from = chunk % pack_chunks * pack_step;
-        for_block(chunk / pack_chunks, [&](size_t p, size_t depth, float* to) {
-          PackB(g, kernel, j + from, std::min(pack_step, cols - from), p, depth, to + from * depth);
+  if (SharesDepth(g, kernel)) return ShareDepth(g, kernel, pool, cancel);
+  const GemmPlan plan = PlanPacked(g, kernel);
+  float* const b = pack_b.Reserve<float>(plan.packed_blocks * plan.widest * plan.depth_block +
+                                         gemm::kPackSlack);
+  for (const GemmStage& stage : plan.stages) {
+    if (cancel.Cancelled()) return;
+    const size_t j = stage.j, cols = stage.cols, pack_chunks = stage.pack_chunks();
+    // Calls fn(first row of B, how many, where they are packed) for each block of the depth.
+    const auto for_block = [&](size_t block, auto fn) {
+      const size_t p = (stage.block0 + block) * plan.depth_block;
+      fn(p, std::min(plan.depth_block, g.k - p), b + block * plan.widest * plan.depth_block);
+    };
+    pool.ParallelFor(stage.blocks * pack_chunks, cancel, [&](size_t chunk, int) {
+      const size_t from = chunk % pack_chunks * stage.pack_step;
+      for_block(chunk / pack_chunks, [&](size_t p, size_t depth, float* to) {
+        PackB(g, kernel, j + from, std::min(stage.pack_step, cols - from), p, depth,
+              to + from * depth);
+      });
+    });
+    pool.ParallelFor(plan.row_chunks * stage.col_chunks(), cancel, [&](size_t chunk, int) {
+      const size_t row_chunk = chunk % plan.row_chunks;
+      // The longest rows of a triangle first.
+      const size_t i =
+          (g.lower ? plan.row_chunks - 1 - row_chunk : row_chunk) * plan.row_step;
+      const size_t end = std::min(i + plan.row_step, g.m);
+      const size_t from = chunk / plan.row_chunks * stage.col_step;
+      if (g.lower && j + from >= end) return;
+      for (size_t block = 0; block < stage.blocks && !cancel.Cancelled(); ++block) {
+        for_block(block, [&](size_t p, size_t depth, const float* packed) {
+          RowRange(g, kernel, i, end, j + from, std::min(stage.col_step, cols - from), p, depth,
+                   packed + from * depth);
         });
-      });
-      pool.ParallelFor(row_chunks * Blocks(cols, col_step), cancel, [&](size_t chunk, int) {
-        const size_t row_chunk = chunk % row_chunks;
-        // The longest rows of a triangle first.
-        const size_t i = (g.lower ? row_chunks - 1 - row_chunk : row_chunk) * row_step;
-        const size_t end = std::min(i + row_step, g.m);
-        const size_t from = chunk / row_chunks * col_step;
-        if (g.lower && j + from >= end) return;
-        for (size_t block = 0; block < count && !cancel.Cancelled(); ++block) {
-          for_block(block, [&](size_t p, size_t depth, const float* packed) {
-            RowRange(g, kernel, i, end, j + from, std::min(col_step, cols - from), p, depth,
-                     packed + from * depth);
-          });
-        }
-      });
-    }
+      }
+    });
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "compute/work.h"
 #include "gemm/cpu/table.h"
 #include "runtime/cancel.h"
 #include "runtime/dispatch.h"
@@ -39,6 +40,9 @@ void Sgemm(const GemmArgs& args, ThreadPool& pool, const CancelFlag& cancel);
 void SgemmSerial(const GemmArgs& args, const gemm::Kernel& kernel);
 void Sgemm(const GemmArgs& args, const gemm::Kernel& kernel, ThreadPool& pool,
            const CancelFlag& cancel);
+
+// How a pool shares it out.
+Work WorkOf(const GemmArgs& args, const gemm::Kernel& kernel);
 
 namespace gemm {
 

@@ -242,5 +242,20 @@ TEST(a_cancelled_product_returns_early) {
   if (ThreadPool::Global().threads() > 1) EXPECT_EQ(c[0], 7.0f);
 }
 
+TEST(the_products_that_are_measured_have_work_for_48_threads) {
+  const size_t shapes[][3] = {{2048, 2048, 2048}, {4096, 4096, 64}, {1024, 16384, 128}};
+  for (const auto& [m, n, k] : shapes) {
+    for (const Variant<const gemm::Kernel*>& variant : gemm::kVariants) {
+      test::SetContext(std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k) + " " +
+                       variant.name);
+      GemmArgs args;
+      args.m = m;
+      args.n = n;
+      args.k = k;
+      EXPECT_GE(WorkOf(args, *variant.fn).Width(), 48.0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace prismrec

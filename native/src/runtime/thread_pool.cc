@@ -27,6 +27,17 @@ namespace {
 // How long nothing must have run before scratch memory is given back.
 constexpr std::chrono::seconds kTidyAfter{2};
 
+// How long a thread looks out for work, or for the end of others', before it sleeps: the loops of one
+// operation follow each other closely, and being woken takes longer than most of the pauses between them.
+constexpr std::chrono::microseconds kLookOut{20};
+
+// Returns when `done` holds, or after kLookOut. Gives way: who is waited for may want this processor.
+template <class Fn>
+void LookOut(Fn&& done) {
+  const auto end = std::chrono::steady_clock::now() + kLookOut;
+  while (!done() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
 // The budget of the operation that this thread runs; 0 outside of one.
 thread_local int scoped_threads = 0;
 // Whether this thread is inside the body of a ParallelFor.
@@ -94,9 +105,10 @@ struct ThreadPool::Job {
   int max_helpers;
 
   std::atomic<size_t> next{0};
+  // Changed under the pool's mutex.
+  std::atomic<int> helpers_active{0};
   // Guarded by the pool's mutex.
   int helpers_joined = 0;
-  int helpers_active = 0;
   std::exception_ptr error{};
   std::condition_variable idle{};
 
@@ -135,6 +147,8 @@ struct ThreadPool::Impl {
   int spawned = 0;
   int idle = 0;
   int waking = 0;   // of the idle ones: signalled, not yet awake
+  // Changed with the mutex held, read without it too: how often a thread was asked for.
+  std::atomic<size_t> calls{0};
   int running = 0;  // pool threads at work, and other threads inside a ParallelFor
   bool tidy = true;  // nothing has run since scratch memory was given back
 
@@ -166,7 +180,7 @@ struct ThreadPool::Impl {
     for (int i = 0; i < count; ++i) {
       if (waking < idle) {
         ++waking;
-        work.notify_one();
+        Call();
       } else if (spawned < threads.load(std::memory_order_relaxed)) {
         std::thread([this] { Loop(); }).detach();
         ++spawned;
@@ -179,14 +193,32 @@ struct ThreadPool::Impl {
     try {
       Summon(wanted);
     } catch (const std::exception&) {
-      work.notify_one();
+      Call();
     }
   }
 
-  // Sleeps until there may be work. The first thread for which none comes for a while gives back what
-  // scratch memory all threads hold.
+  // One thread at least that sleeps or looks out will look for work.
+  void Call() {
+    calls.fetch_add(1, std::memory_order_release);
+    work.notify_one();
+  }
+
+  // Where there are fewer processors than threads, looking out would take them from those who work.
+  bool looks_out() const { return threads.load(std::memory_order_relaxed) <= HardwareThreads(); }
+
+  // Looks out, then sleeps, until there may be work. The first thread for which none comes for a while
+  // gives back what scratch memory all threads hold.
   void Sleep(std::unique_lock<std::mutex>& lock) {
-    if (tidy) {
+    const size_t before = calls.load(std::memory_order_relaxed);
+    const auto called = [&] { return calls.load(std::memory_order_acquire) != before; };
+    if (looks_out()) {
+      lock.unlock();
+      LookOut(called);
+      lock.lock();
+    }
+    if (called()) {
+      // Awake already.
+    } else if (tidy) {
       work.wait(lock);
     } else if (work.wait_for(lock, kTidyAfter) == std::cv_status::timeout && !tidy && running == 0) {
       tidy = true;
@@ -248,6 +280,7 @@ int ThreadPool::threads() const {
 void ThreadPool::SetThreads(int threads) {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->threads.store(std::clamp(threads, 1, kMaxThreads), std::memory_order_relaxed);
+  impl_->calls.fetch_add(1, std::memory_order_release);
   impl_->work.notify_all();
 }
 
@@ -290,6 +323,9 @@ void ThreadPool::Run(size_t chunks, const CancelFlag& cancel, void* body, Invoke
     impl_->TrySummon(workers - 1);
   }
   job.Work(0, impl_->mutex);
+  if (impl_->looks_out()) {
+    LookOut([&job] { return job.helpers_active.load(std::memory_order_acquire) == 0; });
+  }
   std::unique_lock<std::mutex> lock(impl_->mutex);
   impl_->jobs.erase(std::find(impl_->jobs.begin(), impl_->jobs.end(), &job));
   job.idle.wait(lock, [&job] { return job.helpers_active == 0; });

@@ -1,5 +1,6 @@
 #include "runtime/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -29,13 +30,36 @@ class Threads {
 
 TEST(every_chunk_runs_exactly_once_for_any_budget) {
   for (int threads : {1, 2, 3, 8}) {
-    const Threads budget(threads);
+      const Threads budget(threads);
     for (size_t chunks : {0, 1, 2, 7, 1000}) {
       std::vector<std::atomic<int>> runs(chunks);
       ThreadPool::Global().ParallelFor(chunks, CancelFlag(),
                                        [&](size_t chunk, int) { ++runs[chunk]; });
       for (const auto& count : runs) EXPECT_EQ(count.load(), 1);
     }
+  }
+}
+
+// The pauses end before, while and after the other threads fall asleep, who look out before where there
+// are processors for all of them.
+TEST(work_that_comes_after_any_pause_is_done) {
+  for (const int threads : {std::max(2, HardwareThreads()), HardwareThreads() + 2}) {
+    const Threads budget(threads);
+    ThreadPool& pool = ThreadPool::Global();
+    std::atomic<size_t> chunks{0};
+    size_t expected = 0;
+    for (int pause = 0; pause < 120; ++pause) {
+      const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(pause);
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      pool.ParallelFor(8, CancelFlag(), [&](size_t, int) { ++chunks; });
+      expected += 8;
+      // Nobody but the pool's threads can do this one.
+      std::atomic<bool> done{false};
+      pool.Submit([&done] { done = true; });
+      while (!done) std::this_thread::yield();
+    }
+    EXPECT_EQ(chunks.load(), expected);
   }
 }
 

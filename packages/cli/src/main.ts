@@ -1,5 +1,6 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import { CommanderError } from "commander";
+import type { AddCommand } from "./commands/index.js";
 import { exitCodeOf } from "./exit-codes.js";
 import { Interrupted } from "./interrupt.js";
 import { type Io, processIo } from "./io.js";
@@ -12,12 +13,18 @@ import { flush, OutputClosed, watchOutputs } from "./terminal/outputs.js";
  * The command line as a function: reads `argv` as `process.argv` has it and gives the exit code. Results go to stdout,
  * everything else to stderr; it never ends the process itself. When it resolves, both streams have taken what was
  * written, except after an interruption, which waits for no reader.
+ *
+ * @param options `commands` of a program's own stand behind the others in help; a name that is taken is an error
  */
-export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+export async function main(
+  argv: readonly string[],
+  io: Io = processIo(),
+  { commands = [] }: { readonly commands?: readonly AddCommand[] } = {},
+): Promise<number> {
   const args = argv.slice(2);
   // Asked of the arguments themselves: what cannot be parsed has a fault to tell of before its flags are known.
   const json = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined).includes("--json");
-  const program = createProgram(io, { json });
+  const program = createProgram(io, { json, commands });
   using outputs = watchOutputs(io);
   let error = await run();
   if (error instanceof Interrupted) {

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { addCommands } from "./commands/index.js";
+import { type AddCommand, addCommands } from "./commands/index.js";
 import type { Io } from "./io.js";
 import { GLOBAL_SETTINGS, settingOption } from "./options.js";
 import { VERSION } from "./version.js";
@@ -14,7 +14,10 @@ Settings: flag > environment (PRISMREC_SEED, …) > prismrec.config.json > defau
  * The whole command line. Nothing in it ends the process: faults are thrown as CommanderError, and printed before that
  * for people; under `json` printing them is left to the caller.
  */
-export function createProgram(io: Io, { json }: { readonly json: boolean }): Command {
+export function createProgram(
+  io: Io,
+  { json, commands = [] }: { readonly json: boolean; readonly commands?: readonly AddCommand[] },
+): Command {
   const program = new Command("prismrec")
     .description("Multi-interest recommenders that name the interest behind every recommendation")
     .version(VERSION, "-V, --version")
@@ -30,6 +33,7 @@ export function createProgram(io: Io, { json }: { readonly json: boolean }): Com
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError("(prismrec --help lists everything)");
   addCommands(program, io);
+  for (const add of commands) add(program, io);
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()

@@ -10,6 +10,8 @@ import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 
 const USERS = 160;
 const ITEMS = 96;
+/** Sixteen test users, judged under four models. */
+const METRIC_ROWS = 16 * 4;
 const GROUPS = 8;
 const LIMIT = 240_000;
 
@@ -224,6 +226,7 @@ describe("prismrec export", () => {
     ["recommendations", USERS, ["user", "items", "interests"]],
     ["interests", USERS, ["user", "part", "interests"]],
     ["items", ITEMS, ["item", "title", "bias", "vector"]],
+    ["metrics", METRIC_ROWS, ["user", "model", "metrics"]],
   ])("writes %s as JSON lines", async (what, lines, keys) => {
     const { code, stdout } = await spawnPrismrec(["export", run, what, "-k", "2"]);
     expect(code).toBe(0);
@@ -234,13 +237,14 @@ describe("prismrec export", () => {
 });
 
 describe("prismrec export --output", () => {
-  const kinds = ["recommendations", "interests", "items"] as const;
+  const kinds = ["recommendations", "interests", "items", "metrics"] as const;
   const file = (what: string, extension: string): string => join(folder, `exported.${what}${extension}`);
   type Rows = readonly Readonly<Record<string, unknown>>[];
   interface Documents {
     readonly recommendations: readonly RecommendationDocument[];
     readonly interests: readonly { user: string; part: string; interests: readonly object[] }[];
     readonly items: Rows;
+    readonly metrics: readonly { user: string; model: string; metrics: Readonly<Record<string, number>> }[];
   }
   let documents: Documents;
 
@@ -270,6 +274,10 @@ describe("prismrec export --output", () => {
         );
       case "items":
         return documents.items;
+      case "metrics":
+        return documents.metrics.flatMap(({ user, model, metrics }) =>
+          Object.entries(metrics).map(([metric, value]) => ({ user, model, metric, value })),
+        );
     }
   };
 
@@ -291,6 +299,7 @@ describe("prismrec export --output", () => {
       recommendations: await lines("recommendations"),
       interests: await lines("interests"),
       items: await lines("items"),
+      metrics: await lines("metrics"),
     };
   }, LIMIT);
 
@@ -316,7 +325,7 @@ describe("prismrec export --output", () => {
     const rows = await readBack(what, ".csv");
     const expected = rowsOf(what);
     expect(rows).toHaveLength(expected.length);
-    const lists = { recommendations: "labels", interests: "items", items: "vector" }[what];
+    const lists = { recommendations: "labels", interests: "items", items: "vector", metrics: undefined }[what];
     for (const [place, row] of rows.entries()) {
       for (const [column, value] of Object.entries(expected[place] ?? {})) {
         const text = String(row[column] ?? "");

@@ -61,6 +61,12 @@ describe("defaultTrainConfig", () => {
     });
   });
 
+  it("keeps the patience of a recipe where another setting of stopping is given", () => {
+    const stopping = { epochs: 3 };
+    expect(defaultTrainConfig("comirec-sa", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 10 });
+    expect(defaultTrainConfig("ldmi", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 4 });
+  });
+
   it("is whole: parsing it again changes nothing", () => {
     for (const model of TRAINABLE_MODELS) {
       const config = defaultTrainConfig(model, short);
@@ -102,8 +108,8 @@ describe("parseTrainConfig", () => {
   });
 
   it("names the models there are when asked for another", () => {
-    const error = refusal({ network: { model: "sasrec" } });
-    expect(error.received).toBe("sasrec");
-    expect(error.expected).toBe("ldmi, comirec-sa, comirec-dr");
+    const error = refusal({ network: { model: "no-such-model" } });
+    expect(error.received).toBe("no-such-model");
+    expect(error.expected).toBe(TRAINABLE_MODELS.join(", "));
   });
 });

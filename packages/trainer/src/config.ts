@@ -20,13 +20,11 @@ const optimizerSchema = z.strictObject({
   clipNorm: z.number().positive().default(5).describe("largest global gradient norm"),
 });
 
+const patience = z.int().min(1).describe("epochs without a better validation recall + ndcg at the largest cut-off");
+
 const stoppingSchema = z.strictObject({
   epochs: z.int().min(1).default(200).describe("most epochs"),
-  patience: z
-    .int()
-    .min(1)
-    .default(4)
-    .describe("epochs without a better validation recall + ndcg at the largest cut-off"),
+  patience: patience.default(4),
   cutoffs: z
     .array(z.int().min(1))
     .min(1)
@@ -71,13 +69,13 @@ const cutsShape = {
   logQ: z.boolean().default(true).describe("take the log of a candidate's expected count off its logit"),
   tower: towerSchema,
   optimizer: optimizerSchema.prefault({}),
-  stopping: stoppingSchema.prefault({ patience: 10 }),
+  stopping: stoppingSchema.extend({ patience: patience.default(10) }).prefault({}),
 };
 
 type Shape<T extends z.ZodRawShape> = z.infer<z.ZodObject<T>>;
 
 /** Settings of the terms, by the name of each: what the recipe's terms declare. */
-interface TermSettings {
+export interface TermSettings {
   readonly [term: string]: unknown;
 }
 

@@ -29,25 +29,10 @@ inline void Update(float* c, Vec sum, Vec alpha, float beta, size_t n) {
   }
 }
 
-// One tile of C from a panel of A and one of B; `m` and `n` say how much of it there is. A's rows
-// lie `a_row` apart, or in a packed panel where that is 0, or its columns `a_col` apart.
-inline void Tile(size_t k, const float* a, size_t a_row, size_t a_col, const float* b, float* c,
-                 size_t ldc, size_t m, size_t n, float alpha, float beta) {
-  Vec sum[kRows][kVecs];
-  for (size_t i = 0; i < m; ++i) {
-    __builtin_prefetch(c + i * ldc, 1);
-    __builtin_prefetch(c + i * ldc + n - 1, 1);
-  }
-  if (a_row == 0) {
-    Accumulate(k, a, b, sum);
-  } else {
-    tile::Clear(sum);
-    if (a_col == 0) {
-      tile::AccumulateStrided(k, a, a_row, 1, b, kCols, sum);
-    } else {
-      tile::AccumulateStrided(k, a, 1, a_col, b, kCols, sum);
-    }
-  }
+// A tile's sums into the m rows and n columns that there are of C.
+inline __attribute__((always_inline)) void StoreTile(const Vec (&sum)[kRows][kVecs], float* c,
+                                                     size_t ldc, size_t m, size_t n, float alpha,
+                                                     float beta) {
   const Vec factor = Set(alpha);
   if (m == kRows && n == kCols) {
 #pragma GCC unroll 16
@@ -71,7 +56,72 @@ inline void Tile(size_t k, const float* a, size_t a_row, size_t a_col, const flo
   }
 }
 
+// One tile of C from a panel of A and one of B; `m` and `n` say how much of it there is. A's rows
+// lie `a_row` apart, or in a packed panel where that is 0, or its columns `a_col` apart.
+inline void Tile(size_t k, const float* a, size_t a_row, size_t a_col, const float* b, float* c,
+                 size_t ldc, size_t m, size_t n, float alpha, float beta) {
+  Vec sum[kRows][kVecs];
+  for (size_t i = 0; i < m; ++i) {
+    __builtin_prefetch(c + i * ldc, 1);
+    __builtin_prefetch(c + i * ldc + n - 1, 1);
+  }
+  if (a_row == 0) {
+    Accumulate(k, a, b, sum);
+  } else {
+    tile::Clear(sum);
+    if (a_col == 0) {
+      tile::AccumulateStrided(k, a, a_row, 1, b, kCols, sum);
+    } else {
+      tile::AccumulateStrided(k, a, 1, a_col, b, kCols, sum);
+    }
+  }
+  StoreTile(sum, c, ldc, m, n, alpha, beta);
+}
+
+// A product whose left factor's columns lie apart, and its rows' sums with `weights`, which cost a load
+// and a multiplication a column while the tile's are close: a pass of their own would wait for memory.
+inline void SummedProduct(const Block& g) {
+  constexpr int kParts = (kRows + static_cast<int>(kLanes) - 1) / static_cast<int>(kLanes);
+  for (size_t i = 0; i < g.m; i += kRows) {
+    const size_t rows = g.m - i < kRows ? g.m - i : kRows;
+    for (size_t j = 0; j < g.n; j += kCols) {
+      float* const c = g.c + i * g.ldc + j;
+      const size_t cols = g.n - j < kCols ? g.n - j : kCols;
+      for (size_t r = 0; r < rows; ++r) {
+        __builtin_prefetch(c + r * g.ldc, 1);
+        __builtin_prefetch(c + r * g.ldc + cols - 1, 1);
+      }
+      Vec sum[kRows][kVecs];
+      tile::Clear(sum);
+      if (j > 0) {
+        tile::AccumulateStrided(g.k, g.a + i, 1, g.a_col, g.b + j * g.k, kCols, sum);
+        StoreTile(sum, c, g.ldc, rows, cols, g.alpha, g.beta);
+        continue;
+      }
+      Vec part[kParts];
+#pragma GCC unroll 4
+      for (int v = 0; v < kParts; ++v) part[v] = Zero();
+      const float* a = g.a + i;
+      const float* b = g.b;
+#pragma GCC unroll 4
+      for (size_t p = 0; p < g.k; ++p, a += g.a_col, b += kCols) {
+        tile::AccumulateStrided(1, a, 1, 0, b, 0, sum);
+        const Vec weight = Set(g.weights[p]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kParts; ++v) part[v] = Fma(weight, Load(a + v * kLanes), part[v]);
+      }
+      StoreTile(sum, c, g.ldc, rows, cols, g.alpha, g.beta);
+#pragma GCC unroll 4
+      for (int v = 0; v < kParts; ++v) {
+        const size_t from = v * kLanes;
+        if (from < rows) Update(g.row_sums + i + from, part[v], Set(1.0f), g.beta, rows - from);
+      }
+    }
+  }
+}
+
 inline void BlockProduct(const Block& g) {
+  if (g.weights != nullptr) return SummedProduct(g);
   const size_t panel = g.a_row == 0 ? g.k : g.a_row;
   const auto tile = [&g, panel](size_t i, size_t j) {
     Tile(g.k, g.a + i * panel, g.a_row, g.a_col, g.b + j * g.k, g.c + i * g.ldc + j, g.ldc,

@@ -23,8 +23,12 @@ struct Block {
   // Whether tiles wholly above the diagonal are left out, which passes c[i * ldc + i + diagonal].
   bool lower;
   ptrdiff_t diagonal;
-  // Not 0: A's columns lie this far apart, and a_row is 1.
+  // Not 0: A's columns lie this far apart, and a_row is 1; up to a vector beyond the rows is read.
   size_t a_col = 0;
+  // With a_col, nullable: row_sums[i] = sum of a[i, p] * weights[p] + beta * row_sums[i], while A is
+  // close.
+  const float* weights = nullptr;
+  float* row_sums = nullptr;
 };
 
 // A product from matrices where they lie, for shapes that packing does not pay for.

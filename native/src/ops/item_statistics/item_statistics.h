@@ -66,6 +66,7 @@ struct SvdArgs {
   const float* start = nullptr;  // S [cols, width], random
   float* u = nullptr;  // [rows, rank]; the entry of largest magnitude in a column is positive
   float* singular_values = nullptr;  // [rank], falling
+  const char* variant = nullptr;     // nullable: the best this machine runs
 };
 Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel);
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/item_statistics/cpu/spans.h"
 #include "ops/item_statistics/transpose.h"
 #include "test_harness.h"
 
@@ -175,14 +176,14 @@ struct Svd {
 };
 
 Svd Decompose(const CsrMatrix& matrix, size_t rows, size_t cols, size_t rank, size_t width,
-              size_t blocks) {
+              size_t blocks, const char* variant = nullptr) {
   std::mt19937 random(9);
   std::normal_distribution<float> normal;
   std::vector<float> start(cols * width);
   for (float& x : start) x = normal(random);
   Svd svd = {std::vector<float>(rows * rank), std::vector<float>(rank)};
   EXPECT_OK(TruncatedSvd({View(matrix, rows, cols), rank, width, blocks, start.data(),
-                          svd.u.data(), svd.values.data()},
+                          svd.u.data(), svd.values.data(), variant},
                          CancelFlag()));
   return svd;
 }
@@ -255,6 +256,28 @@ TEST(left_vectors_are_orthonormal_and_satisfy_the_eigenvalue_equation) {
     test::SetContext("vector " + std::to_string(a));
     EXPECT_LE(std::sqrt(residual), 1e-3 * squared);
   }
+}
+
+// Beside the matrix products, which have variants and tests of their own.
+TEST(every_instruction_set_gives_a_decomposition_the_same_bits) {
+  const Data data(900, 700, 8);
+  CsrMatrix counts;
+  EXPECT_OK(Cooccurrence({data.View(), data.weights.data()}, CancelFlag(), &counts));
+  // Blocks of whole vectors, and not; 700 rows end within a group of them.
+  for (const size_t width : {16, 37}) {
+    const Svd scalar = Decompose(counts, 700, 700, 6, width, 3, "scalar");
+    for (const char* variant : RunnableVariants(kVariants)) {
+      test::SetContext(std::string(variant) + " width " + std::to_string(width));
+      const Svd other = Decompose(counts, 700, 700, 6, width, 3, variant);
+      EXPECT_TRUE(other.u == scalar.u);
+      EXPECT_TRUE(other.values == scalar.values);
+    }
+  }
+  test::SetContext("");
+  const float start[2] = {1, 1};
+  EXPECT_TRUE(TruncatedSvd({View(counts, 700, 700), 1, 1, 1, start, nullptr, nullptr, "none such"},
+                           CancelFlag())
+                  .code == StatusCode::kDeviceUnavailable);
 }
 
 TEST(the_number_of_threads_changes_no_bit_of_a_decomposition) {

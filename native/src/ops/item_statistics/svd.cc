@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/item_statistics/cpu/spans.h"
 #include "ops/item_statistics/item_statistics.h"
 #include "ops/item_statistics/transpose.h"
 #include "runtime/thread_pool.h"
@@ -24,50 +25,26 @@ constexpr size_t kRowsPerPoll = 4096;
 
 size_t ChunksOf(size_t rows) { return (rows + kRowsPerChunk - 1) / kRowsPerChunk; }
 
-// Columns that are multiplied at a time: as many as stay in registers.
-constexpr size_t kLanes = 16;
-
 // out [rows, width] = A * in [cols, width]
-void Multiply(const CsrView& a, const float* in, size_t width, const CancelFlag& cancel,
-              float* out) {
+void Multiply(const Spans& spans, const CsrView& a, const float* in, size_t width,
+              const CancelFlag& cancel, float* out) {
   ThreadPool::Global().ParallelFor(ChunksOf(a.rows), cancel, [&](size_t chunk, int) {
-    const size_t end = std::min(a.rows, (chunk + 1) * kRowsPerChunk);
-    for (size_t r = chunk * kRowsPerChunk; r < end; ++r) {
-      for (size_t c = 0; c < width; c += kLanes) {
-        const size_t lanes = std::min(kLanes, width - c);
-        float sum[kLanes] = {};
-        for (size_t e = a.indptr[r]; e < a.indptr[r + 1]; ++e) {
-          const float value = a.values == nullptr ? 1.0f : a.values[e];
-          const float* const from = in + a.indices[e] * width + c;
-          if (lanes == kLanes) {
-            for (size_t l = 0; l < kLanes; ++l) sum[l] += value * from[l];
-          } else {
-            for (size_t l = 0; l < lanes; ++l) sum[l] += value * from[l];
-          }
-        }
-        std::copy_n(sum, lanes, out + r * width + c);
-      }
-    }
+    const size_t first = chunk * kRowsPerChunk;
+    const size_t rows = std::min(a.rows - first, kRowsPerChunk);
+    spans.multiply(a.indptr + first, a.indices, a.values, rows, in, width, out + first * width);
   });
 }
 
 // panel' * panel [width, width] of a panel [rows, width].
-std::vector<double> GramOf(const float* panel, size_t rows, size_t width,
+std::vector<double> GramOf(const Spans& spans, const float* panel, size_t rows, size_t width,
                            const CancelFlag& cancel) {
   const size_t chunks = ChunksOf(rows);
   std::vector<double> partial(chunks * width * width);
   ThreadPool::Global().ParallelFor(chunks, cancel, [&](size_t chunk, int) {
-    double* const gram = partial.data() + chunk * width * width;
-    std::vector<double> row(width);
-    const size_t end = std::min(rows, (chunk + 1) * kRowsPerChunk);
-    for (size_t r = chunk * kRowsPerChunk; r < end; ++r) {
-      for (size_t c = 0; c < width; ++c) row[c] = panel[r * width + c];
-      for (size_t a = 0; a < width; ++a) {
-        double* const to = gram + a * width;
-        const double factor = row[a];
-        for (size_t b = 0; b <= a; ++b) to[b] += factor * row[b];
-      }
-    }
+    const size_t first = chunk * kRowsPerChunk;
+    std::vector<double> scratch(4 * width);
+    spans.add_gram(panel + first * width, std::min(rows - first, kRowsPerChunk), width,
+                   scratch.data(), partial.data() + chunk * width * width);
   });
   std::vector<double> gram(width * width);
   for (size_t chunk = 0; chunk < chunks; ++chunk) {
@@ -101,10 +78,10 @@ void Project(const LargeVector<float>& basis, size_t rows, size_t dimension, siz
 // Makes the columns of a panel orthonormal: panel * L'^-1 for panel' panel = L L'. A column that
 // depends on those before it becomes 0, `squared` being the squared lengths that its columns had
 // before anything was taken from them. Twice: the first round leaves what single precision lost.
-void Orthonormalise(LargeVector<float>& panel, size_t rows, size_t width, const double* squared,
-                    const CancelFlag& cancel) {
+void Orthonormalise(const Spans& spans, LargeVector<float>& panel, size_t rows, size_t width,
+                    const double* squared, const CancelFlag& cancel) {
   for (int round = 0; round < 2; ++round) {
-    std::vector<double> l = GramOf(panel.data(), rows, width, cancel);
+    std::vector<double> l = GramOf(spans, panel.data(), rows, width, cancel);
     if (cancel.Cancelled()) return;
     std::vector<double> inverse(width * width);  // L'^-1, upper triangular
     for (size_t j = 0; j < width; ++j) {
@@ -227,6 +204,9 @@ std::vector<double> SymmetricEigen(std::vector<double>& a, size_t n, const Cance
 
 Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   const CsrView& a = args.matrix;
+  const Variant<const Spans*>* variant = nullptr;
+  if (Status status = SelectVariant(kVariants, args.variant, &variant); !status.ok()) return status;
+  const Spans& spans = *variant->fn;
   if (Status status = CheckCsr(a, cancel); !status.ok()) return status;
   for (size_t e = 0; a.values != nullptr && e < a.nnz(); ++e) {
     if (e % kEntriesPerPoll == 0 && cancel.Cancelled()) return Cancelled();
@@ -243,7 +223,7 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
   LargeVector<float> basis(a.rows * dimension);  // Q, columns orthonormal or 0
   std::vector<float> image(dimension * width);
   std::vector<double> projected(dimension * dimension);  // Q' A A' Q
-  Multiply(a, args.start, width, cancel, left.data());
+  Multiply(spans, a, args.start, width, cancel, left.data());
   for (size_t done = 0; done < dimension && !cancel.Cancelled(); done += width) {
     std::vector<double> squared(width);
     for (size_t r = 0; r < a.rows; ++r) {
@@ -258,14 +238,14 @@ Status TruncatedSvd(const SvdArgs& args, const CancelFlag& cancel) {
              width, 1.0f, left.data(), width},
             ThreadPool::Global(), cancel);
     }
-    Orthonormalise(left, a.rows, width, squared.data(), cancel);
+    Orthonormalise(spans, left, a.rows, width, squared.data(), cancel);
     if (cancel.Cancelled()) break;
     for (size_t r = 0; r < a.rows; ++r) {
       if (r % kRowsPerPoll == 0 && cancel.Cancelled()) return Cancelled();
       std::copy_n(left.data() + r * width, width, basis.data() + r * dimension + done);
     }
-    Multiply(transposed, left.data(), width, cancel, right.data());
-    Multiply(a, right.data(), width, cancel, left.data());
+    Multiply(spans, transposed, left.data(), width, cancel, right.data());
+    Multiply(spans, a, right.data(), width, cancel, left.data());
     Project(basis, a.rows, dimension, done + width, left, width, cancel, image.data());
     for (size_t i = 0; i < done + width; ++i) {
       for (size_t c = 0; c < width; ++c) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "ops/prefix_attention/cpu/spans.h"
 #include "runtime/cancel.h"
 #include "runtime/thread_pool.h"
 #include "runtime/workspace.h"
@@ -33,7 +34,7 @@ void ForUsers(const Problem& problem, const Body& body) {
                                    });
 }
 
-void ForwardUser(const Problem& p, size_t b, const float* logits, float* weights) {
+void ForwardUser(const Spans& spans, const Problem& p, size_t b, const float* logits, float* weights) {
   const size_t length = p.length;
   const size_t end = p.lengths[b];
   const int16_t* clusters = p.clusters + b * length;
@@ -68,9 +69,8 @@ void ForwardUser(const Problem& p, size_t b, const float* logits, float* weights
     if (start >= end) continue;
     for (size_t k = 0; k < p.collaborative; ++k) {
       const double scale = 1 / running[k * length + start];
-      for (size_t t = start; t < end; ++t) {
-        out[k * length + t] = static_cast<float>(exponentials[k * length + t] * scale);
-      }
+      const size_t at = k * length + start;
+      spans.scaled(exponentials + at, scale, out + at, end - start);
     }
     for (size_t t = start; t < end; ++t) {
       if (!p.clustered(clusters[t])) continue;
@@ -82,8 +82,8 @@ void ForwardUser(const Problem& p, size_t b, const float* logits, float* weights
 
 // Softmax backward of every row, w (dw - <w, dw>), summed over positions and, for the shared row,
 // clusters.
-void BackwardUser(const Problem& p, size_t b, const float* weights, const float* dweights,
-                  float* dlogits) {
+void BackwardUser(const Spans& spans, const Problem& p, size_t b, const float* weights,
+                  const float* dweights, float* dlogits) {
   const size_t length = p.length;
   const size_t end = p.lengths[b];
   const int16_t* clusters = p.clusters + b * length;
@@ -93,15 +93,13 @@ void BackwardUser(const Problem& p, size_t b, const float* weights, const float*
   for (size_t i = b * p.position_count; i < (b + 1) * p.position_count; ++i) {
     if (p.positions[i] < 0) continue;
     const size_t start = static_cast<size_t>(p.positions[i]);
+    if (start >= end) continue;
     const float* w = weights + i * p.interests() * length;
     const float* dw = dweights + i * p.interests() * length;
     for (size_t k = 0; k < p.collaborative; ++k) {
-      const size_t row = k * length;
-      double dot = 0;
-      for (size_t t = start; t < end; ++t) dot += static_cast<double>(w[row + t]) * dw[row + t];
-      for (size_t t = start; t < end; ++t) {
-        to[row + t] += static_cast<float>(w[row + t] * (dw[row + t] - dot));
-      }
+      const size_t at = k * length + start;
+      const double mean = spans.dot(w + at, dw + at, end - start);
+      spans.add_slopes(w + at, dw + at, mean, to + at, end - start);
     }
     std::fill(inner, inner + p.cluster_count, 0.0);
     const auto place = [&](size_t t) {
@@ -141,13 +139,15 @@ Status Check(const Problem& p) {
   return Status::Ok();
 }
 
-void Forward(const Problem& problem, const float* logits, float* weights) {
-  ForUsers(problem, [&](size_t b) { ForwardUser(problem, b, logits, weights); });
+void Forward(const Problem& problem, const float* logits, float* weights, const char* variant) {
+  const Spans& spans = *Select(kVariants, variant)->fn;
+  ForUsers(problem, [&](size_t b) { ForwardUser(spans, problem, b, logits, weights); });
 }
 
-void Backward(const Problem& problem, const float* weights, const float* dweights,
-              float* dlogits) {
-  ForUsers(problem, [&](size_t b) { BackwardUser(problem, b, weights, dweights, dlogits); });
+void Backward(const Problem& problem, const float* weights, const float* dweights, float* dlogits,
+              const char* variant) {
+  const Spans& spans = *Select(kVariants, variant)->fn;
+  ForUsers(problem, [&](size_t b) { BackwardUser(spans, problem, b, weights, dweights, dlogits); });
 }
 
 }  // namespace prismrec::prefix_attention

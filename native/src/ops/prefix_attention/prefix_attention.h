@@ -30,12 +30,15 @@ struct Problem {
 // Whether lengths and positions stay inside their bounds.
 Status Check(const Problem& problem);
 
-// weights [B, P, K + M, T] from logits [B, K + 1, T]; every element is written.
-void Forward(const Problem& problem, const float* logits, float* weights);
+// weights [B, P, K + M, T] from logits [B, K + 1, T]; every element is written. `variant`: one that this
+// machine runs, null for the best.
+void Forward(const Problem& problem, const float* logits, float* weights,
+             const char* variant = nullptr);
 
 // dlogits [B, K + 1, T] from the weights that Forward gave and their gradient; every element is
 // written.
-void Backward(const Problem& problem, const float* weights, const float* dweights, float* dlogits);
+void Backward(const Problem& problem, const float* weights, const float* dweights, float* dlogits,
+              const char* variant = nullptr);
 
 namespace reference {
 

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "ops/prefix_attention/cpu/spans.h"
 #include "runtime/thread_pool.h"
 #include "test_harness.h"
 
@@ -47,14 +48,15 @@ struct Case {
   size_t weight_size() const {
     return problem.users * problem.position_count * problem.interests() * problem.length;
   }
-  std::vector<float> Weights() const {
+  std::vector<float> Weights(const char* variant = nullptr) const {
     std::vector<float> weights(weight_size(), 9.0f);
-    Forward(problem, logits.data(), weights.data());
+    Forward(problem, logits.data(), weights.data(), variant);
     return weights;
   }
-  std::vector<float> Gradient(const std::vector<float>& dweights) const {
+  std::vector<float> Gradient(const std::vector<float>& dweights,
+                              const char* variant = nullptr) const {
     std::vector<float> dlogits(logits.size(), 9.0f);
-    Backward(problem, Weights().data(), dweights.data(), dlogits.data());
+    Backward(problem, Weights(variant).data(), dweights.data(), dlogits.data(), variant);
     return dlogits;
   }
 };
@@ -75,6 +77,20 @@ TEST(weights_are_the_softmax_of_what_each_position_sees) {
     const std::vector<float> got = made.Weights();
     for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-7);
   }
+}
+
+TEST(every_instruction_set_gives_the_same_bits) {
+  for (const Case& made : {Case(1, 1, 1, 1, 0), Case(9, 33, 5, 2, 0), Case(20, 50, 10, 4, 8)}) {
+    const std::vector<float> direction = Wave(made.weight_size());
+    const std::vector<float> weights = made.Weights("scalar");
+    const std::vector<float> gradient = made.Gradient(direction, "scalar");
+    for (const char* variant : RunnableVariants(kVariants)) {
+      test::SetContext(variant);
+      EXPECT_TRUE(made.Weights(variant) == weights);
+      EXPECT_TRUE(made.Gradient(direction, variant) == gradient);
+    }
+  }
+  test::SetContext("");
 }
 
 TEST(an_event_far_below_the_newest_keeps_its_weight_where_it_is_all_there_is) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runtime/thread_pool.h"
+#include "ops/similarity_search/plan.h"
 #include "test_harness.h"
 
 namespace prismrec::similarity_search {
@@ -407,17 +408,48 @@ TEST(log_sum_exp_keeps_every_item_that_its_bound_could_not_rule_out) {
   test::SetContext("");
 }
 
+TEST(there_is_work_for_48_threads_wherever_a_search_takes_long) {
+  struct Search {
+    size_t items, dim, queries, interests, k;
+    bool coded;
+  };
+  const Search searches[] = {{1000000, 64, 1024, 1, 100, false}, {1000000, 128, 1024, 1, 100, false},
+                             {100000, 64, 1024, 1, 20, false},   {100000, 64, 1024, 1, 100, false},
+                             {100000, 64, 64, 1, 20, false},     {100000, 64, 256, 4, 50, false},
+                             {1000000, 64, 1, 1, 20, true},      {1000000, 128, 1, 1, 20, true}};
+  for (const Search& search : searches) {
+    std::vector<size_t> first_row;
+    for (size_t q = 0; q <= search.queries; ++q) first_row.push_back(q * search.interests);
+    for (const size_t row_panel : {4, 6, 8, 14}) {
+      const PlanShape shape{first_row, (search.items + 31) / 32, search.dim, search.k, search.coded, row_panel};
+      test::SetContext(std::to_string(search.queries) + " queries of " + std::to_string(search.items) +
+                       " tiles of " + std::to_string(row_panel));
+      EXPECT_GE(WorkOf(MakePlan(shape), shape).Width(), 48.0);
+    }
+  }
+}
+
 TEST(results_do_not_depend_on_the_number_of_threads) {
-  Problem problem = Random(11, 30000, 2, 4, 24, 100, false);
-  problem.readout = Readout::kLogSumExp;
+  Problem interests = Random(11, 30000, 2, 4, 24, 100, false);
+  interests.readout = Readout::kLogSumExp;
+  const Problem batch = Random(12, 9000, 300, 1, 24, 30, false);
+  const Problem coded = Random(13, 50000, 1, 1, 24, 20, false);
   const int before = ThreadPool::Global().threads();
-  Lists one, many;
-  ThreadPool::Global().SetThreads(1);
-  EXPECT_OK(Search(problem, nullptr, &one));
-  ThreadPool::Global().SetThreads(4);
-  EXPECT_OK(Search(problem, nullptr, &many));
+  for (const Problem* problem : std::initializer_list<const Problem*>{&interests, &batch, &coded}) {
+    for (const char* variant : RunnableVariants()) {
+      if (std::string(variant) == "reference") continue;
+      test::SetContext(variant);
+      Lists one, many;
+      ThreadPool::Global().SetThreads(1);
+      EXPECT_OK(Search(*problem, variant, &one));
+      for (const int threads : {2, 3, 8}) {
+        ThreadPool::Global().SetThreads(threads);
+        EXPECT_OK(Search(*problem, variant, &many));
+        ExpectSame(one, many);
+      }
+    }
+  }
   ThreadPool::Global().SetThreads(before);
-  ExpectSame(one, many);
 }
 
 TEST(cosine_ignores_lengths_and_zero_vectors_score_zero) {

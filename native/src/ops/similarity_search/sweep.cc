@@ -5,29 +5,14 @@
 #include <cstring>
 
 #include "gemm/pack.h"
+#include "ops/similarity_search/plan.h"
 
 namespace prismrec::similarity_search {
 namespace {
 
-// The packed rows of a block stay in the second-level cache while the items pass; a block is a whole
-// number of row panels of every instruction set where each query has one row.
-constexpr size_t kBlockRows = 252;
-constexpr size_t kBlockFloats = size_t{1} << 16;
 // Between two looks at the cancel flag and at what can be left out.
 constexpr size_t kGroupPanels = 32;
 constexpr size_t kGroupTiles = 8192;
-// Enough chunks to keep many threads busy; a constant, so that no result depends on their number.
-constexpr size_t kWantedChunks = 64;
-constexpr size_t kMinRangePanels = 64;
-// With few queries the items are divided as well, in rounds: the first is short and finds thresholds,
-// each of the others ends where this many times as many items have been seen.
-constexpr size_t kFirstRoundPanels = 128;
-constexpr size_t kGrowth = 4;
-// Of the codes the first round reads single precision, for want of a threshold, and one thread does it; the
-// last begins early, and ranges are long: a second thread takes longer to wake than some thousand items.
-constexpr size_t kFirstCodedRoundPanels = 64;
-constexpr size_t kLastCodedGrowth = 8;
-constexpr size_t kMinCodedRangePanels = 512;
 constexpr size_t kSelectionSlack = 64;
 // The codes are read first where reading is what costs: few rows, and lists so short that few items
 // have to be scored as well.
@@ -100,26 +85,6 @@ class Selection {
   std::vector<Hit> hits_;
   uint64_t floor_ = 0;
 };
-
-// Queries [begin, end) whose packed rows go through the matrix product together.
-struct Block {
-  size_t begin;
-  size_t end;
-};
-
-std::vector<Block> MakeBlocks(const Query& query, size_t row_panel) {
-  const size_t fitting = std::max<size_t>(1, kBlockFloats / query.index->cols() / row_panel) * row_panel;
-  const size_t limit = std::min(kBlockRows, fitting);
-  std::vector<Block> blocks;
-  size_t begin = 0;
-  while (begin < query.query_count) {
-    size_t end = begin + 1;
-    while (end < query.query_count && query.first_row[end + 1] - query.first_row[begin] <= limit) ++end;
-    blocks.push_back({begin, end});
-    begin = end;
-  }
-  return blocks;
-}
 
 // The first of the rows with the largest term with one item.
 size_t Largest(const float* products, const float* offsets, size_t count) {
@@ -464,54 +429,47 @@ void WriteList(std::vector<Hit>& hits, size_t q, size_t k, const Outputs& output
 
 Status Sweep(const PanelKernel& kernel, const Query& query, const Outputs& outputs, ThreadPool& pool,
              const CancelFlag& cancel) {
-  const size_t panels = query.index->panels();
-  const std::vector<Block> blocks = MakeBlocks(query, kernel.gemm->mr);
-  std::vector<std::vector<Selection>> lists(blocks.size());
-  for (size_t b = 0; b < blocks.size(); ++b) lists[b].resize(blocks[b].end - blocks[b].begin);
-  const size_t wanted = blocks.empty() ? 1 : (kWantedChunks + blocks.size() - 1) / blocks.size();
-  std::vector<CodedRows> coded(UseCodes(query) ? blocks.size() : 0);
-  for (size_t b = 0; b < coded.size(); ++b) coded[b] = EncodeRows(query, blocks[b]);
+  const bool use_codes = UseCodes(query);
+  const Plan plan = MakePlan({query.first_row, query.index->panels(), query.index->cols(), query.k, use_codes,
+                              kernel.gemm->mr});
+  std::vector<Selection> lists(query.query_count);
   Touched touched;
-  size_t begin = 0;
-  while (begin < panels && !blocks.empty()) {
-    const size_t least = coded.empty() ? kFirstRoundPanels : kFirstCodedRoundPanels;
-    const size_t first = std::max(least, 4 * query.k / kPanelItems);
-    const bool rest = wanted == 1 || (!coded.empty() && kLastCodedGrowth * begin >= panels);
-    const size_t end = rest ? panels : std::min(panels, std::max(first, kGrowth * begin));
-    const size_t least_range = coded.empty() ? kMinRangePanels : kMinCodedRangePanels;
-    const size_t ranges = begin == 0 ? 1 : std::clamp<size_t>((end - begin) / least_range, 1, wanted);
-    const size_t step = (end - begin + ranges - 1) / ranges;
+  for (const Round& round : plan.rounds) {
+    // Without a threshold every item would have to be scored after all.
+    const bool coded = use_codes && round.begin > 0;
+    std::vector<CodedRows> codes(coded ? round.blocks.size() : 0);
+    for (size_t b = 0; b < codes.size(); ++b) codes[b] = EncodeRows(query, round.blocks[b]);
     // Ranges of one block know what the rounds before have found, not what the others find.
-    std::vector<std::vector<Selection>> found(blocks.size() * ranges);
-    std::vector<Touched> parts(found.size());
-    pool.ParallelFor(found.size(), cancel, [&](size_t chunk, int) {
-      const size_t b = chunk / ranges;
-      const size_t from = begin + chunk % ranges * step;
-      for (const Selection& list : lists[b]) found[chunk].emplace_back(list.floor());
-      // Without a threshold every item would have to be scored after all.
-      const CodedRows* rows = begin > 0 && !coded.empty() ? &coded[b] : nullptr;
-      BlockSweep sweep(kernel, query, blocks[b], rows, cancel);
-      sweep.Run(std::min(from, end), std::min(from + step, end), &found[chunk]);
-      parts[chunk] = sweep.touched();
+    std::vector<std::vector<Selection>> found(round.tasks());
+    std::vector<Touched> parts(round.tasks());
+    pool.ParallelFor(round.tasks(), cancel, [&](size_t n, int) {
+      const size_t b = n / round.ranges;
+      const Block& block = round.blocks[b];
+      for (size_t q = block.begin; q < block.end; ++q) found[n].emplace_back(lists[q].floor());
+      BlockSweep sweep(kernel, query, block, coded ? &codes[b] : nullptr, cancel);
+      sweep.Run(round.Begin(n), round.End(n), &found[n]);
+      parts[n] = sweep.touched();
     });
     if (cancel.Cancelled()) return Cancelled();
     for (const Touched& part : parts) {
       touched.read += part.read;
       touched.scored += part.scored;
     }
-    const bool last = end == panels;
-    pool.ParallelFor(blocks.size(), cancel, [&](size_t b, int) {
-      for (size_t q = blocks[b].begin; q < blocks[b].end; ++q) {
-        Selection& list = lists[b][q - blocks[b].begin];
-        for (size_t r = 0; r < ranges; ++r) {
-          std::vector<Hit>& more = found[b * ranges + r][q - blocks[b].begin].hits();
+    const bool last = &round == &plan.rounds.back();
+    const size_t step = plan.merged_queries;
+    pool.ParallelFor((lists.size() + step - 1) / step, cancel, [&](size_t part, int) {
+      size_t b = 0;
+      for (size_t q = part * step; q < std::min(lists.size(), (part + 1) * step); ++q) {
+        while (q >= round.blocks[b].end) ++b;
+        Selection& list = lists[q];
+        for (size_t r = 0; r < round.ranges; ++r) {
+          std::vector<Hit>& more = found[b * round.ranges + r][q - round.blocks[b].begin].hits();
           list.hits().insert(list.hits().end(), more.begin(), more.end());
         }
         list.Cut(query.k);
         if (last) WriteList(list.hits(), q, query.k, outputs);
       }
     });
-    begin = end;
   }
   if (cancel.Cancelled()) return Cancelled();
   if (outputs.touched != nullptr) *outputs.touched = touched;

@@ -73,7 +73,23 @@ void PlanShared(Plan* plan) {
   std::sort(plan->target_items.begin(), plan->target_items.end());
   plan->target_items.erase(std::unique(plan->target_items.begin(), plan->target_items.end()),
                            plan->target_items.end());
-  for (Target& target : plan->targets) target.column = PlaceOf(plan->target_items, target.item);
+  // target_begin[n + 1] is where target n writes next, and so ends where it ends.
+  plan->target_begin.assign(plan->target_items.size() + 2, 0);
+  for (Target& target : plan->targets) {
+    target.column = PlaceOf(plan->target_items, target.item);
+    ++plan->target_begin[target.column + 2];
+  }
+  for (size_t n = 2; n < plan->target_begin.size(); ++n) {
+    plan->target_begin[n] += plan->target_begin[n - 1];
+  }
+  plan->target_places.resize(plan->targets.size());
+  for (uint32_t row = 0; row < plan->rows.size(); ++row) {
+    for (size_t t = plan->row_targets[row]; t < plan->row_targets[row + 1]; ++t) {
+      plan->target_places[plan->target_begin[plan->targets[t].column + 1]++] = {
+          row, static_cast<uint32_t>(t - plan->row_targets[row])};
+    }
+  }
+  plan->target_begin.pop_back();
 
   std::set_union(plan->column_items.begin(), plan->column_items.end(), plan->target_items.begin(),
                  plan->target_items.end(), std::back_inserter(plan->gradient_items));

@@ -50,6 +50,14 @@ struct Plan {
   std::vector<uint32_t> target_items;
   std::vector<uint32_t> slot_columns;
   std::vector<uint32_t> slot_targets;
+  // target_places[target_begin[n] .. target_begin[n + 1]): where target_items[n] is a target, by
+  // row.
+  struct Place {
+    uint32_t row;     // of `rows`
+    uint32_t target;  // of the row's
+  };
+  std::vector<size_t> target_begin;
+  std::vector<Place> target_places;
   // Candidates of each row's own: an entry is a candidate or a target of a counted row; row i has
   // the entries [i * row_entries, (i + 1) * row_entries), its candidates first.
   // slot_entries[slot_begin[s] .. slot_begin[s + 1]): those of gradient_items[s], ascending.

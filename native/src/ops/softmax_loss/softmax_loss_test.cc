@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "ops/softmax_loss/geometry.h"
+#include "ops/softmax_loss/sweep.h"
 #include "test_harness.h"
 
 namespace prismrec::softmax_loss {
@@ -145,6 +147,17 @@ std::string Describe(const Shape& s, const char* variant) {
          (s.readout == Readout::kMax ? " max" : " lse");
 }
 
+// Of every instruction set of this architecture, whether the machine has it or not.
+std::vector<const Spans*> AllSpans() {
+  return {&kScalarSpans,
+#if defined(PRISMREC_ARCH_X86)
+          &kAvx2Spans, &kAvx512Spans
+#elif defined(PRISMREC_ARCH_ARM64)
+          &kNeonSpans
+#endif
+  };
+}
+
 std::vector<Shape> Shapes() {
   std::vector<Shape> shapes;
   for (const Readout readout : {Readout::kLogSumExp, Readout::kMax}) {
@@ -234,23 +247,75 @@ TEST(the_same_input_gives_the_same_bits_with_and_without_gradients) {
 
 TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   const int before = ThreadPool::Global().threads();
-  for (const size_t candidates : {0, 300, 301}) {
-    const bool per_row = candidates == 301;
-    const Case made({200, 4, 900, 16, true, true, true, candidates, Readout::kLogSumExp, 1.0f,
-                     per_row});
-    ThreadPool::Global().SetThreads(1);
-    const Answer one(made.args, nullptr);
-    for (const int threads : {2, 3, 5}) {
-      ThreadPool::Global().SetThreads(threads);
-      const Answer many(made.args, nullptr);
-      EXPECT_EQ(many.outputs.loss, one.outputs.loss);
-      ExpectEqualBits(many.interests, one.interests);
-      ExpectEqualBits(many.offsets, one.offsets);
-      ExpectEqualBits(many.items, one.items);
-      ExpectEqualBits(many.bias, one.bias);
+  constexpr auto kSum = Readout::kLogSumExp;
+  // Exponentials kept, near 0 and not; computed twice; rows with candidates of their own.
+  const Shape shapes[] = {{200, 4, 900, 16, true, true, true, 0, kSum},
+                          {200, 4, 900, 16, true, true, true, 0, Readout::kMax, 6.0f},
+                          {30, 4, 40001, 4, true, true, true, 0, kSum, 6.0f},
+                          {200, 4, 900, 16, true, true, true, 300, kSum},
+                          {200, 4, 900, 16, true, true, true, 300, kSum, 6.0f},
+                          {200, 4, 900, 16, true, true, true, 300, kSum, 1.0f, true}};
+  for (const Shape& shape : shapes) {
+    const Case made(shape);
+    for (const char* variant : RunnableVariants()) {
+      if (std::string(variant) == "reference") continue;
+      test::SetContext(Describe(shape, variant));
+      ThreadPool::Global().SetThreads(1);
+      const Answer one(made.args, variant);
+      for (const int threads : {2, 3, 8}) {
+        ThreadPool::Global().SetThreads(threads);
+        const Answer many(made.args, variant);
+        EXPECT_EQ(many.outputs.loss, one.outputs.loss);
+        ExpectEqualBits(many.row_losses, one.row_losses);
+        ExpectEqualBits(many.interests, one.interests);
+        ExpectEqualBits(many.offsets, one.offsets);
+        ExpectEqualBits(many.items, one.items);
+        ExpectEqualBits(many.bias, one.bias);
+      }
     }
   }
   ThreadPool::Global().SetThreads(before);
+}
+
+// The plan reads no vectors, so that catalogs of any size can be asked about.
+TEST(at_the_shapes_of_training_there_is_work_for_48_threads) {
+  struct Training {
+    size_t rows, items, candidates;
+    bool per_row;
+  };
+  const Training shapes[] = {{640, 10000, 0, false},      {640, 20000, 0, false},
+                             {640, 100000, 0, false},     {640, 1000000, 0, false},
+                             {128, 10000, 1280, false},   {128, 100000, 1280, false},
+                             {128, 1000000, 1280, false}, {256, 100000, 2560, false},
+                             {640, 200000, 2048, false},  {128, 100000, 100, true}};
+  constexpr size_t kInterests = 4, kDim = 64;
+  for (const Training& shape : shapes) {
+    std::mt19937 random(1);
+    std::vector<uint32_t> indptr(shape.rows + 1), targets(shape.rows);
+    for (uint32_t r = 0; r <= shape.rows; ++r) indptr[r] = r;
+    for (uint32_t& item : targets) item = random() % shape.items;
+    std::vector<uint32_t> candidates(shape.candidates * (shape.per_row ? shape.rows : 1));
+    for (uint32_t& item : candidates) item = random() % shape.items;
+    Args args;
+    args.interests = {nullptr, shape.rows * kInterests, kDim};
+    args.interests_per_row = kInterests;
+    args.items = {nullptr, shape.items, kDim};
+    args.targets = {indptr.data(), targets.data(), nullptr, shape.rows, shape.items};
+    if (shape.candidates > 0) args.candidates = candidates.data();
+    args.candidate_count = shape.candidates;
+    args.candidates_per_row = shape.per_row;
+    const Plan plan = MakePlan(args);
+    for (const Spans* spans : AllSpans()) {
+      const Work work =
+          shape.per_row
+              ? WorkOf(MakeOwnGeometry(plan, kDim), plan, kDim)
+              : WorkOf(MakeGeometry(*spans->kernel, plan), plan, kDim, shape.candidates > 0);
+      test::SetContext(std::to_string(shape.rows) + " x 4 x " + std::to_string(shape.items) +
+                       " S=" + std::to_string(shape.candidates) + " tiles of " +
+                       std::to_string(spans->kernel->mr));
+      EXPECT_GE(work.Width(), 48.0);
+    }
+  }
 }
 
 // The reference's gradients against central differences of its own loss, which is in double

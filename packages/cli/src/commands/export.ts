@@ -28,11 +28,12 @@ const CHUNK = 1 << 16;
 export function addExport(program: Command, io: Io): void {
   program
     .command("export")
-    .summary("write recommendations, interests or item vectors: JSON lines, CSV, Parquet")
+    .summary("write recommendations, interests, item vectors or metrics: JSON lines, CSV, Parquet")
     .description(
-      "Writes recommendations of every user, the interests in every user's history as they were clustered, or the " +
-        "items with their vectors: one JSON document a line, or what the name of the output file says. A table has one " +
-        "row a recommendation, an interest or an item; in CSV and TSV lists are JSON text.",
+      "Writes recommendations of every user, the interests in every user's history as they were clustered, the items " +
+        "with their vectors, or every model's metrics for each test user: one JSON document a line, or what the name of " +
+        "the output file says. A table has one row a recommendation, an interest, an item or a metric; in CSV and TSV " +
+        "lists are JSON text.",
     )
     .argument("<run>", "run directory")
     .addArgument(new Argument("<what>", "what to write").choices(EXPORT_KINDS))

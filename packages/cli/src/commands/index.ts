@@ -15,9 +15,12 @@ import { addRun } from "./run.js";
 import { addSimilar } from "./similar.js";
 import { addTrain } from "./train.js";
 
+/** Adds one command to the program; what it touches of its surroundings is `io`. */
+export type AddCommand = (program: Command, io: Io) => void;
+
 /** Every command, in the order help lists them: the whole way first, then its stages, then the rest. */
 export function addCommands(program: Command, io: Io): void {
-  const commands = [
+  const commands: readonly AddCommand[] = [
     addRun,
     addRecommend,
     addSimilar,

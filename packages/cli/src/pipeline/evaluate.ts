@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { PrismrecError, type RunOptions, readJson, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
-import { pairedBootstraps } from "@prismrec/core/metrics";
+import { holm, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
 import type { Model } from "@prismrec/core/models";
 import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
 import { z } from "zod";
@@ -13,13 +13,14 @@ import { crowdStage } from "./crowd.js";
 import { type Imported, importStage } from "./import.js";
 import { headlineMetric } from "./metrics.js";
 import { defineStage, type Stage, type StageOutput } from "./stage.js";
-import { writeArrays } from "./tensors.js";
+import { type ArrayReader, readArrays, writeArrays } from "./tensors.js";
 import type { TrainedModel } from "./train.js";
 import { checkTruth, measureRecovery, readTruth } from "./truth.js";
 
-/** 2: says which model is the run's own. */
-const VERSION = 2;
+/** 3: tests of significance beside the intervals, and metrics by group. */
+const VERSION = 3;
 const REPORT = "evaluation.json";
+const PER_USER = "per-user.safetensors";
 
 const metricValues = z.record(z.string(), z.number());
 const interval = z.object({ mean: z.number(), low: z.number(), high: z.number(), standardError: z.number() });
@@ -42,6 +43,10 @@ const evaluationSchema = z.object({
   intervals: z.record(z.string(), z.record(z.string(), interval)),
   /** The own model minus the other one, paired over test users. */
   comparisons: z.record(z.string(), z.record(z.string(), interval.extend({ notBetter: z.number() }))),
+  /** Of these differences: Wilcoxon's signed-rank test, two-sided; `adjusted` for all other models together (Holm). */
+  significance: z.record(z.string(), z.record(z.string(), z.object({ pValue: z.number(), adjusted: z.number() }))),
+  /** Of each model, by popularity of what was taken and by length of the history. */
+  groups: z.record(z.string(), z.record(z.string(), z.object({ users: z.int(), metrics: metricValues }))),
   diagnostics: z.record(z.string(), metricValues),
   leakage: z.array(z.string()),
   recovery: z
@@ -60,6 +65,8 @@ export type EvaluationReport = z.infer<typeof evaluationSchema>;
 
 export interface Evaluated extends StageOutput {
   readonly report: EvaluationReport;
+  /** Metrics of each test user, `model/metric` each an array over `split.test.users`. */
+  perUser(): Promise<ArrayReader>;
 }
 
 const settings = settingsSchema.pick({ evaluate: true, truth: true, splitFile: true, seed: true });
@@ -116,6 +123,12 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
         protocol: protocolOf(context.settings, imported),
         intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),
         comparisons: await compare(name, evaluations, { samples: evaluate.resamples, seed, ...context.options }),
+        significance: significance(name, evaluations),
+        groups: mapValues(evaluations, ({ groups = {} }) =>
+          Object.fromEntries(
+            Object.entries(groups).map(([name, { users, metrics }]) => [name, { users, metrics: { ...metrics } }]),
+          ),
+        ),
         diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
         leakage: [...leakage.checked],
         ...(recovery === undefined ? {} : { recovery }),
@@ -123,7 +136,7 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
       const perUser = [...evaluations].flatMap(([model, { perUser }]) =>
         Object.entries(perUser).map(([metric, values]) => [`${model}/${metric}`, values] as const),
       );
-      await writeArrays(join(dir, "per-user.safetensors"), Object.fromEntries(perUser));
+      await writeArrays(join(dir, PER_USER), Object.fromEntries(perUser));
       await writeJsonAtomic(join(dir, REPORT), report);
     },
     open: (_context, finished) => load(finished),
@@ -154,6 +167,7 @@ export function evaluateModel(
     metrics: metricNames(judged, dataset),
     ...(partitions === undefined ? {} : { partition: partitions.test }),
     bootstrap: { samples: judged.resamples, seed },
+    groups: true,
     ...options,
   });
 }
@@ -164,23 +178,47 @@ export function metricNames({ cutoffs }: Settings["evaluate"], { catalog }: Data
 }
 
 /** What `evaluate --json` prints. */
-export function evaluationDocument({ models, protocol, recovery }: EvaluationReport): unknown {
-  return { models, protocol, ...(recovery === undefined ? {} : { recovery }) };
+export function evaluationDocument({ models, groups, significance, protocol, recovery }: EvaluationReport): unknown {
+  return { models, groups, significance, protocol, ...(recovery === undefined ? {} : { recovery }) };
 }
 
 /** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */
-export function verdicts({ own, comparisons }: EvaluationReport): string[] {
+export function verdicts({ own, comparisons, significance }: EvaluationReport): string[] {
   return Object.entries(comparisons).map(([other, metrics]) => {
     const name = headlineMetric(metrics);
     const difference = name === undefined ? undefined : metrics[name];
     if (name === undefined || difference === undefined) return `${own} and ${other} cannot be compared`;
     const { mean, low, high } = difference;
     const sign = (value: number): string => `${value < 0 ? "−" : "+"}${points(Math.abs(value))}`;
-    const range = `${sign(mean)} points of ${name}, 95 % interval ${sign(low)} to ${sign(high)}`;
+    const tested = significance[other]?.[name];
+    const beside = tested === undefined ? "" : `; Wilcoxon, Holm: ${probability(tested.adjusted)}`;
+    const range = `${sign(mean)} points of ${name}, 95 % interval ${sign(low)} to ${sign(high)}${beside}`;
     if (low > 0) return `▲ ${own} is above ${other}: ${range}`;
     if (high < 0) return `▼ ${own} is below ${other}: ${range}`;
     return `· ${own} and ${other} cannot be told apart: ${range}`;
   });
+}
+
+function probability(p: number): string {
+  if (p < 0.001) return "p < .001";
+  return p > 0.9995 ? "p 1" : `p ${p.toFixed(3).replace(/^0/, "")}`;
+}
+
+/** One model against each other in every metric: the signed-rank test, and what the number of models makes of it. */
+function significance(name: string, evaluations: ReadonlyMap<string, Evaluation>): EvaluationReport["significance"] {
+  const own = evaluations.get(name);
+  const others = [...evaluations].filter(([other]) => other !== name);
+  const found: Record<string, Record<string, { pValue: number; adjusted: number }>> = {};
+  for (const [other] of others) found[other] = {};
+  for (const [metric, values] of Object.entries(own?.perUser ?? {})) {
+    const pValues = Object.fromEntries(
+      others.map(([other, { perUser }]) => [other, wilcoxonSignedRank(values, perUser[metric]!).pValue]),
+    );
+    for (const [other, adjusted] of Object.entries(holm(pValues))) {
+      found[other]![metric] = { pValue: pValues[other]!, adjusted };
+    }
+  }
+  return found;
 }
 
 /** One model against each other in every metric, under the same resamples. */
@@ -229,7 +267,7 @@ function protocolOf(settings: EvaluateSettings, { dataset, report }: Imported): 
 async function load({ dir, fingerprint }: StageOutput): Promise<Evaluated> {
   const path = join(dir, REPORT);
   const parsed = evaluationSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return { dir, fingerprint, report: parsed.data };
+  if (parsed.success) return { dir, fingerprint, report: parsed.data, perUser: () => readArrays(join(dir, PER_USER)) };
   throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
     received: z.prettifyError(parsed.error),
     hint: "Run the evaluate stage again.",

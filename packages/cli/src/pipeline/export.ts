@@ -31,6 +31,8 @@ export function openExport(run: Run, what: ExportKind, k: number): Export {
       return exportOf(INTERESTS, run, k);
     case "items":
       return exportOf(ITEMS, run, k);
+    case "metrics":
+      return exportOf(METRICS, run, k);
   }
 }
 
@@ -160,5 +162,38 @@ const ITEMS: ExportSpec<ItemDocument> = {
   ],
   *rows({ item, title, bias = null, vector }) {
     yield { item, title, bias, vector };
+  },
+};
+
+interface MetricsDocument {
+  readonly user: string;
+  readonly model: string;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** Every metric of every model for each test user: what means, intervals and tests were made of. */
+const METRICS: ExportSpec<MetricsDocument> = {
+  async *documents(run) {
+    const { log, split } = (await run.open("import")).dataset;
+    const { report, perUser } = await run.open("evaluate");
+    const values = await perUser();
+    for (const model of Object.keys(report.models)) {
+      const names = Object.keys(report.models[model] ?? {});
+      const columns = names.map((name) => values.get(`${model}/${name}`, Float64Array));
+      for (const [row, user] of split.test.users.entries()) {
+        await breathe(row, run.signal);
+        const metrics = Object.fromEntries(names.map((name, n) => [name, columns[n]![row]!]));
+        yield { user: log.userIds[user]!, model, metrics };
+      }
+    }
+  },
+  columns: [
+    { name: "user", type: "VARCHAR" },
+    { name: "model", type: "VARCHAR" },
+    { name: "metric", type: "VARCHAR" },
+    { name: "value", type: "DOUBLE" },
+  ],
+  *rows({ user, model, metrics }) {
+    for (const [metric, value] of Object.entries(metrics)) yield { user, model, metric, value };
   },
 };

@@ -19,6 +19,7 @@ export {
   type StageResult,
   type StageState,
 } from "./run.js";
+export type { RunDirectory, StageManifest } from "./run-directory/run-directory.js";
 export type { RunPart } from "./select.js";
 export { openServing, type Serving } from "./serving.js";
 export {

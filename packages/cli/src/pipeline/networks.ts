@@ -4,6 +4,7 @@ import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
 import { loadModel, networkNamed } from "@prismrec/core/models";
 import {
   defaultTrainConfig,
+  mergeSettings,
   parseTrainConfig,
   type TrainConfig,
   train,
@@ -11,7 +12,6 @@ import {
   trainingSchema,
 } from "@prismrec/trainer";
 import { z } from "zod";
-import { mergeSettings } from "../config/load.js";
 import { points } from "../format.js";
 import { headlineMetric } from "./metrics.js";
 import type { ModelCode } from "./models.js";
@@ -57,7 +57,7 @@ export function network(name: string): ModelCode {
       return error === undefined ? undefined : { error, schema: trainingSchema(definition) };
     },
     config(dataset, { seed, train: own, models }) {
-      const config = defaultTrainConfig(name, dataset, mergeSettings({ seed }, models[name] ?? {}, own));
+      const config = defaultTrainConfig(name, dataset, mergeSettings(mergeSettings({ seed }, models[name] ?? {}), own));
       return { config, seed: config.seed };
     },
     async fit({ signal, training }, dir, label, input, { config: resolved }) {

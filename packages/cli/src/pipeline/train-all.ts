@@ -7,7 +7,7 @@ import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
 import { modelOf } from "./models.js";
 import { defineStage, type Stage } from "./stage.js";
-import { type TrainedModel, trainedModel } from "./train.js";
+import { inputsOf, type TrainedModel, trainedModel } from "./train.js";
 
 const VERSION = 1;
 
@@ -22,12 +22,7 @@ export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<Tra
     summary: "trains the model that is served on every event of every user, as validation has found best",
     version: VERSION,
     command: "train",
-    reads: [
-      importStage,
-      ...(entry.reads.includes("clusters") ? [clusterStage] : []),
-      ...(entry.reads.includes("crowd") ? [crowdStage] : []),
-      own,
-    ],
+    reads: [...inputsOf(entry), own],
     settings: settingsSchema.pick({}),
     async run(context, dir) {
       const code = await entry.code();

@@ -42,11 +42,7 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
     summary: own ? "trains the run's own model" : `fits ${name}, which the run's own model is held against`,
     version: VERSION,
     command: "train",
-    reads: [
-      importStage,
-      ...(entry.reads.includes("clusters") ? [clusterStage] : []),
-      ...(entry.reads.includes("crowd") ? [crowdStage] : []),
-    ],
+    reads: inputsOf(entry),
     settings,
     // Settings that do not go with the recipe that fits the data are found before the histories are read.
     foresee: { after: importStage, check: async (context) => void (await configOf(context)) },
@@ -68,6 +64,15 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
     open: async (context, finished) => trainedModel(context, entry, finished),
     describe: async (_context, { dir }) => ({ summary: (await (await entry.code()).describe?.(dir)) ?? "" }),
   });
+}
+
+/** The stages that a model learns from. */
+export function inputsOf({ reads }: Pick<ModelEntry, "reads">): Stage[] {
+  return [
+    importStage,
+    ...(reads.includes("clusters") ? [clusterStage] : []),
+    ...(reads.includes("crowd") ? [crowdStage] : []),
+  ];
 }
 
 /** A finished training, its model opened at the first call. */

@@ -1,5 +1,6 @@
 import { count, duration, percent, points } from "../format.js";
 import { verdicts } from "../pipeline/evaluate.js";
+import { headlineMetric } from "../pipeline/metrics.js";
 import { coverCurve, learningCurve, recoveryChart } from "./charts.js";
 import type { ReportData, ReportUser } from "./data.js";
 import { type Html, html, scriptJson, trusted } from "./html.js";
@@ -31,6 +32,7 @@ export function renderReport(data: ReportData): string {
 </ul>
 ${data.clusterer.notice === undefined ? "" : html`<p class="soft">${data.clusterer.notice}</p>`}
 ${metricsSection(data)}
+${groupsSection(data)}
 ${curveSection(data)}
 ${crowdSection(data)}
 ${recoverySection(data)}
@@ -61,6 +63,25 @@ function metricsSection({ evaluation }: ReportData): Html {
 <tbody>${rows}</tbody></table></div>
 <p class="soft">Every item outside the history is ranked. Below each mean: the 95 % interval from resampled users. Paired over the same users:</p>
 <ul>${verdicts(evaluation).map((line) => html`<li>${line}</li>`)}</ul></section>`;
+}
+
+function groupsSection({ evaluation }: ReportData): Html {
+  const { models, groups, own } = evaluation;
+  const metric = headlineMetric(models[own] ?? {});
+  const columns = Object.entries(groups[own] ?? {});
+  if (metric === undefined || columns.length === 0) return html``;
+  const rows = Object.keys(models).map(
+    (model) =>
+      html`<tr${model === own ? trusted(' class="own"') : ""}><td>${model}</td>${columns.map(
+        ([name]) => html`<td>${points(groups[model]?.[name]?.metrics[metric] ?? 0)}</td>`,
+      )}</tr>`,
+  );
+  return html`<section><h2>For whom, and for which items</h2>
+<div class="scroll"><table><thead><tr><th>${metric}, %</th>${columns.map(
+    ([name, { users }]) => html`<th>${name}<small>${count(users)} users</small></th>`,
+  )}</tr></thead>
+<tbody>${rows}</tbody></table></div>
+<p class="soft">Head: the items that hold 80 % of the training events between them; tail: all others. Histories by thirds of the test users.</p></section>`;
 }
 
 function curveSection({ curve }: ReportData): Html {

@@ -21,7 +21,7 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .7rem;text-align:right;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
 th{font-weight:600;color:var(--soft);font-size:.875rem}
 th:first-child,td:first-child,.left th,.left td{text-align:left}
-td small{display:block;color:var(--soft);font-size:.75rem}
+td small,th small{display:block;color:var(--soft);font-size:.75rem}
 tr.own td{font-weight:650;background:var(--panel)}
 tr.own small{font-weight:400}
 figure{margin:0}

@@ -39,6 +39,22 @@ export function reportData(text = "Plain title"): ReportData {
       ease: { "recall@50": { ...around(0.027, 0.01), notBetter: 0.001 } },
       "most-popular": { "recall@50": { ...around(0.076, 0.02), notBetter: 0 } },
     },
+    significance: {
+      ease: { "recall@50": { pValue: 0.01, adjusted: 0.01 } },
+      "most-popular": { "recall@50": { pValue: 0.0001, adjusted: 0.0002 } },
+    },
+    groups: Object.fromEntries(
+      Object.entries(models).map(([name, metrics]) => [
+        name,
+        {
+          "head items": { users: 80, metrics },
+          "tail items": {
+            users: 60,
+            metrics: Object.fromEntries(Object.keys(metrics).map((metric) => [metric, 0.01])),
+          },
+        },
+      ]),
+    ),
     diagnostics: { ldmi: { interestCosine: 0.8 } },
     leakage: ["training, validation and test users are disjoint"],
     recovery: [

@@ -4,7 +4,8 @@ import { dirname } from "node:path";
 import { PrismrecError } from "./errors.js";
 import { fromFileError, systemCode } from "./file-errors.js";
 
-type Content = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+/** What a file is written from: the whole, or pieces one after the other. */
+export type FileContent = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
 
 /**
  * Writes a file so that a reader, or a process killed at any point, sees the old content or the new, never a part:
@@ -12,7 +13,7 @@ type Content = string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterab
  * temporary one is removed. Throws DISK_FULL or IO, or what the content rejects with. The folder
  * is made when it is missing.
  */
-export async function writeFileAtomic(path: string, content: Content): Promise<void> {
+export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   await replaceFile(path, async (temporary) => {
     const file = await open(temporary, "wx");
     try {

@@ -22,7 +22,7 @@ export interface Random {
 }
 
 /** Anything with numbered, writable places: an array or a typed array. */
-interface Shuffleable {
+export interface Shuffleable {
   readonly length: number;
   [index: number]: unknown;
 }

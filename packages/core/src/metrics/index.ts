@@ -3,3 +3,4 @@ export * from "./bootstrap.js";
 export * from "./ranking.js";
 export * from "./ranking-metric.js";
 export * from "./ranking-metrics.js";
+export * from "./signed-rank.js";

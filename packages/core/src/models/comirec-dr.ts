@@ -102,6 +102,7 @@ export const comirecDr: NetworkDefinition<ComirecDrConfig> = {
   kind: "network",
   name: "comirec-dr",
   paper: "Cen et al., Controllable Multi-Interest Framework for Recommendation, 2020 (dynamic routing)",
+  about: "capsules by dynamic routing with a map for each interest; training follows the one closest to the target",
   config: comirecDrSchema,
   create: (config) => new ComirecDrNetwork(config),
   recipe: {

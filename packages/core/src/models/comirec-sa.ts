@@ -71,6 +71,7 @@ export const comirecSa: NetworkDefinition<ComirecSaConfig> = {
   kind: "network",
   name: "comirec-sa",
   paper: "Cen et al., Controllable Multi-Interest Framework for Recommendation, 2020 (self-attentive)",
+  about: "interests by self-attentive pooling; training follows the interest closest to the target",
   config: comirecSaSchema,
   create: (config) => new ComirecSaNetwork(config),
   recipe: {

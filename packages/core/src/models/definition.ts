@@ -50,6 +50,8 @@ export interface NetworkDefinition<C extends NetworkShape = NetworkShape> {
   readonly name: string;
   /** Authors, title, year. */
   readonly paper: string;
+  /** One line on what is particular to it, for the table of models. */
+  readonly about?: string;
   /** Architecture: the source of types, defaults and docs. */
   readonly config: z.ZodType<C>;
   /** Absent: events alone. */

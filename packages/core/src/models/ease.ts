@@ -142,6 +142,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   kind: "scorer",
   name: "ease",
   paper: "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019",
+  about: "a linear autoencoder of the interactions in closed form",
   settings: easeSettings,
   baseline: true,
   chooses: true,

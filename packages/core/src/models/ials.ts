@@ -59,8 +59,7 @@ type Penalty = Pick<IalsSettings, "alpha" | "regularization" | "frequencyExponen
  *
  * No user vector is kept: a history is folded in by the least squares that a training user's vector solves, whoever it
  * is of, at about n d^2 / 2 + d^3 / 6 multiplications for n items. It is one interest, so that exact search over the item
- * vectors serves the model. Items that no training user
- * has have a zero vector, and score 0.
+ * vectors serves the model. Items that no training user has have a zero vector, and score 0.
  */
 export class Ials implements MultiInterestModel, Disposable {
   readonly name = "ials";
@@ -316,6 +315,7 @@ export const ials: ScorerDefinition<IalsSettings, Ials> = {
   kind: "scorer",
   name: "ials",
   paper: "Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, 2008; Rendle et al., 2022",
+  about: "matrix factorisation of implicit feedback by alternating least squares; a history is folded in",
   settings: ialsSettings,
   fit: async (dataset, settings, run) => ({
     model: await fitIals(dataset, { ...settings, ...run }),

@@ -95,7 +95,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
         collaborative: output.collaborative,
         vectors: output.vectors.dataSync<"float32">().slice(),
         offsets: output.offsets?.dataSync<"float32">().slice(),
-        attention: output.attention.dataSync<"float32">().slice(),
+        attention: output.attention?.dataSync<"float32">().slice(),
         assignment: output.alignment?.assignment.dataSync<"float32">().slice(),
         gate: output.alignment?.gate?.dataSync<"float32">().slice(),
       };
@@ -107,10 +107,13 @@ export class InterestModel implements MultiInterestModel, Disposable {
       offsets[i] = read.present[i] === 0 ? -Infinity : (read.offsets?.[i] ?? 0);
       clusters[i] = i % count < read.collaborative ? -1 : (i % count) - read.collaborative;
     }
-    const attention = new Float32Array(read.attention.length);
-    for (let row = 0; row < size * count; row++) {
-      const newest = batch.lengths[Math.floor(row / count)]! - 1;
-      for (let t = 0; t <= newest; t++) attention[row * length + newest - t] = read.attention[row * length + t]!;
+    let attention: Float32Array | undefined;
+    if (read.attention !== undefined) {
+      attention = new Float32Array(read.attention.length);
+      for (let row = 0; row < size * count; row++) {
+        const newest = batch.lengths[Math.floor(row / count)]! - 1;
+        for (let t = 0; t <= newest; t++) attention[row * length + newest - t] = read.attention[row * length + t]!;
+      }
     }
     return {
       interests: {
@@ -118,7 +121,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
         vectors: { data: read.vectors, rows: size * count, cols: this.dim },
         offsets,
         clusters,
-        attention,
+        ...(attention === undefined ? {} : { attention }),
       },
       diagnostics: {
         ...(read.assignment === undefined ? {} : { assignment: read.assignment }),

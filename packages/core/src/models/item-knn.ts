@@ -66,6 +66,7 @@ export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn>
   kind: "scorer",
   name: "item-knn",
   paper: "Sarwar et al., Item-based Collaborative Filtering Recommendation Algorithms, 2001",
+  about: "items like those of the history, by cosine of their users",
   settings: itemKnnSettings,
   baseline: true,
   fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),

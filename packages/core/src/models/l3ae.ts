@@ -254,6 +254,7 @@ export const l3ae: ScorerDefinition<L3aeSettings, L3ae> = {
   kind: "scorer",
   name: "l3ae",
   paper: "Moon, Park and Lee, LLM-Enhanced Linear Autoencoders for Recommendation, 2025",
+  about: "ease drawn towards weights that categories and titles give; scores items that nobody has yet",
   settings: l3aeSettings,
   chooses: true,
   maxItems: L3AE_MAX_ITEMS,

@@ -211,6 +211,8 @@ export const ldmi: NetworkDefinition<LdmiConfig> = {
   kind: "network",
   name: "ldmi",
   paper: "LLM-Driven Dual-Level Multi-Interest Modeling for Recommendation",
+  about:
+    "interests of the events and of a language model's clusters in one mixture under a learned prior; learns from a synthesized crowd too",
   config: ldmiSchema,
   reads: ["clusters", "crowd"],
   create: (config) => new LdmiNetwork(config),

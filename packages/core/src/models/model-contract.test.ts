@@ -9,13 +9,13 @@ import { ParameterSet } from "../nn/layers/parameters.js";
 import { native } from "../ops/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
 import { trainingData } from "../testing/training-data.js";
-import { fitEase } from "./ease.js";
 import { InterestModel } from "./interest-model.js";
-import { fitItemKnn } from "./item-knn.js";
 import { isMultiInterest, type Model, type RankOptions } from "./model.js";
-import { fitMostPopular } from "./most-popular.js";
-import { createNetwork, networkConfig } from "./registry.js";
+import { createNetwork, isNetwork, isScorer, MODELS, networkConfig } from "./registry.js";
 import { loadModel, saveModel } from "./store.js";
+
+/** They say the same to everybody. */
+const READ_NO_HISTORY = new Set(["most-popular", "recent-popular"]);
 
 const ITEMS = 40;
 const DIM = 8;
@@ -29,23 +29,29 @@ const lists = Array.from({ length: 30 }, () => {
 
 const dataset = trainingData(lists, ITEMS);
 
-const NETWORKS = {
-  "ldmi, mixture": { model: "ldmi" },
+/** Further forms of a network, beside the defaults that every registered one is held to. */
+const VARIANTS: Readonly<Record<string, { readonly model: string; readonly [setting: string]: unknown }>> = {
   "ldmi, no semantic side": { model: "ldmi", maxClusters: 0 },
   "ldmi, gate": { model: "ldmi", fusion: "gate" },
   "ldmi, add": { model: "ldmi", fusion: "add", align: "sinkhorn", semanticSource: "states" },
   "ldmi, concat": { model: "ldmi", fusion: "concat", align: "hard" },
-  "comirec-sa": { model: "comirec-sa" },
-  "comirec-dr": { model: "comirec-dr" },
-} as const;
-type NetworkName = keyof typeof NETWORKS;
-const NETWORK_NAMES = Object.keys(NETWORKS) as NetworkName[];
+};
+const NETWORKS = new Map([
+  ...MODELS.filter(isNetwork).map(({ name }) => [name, { model: name }] as const),
+  ...Object.entries(VARIANTS),
+]);
+const NETWORK_NAMES = [...NETWORKS.keys()];
 
-function configOf(name: NetworkName) {
-  return networkConfig({ dim: DIM, maxHistory: 9, ...NETWORKS[name] });
+/** Networks whose forward pass is one operation outside of tfjs. */
+const WITHOUT_PRODUCTS: ReadonlySet<string> = new Set(
+  NETWORK_NAMES.filter((name) => createNetwork(configOf(name)).differentiate !== undefined),
+);
+
+function configOf(name: string) {
+  return networkConfig({ dim: DIM, maxHistory: 9, ...NETWORKS.get(name)! });
 }
 
-function networkModel(name: NetworkName): InterestModel {
+function networkModel(name: string): InterestModel {
   const network = createNetwork(configOf(name));
   const draw = createRandom(3);
   const items = { data: Float32Array.from({ length: ITEMS * DIM }, () => draw.normal()), rows: ITEMS, cols: DIM };
@@ -54,11 +60,12 @@ function networkModel(name: NetworkName): InterestModel {
   return new InterestModel(network, parameters, items, network.hasItemBias ? bias : undefined);
 }
 
-const MODELS: readonly [string, () => Promise<Model>][] = [
-  ["most-popular", async () => fitMostPopular(dataset)],
-  ["item-knn", () => fitItemKnn(dataset)],
-  ["ease", () => fitEase(dataset, { lambda: 3 })],
-  ...NETWORK_NAMES.map((name): [string, () => Promise<Model>] => [name, async () => networkModel(name)]),
+const OPENERS: readonly (readonly [string, () => Promise<Model>])[] = [
+  ...MODELS.filter(isScorer).map(({ name, fit, settings }) => {
+    const fitted = async () => (await fit(dataset, settings.parse({}))).model;
+    return [name, fitted] as const;
+  }),
+  ...NETWORK_NAMES.map((name) => [name, async () => networkModel(name)] as const),
 ];
 
 const history = (...items: number[]): History => ({
@@ -82,7 +89,7 @@ function plainOf({ ids, scores, counts }: Ranking) {
   return { ids: [...ids], scores: [...scores], counts: [...counts] };
 }
 
-describe.each(MODELS)("%s", (name, open) => {
+describe.each(OPENERS)("%s", (name, open) => {
   let model: Model;
   beforeAll(async () => {
     model = await open();
@@ -129,10 +136,10 @@ describe.each(MODELS)("%s", (name, open) => {
 
   it("gives an empty history an empty list, unless it reads none", async () => {
     const ranking = await model.rank([history(1, 2), history(), history(3)], { k: 4 });
-    expect([...ranking.counts]).toEqual(name === "most-popular" ? [4, 4, 4] : [4, 0, 4]);
+    expect([...ranking.counts]).toEqual(READ_NO_HISTORY.has(name) ? [4, 4, 4] : [4, 0, 4]);
     expect(ranking.scores.every(Number.isFinite)).toBe(true);
     const alone = await model.rank([history()], { k: 4 });
-    expect(alone.counts[0]).toBe(name === "most-popular" ? 4 : 0);
+    expect(alone.counts[0]).toBe(READ_NO_HISTORY.has(name) ? 4 : 0);
   });
 
   it("gives no lists where there are no histories, and an empty one to who has everything", async () => {
@@ -256,7 +263,7 @@ interface Served {
 
 describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${needsBuilt}`, () => {
   let dir = "";
-  const dirOf = (name: NetworkName): string => join(dir, name.replace(/\W+/g, "-"));
+  const dirOf = (name: string): string => join(dir, name.replace(/\W+/g, "-"));
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), "prismrec-served-"));
@@ -266,7 +273,7 @@ describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${n
   });
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
-  async function serve(names: readonly NetworkName[], own: boolean, env: Record<string, string> = {}): Promise<Served> {
+  async function serve(names: readonly string[], own: boolean, env: Record<string, string> = {}): Promise<Served> {
     const given = {
       dirs: names.map(dirOf),
       ids: dataset.catalog.items.slice(1).map(({ id }) => id),
@@ -283,7 +290,7 @@ describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${n
     expect(lists).toEqual([here]);
     // The engine stays without a backend where nobody but the model has used it.
     expect({ fresh, seen, left }).toEqual({ fresh: null, seen: [null], left: 0 });
-    if (hasAddon && name !== "comirec-dr") expect(calls).toBeGreaterThan(0);
+    if (hasAddon && !WITHOUT_PRODUCTS.has(name)) expect(calls).toBeGreaterThan(0);
   });
 
   it("all of them in turn give the bits of each alone, and leave a caller's own tfjs alone", async () => {
@@ -299,9 +306,11 @@ describe.skipIf(!hasBuilt)(`networks served by a process that only loads them${n
   });
 
   it("serves without the addon, to rounding", async () => {
-    const { lists, calls } = await serve(["ldmi, mixture", "comirec-sa"], true, { PRISMREC_NATIVE: "off" });
+    const { lists, calls } = await serve(["ldmi", "comirec-sa", "gru4rec", "mind", "sine"], true, {
+      PRISMREC_NATIVE: "off",
+    });
     expect(calls).toBe(0);
-    for (const [n, name] of (["ldmi, mixture", "comirec-sa"] as const).entries()) {
+    for (const [n, name] of (["ldmi", "comirec-sa", "gru4rec", "mind", "sine"] as const).entries()) {
       using model = await loadModel(dirOf(name), dataset.catalog);
       const { scores } = await model.rank(HISTORIES, { k: 5 });
       for (const [i, score] of lists[n]!.scores.entries()) expect(score).toBeCloseTo(scores[i]!, 3);

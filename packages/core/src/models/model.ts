@@ -27,8 +27,8 @@ export interface RankOptions extends RunOptions {
  * - Neither the history (unless `excludeHistory` is false), nor what `exclude` names, nor what `filter` lacks is listed. An id repeated in either
  *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters, events, times or rows of `exclude`
  *   that do not fit the histories, and a `filter` that does not fit the catalog, are SHAPE_MISMATCH. Nothing has been ranked then.
- * - An empty history says nothing about anybody: a model that reads histories gives it an empty list. `most-popular`
- *   reads none and gives everybody the popular items.
+ * - An empty history says nothing about anybody: a model that reads histories gives it an empty list. Those
+ *   of popularity read none and give everybody the same items.
  * - The same call gives the same bits, in any process and whatever ran before it, on the same machine and backend. A
  *   list does not depend on how often a history stands in the call; a network's scores may differ in the last bits with
  *   the length of the longest history they are batched with.

@@ -34,6 +34,7 @@ export const mostPopular: ScorerDefinition<Record<string, never>, MostPopular> =
   kind: "scorer",
   name: "most-popular",
   paper: "the number of training users of an item",
+  about: "everybody gets what most users have; reads no history",
   settings: z.strictObject({}),
   baseline: true,
   fit: async (dataset) => ({ model: fitMostPopular(dataset), facts: {} }),

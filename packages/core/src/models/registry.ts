@@ -6,21 +6,31 @@ import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
 import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
 import { ease } from "./ease.js";
+import { gru4rec } from "./gru4rec.js";
 import { ials } from "./ials.js";
 import { itemKnn } from "./item-knn.js";
 import { l3ae } from "./l3ae.js";
 import { ldmi } from "./ldmi.js";
+import { mind } from "./mind.js";
 import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
 import { MODEL_LIST, type ModelSummary } from "./names.js";
+import { recentPopular } from "./recent-popular.js";
+import { sasrec } from "./sasrec.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
+import { sine } from "./sine.js";
 
 /** Every model there is: the only place that knows them by name. `registerModel` adds a program's own. */
 export const MODELS: readonly ModelDefinition[] = [
   ldmi,
   comirecSa,
   comirecDr,
+  sasrec,
+  gru4rec,
+  mind,
+  sine,
   mostPopular,
+  recentPopular,
   itemKnn,
   ease,
   ials,

@@ -20,6 +20,8 @@ export interface ScorerDefinition<S = SettingsRecord, M extends Model = Model> {
   readonly kind: "scorer";
   readonly name: string;
   readonly paper: string;
+  /** One line on what is particular to it, for the table of models. */
+  readonly about?: string;
   readonly settings: z.ZodType<S>;
   /** Whether runs are held against it where they name no others. */
   readonly baseline?: true;

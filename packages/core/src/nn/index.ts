@@ -1,5 +1,6 @@
 export * from "./checkpoint/checkpoint.js";
 export * from "./checkpoint/safetensors.js";
+export type { Alignment } from "./layers/alignment.js";
 export * from "./layers/event-fields.js";
 export * from "./layers/parameters.js";
 export * from "./layers/scope.js";

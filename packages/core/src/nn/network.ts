@@ -14,8 +14,8 @@ export interface NetworkOutput {
   readonly offsets?: tf.Tensor3D;
   /** [B * P * J] 1 where the interest exists: the position is used and, for a cluster, some visible event is in it. */
   readonly present: Uint8Array;
-  /** [B, P * J, T] weight of each event in each interest. */
-  readonly attention: tf.Tensor3D;
+  /** [B, P * J, T] weight of each event in each interest; absent: the network weighs no events. */
+  readonly attention?: tf.Tensor3D;
   /** K: interests 0..K-1 are collaborative, interest K + m is semantic cluster m. */
   readonly collaborative: number;
   readonly alignment?: Alignment & { readonly collaborativeVectors: tf.Tensor4D };

@@ -1,4 +1,4 @@
-import type { Catalog, Item } from "@prismrec/core/data";
+import { type Catalog, createCatalog, type Item } from "@prismrec/core/data";
 
 /** Groups that any reader sees, of titles that do not name them. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
@@ -63,12 +63,6 @@ export function probeCatalog(): { catalog: Catalog; truth: Int16Array } {
       truth.push(group);
     });
   }
-  const ids = new Map(items.map(({ id }, dense) => [id, dense]));
-  const catalog = {
-    size: items.length - 1,
-    items,
-    popularity: new Uint32Array(items.length),
-    idOf: (id: string) => (id === "" ? undefined : ids.get(id)),
-  };
+  const catalog = createCatalog(items, new Uint32Array(items.length));
   return { catalog, truth: Int16Array.from(truth) };
 }

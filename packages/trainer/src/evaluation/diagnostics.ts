@@ -62,9 +62,11 @@ export async function diagnose(
       const here = Array.from({ length: count }, (_, j) => b * count + j).filter((row) => offsets[row]! > -Infinity);
       cosine.add(pairwiseCosine(interests.vectors.data, model.dim, here));
       const own = here.filter((row) => clusters[row] === -1);
-      const length = interests.attention!.length / (part.length * count);
-      const events = Math.min(part[b]!.items.length, model.maxHistory);
-      for (const row of own) attention.add(relativeEntropy(interests.attention!, row * length, events));
+      if (interests.attention !== undefined) {
+        const length = interests.attention.length / (part.length * count);
+        const events = Math.min(part[b]!.items.length, model.maxHistory);
+        for (const row of own) attention.add(relativeEntropy(interests.attention, row * length, events));
+      }
       collaborativeCount = Math.max(collaborativeCount, own.length);
       for (const row of own) wins.set(row % count, wins.get(row % count) ?? 0);
       if (here.length > 0 && here.some((row) => offsets[row] !== 0)) {

@@ -12,6 +12,7 @@ import { InterestModel, type Model } from "@prismrec/core/models";
 import { checkPartition } from "../training/sequences.js";
 import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";
+import { type GroupMetrics, groupMetrics } from "./groups.js";
 
 /** Users whose lists are judged between two looks at the event loop. */
 const JUDGED_AT_ONCE = 2048;
@@ -24,6 +25,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly partition?: PartitionTable;
   /** Intervals from that many resamples of the users; absent: none. */
   readonly bootstrap?: { readonly samples?: number; readonly level?: number; readonly seed?: number };
+  /** Metrics by popularity of what was taken and by length of the history beside those of everybody; default false. */
+  readonly groups?: boolean;
   /** What the interests look like (trained networks only); default true. */
   readonly diagnostics?: boolean;
 }
@@ -38,6 +41,8 @@ export interface Evaluation {
   /** [users] */
   readonly perUser: Readonly<Record<string, Float64Array>>;
   readonly intervals?: Readonly<Record<string, Interval>>;
+  /** By group, where they were asked for. */
+  readonly groups?: Readonly<Record<string, GroupMetrics>>;
   readonly diagnostics?: ModelDiagnostics;
 }
 
@@ -84,6 +89,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     metrics: Object.fromEntries(entries.map(([name, values]) => [name, mean(values)])),
     perUser,
     ...(intervals === undefined ? {} : { intervals }),
+    ...(options.groups === true ? { groups: groupMetrics(ranking, targets, dataset, rows, names) } : {}),
     ...(diagnostics === undefined ? {} : { diagnostics }),
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createRandom, PrismrecError, type Random } from "@prismrec/core/base";
-import type { Catalog, Dataset, EvaluationPart, InteractionLog, Item } from "@prismrec/core/data";
+import { createCatalog, createLog, type Dataset, type EvaluationPart, type Item } from "@prismrec/core/data";
 import { byFirstAppearance, type Clusterer, type Partition, type PartitionRequest } from "@prismrec/core/interests";
 
 /** Size and shape of planted data; the defaults are those of the figures in docs/concepts/planted-data.md. */
@@ -115,25 +115,15 @@ function freeze(sequences: number[][], truth: number[], category: number[], conf
   for (const item of order) {
     items.push({ id: `i${item}`, title: `item ${item}`, categories: [`category ${category[item]}`] });
   }
-  const ids = new Map(items.map((item, id) => [item.id, id]));
-  const catalog: Catalog = {
-    size: order.length,
-    items,
-    popularity: Uint32Array.from([0, ...order.map((item) => count.get(item)!)]),
-    idOf: (externalId) => (externalId === "" ? undefined : ids.get(externalId)),
-  };
+  const catalog = createCatalog(items, Uint32Array.from([0, ...order.map((item) => count.get(item)!)]));
 
-  const userIds = sequences.map((_, user) => `u${user}`);
-  const users = new Map(userIds.map((id, user) => [id, user]));
   const indptr = new Uint32Array(sequences.length + 1);
   for (const [user, sequence] of sequences.entries()) indptr[user + 1] = indptr[user]! + sequence.length;
-  const log: InteractionLog = {
-    userCount: sequences.length,
-    userIds,
+  const log = createLog({
+    userIds: sequences.map((_, user) => `u${user}`),
     indptr,
     items: Uint32Array.from(sequences.flatMap((sequence) => sequence.map((item) => dense.get(item)!))),
-    indexOf: (externalUserId) => users.get(externalUserId),
-  };
+  });
 
   const part = (from: number, to: number): EvaluationPart => {
     const rows = Uint32Array.from({ length: to - from }, (_, r) => from + r);

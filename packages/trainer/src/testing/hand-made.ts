@@ -1,4 +1,4 @@
-import type { Dataset, Item } from "@prismrec/core/data";
+import { createCatalog, createLog, type Dataset, type Item } from "@prismrec/core/data";
 
 /** A data set by hand: dense item ids per training user and per test user (whose last item is the target). For tests only. */
 export function handMade(
@@ -15,10 +15,8 @@ export function handMade(
   );
   const popularity = new Uint32Array(size + 1);
   for (const item of train.flat()) popularity[item]!++;
-  const indptr = new Uint32Array(all.length + 1);
-  all.forEach((history, u) => {
-    indptr[u + 1] = indptr[u]! + history.length;
-  });
+  const indptr = Uint32Array.from([0, ...all.map(({ length }) => length)]);
+  for (let u = 0; u < all.length; u++) indptr[u + 1]! += indptr[u]!;
   const part = (from: number, to: number) => ({
     users: Uint32Array.from({ length: to - from }, (_, r) => from + r),
     historyEnds: Uint32Array.from({ length: to - from }, (_, r) => all[from + r]!.length - 1),
@@ -26,17 +24,15 @@ export function handMade(
   });
   return {
     fingerprint: "hand-made",
-    catalog: { size, items, popularity, idOf: (id) => items.findIndex((item, n) => n > 0 && item.id === id) },
-    log: {
-      userCount: all.length,
+    catalog: createCatalog(items, popularity),
+    log: createLog({
       userIds: all.map((_, u) => `u${u}`),
       indptr,
       items: Uint32Array.from(all.flat()),
       ...(options.timestamps === undefined
         ? {}
         : { timestamps: BigInt64Array.from(options.timestamps.flat(), (time) => BigInt(time)) }),
-      indexOf: (id) => (/^u\d+$/.test(id) ? Number(id.slice(1)) : undefined),
-    },
+    }),
     split: {
       protocol: "user-disjoint",
       train: {

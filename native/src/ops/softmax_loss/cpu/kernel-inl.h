@@ -12,8 +12,14 @@ using prismrec::softmax_loss::LogitsBlock;
 // Bias, offset and the row's maximum are taken care of while the tile is in registers.
 inline void LogitsTile(const LogitsBlock& g, size_t i, size_t j, const float* bias) {
   Vec sum[tile::kRows][tile::kVecs];
-  tile::Accumulate(g.dim, g.interests + i * g.dim, g.columns + j * g.dim, sum);
   const size_t rows = g.rows - i;
+#pragma GCC unroll 16
+  for (int r = 0; r < tile::kRows; ++r) {
+    if (static_cast<size_t>(r) >= rows) break;
+    __builtin_prefetch(g.out + (i + r) * g.stride + j, 1);
+    __builtin_prefetch(g.out + (i + r) * g.stride + j + tile::kCols - 1, 1);
+  }
+  tile::Accumulate(g.dim, g.interests + i * g.dim, g.columns + j * g.dim, sum);
   Vec shift[tile::kVecs];
 #pragma GCC unroll 4
   for (int v = 0; v < tile::kVecs; ++v) {

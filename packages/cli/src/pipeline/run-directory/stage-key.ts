@@ -17,7 +17,7 @@ export function stageKey(stage: string, { inputs, config, seed, version = 1 }: S
 }
 
 /** What a finished stage says of how it was made. */
-interface Made {
+export interface MadeStage {
   readonly stage: string;
   readonly key: string;
   readonly inputs: Readonly<Record<string, string>>;
@@ -32,7 +32,7 @@ export interface Staleness {
 }
 
 /** Why a finished stage is not what `spec` would make now; undefined where it is. */
-export function staleness(made: Made, spec: StageSpec): Staleness | undefined {
+export function staleness(made: MadeStage, spec: StageSpec): Staleness | undefined {
   if (made.key === stageKey(made.stage, spec)) return undefined;
   const input = changedInput(made.inputs, spec.inputs);
   if (input !== undefined) return { kind: "inputs", text: input };
@@ -51,7 +51,7 @@ function changedInput(before: StageSpec["inputs"], now: StageSpec["inputs"]): st
   return undefined;
 }
 
-function changedSetting(made: Made, { config, seed }: StageSpec): string | undefined {
+function changedSetting(made: MadeStage, { config, seed }: StageSpec): string | undefined {
   if ((seed ?? null) !== made.seed) return `it was made with the seed ${made.seed}, which is now ${seed ?? "left out"}`;
   const difference = firstDifference(made.config, config, []);
   if (difference === undefined) return undefined;

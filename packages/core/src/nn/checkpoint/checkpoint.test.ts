@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createRandom } from "../../base/random.js";
-import type { Catalog } from "../../data/types.js";
 import { InterestModel } from "../../models/interest-model.js";
 import { createNetwork, networkConfig } from "../../models/registry.js";
 import { loadModel, saveModel } from "../../models/store.js";
+import { catalogOf as itemsOf } from "../../testing/catalog.js";
 import { ParameterSet } from "../layers/parameters.js";
 import { useTensorBackend } from "../tensor/backend.js";
 import { catalogFingerprint, listCheckpoints, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
@@ -66,15 +66,7 @@ describe("checkpoints", () => {
 });
 
 describe("stored models", () => {
-  const catalogOf = (ids: string[]): Catalog => {
-    const items = ["", ...ids].map((id) => ({ id, title: id, categories: [] }));
-    return {
-      size: ids.length,
-      items,
-      popularity: new Uint32Array(items.length),
-      idOf: (id) => ids.indexOf(id) + 1 || undefined,
-    };
-  };
+  const catalogOf = (ids: readonly string[]) => itemsOf(ids.map((id) => ({ id })));
   const catalog = catalogOf(["a", "b", "c", "d"]);
 
   it.each(["ldmi", "comirec-sa", "comirec-dr"] as const)("of %s rank as they did before", async (name) => {

@@ -8,13 +8,13 @@ import type { Term } from "./term.js";
  */
 export const bestInterestTerm: Term = {
   name: "prediction",
-  ofVectors({ targets, items, sampled, allocate }, vectors) {
+  ofVectors({ targets, items, sampled, allocate }, vectors, offsets) {
     const interests = { data: vectors, rows: vectors.length / items.cols, cols: items.cols };
     const result = softmaxLossSync(
       {
         interests,
         interestsPerRow: interests.rows / targets.rows,
-        offsets: onlyBest(interests, items, targets.indices),
+        offsets: onlyBest(interests, items, targets.indices, offsets),
         items,
         targets,
         readout: "max",
@@ -29,24 +29,26 @@ export const bestInterestTerm: Term = {
 
 /**
  * Offsets [R * J] that leave each row the interest with the largest inner product with its target: the hard readout, in
- * which no gradient reaches the others.
+ * which no gradient reaches the others. A row without any is left none.
  *
  * @param interests [R * J, d]
  * @param targets [R] rows of the item table
+ * @param given [R * J] -Infinity where an interest is absent
  */
-export function onlyBest(interests: Matrix, items: Matrix, targets: Uint32Array): Float32Array {
+export function onlyBest(interests: Matrix, items: Matrix, targets: Uint32Array, given?: Float32Array): Float32Array {
   const count = interests.rows / targets.length;
   const offsets = new Float32Array(interests.rows).fill(Number.NEGATIVE_INFINITY);
   for (let r = 0; r < targets.length; r++) {
-    let best = r * count;
+    let best = -1;
     let highest = Number.NEGATIVE_INFINITY;
     for (let j = r * count; j < (r + 1) * count; j++) {
+      if (given?.[j] === Number.NEGATIVE_INFINITY) continue;
       const score = innerProduct(interests, j, items, targets[r]!);
-      if (score <= highest) continue;
+      if (best >= 0 && score <= highest) continue;
       best = j;
       highest = score;
     }
-    offsets[best] = 0;
+    if (best >= 0) offsets[best] = 0;
   }
   return offsets;
 }

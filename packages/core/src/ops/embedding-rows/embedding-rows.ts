@@ -23,7 +23,7 @@ import type {
   UniqueRows,
 } from "./types.js";
 
-export { NO_ROW };
+export { NO_ROW, type RowIds };
 
 export function createAdamState(length: number): AdamState {
   const [m, v] = [new Float32Array(length), new Float32Array(length)];

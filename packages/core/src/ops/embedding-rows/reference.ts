@@ -9,7 +9,7 @@ import type {
   UniqueRows,
 } from "./types.js";
 
-/** -1 in an Int32Array is NO_ROW too. */
+/** Rows of a table; -1 in an Int32Array is NO_ROW too. */
 export type RowIds = Uint32Array | Int32Array;
 
 /** An id that stands for no row, such as padding. */

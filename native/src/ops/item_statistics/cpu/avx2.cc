@@ -1,0 +1,2 @@
+#define PRISMREC_SIMD_NS avx2
+#include "ops/item_statistics/cpu/kernel-inl.h"

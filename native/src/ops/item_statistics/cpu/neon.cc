@@ -1,0 +1,2 @@
+#define PRISMREC_SIMD_NS neon
+#include "ops/item_statistics/cpu/kernel-inl.h"

@@ -1,0 +1,88 @@
+import { z } from "zod";
+import type { History } from "../data/history.js";
+import { unitOf } from "../data/read-time.js";
+import type { Dataset } from "../data/types.js";
+import type { Ranking } from "../metrics/ranking.js";
+import type { Model, RankOptions } from "./model.js";
+import { rankScores } from "./rank-scores.js";
+import type { ScorerDefinition } from "./scorer-definition.js";
+import { storedArray } from "./stored-array.js";
+
+const DAY_SECONDS = 86_400;
+
+/** Recommends to everybody what training users have taken of late: an event counts half after every half-life. */
+export class RecentPopular implements Model {
+  readonly name = "recent-popular";
+  readonly itemCount: number;
+
+  /** @param scores [N] of dense id i + 1 */
+  constructor(readonly scores: Float64Array) {
+    this.itemCount = scores.length;
+  }
+
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    return rankScores(this.itemCount, histories, options, (_, scores) => {
+      scores.set(this.scores);
+      return true;
+    });
+  }
+}
+
+/**
+ * Counts training events by age, the latest training event being now. Where the log has no times, or none of a unit that
+ * is known, every event counts alike.
+ */
+export function fitRecentPopular({ log, split, catalog }: Dataset, halfLifeDays: number): RecentPopular {
+  const scores = new Float64Array(catalog.size);
+  const { users, ends } = split.train;
+  const { timestamps } = log;
+  let latest: bigint | undefined;
+  users.forEach((user, r) => {
+    for (let at = log.indptr[user]!; at < log.indptr[user]! + ends[r]!; at++) {
+      const time = timestamps?.[at];
+      if (time !== undefined && (latest === undefined || time > latest)) latest = time;
+    }
+  });
+  const unit = latest === undefined ? undefined : unitOf(latest);
+  const halfLife = unit === undefined ? 0 : halfLifeDays * DAY_SECONDS * Number(unit);
+  users.forEach((user, r) => {
+    for (let at = log.indptr[user]!; at < log.indptr[user]! + ends[r]!; at++) {
+      const age = unit === undefined ? 0 : Number(latest! - timestamps![at]!) / halfLife;
+      scores[log.items[at]! - 1]! += 2 ** -age;
+    }
+  });
+  return new RecentPopular(scores);
+}
+
+const settings = z.strictObject({
+  halfLifeDays: z
+    .array(z.number().positive())
+    .min(1)
+    .default([7, 30, 90, 365])
+    .describe("after how many days an event counts half; chosen by validation recall at the largest cut-off"),
+});
+
+export const recentPopular: ScorerDefinition<z.infer<typeof settings>, RecentPopular> = {
+  kind: "scorer",
+  name: "recent-popular",
+  paper: "popularity under exponential decay",
+  about: "everybody gets what most users have taken of late; reads no history, and times where there are any",
+  settings,
+  chooses: true,
+  async fit(dataset, { halfLifeDays }, run = {}, choose) {
+    const validation: Record<string, number> = {};
+    let best: { readonly model: RecentPopular; readonly days: number; readonly value: number } | undefined;
+    for (const days of halfLifeDays) {
+      run.signal?.throwIfAborted();
+      const model = fitRecentPopular(dataset, days);
+      const value = choose === undefined ? 0 : await choose(model);
+      if (choose !== undefined) validation[String(days)] = value;
+      if (best === undefined || value > best.value) best = { model, days, value };
+      if (choose === undefined) break;
+    }
+    return { model: best!.model, facts: { halfLifeDays: best!.days, ...(choose === undefined ? {} : { validation }) } };
+  },
+  chosen: ({ halfLifeDays }) => settings.parse({ halfLifeDays: [halfLifeDays] }),
+  tensors: ({ scores }) => new Map([["scores", { shape: [scores.length], data: scores }]]),
+  open: ({ catalog: { size } }, tensors) => new RecentPopular(storedArray(tensors, "scores", Float64Array, size)),
+};

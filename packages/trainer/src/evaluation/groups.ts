@@ -1,0 +1,100 @@
+import type { Dataset, EvaluationPart } from "@prismrec/core/data";
+import { type Ranking, rankingMetrics } from "@prismrec/core/metrics";
+
+/** Share of the training events that the items of the head hold between them. */
+const HEAD_SHARE = 0.8;
+
+/** How well a model does for some of the users, or by some of what they took. */
+export interface GroupMetrics {
+  /** Users that the group says something about. */
+  readonly users: number;
+  /** Mean over these users of each metric, a fraction. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/**
+ * Metrics by group, for a part that has been ranked:
+ *
+ * - `head items`, `tail items`: what users took next among the items that hold 80 % of the training events between them,
+ *   and outside of these; a user without any of them is left out;
+ * - `cold items`: what no training user has taken;
+ * - `short`, `medium` and `long histories`: thirds of the users by how many events their history has (users of one length
+ *   stay together, and where all of them would be in one group there is none).
+ *
+ * @param targets [users] what each took next
+ */
+export function groupMetrics(
+  ranking: Ranking,
+  targets: readonly Uint32Array[],
+  { catalog }: Dataset,
+  { historyEnds }: EvaluationPart,
+  names: readonly string[],
+): Record<string, GroupMetrics> {
+  const head = headSize(catalog.popularity);
+  const { popularity } = catalog;
+  const items: [string, (item: number) => boolean][] = [
+    ["head items", (item) => item <= head],
+    ["tail items", (item) => item > head],
+    ["cold items", (item) => popularity[item] === 0],
+  ];
+  const groups: [string, readonly Uint32Array[]][] = items.map(([name, has]) => [
+    name,
+    targets.map((own) => own.filter(has)),
+  ]);
+  const ascending = historyEnds.slice().sort();
+  const [short, long] = [1, 2].map((third) => ascending[Math.floor((third * ascending.length) / 3)] ?? 0) as [
+    number,
+    number,
+  ];
+  const lengths: [string, (length: number) => boolean][] = [
+    ["short histories", (length) => length < short],
+    ["medium histories", (length) => length >= short && length < long],
+    ["long histories", (length) => length >= long],
+  ];
+  const distinct = lengths.filter(([, has]) => historyEnds.some((length) => has(length)));
+  for (const [name, has] of distinct.length > 1 ? distinct : []) {
+    groups.push([name, targets.map((own, row) => (has(historyEnds[row]!) ? own : new Uint32Array(0)))]);
+  }
+  return Object.fromEntries(
+    groups.flatMap(([name, wanted]) => {
+      const rows = Array.from(wanted.keys()).filter((row) => wanted[row]!.length > 0);
+      if (rows.length === 0) return [];
+      const judged = rankingMetrics(
+        rowsOf(ranking, rows),
+        rows.map((row) => wanted[row]!),
+        names,
+      );
+      const metrics = Object.entries(judged).map(([metric, values]) => [metric, mean(values)]);
+      return [[name, { users: rows.length, metrics: Object.fromEntries(metrics) }]];
+    }),
+  );
+}
+
+/** How many of the most popular items hold the head's share of all training events; dense ids descend by popularity. */
+function headSize(popularity: Uint32Array): number {
+  const total = popularity.reduce((sum, count) => sum + count, 0);
+  let held = 0;
+  for (let item = 1; item < popularity.length; item++) {
+    if (held >= HEAD_SHARE * total) return item - 1;
+    held += popularity[item]!;
+  }
+  return popularity.length - 1;
+}
+
+function rowsOf({ k, ids, scores, counts }: Ranking, rows: readonly number[]): Ranking {
+  const picked = {
+    k,
+    ids: new Uint32Array(rows.length * k),
+    scores: new Float32Array(rows.length * k),
+    counts: Uint32Array.from(rows, (row) => counts[row]!),
+  };
+  for (const [i, row] of rows.entries()) {
+    picked.ids.set(ids.subarray(row * k, (row + 1) * k), i * k);
+    picked.scores.set(scores.subarray(row * k, (row + 1) * k), i * k);
+  }
+  return picked;
+}
+
+function mean(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
