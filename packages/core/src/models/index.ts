@@ -5,6 +5,7 @@ export * from "./ease.js";
 export * from "./gru4rec.js";
 export * from "./ials.js";
 export * from "./interest-model.js";
+export * from "./interest-search.js";
 export * from "./item-knn.js";
 export * from "./l3ae.js";
 export * from "./ldmi.js";

@@ -1,7 +1,5 @@
-import { yieldToEventLoop } from "../base/abort.js";
-import { checkLength } from "../base/check-matrix.js";
 import { PrismrecError } from "../base/errors.js";
-import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import type { Matrix } from "../base/matrix.js";
 import type { RunOptions } from "../base/run-options.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
@@ -10,9 +8,9 @@ import { withScope } from "../nn/layers/scope.js";
 import { gatherEmbedded, packHistories } from "../nn/layers/sequence-batch.js";
 import type { InterestNetwork } from "../nn/network.js";
 import { modelBackend, type TensorBackendName, withBackend } from "../nn/tensor/backend.js";
-import { ExactIndex } from "../ops/similarity-search/exact-index.js";
-import { checkHistories, checkRank } from "./check-rank.js";
-import type { InterestBatch, InterestRankOptions, MultiInterestModel, RankOptions } from "./model.js";
+import { checkHistories } from "./check-rank.js";
+import { InterestSearch } from "./interest-search.js";
+import type { InterestBatch, InterestRankOptions, MultiInterestModel } from "./model.js";
 import { openModelIndex, saveModelIndex } from "./model-index.js";
 
 /** What the last batch of a forward pass showed, for `evaluate`'s diagnostics. */
@@ -23,9 +21,6 @@ export interface InterestDiagnostics {
   readonly gate?: Float32Array;
 }
 
-/** Users of one forward pass: what a caller who runs it himself had best hand over at once. */
-export const INTEREST_BATCH = 128;
-
 /** A trained network with its item vectors: everything that serving needs. */
 export class InterestModel implements MultiInterestModel, Disposable {
   readonly name: string;
@@ -35,7 +30,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
   readonly readout: "max" | "log-sum-exp";
   readonly #items: Matrix;
   readonly #bias: Float32Array | undefined;
-  #index: Promise<ExactIndex> | undefined;
+  readonly #search = new InterestSearch(this);
 
   /**
    * @param items [N, d] effective item vectors, row i belongs to dense id i + 1
@@ -137,47 +132,8 @@ export class InterestModel implements MultiInterestModel, Disposable {
    * @throws PrismrecError INVALID_ARGUMENT, UNKNOWN_ITEM, SHAPE_MISMATCH (also for `interests` of other histories),
    *   NON_FINITE
    */
-  async rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
-    const { k, interests: given } = options;
-    checkRank(this.itemCount, histories, options);
-    const rows = histories.length;
-    if (given !== undefined) checkLength("interests.offsets", given.offsets.length, rows * given.count);
-    const ranking = {
-      k,
-      ids: new Uint32Array(rows * k),
-      scores: new Float32Array(rows * k),
-      counts: new Uint32Array(rows),
-      interests: new Uint16Array(rows * k),
-    };
-    for (let start = 0; start < rows; start += INTEREST_BATCH) {
-      await yieldToEventLoop(options.signal);
-      const part = histories.slice(start, start + INTEREST_BATCH);
-      const index = await this.#searchable(options.signal);
-      const { count, vectors, offsets } =
-        given === undefined ? this.interests(part) : interestRows(given, start, part.length);
-      const found = await index.search(
-        {
-          queries: vectors,
-          interestsPerQuery: count,
-          offsets,
-          readout: this.readout,
-          k,
-          exclude: excludedRows(part, start, options, this.itemCount),
-          ...(options.filter === undefined ? {} : { filter: options.filter }),
-        },
-        options.signal === undefined ? {} : { signal: options.signal },
-      );
-      for (let b = 0; b < part.length; b++) {
-        const { ids, scores, interests } = found.row(b);
-        const at = (start + b) * k;
-        ranking.counts[start + b] = ids.length;
-        for (let i = 0; i < ids.length; i++) ranking.ids[at + i] = ids[i]! + 1;
-        ranking.scores.set(scores, at);
-        ranking.interests.set(interests, at);
-      }
-      options.onProgress?.({ stage: "rank", done: start + part.length, total: rows, unit: "users" });
-    }
-    return ranking;
+  rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
+    return this.#search.rank(histories, options);
   }
 
   /**
@@ -186,8 +142,7 @@ export class InterestModel implements MultiInterestModel, Disposable {
    * @throws PrismrecError DISK_FULL, IO, NATIVE_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY
    */
   async saveIndex(dir: string, { signal }: RunOptions = {}): Promise<void> {
-    const index = await this.#searchable(signal);
-    await saveModelIndex(dir, index, this);
+    await saveModelIndex(dir, await this.#search.index(signal), this);
   }
 
   /**
@@ -197,19 +152,12 @@ export class InterestModel implements MultiInterestModel, Disposable {
    *   NATIVE_NOT_FOUND; the model is as before then
    */
   async openIndex(dir: string, run: RunOptions = {}): Promise<void> {
-    const index = await openModelIndex(dir, this, run);
-    this.dispose();
-    this.#index = Promise.resolve(index);
+    this.#search.adopt(await openModelIndex(dir, this, run));
   }
 
   /** Gives the memory of the search index back; the next `rank` builds it anew. */
   dispose(): void {
-    // An index that failed to build has nothing to give back, and its error has gone to who asked for it.
-    this.#index?.then(
-      (index) => index.dispose(),
-      () => undefined,
-    );
-    this.#index = undefined;
+    this.#search[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
@@ -219,49 +167,4 @@ export class InterestModel implements MultiInterestModel, Disposable {
   #scoped<T>(body: () => T): T {
     return withBackend(this.backend, () => withScope(body));
   }
-
-  /** The index, built once for all who wait for it, on threads of its own. */
-  async #searchable(signal: AbortSignal | undefined): Promise<ExactIndex> {
-    if (this.#index === undefined) {
-      const built = ExactIndex.build(this.#items, this.#bias === undefined ? {} : { bias: this.#bias });
-      this.#index = built;
-      built.catch(() => {
-        if (this.#index === built) this.#index = undefined;
-      });
-    }
-    const index = await this.#index;
-    signal?.throwIfAborted();
-    return index;
-  }
-}
-
-/** The interests of some of the users of a batch, as views. */
-function interestRows({ count, vectors, offsets }: InterestBatch, first: number, users: number) {
-  const [from, to] = [first * count, (first + users) * count];
-  const { data, cols } = vectors;
-  return {
-    count,
-    vectors: { data: data.subarray(from * cols, to * cols), rows: to - from, cols },
-    offsets: offsets.subarray(from, to),
-  };
-}
-
-/** Rows of the item table that no list may hold: what a history holds, and what the caller excludes. */
-function excludedRows(
-  histories: readonly History[],
-  firstRow: number,
-  { exclude, excludeHistory }: RankOptions,
-  itemCount: number,
-): CsrMatrix {
-  const indptr = new Uint32Array(histories.length + 1);
-  const indices: number[] = [];
-  for (const [b, { items }] of histories.entries()) {
-    if (excludeHistory !== false) for (const id of items) indices.push(id - 1);
-    if (exclude !== undefined) {
-      const row = firstRow + b;
-      for (let i = exclude.indptr[row]!; i < exclude.indptr[row + 1]!; i++) indices.push(exclude.indices[i]! - 1);
-    }
-    indptr[b + 1] = indices.length;
-  }
-  return { indptr, indices: Uint32Array.from(indices), rows: histories.length, cols: itemCount };
 }

@@ -7,8 +7,8 @@ import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { checkRank } from "./check-rank.js";
 import type { InterestBatch, InterestRankOptions, MultiInterestModel, RankOptions } from "./model.js";
 
-/** Users whose interests are computed and searched at once. */
-const USERS_AT_ONCE = 128;
+/** Users of one forward pass and search: what a caller who runs it himself had best hand over at once. */
+export const INTEREST_BATCH = 128;
 
 /**
  * Exact lists of a model over its item vectors, through one index that the first search builds: what `rank` of a
@@ -37,10 +37,10 @@ export class InterestSearch implements Disposable {
       counts: new Uint32Array(rows),
       interests: new Uint16Array(rows * k),
     };
-    for (let start = 0; start < rows; start += USERS_AT_ONCE) {
+    for (let start = 0; start < rows; start += INTEREST_BATCH) {
       await yieldToEventLoop(signal);
-      const part = histories.slice(start, start + USERS_AT_ONCE);
-      const index = await this.#searchable(signal);
+      const part = histories.slice(start, start + INTEREST_BATCH);
+      const index = await this.index(signal);
       const { count, vectors, offsets } =
         given === undefined ? this.#model.interests(part) : interestRows(given, start, part.length);
       const found = await index.search(
@@ -68,18 +68,8 @@ export class InterestSearch implements Disposable {
     return ranking;
   }
 
-  /** Gives the memory of the index back; the next search builds it anew. */
-  [Symbol.dispose](): void {
-    // An index that failed to build has nothing to give back, and its error has gone to who asked for it.
-    this.#index?.then(
-      (index) => index.dispose(),
-      () => undefined,
-    );
-    this.#index = undefined;
-  }
-
-  /** The index, built once for all who wait for it. */
-  async #searchable(signal: AbortSignal | undefined): Promise<ExactIndex> {
+  /** The index, built once for all who wait for it, on threads of its own. It stays the search's to dispose of. */
+  async index(signal: AbortSignal | undefined): Promise<ExactIndex> {
     if (this.#index === undefined) {
       const bias = this.#model.itemBias();
       const built = ExactIndex.build(this.#model.itemVectors(), bias === undefined ? {} : { bias });
@@ -91,6 +81,22 @@ export class InterestSearch implements Disposable {
     const index = await this.#index;
     signal?.throwIfAborted();
     return index;
+  }
+
+  /** Searches through a given index from now on, and disposes of it as of its own. */
+  adopt(index: ExactIndex): void {
+    this[Symbol.dispose]();
+    this.#index = Promise.resolve(index);
+  }
+
+  /** Gives the memory of the index back; the next search builds it anew. */
+  [Symbol.dispose](): void {
+    // An index that failed to build has nothing to give back, and its error has gone to who asked for it.
+    this.#index?.then(
+      (index) => index.dispose(),
+      () => undefined,
+    );
+    this.#index = undefined;
   }
 }
 

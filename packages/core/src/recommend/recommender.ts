@@ -7,7 +7,7 @@ import type { History } from "../data/history.js";
 import { eventClusters, type HistoryLimits, historyRequest } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
 import type { Ranking } from "../metrics/ranking.js";
-import { INTEREST_BATCH } from "../models/interest-model.js";
+import { INTEREST_BATCH } from "../models/interest-search.js";
 import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
