@@ -193,6 +193,22 @@ describe("trainAll", () => {
   );
 });
 
+it(
+  "trains everybody by the settings that were validated",
+  async () => {
+    const dir = inside("all-settings");
+    const settings = { models: { "item-knn": { neighbours: 3 } } };
+    await using shop = await fit(
+      { interactions, items },
+      { model: "item-knn", llm: "none", dir, trainAll: true, settings },
+    );
+    const fitted = JSON.parse(await readFile(join(dir, "train-all", "model.json"), "utf8"));
+    expect(fitted).toEqual({ model: "item-knn", settings: { neighbours: 3 }, facts: {} });
+    expect((await shop.recommend("u7")).items.length).toBeGreaterThan(0);
+  },
+  LIMIT,
+);
+
 it("reads back what it wrote", async () => {
   const dir = inside("rows");
   const rows: Row[] = [

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PrismrecError, readJson, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
-import { isScorer, type Model, modelNamed, type SettingsRecord } from "@prismrec/core/models";
+import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
 import { decodeSafetensors, encodeSafetensors } from "@prismrec/core/nn";
 import { cutoffsWithin, evaluate } from "@prismrec/trainer";
 import { z } from "zod";
@@ -10,8 +10,9 @@ import type { ModelCode } from "./models.js";
 const FACTS = "model.json";
 const ARRAYS = "model.safetensors";
 
-const factsSchema = z.record(z.string(), z.unknown());
-const configSchema = z.object({ settings: z.record(z.string(), z.unknown()), metric: z.string().optional() });
+const recordSchema = z.record(z.string(), z.unknown());
+const fittedSchema = z.object({ settings: recordSchema, facts: recordSchema });
+const configSchema = z.object({ settings: recordSchema, metric: z.string().optional() });
 
 /** A model that is fitted at once: its arrays, and the facts of the fit beside them. */
 export function scorer(name: string): ModelCode {
@@ -43,11 +44,11 @@ export function scorer(name: string): ModelCode {
         metric === undefined ? undefined : choose,
       );
       await writeFileAtomic(join(dir, ARRAYS), encodeSafetensors(definition.tensors(model)));
-      await writeJsonAtomic(join(dir, FACTS), { model: name, ...facts });
+      await writeJsonAtomic(join(dir, FACTS), { model: name, settings, facts });
     },
     async production(dir) {
-      const { model: _, ...facts } = await readFacts(dir);
-      return { config: { settings: definition.chosen?.(facts) ?? {} } };
+      const { settings, facts } = await readFitted(dir);
+      return { config: { settings: definition.chosen?.(facts) ?? settings } };
     },
     async open(dir, dataset) {
       const path = join(dir, ARRAYS);
@@ -57,13 +58,19 @@ export function scorer(name: string): ModelCode {
       return definition.open(dataset, decodeSafetensors(bytes, path).tensors);
     },
     async describe(dir) {
-      const { model: _, ...facts } = await readFacts(dir);
+      const { facts } = await readFitted(dir);
       const chosen = Object.entries(facts).filter(([, value]) => typeof value !== "object");
       return chosen.map(([fact, value]) => `${fact} ${value} by validation`).join(", ");
     },
   };
 }
 
-async function readFacts(dir: string): Promise<SettingsRecord> {
-  return factsSchema.parse(await readJson(join(dir, FACTS), "RUN_INVALID"));
+async function readFitted(dir: string): Promise<z.infer<typeof fittedSchema>> {
+  const path = join(dir, FACTS);
+  const parsed = fittedSchema.safeParse(await readJson(path, "RUN_INVALID"));
+  if (parsed.success) return parsed.data;
+  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
+    received: z.prettifyError(parsed.error),
+    hint: "Run the train stage again.",
+  });
 }

@@ -90,11 +90,11 @@ export async function fitEase(dataset: Dataset, { lambda, signal, onProgress }: 
 
 /**
  * Bytes that fitting takes at its peak, for N items and U training users: 4 N^2 for the weights, and with fewer users than
- * items 4 U^2 for the users' inverse beside them. Without the addon an inverse is found in doubles, in 16 bytes more for
- * each of its entries.
+ * items 4 U^2 for the users' inverse beside them. An inverse is found beside a copy of what it is of; without the addon in
+ * doubles, in 16 bytes more for each of its entries.
  */
 export function easeMemory(items: number, users: number, addon = native() !== undefined): number {
-  const inverse = (order: number): number => (addon ? 4 : 20) * order * order;
+  const inverse = (order: number): number => (addon ? 8 : 20) * order * order;
   if (users >= items) return inverse(items);
   return Math.max(inverse(users), 4 * users * users + 4 * items * items);
 }

@@ -143,8 +143,8 @@ export async function gramMatrix(rows: CsrMatrix, options: GramOptions = {}, run
 
 /**
  * The inverse of a symmetric positive definite matrix, written over `matrix` itself and returned; only the lower
- * triangle is read. n^3 floating-point operations; no second matrix is needed where the addon is there. After a
- * failure or an abort the content of `matrix` is undefined.
+ * triangle is read. n^3 floating-point operations, beside a copy of the matrix. After a failure or an abort the content of
+ * `matrix` is undefined.
  *
  * @param matrix [n, n], n <= CHOLESKY_MAX_ORDER
  * @throws PrismrecError NON_FINITE where a pivot is not above rounding error (not positive definite, not finite),
