@@ -106,6 +106,39 @@ describe("fit", () => {
     expect(JSON.stringify(failure)).toMatch(named);
   });
 
+  it(
+    "lets one at a time write into a folder, and says so to the other",
+    async () => {
+      const dir = inside("two");
+      const both = await Promise.allSettled([
+        fit({ interactions }, { dir, model: "ease", llm: "none" }),
+        fit({ interactions: interactions.slice(8) }, { dir, model: "ease", llm: "none" }),
+      ]);
+      const [done, refused] = both.toSorted((a, b) => (a.status < b.status ? -1 : 1));
+      if (done?.status !== "fulfilled" || refused?.status !== "rejected") throw new Error("both or neither");
+      expect(refused.reason).toMatchObject({ code: "RUN_LOCKED" });
+      await using shop = done.value;
+      expect((await shop.recommend("u7")).items).toHaveLength(10);
+    },
+    LIMIT,
+  );
+
+  it("refuses options and tables that mean nothing, and keeps nothing of a stream that breaks", async () => {
+    await expect(fit({ interactions }, { modle: "ease" } as never)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      hint: "Did you mean model?",
+    });
+    await expect(fit({ interactions, itemz: [] } as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const broken = new Error("the database is gone");
+    async function* breaking(): AsyncGenerator<Row> {
+      yield* interactions.slice(0, 5);
+      throw broken;
+    }
+    const dir = inside("broken");
+    await expect(fit({ interactions: breaking() }, { dir, llm: "none" })).rejects.toBe(broken);
+    expect(await readdir(join(dir, "inputs"))).toEqual([]);
+  });
+
   it("refuses what cannot be, before anything is read", async () => {
     await expect(fit({ interactions }, { model: "nothing" })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     await expect(fit({ interactions: inside("nowhere.csv") })).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });

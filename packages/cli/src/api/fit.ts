@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { PrismrecError, suggest } from "@prismrec/core/base";
 import type { RawSettings } from "../config/load.js";
 import type { OnEvent } from "../pipeline/events.js";
 import { openRun } from "../pipeline/run.js";
+import type { RunDirectory } from "../pipeline/run-directory/run-directory.js";
 import { open } from "./open.js";
 import type { Recommender } from "./recommender.js";
 import { type Rows, writeRows } from "./rows.js";
@@ -49,16 +51,19 @@ export interface FitOptions {
 export async function fit(data: FitData, options: FitOptions = {}): Promise<Recommender> {
   const { signal, onEvent } = options;
   signal?.throwIfAborted();
+  checkNames("the data of fit", data, TABLES);
+  checkNames("fit", options, ["model", "llm", "dir", "trainAll", "seed", "settings", "signal", "onEvent"]);
   const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "prismrec-")) : undefined;
   const dir = resolve(options.dir ?? temporary ?? "");
   const discard = async (): Promise<void> => {
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
   };
   try {
-    const settings = await settingsOf(data, options, dir);
     {
       const events = onEvent === undefined ? {} : { onEvent };
+      const settings = settingsOf(data, options, dir);
       await using run = await openRun(dir, settings, { ...(signal === undefined ? {} : { signal }), ...events });
+      await writeInputs(data, run.directory, signal);
       await run.run({ to: "index" });
     }
     return await open(dir, { ...(signal === undefined ? {} : { signal }), onClose: discard });
@@ -68,19 +73,40 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
   }
 }
 
-async function settingsOf(data: FitData, options: FitOptions, dir: string): Promise<RawSettings> {
-  const { model, llm, seed, trainAll, signal } = options;
+/** Tables that may be given as rows. */
+const TABLES = ["interactions", "items", "users"] as const;
+
+const inputFile = (dir: string, table: string): string => join(dir, "inputs", `${table}.jsonl`);
+
+function settingsOf(data: FitData, options: FitOptions, dir: string): RawSettings {
+  const { model, llm, seed, trainAll } = options;
   const given = Object.entries({ model, llm, seed, trainAll }).filter(([, value]) => value !== undefined);
-  const files: Record<string, string> = {};
-  for (const name of ["interactions", "items", "users"] as const) {
-    const rows = data[name];
-    if (rows === undefined) continue;
-    if (typeof rows === "string") {
-      files[name] = resolve(rows);
-      continue;
-    }
-    files[name] = join(dir, "inputs", `${name}.jsonl`);
-    await writeRows(files[name], rows, name, signal);
+  const files = TABLES.flatMap((table) => {
+    const rows = data[table];
+    if (rows === undefined) return [];
+    return [[table, typeof rows === "string" ? resolve(rows) : inputFile(dir, table)] as const];
+  });
+  return { ...options.settings, ...Object.fromEntries(given), ...Object.fromEntries(files) };
+}
+
+/** Rows become files of the run, written by nobody else meanwhile. */
+async function writeInputs(data: FitData, directory: RunDirectory, signal: AbortSignal | undefined): Promise<void> {
+  for (const table of TABLES) {
+    const rows = data[table];
+    if (rows === undefined || typeof rows === "string") continue;
+    await directory.lock();
+    await writeRows(inputFile(directory.path, table), rows, table, signal);
   }
-  return { ...options.settings, ...Object.fromEntries(given), ...files };
+}
+
+/** What TypeScript checks, for programs without it: a name that means nothing would be passed over in silence. */
+function checkNames(what: string, given: object, known: readonly string[]): void {
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  const near = suggest(unknown, known);
+  throw new PrismrecError("INVALID_ARGUMENT", `${what} has no ${unknown}`, {
+    expected: known.join(", "),
+    received: unknown,
+    ...(near === undefined ? {} : { hint: `Did you mean ${near}?` }),
+  });
 }
