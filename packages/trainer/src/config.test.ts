@@ -6,7 +6,7 @@ import {
   parseTrainConfig,
   presetFor,
   presetSettings,
-  TRAINABLE_MODELS,
+  trainableModels,
   trainingShape,
 } from "./config.js";
 import { handMade } from "./testing/hand-made.js";
@@ -29,7 +29,7 @@ function refusal(value: unknown): PrismrecError {
 }
 
 describe("presets", () => {
-  const presets = TRAINABLE_MODELS.flatMap((name) => {
+  const presets = trainableModels().flatMap((name) => {
     const model = networkNamed(name);
     return model.recipe.presets.map((preset) => [preset.name, presetSettings(model, preset)] as const);
   });
@@ -68,7 +68,7 @@ describe("defaultTrainConfig", () => {
   });
 
   it("is whole: parsing it again changes nothing", () => {
-    for (const model of TRAINABLE_MODELS) {
+    for (const model of trainableModels()) {
       const config = defaultTrainConfig(model, short);
       expect(parseTrainConfig(JSON.parse(JSON.stringify(config)))).toEqual(config);
     }
@@ -110,6 +110,6 @@ describe("parseTrainConfig", () => {
   it("names the models there are when asked for another", () => {
     const error = refusal({ network: { model: "no-such-model" } });
     expect(error.received).toBe("no-such-model");
-    expect(error.expected).toBe(TRAINABLE_MODELS.join(", "));
+    expect(error.expected).toBe(trainableModels().join(", "));
   });
 });

@@ -84,8 +84,10 @@ export type CutsConfig = Shape<typeof cutsShape> & { readonly network: NetworkSh
 /** The whole configuration of a training, every default filled in. */
 export type TrainConfig = PositionsConfig | CutsConfig;
 
-/** Every model that is trained, by name. */
-export const TRAINABLE_MODELS: readonly string[] = MODELS.filter(isNetwork).map(({ name }) => name);
+/** Every model that is trained, by name; those that a program has registered too. */
+export function trainableModels(): string[] {
+  return MODELS.filter(isNetwork).map(({ name }) => name);
+}
 
 export function definitionOf(config: TrainConfig): NetworkDefinition {
   return networkNamed(config.network.model);
