@@ -145,7 +145,7 @@ describe("prismrec evaluate --json", () => {
     const { code, stdout } = await spawnPrismrec(["evaluate", run, "--json"]);
     expect(code).toBe(0);
     const document = JSON.parse(stdout);
-    expect(Object.keys(document)).toEqual(["models", "protocol", "recovery"]);
+    expect(Object.keys(document)).toEqual(["models", "groups", "significance", "protocol", "recovery"]);
     expect(Object.keys(document.models)).toEqual(["ldmi", "most-popular", "item-knn", "ease"]);
     for (const metrics of Object.values<Record<string, number>>(document.models)) {
       expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));
