@@ -1,6 +1,8 @@
 #include "ops/similarity_search/index_file.h"
 #include "ops/similarity_search/similarity_search.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -530,8 +532,13 @@ Status Open(const std::string& path, bool mapped, std::unique_ptr<Index>* index)
   return Index::Open(path, mapped, ThreadPool::Global(), CancelFlag(), index);
 }
 
+// This program runs several times at once, in one folder, for each way to search.
+std::string FileOfThisProcess(const std::string& what) {
+  return "similarity_search_" + what + "_" + std::to_string(getpid()) + ".index";
+}
+
 TEST(a_saved_index_opens_to_the_same_lists_and_a_damaged_one_is_refused) {
-  const std::string path = "similarity_search_test.index";
+  const std::string path = FileOfThisProcess("saved");
   const auto write = [&](const std::string& bytes) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
   };
@@ -582,7 +589,7 @@ TEST(a_saved_index_opens_to_the_same_lists_and_a_damaged_one_is_refused) {
 }
 
 TEST(an_index_that_is_made_up_is_refused_whatever_its_checksums) {
-  const std::string path = "similarity_search_test_forged.index";
+  const std::string path = FileOfThisProcess("forged");
   constexpr size_t kItems = 70000, kDim = 16, kPlaces = (kItems + kPanelItems - 1) / kPanelItems * kPanelItems;
   constexpr size_t kPanels = kPlaces / kPanelItems;
   const Problem problem = Random(12, kItems, 1, 2, kDim, 20, true);
