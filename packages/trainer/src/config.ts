@@ -108,6 +108,7 @@ export function trainingSchema({ name, config, recipe }: NetworkDefinition): z.Z
   if (schema === undefined) {
     const own = recipe.batches === "positions" ? positionsShape : cutsShape;
     const terms = recipe.terms.flatMap((term) => (term.settings === undefined ? [] : [[term.name, term.settings]]));
+    // Which terms there are is only known at run time. The schema of the network fills in what an empty object lacks.
     const shape = { network: config.prefault({} as never), ...own, ...Object.fromEntries(terms) };
     schema = z.strictObject(shape) as unknown as z.ZodType<TrainConfig>;
     schemas.set(name, schema);

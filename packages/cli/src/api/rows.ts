@@ -1,9 +1,4 @@
-import { createWriteStream } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { fromFileError, PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
+import { PrismrecError, writeFileAtomic, yieldToEventLoop } from "@prismrec/core/base";
 
 /** What a cell may hold; null and undefined are missing. A Date is written as its ISO text. */
 export type Cell = string | number | bigint | boolean | Date | readonly (string | number)[] | null | undefined;
@@ -25,23 +20,13 @@ const BATCH = 1000;
  * @throws PrismrecError INVALID_ARGUMENT for a row or a cell that is none; IO, DISK_FULL; an aborted signal rejects with
  *   its reason
  */
-export async function writeRows(
+export function writeRows(
   path: string,
   rows: Iterable<Row> | AsyncIterable<Row>,
   what: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const partial = `${path}.partial`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await pipeline(Readable.from(lines(rows, what, signal)), createWriteStream(partial));
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    signal?.throwIfAborted();
-    if (error instanceof PrismrecError) throw error;
-    throw isSystemError(error) ? fromFileError(error, path, "write") : error;
-  }
+  return writeFileAtomic(path, lines(rows, what, signal));
 }
 
 async function* lines(
@@ -97,8 +82,4 @@ function plainCell(cell: unknown, place: string): string | number | boolean | re
     expected: "a text, a number, a boolean, a valid Date, or a list of texts",
     received: cell instanceof Date ? "an invalid Date" : typeof cell,
   });
-}
-
-function isSystemError(error: unknown): boolean {
-  return error instanceof Error && "syscall" in error;
 }

@@ -7,7 +7,7 @@ import type { Io } from "../io.js";
 import { positive } from "../options.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
-import { formatTable } from "../terminal/table.js";
+import { formatTable, itemCell } from "../terminal/table.js";
 import type { Ui } from "../terminal/ui.js";
 import { shorten } from "../terminal/width.js";
 
@@ -116,7 +116,7 @@ function describe(
       [{ title: "", align: "right" }, { title: "item" }, { title: "score", align: "right" }, { title: "because of" }],
       items.map(({ id, title, score, interest, because }, i) => [
         String(i + 1),
-        title === "" ? plain(id) : { text: plain(title), end: ` (${plain(id)})` },
+        itemCell(id, title),
         score.toFixed(3),
         interest === null
           ? because.slice(0, MOST_BECAUSE).map(plain).join(", ")

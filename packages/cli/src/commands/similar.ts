@@ -5,7 +5,7 @@ import type { Io } from "../io.js";
 import { positive } from "../options.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
-import { formatTable } from "../terminal/table.js";
+import { formatTable, itemCell } from "../terminal/table.js";
 import type { Ui } from "../terminal/ui.js";
 import { shorten } from "../terminal/width.js";
 
@@ -48,11 +48,7 @@ function describe(
     style.bold(shorten(`Like ${plain(item)}`, width)),
     formatTable(
       [{ title: "", align: "right" }, { title: "item" }, { title: "likeness", align: "right" }],
-      found.map(({ id, title, score }, i) => [
-        String(i + 1),
-        title === "" ? plain(id) : { text: plain(title), end: ` (${plain(id)})` },
-        score.toFixed(3),
-      ]),
+      found.map(({ id, title, score }, i) => [String(i + 1), itemCell(id, title), score.toFixed(3)]),
       width,
     ),
   ].join("\n");

@@ -1,11 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PrismrecError, readJson, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
 import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
-import { decodeSafetensors, encodeSafetensors } from "@prismrec/core/nn";
+import { encodeSafetensors } from "@prismrec/core/nn";
 import { cutoffsWithin, evaluate } from "@prismrec/trainer";
 import { z } from "zod";
 import type { ModelCode } from "./models.js";
+import { readTensors } from "./tensors.js";
 
 const FACTS = "model.json";
 const ARRAYS = "model.safetensors";
@@ -51,11 +51,7 @@ export function scorer(name: string): ModelCode {
       return { config: { settings: definition.chosen?.(facts) ?? settings } };
     },
     async open(dir, dataset) {
-      const path = join(dir, ARRAYS);
-      const bytes = await readFile(path).catch((cause: unknown) => {
-        throw new PrismrecError("RUN_INVALID", `${path} cannot be read`, { hint: "Run the stage again.", cause });
-      });
-      return definition.open(dataset, decodeSafetensors(bytes, path).tensors);
+      return definition.open(dataset, await readTensors(join(dir, ARRAYS)));
     },
     async describe(dir) {
       const { facts } = await readFitted(dir);

@@ -23,5 +23,6 @@ export function withSettingsOf(stages: readonly Stage[]): z.ZodType<Settings> {
       shape[setting] = schema;
     }
   }
+  // The stages are only known at run time: all that is certain is that the settings of every run are among these.
   return z.strictObject(shape as z.core.$ZodLooseShape) as unknown as z.ZodType<Settings>;
 }

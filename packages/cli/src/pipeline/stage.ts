@@ -118,6 +118,7 @@ export interface StageDefinition<Output, Schema extends SettingsSchema, Plan ext
 export function defineStage<Output, Schema extends SettingsSchema, Plan extends StagePlan = StagePlan>(
   definition: StageDefinition<Output, Schema, Plan>,
 ): Stage<Output> {
+  // A list holds stages of any settings and plans: the caller of `run` gives each its own back, which no type can say.
   return definition as unknown as Stage<Output>;
 }
 

@@ -11,15 +11,20 @@ export async function writeArrays(path: string, arrays: Readonly<Record<string, 
   await writeFileAtomic(path, encodeSafetensors(tensors));
 }
 
-/** Reads what `writeArrays` wrote. Throws FILE_NOT_FOUND, DATA_FORMAT. */
+/** Reads what `writeArrays` wrote. Throws RUN_INVALID, DATA_FORMAT. */
 export async function readArrays(path: string): Promise<ArrayReader> {
+  return new ArrayReader(path, await readTensors(path));
+}
+
+/** The tensors of a safetensors file of a stage, by name. Throws RUN_INVALID, DATA_FORMAT. */
+export async function readTensors(path: string): Promise<ReadonlyMap<string, StoredTensor>> {
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
   } catch (cause) {
     throw new PrismrecError("RUN_INVALID", `${path} cannot be read`, { hint: "Run the stage again.", cause });
   }
-  return new ArrayReader(path, decodeSafetensors(bytes, path).tensors);
+  return decodeSafetensors(bytes, path).tensors;
 }
 
 type ArrayType<T extends TensorData> = abstract new (...args: never) => T;

@@ -1,3 +1,4 @@
+import { plain } from "./style.js";
 import { displayWidth, shorten } from "./width.js";
 
 export interface Column {
@@ -8,6 +9,11 @@ export interface Column {
 
 /** A text, or one with an end that is kept when the rest is shortened, such as an id behind a title. */
 export type Cell = string | { readonly text: string; readonly end: string };
+
+/** An item by its title, its id behind; by its id alone where it has no title. */
+export function itemCell(id: string, title: string): Cell {
+  return title === "" ? plain(id) : { text: plain(title), end: ` (${plain(id)})` };
+}
 
 /** Where the width of the terminal is not known: in pipes and files. */
 export const DEFAULT_WIDTH = 80;

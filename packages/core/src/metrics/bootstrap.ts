@@ -3,6 +3,7 @@ import { checkLength } from "../base/check-matrix.js";
 import { PrismrecError } from "../base/errors.js";
 import { createRandom } from "../base/random.js";
 import type { RunOptions } from "../base/run-options.js";
+import { pairedDifferences } from "./paired.js";
 
 const DEFAULT_SAMPLES = 2000;
 const DEFAULT_LEVEL = 0.95;
@@ -41,7 +42,7 @@ export function pairedBootstrap(
   b: ArrayLike<number>,
   options: BootstrapOptions = {},
 ): PairedDifference {
-  const values = differences(a, b);
+  const values = pairedDifferences(a, b);
   const [means] = finish(resample([values], options));
   return differenceOf(values, means!, options);
 }
@@ -68,17 +69,9 @@ export async function pairedBootstraps(
   options: BootstrapOptions & RunOptions = {},
 ): Promise<Record<string, PairedDifference>> {
   const names = Object.keys(pairs);
-  const series = Object.values(pairs).map(([a, b]) => differences(a, b));
+  const series = Object.values(pairs).map(([a, b]) => pairedDifferences(a, b));
   const all = await finishInTurns(series, options);
   return Object.fromEntries(names.map((name, s) => [name, differenceOf(series[s]!, all[s]!, options)]));
-}
-
-function differences(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
-  if (a.length === b.length) return Float64Array.from(a, (value, i) => value - b[i]!);
-  throw new PrismrecError("SHAPE_MISMATCH", "a paired comparison needs the same users on both sides", {
-    expected: `${a.length} values`,
-    received: String(b.length),
-  });
 }
 
 /** Draws between two looks at the event loop: about ten milliseconds. */

@@ -1,4 +1,5 @@
 import { PrismrecError } from "../base/errors.js";
+import { pairedDifferences } from "./paired.js";
 
 /** Largest sample whose null distribution is counted rather than approximated, where no differences tie. */
 const EXACT_MOST = 50;
@@ -20,13 +21,7 @@ export interface SignedRank {
  * @throws PrismrecError SHAPE_MISMATCH for different numbers of users, NON_FINITE
  */
 export function wilcoxonSignedRank(a: ArrayLike<number>, b: ArrayLike<number>): SignedRank {
-  if (a.length !== b.length) {
-    throw new PrismrecError("SHAPE_MISMATCH", "a paired comparison needs the same users on both sides", {
-      expected: `${a.length} values`,
-      received: String(b.length),
-    });
-  }
-  const differences = Array.from(a, (value, i) => value - b[i]!).filter((difference) => difference !== 0);
+  const differences = pairedDifferences(a, b).filter((difference) => difference !== 0);
   const n = differences.length;
   if (differences.some((difference) => !Number.isFinite(difference))) {
     throw new PrismrecError("NON_FINITE", "a paired comparison needs finite values");

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { createRandom } from "../base/random.js";
-import { dynamicRouting, routingProblem } from "../nn/layers/dynamic-routing.js";
+import { drawRoutingLogits, dynamicRouting, newestLogits, routingProblem } from "../nn/layers/dynamic-routing.js";
 import { gaussian, type ParameterSpec, type ParameterTensors, parameter } from "../nn/layers/parameters.js";
 import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput, VectorGradients, VectorPass } from "../nn/network.js";
@@ -41,16 +40,15 @@ export class ComirecDrNetwork implements InterestNetwork {
   readonly maxClusters = 0;
   readonly dim: number;
   readonly maxHistory: number;
-  readonly #noise: Float32Array;
+  readonly #logits: Float32Array;
 
   constructor(readonly config: ComirecDrConfig) {
     this.dim = config.dim;
     this.maxHistory = config.maxHistory;
-    this.#noise = new Float32Array(config.interests * config.maxHistory);
-    if (config.initialLogits === "noise") {
-      const random = createRandom(config.logitsSeed, "routing-logits");
-      for (let i = 0; i < this.#noise.length; i++) this.#noise[i] = random.normal();
-    }
+    this.#logits =
+      config.initialLogits === "noise"
+        ? drawRoutingLogits(config.logitsSeed, config.interests, config.maxHistory)
+        : new Float32Array(config.interests * config.maxHistory);
   }
 
   specs(): ParameterSpec[] {
@@ -67,7 +65,7 @@ export class ComirecDrNetwork implements InterestNetwork {
     const routed = dynamicRouting(embedded, parameter(tensors, "bilinear"), batch, {
       interests,
       iterations,
-      initial: this.#initial(batch.length),
+      initial: newestLogits(this.#logits, interests, batch.length),
     });
     return {
       vectors: tf.expandDims(routed.interests, 1) as tf.Tensor4D,
@@ -81,20 +79,11 @@ export class ComirecDrNetwork implements InterestNetwork {
     const { interests, iterations } = this.config;
     const maps = parameters.get("bilinear")!;
     const problem = { ...routingProblem(batch, interests, items.data, maps), rows };
-    const initial = this.#initial(batch.length);
+    const initial = newestLogits(this.#logits, interests, batch.length);
     const { vectors, sums, coefficients } = dynamicRoutingSync({ ...problem, iterations, initial }, allocate);
     const vectorGradient = loss(vectors);
     const gradients = dynamicRoutingGradientSync({ ...problem, coefficients, sums, vectorGradient }, allocate);
     return { parameters: new Map([["bilinear", gradients.maps]]), embedded: gradients.events };
-  }
-
-  #initial(length: number): Float32Array {
-    const { interests, maxHistory } = this.config;
-    const initial = new Float32Array(interests * length);
-    for (let k = 0; k < interests; k++) {
-      initial.set(this.#noise.subarray(k * maxHistory, k * maxHistory + length), k * length);
-    }
-    return initial;
   }
 }
 

@@ -7,7 +7,7 @@ import {
   type ParameterTensors,
   parameter,
 } from "../nn/layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import { everyInterest, type SequenceBatch, visibleEvents } from "../nn/layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
 import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
 import { tf } from "../nn/tensor/tfjs.js";
@@ -50,14 +50,12 @@ export class ComirecSaNetwork implements InterestNetwork {
   }
 
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
-    const { size, length, lengths } = batch;
+    const { size, length } = batch;
     const { dim, interests } = this.config;
     const position = tf.slice(parameter(tensors, "position") as tf.Tensor2D, [0, 0], [length, dim]);
     const hidden = tf.tanh(linear(tensors, "pool/hidden", tf.add(embedded, position)));
     const logits = tf.transpose(linear(tensors, "pool/logits", hidden), [0, 2, 1]) as tf.Tensor3D;
-    const visible = new Float32Array(size * length);
-    for (let b = 0; b < size; b++) visible.fill(1, b * length, b * length + lengths[b]!);
-    const attention = maskedSoftmax(logits, tf.tensor(visible, [size, 1, length]));
+    const attention = maskedSoftmax(logits, tf.tensor(visibleEvents(batch), [size, 1, length]));
     return {
       vectors: tf.expandDims(tf.matMul(attention, embedded), 1) as tf.Tensor4D,
       present: everyInterest(batch, interests),

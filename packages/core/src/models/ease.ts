@@ -11,6 +11,7 @@ import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
 import { native } from "../ops/native.js";
+import { chooseBest } from "./choose-best.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
@@ -148,17 +149,9 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {
-    const validation: Record<string, number> = {};
-    let best: { readonly model: Ease; readonly lambda: number; readonly value: number } | undefined;
-    for (const lambda of lambdas) {
-      const model = await fitEase(dataset, { lambda, ...run });
-      if (choose === undefined) return { model, facts: { lambda } };
-      const value = await choose(model);
-      validation[String(lambda)] = value;
-      if (best === undefined || value > best.value) best = { model, lambda, value };
-    }
-    if (best === undefined) throw new PrismrecError("CONFIG_INVALID", "ease needs at least one penalty");
-    return { model: best.model, facts: { lambda: best.lambda, validation } };
+    const fit = (lambda: number) => fitEase(dataset, { lambda, ...run });
+    const { model, value: lambda, ...judged } = await chooseBest("at least one penalty", lambdas, fit, choose);
+    return { model, facts: { lambda, ...judged } };
   },
   chosen: ({ lambda }) => easeSettings.parse({ lambdas: [lambda] }),
   tensors: ({ weights }) => new Map([["weights", { shape: [weights.data.length], data: weights.data }]]),

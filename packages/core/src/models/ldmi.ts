@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Alignment, alignInterests, alignmentSpecs, clusterSizes } from "../nn/layers/alignment.js";
-import { checkHeads } from "../nn/layers/heads.js";
+import { checkHeads, HEADS_FAULT, headsDivideDim } from "../nn/layers/heads.js";
 import {
   linear,
   linearSpecs,
@@ -47,10 +47,7 @@ export const ldmiSchema = z
       .default("items")
       .describe("what the aligned semantic side pools: encoder states or raw item vectors"),
   })
-  .refine(({ dim, heads }) => dim % heads === 0, {
-    path: ["heads"],
-    message: "heads must divide dim: what is left over would be channels that no head reads",
-  });
+  .refine(headsDivideDim, HEADS_FAULT);
 
 /** Architecture of `ldmi`; the schema is the source of types, defaults and docs. */
 export type LdmiConfig = z.infer<typeof ldmiSchema>;

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { createRandom } from "../base/random.js";
 import { adaptiveRouting, interestCount } from "../nn/layers/adaptive-routing.js";
+import { drawRoutingLogits, newestLogits } from "../nn/layers/dynamic-routing.js";
 import {
   gaussian,
   linear,
@@ -44,8 +44,7 @@ export class MindNetwork implements InterestNetwork {
   constructor(readonly config: MindConfig) {
     this.dim = config.dim;
     this.maxHistory = config.maxHistory;
-    const random = createRandom(config.logitsSeed, "routing-logits");
-    this.initialLogits = Float32Array.from({ length: config.interests * config.maxHistory }, () => random.normal());
+    this.initialLogits = drawRoutingLogits(config.logitsSeed, config.interests, config.maxHistory);
   }
 
   specs(): ParameterSpec[] {
@@ -58,12 +57,9 @@ export class MindNetwork implements InterestNetwork {
   }
 
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
-    const { interests, iterations, maxHistory } = this.config;
+    const { interests, iterations } = this.config;
     const { size, length, lengths } = batch;
-    const initial = new Float32Array(interests * length);
-    for (let k = 0; k < interests; k++) {
-      initial.set(this.initialLogits.subarray(k * maxHistory, k * maxHistory + length), k * length);
-    }
+    const initial = newestLogits(this.initialLogits, interests, length);
     const map = parameter(tensors, "bilinear") as tf.Tensor2D;
     const routed = adaptiveRouting(embedded, map, batch, { interests, iterations, initial });
     const vectors = linear(tensors, "output", tf.relu(linear(tensors, "hidden", routed.interests)));

@@ -3,6 +3,7 @@ import type { History } from "../data/history.js";
 import { unitOf } from "../data/read-time.js";
 import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
+import { chooseBest } from "./choose-best.js";
 import type { Model, RankOptions } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
@@ -70,17 +71,12 @@ export const recentPopular: ScorerDefinition<z.infer<typeof settings>, RecentPop
   settings,
   chooses: true,
   async fit(dataset, { halfLifeDays }, run = {}, choose) {
-    const validation: Record<string, number> = {};
-    let best: { readonly model: RecentPopular; readonly days: number; readonly value: number } | undefined;
-    for (const days of halfLifeDays) {
+    const fit = (days: number) => {
       run.signal?.throwIfAborted();
-      const model = fitRecentPopular(dataset, days);
-      const value = choose === undefined ? 0 : await choose(model);
-      if (choose !== undefined) validation[String(days)] = value;
-      if (best === undefined || value > best.value) best = { model, days, value };
-      if (choose === undefined) break;
-    }
-    return { model: best!.model, facts: { halfLifeDays: best!.days, ...(choose === undefined ? {} : { validation }) } };
+      return fitRecentPopular(dataset, days);
+    };
+    const { model, value: days, ...judged } = await chooseBest("at least one half-life", halfLifeDays, fit, choose);
+    return { model, facts: { halfLifeDays: days, ...judged } };
   },
   chosen: ({ halfLifeDays }) => settings.parse({ halfLifeDays: [halfLifeDays] }),
   tensors: ({ scores }) => new Map([["scores", { shape: [scores.length], data: scores }]]),

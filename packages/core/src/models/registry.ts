@@ -64,6 +64,7 @@ export function modelSummary(model: ModelDefinition): ModelSummary {
 export function registerModel<C extends NetworkShape, S, M extends Model>(
   definition: NetworkDefinition<C> | ScorerDefinition<S, M>,
 ): void {
+  // The registry holds models of any settings, each read by its own schema before the model is given them.
   const model = definition as unknown as ModelDefinition;
   if (isNetwork(model)) checkNetwork(model);
   addToRegistry(MODELS, model, "model");

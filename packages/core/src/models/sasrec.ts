@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { checkHeads } from "../nn/layers/heads.js";
+import { checkHeads, HEADS_FAULT, headsDivideDim } from "../nn/layers/heads.js";
 import type { ParameterSpec, ParameterTensors } from "../nn/layers/parameters.js";
 import { gatherPositions } from "../nn/layers/prefix-attention.js";
 import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
@@ -17,10 +17,7 @@ export const sasrecSchema = z
     layers: z.int().min(1).default(2).describe("transformer blocks"),
     heads: z.int().min(1).default(2).describe("attention heads; divides dim"),
   })
-  .refine(({ dim, heads }) => dim % heads === 0, {
-    path: ["heads"],
-    message: "heads must divide dim: what is left over would be channels that no head reads",
-  });
+  .refine(headsDivideDim, HEADS_FAULT);
 
 export type SasrecConfig = z.infer<typeof sasrecSchema>;
 

@@ -8,7 +8,7 @@ import {
   type ParameterTensors,
   parameter,
 } from "../nn/layers/parameters.js";
-import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
+import { everyInterest, type SequenceBatch, visibleEvents } from "../nn/layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
 import { layerNorm } from "../nn/tensor/layer-norm.js";
 import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
@@ -76,13 +76,11 @@ export class SineNetwork implements InterestNetwork {
   }
 
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
-    const { size, length, lengths } = batch;
+    const { size, length } = batch;
     const { dim, interests, temperature } = this.config;
     const norm = (x: tf.Tensor, name: string) =>
       layerNorm(x, parameter(tensors, `${name}/gamma`), parameter(tensors, `${name}/beta`));
-    const seen = new Float32Array(size * length);
-    for (let b = 0; b < size; b++) seen.fill(1, b * length, b * length + lengths[b]!);
-    const visible = tf.tensor3d(seen, [size, 1, length]);
+    const visible = tf.tensor3d(visibleEvents(batch), [size, 1, length]);
     /** [B, T, 1] -> [B, 1, T] */
     const overEvents = (logits: tf.Tensor) =>
       maskedSoftmax(tf.reshape(logits, [size, 1, length]) as tf.Tensor3D, visible);

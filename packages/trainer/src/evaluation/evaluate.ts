@@ -13,6 +13,7 @@ import { checkPartition } from "../training/sequences.js";
 import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";
 import { type GroupMetrics, groupMetrics } from "./groups.js";
+import { mean } from "./mean.js";
 
 /** Users whose lists are judged between two looks at the event loop. */
 const JUDGED_AT_ONCE = 2048;
@@ -132,8 +133,4 @@ export function evaluationHistories(
     if (partition === undefined) return history;
     return { ...history, clusters: partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!) };
   });
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

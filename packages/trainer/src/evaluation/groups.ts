@@ -1,5 +1,6 @@
 import type { Dataset, EvaluationPart } from "@prismrec/core/data";
 import { type Ranking, rankingMetrics } from "@prismrec/core/metrics";
+import { mean } from "./mean.js";
 
 /** Share of the training events that the items of the head hold between them. */
 const HEAD_SHARE = 0.8;
@@ -93,8 +94,4 @@ function rowsOf({ k, ids, scores, counts }: Ranking, rows: readonly number[]): R
     picked.scores.set(scores.subarray(row * k, (row + 1) * k), i * k);
   }
   return picked;
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -156,7 +156,7 @@ export class Objective {
 
   /** All that says something of item rows, in one gradient. */
   #gather(
-    { network, embedded: _ }: NetworkGradients,
+    { network }: Pick<NetworkGradients, "network">,
     ofItems: readonly RowGradient[],
     contributions: readonly RowContribution[],
     buffers: StepBuffers | undefined,

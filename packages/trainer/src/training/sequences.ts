@@ -1,5 +1,5 @@
 import { PrismrecError } from "@prismrec/core/base";
-import type { Dataset, InteractionLog } from "@prismrec/core/data";
+import type { Dataset, InteractionLog, TextColumn } from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
 import type { EventField, EventSource } from "@prismrec/core/nn";
 
@@ -55,26 +55,28 @@ function fieldsOf(
   indptr: Uint32Array,
   fields: readonly EventField[],
 ): EventSource {
-  const gather = <T extends Uint32Array | BigInt64Array | Float32Array>(column: T, own: T): T => {
-    for (const [i, r] of rows.entries()) {
-      const from = log.indptr[users[r]!]!;
-      own.set(column.subarray(from, from + indptr[i + 1]! - indptr[i]!) as never, indptr[i]!);
-    }
-    return own;
-  };
+  // Where each sequence's events stand in the log, and where they go.
+  const ranges = rows.map((r, i) => {
+    const from = log.indptr[users[r]!]!;
+    return { from, to: from + indptr[i + 1]! - indptr[i]!, at: indptr[i]! };
+  });
   const events = indptr[rows.length]!;
   const { behaviours, timestamps, weights } = log;
-  return {
-    ...(behaviours !== undefined && fields.includes("behaviour")
-      ? { behaviours: { ...behaviours, codes: gather(behaviours.codes, new Uint32Array(events)) } }
-      : {}),
-    ...(timestamps !== undefined && fields.includes("time")
-      ? { times: gather(timestamps, new BigInt64Array(events)) }
-      : {}),
-    ...(weights !== undefined && fields.includes("weight")
-      ? { weights: gather(weights, new Float32Array(events)) }
-      : {}),
-  };
+  const source: { behaviours?: TextColumn; times?: BigInt64Array; weights?: Float32Array } = {};
+  if (behaviours !== undefined && fields.includes("behaviour")) {
+    const codes = new Uint32Array(events);
+    for (const { from, to, at } of ranges) codes.set(behaviours.codes.subarray(from, to), at);
+    source.behaviours = { ...behaviours, codes };
+  }
+  if (timestamps !== undefined && fields.includes("time")) {
+    source.times = new BigInt64Array(events);
+    for (const { from, to, at } of ranges) source.times.set(timestamps.subarray(from, to), at);
+  }
+  if (weights !== undefined && fields.includes("weight")) {
+    source.weights = new Float32Array(events);
+    for (const { from, to, at } of ranges) source.weights.set(weights.subarray(from, to), at);
+  }
+  return source;
 }
 
 /** @throws PrismrecError SHAPE_MISMATCH unless row r of the table has `lengths[r]` entries */

@@ -226,8 +226,7 @@ export class Trainable {
     );
     const items = { ...this.items, data: values("items") ?? new Float32Array(this.items.data.length) };
     if (this.#tower !== idTower) {
-      const table = this.#tower.hasTable ? { ...items, data: items.data.slice() } : undefined;
-      withBackend(this.backend, () => this.#tower.vectors(parameters, table, items));
+      withBackend(this.backend, () => this.#tower.vectors(parameters, this.#tower.hasTable ? items : undefined, items));
     }
     return new InterestModel(this.#network, this.#own(parameters), items, values("item-bias"), this.backend);
   }

@@ -1,3 +1,4 @@
+import { createRandom } from "../../base/random.js";
 import { dynamicRoutingGradientSync, dynamicRoutingSync } from "../../ops/dynamic-routing/dynamic-routing.js";
 import type { RoutingProblem } from "../../ops/dynamic-routing/types.js";
 import { allocateValues, tensorOf, valuesInPlace } from "../tensor/in-place.js";
@@ -10,6 +11,20 @@ export interface RoutingSettings {
   readonly iterations: number;
   /** [K * T] logits of the first round, the same in training and serving. */
   readonly initial: Float32Array;
+}
+
+/** [K * maxHistory] Gaussian logits by interest and recency, drawn once from a seed: serving routes as training did. */
+export function drawRoutingLogits(seed: number, interests: number, maxHistory: number): Float32Array {
+  const random = createRandom(seed, "routing-logits");
+  return Float32Array.from({ length: interests * maxHistory }, () => random.normal());
+}
+
+/** Those of the newest `length` positions: [K * maxHistory] -> [K * length]. */
+export function newestLogits(logits: Float32Array, interests: number, length: number): Float32Array {
+  const most = logits.length / interests;
+  const newest = new Float32Array(interests * length);
+  for (let k = 0; k < interests; k++) newest.set(logits.subarray(k * most, k * most + length), k * length);
+  return newest;
 }
 
 /** Maps [d, K * d], or [d, d] shared by all interests, or [at least T, d, K * d] with one map for each position. */

@@ -1,9 +1,22 @@
 import { PrismrecError } from "../../base/errors.js";
 import { tf } from "../tensor/tfjs.js";
 
+interface Heads {
+  readonly dim: number;
+  readonly heads: number;
+}
+
+export const headsDivideDim = ({ dim, heads }: Heads): boolean => dim % heads === 0;
+
+/** What a schema says where they do not. */
+export const HEADS_FAULT = {
+  path: ["heads"],
+  message: "heads must divide dim: what is left over would be channels that no head reads",
+};
+
 /** Throws CONFIG_INVALID unless every channel belongs to a head: reshaping would leave the rest zero, in silence. */
-export function checkHeads({ dim, heads }: { readonly dim: number; readonly heads: number }): void {
-  if (dim % heads === 0) return;
+export function checkHeads({ dim, heads }: Heads): void {
+  if (headsDivideDim({ dim, heads })) return;
   throw new PrismrecError("CONFIG_INVALID", "the attention heads must divide the dimension", {
     expected: `heads that divide ${dim}`,
     received: `${heads} heads`,

@@ -92,6 +92,13 @@ export function gatherEmbedded(batch: SequenceBatch, table: Matrix, rows = event
   return tensorOf(data, [size, length, table.cols]) as tf.Tensor3D;
 }
 
+/** [B * T] 1 for an event, 0 for padding. */
+export function visibleEvents({ size, length, lengths }: SequenceBatch): Float32Array {
+  const visible = new Float32Array(size * length);
+  for (let b = 0; b < size; b++) visible.fill(1, b * length, b * length + lengths[b]!);
+  return visible;
+}
+
 /** [B * P * count] 1 for all interests of a position that is used. */
 export function everyInterest({ positions }: SequenceBatch, count: number): Uint8Array {
   const present = new Uint8Array(positions.length * count);

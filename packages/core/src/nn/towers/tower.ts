@@ -19,7 +19,7 @@ export interface ItemTower {
    * Vectors of all items.
    *
    * @param table [N, d], where the tower has one
-   * @param out [N, d] where to write them; may be `table` itself for a tower that is nothing but a table
+   * @param out [N, d] where to write them; may be `table` itself
    */
   vectors(parameters: ParameterSet, table: Matrix | undefined, out: Matrix): void;
   /** Gradients of the parameters, by name, from one of the vectors. That of a table is the vectors' own. */
