@@ -13,3 +13,12 @@ export interface CsrMatrix {
   readonly rows: number;
   readonly cols: number;
 }
+
+/** Compressed sparse rows with a value for each entry; what has no entry is 0. */
+export interface SparseMatrix extends CsrMatrix {
+  readonly values: Float32Array;
+}
+
+export function isSparse(matrix: Matrix | SparseMatrix): matrix is SparseMatrix {
+  return "indptr" in matrix;
+}

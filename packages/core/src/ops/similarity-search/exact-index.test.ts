@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isPrismrecError } from "../../base/errors.js";
-import type { CsrMatrix, Matrix } from "../../base/matrix.js";
+import { type CsrMatrix, isSparse, type Matrix, type SparseMatrix } from "../../base/matrix.js";
 import { createRandom } from "../../base/random.js";
 import { native } from "../native.js";
 import { ExactIndex } from "./exact-index.js";
@@ -26,6 +26,56 @@ function csr(rows: readonly (readonly number[])[], cols: number): CsrMatrix {
 function wholeNumbers(seed: number, rows: number, cols: number): Matrix {
   const random = createRandom(seed, "exact-index-test");
   return { data: Float32Array.from({ length: rows * cols }, () => random.integer(-4, 5)), rows, cols };
+}
+
+/** Distinct columns of every row in an order of their own, with whole numbers of both signs; rows of 0 to `most` entries. */
+function sparse(seed: number, rows: number, cols: number, most: number): SparseMatrix {
+  const random = createRandom(seed, "sparse");
+  const columns = Array.from({ length: rows }, () => {
+    const count = random.integer(0, Math.min(cols, most) + 1);
+    return random.shuffle(Array.from({ length: cols }, (_, i) => i)).slice(0, count);
+  });
+  const matrix = csr(columns, cols);
+  return { ...matrix, values: Float32Array.from(matrix.indices, () => random.integer(-20, 21)) };
+}
+
+function dense({ indptr, indices, values, rows, cols }: SparseMatrix): Matrix {
+  const data = new Float32Array(rows * cols);
+  for (let r = 0; r < rows; r++) {
+    for (let e = indptr[r]!; e < indptr[r + 1]!; e++) data[r * cols + indices[e]!] = values[e]!;
+  }
+  return { data, rows, cols };
+}
+
+/** Every score by the formula, item by item in double precision; undefined where the query must not return the item. */
+function naiveScores(items: Matrix, query: SimilarityQuery, bias?: Float32Array): (number | undefined)[][] {
+  const { queries, interestsPerQuery: count = 1, offsets, readout = "max", exclude, filter, additive } = query;
+  return Array.from({ length: queries.rows / count }, (_, q) => {
+    const excluded = new Set(exclude?.indices.subarray(exclude.indptr[q], exclude.indptr[q + 1]));
+    return Array.from({ length: items.rows }, (_, i) => {
+      const terms = Array.from({ length: count }, (_, j) => {
+        let term = offsets?.[q * count + j] ?? 0;
+        if (term === Number.NEGATIVE_INFINITY) return term;
+        for (let x = 0; x < items.cols; x++) {
+          term += queries.data[(q * count + j) * items.cols + x]! * items.data[i * items.cols + x]!;
+        }
+        return term;
+      }).filter((term) => term !== Number.NEGATIVE_INFINITY);
+      const allowed = filter === undefined || ((filter[i >> 5]! >>> (i & 31)) & 1) === 1;
+      if (terms.length === 0 || excluded.has(i) || !allowed) return undefined;
+      const best = Math.max(...terms);
+      const spread = terms.reduce((sum, term) => sum + Math.exp(term - best), 0);
+      let score = (readout === "max" ? best : best + Math.log(spread)) + (bias?.[i] ?? 0);
+      if (additive !== undefined && isSparse(additive)) {
+        for (let e = additive.indptr[q]!; e < additive.indptr[q + 1]!; e++) {
+          if (additive.indices[e] === i) score += additive.values[e]!;
+        }
+      } else if (additive !== undefined) {
+        score += additive.data[q * items.rows + i]!;
+      }
+      return score;
+    });
+  });
 }
 
 // One item per corner of a square; item 3 repeats item 0.
@@ -173,6 +223,148 @@ describe.each(backings)("exact search by $name", ({ options }) => {
     expect([...found.row(1).ids].sort((a, b) => a - b)).toEqual([0, 7, 31, 32, 63, 69]);
     expect((await search(options, items, { ...query, filter: bytes })).ids).toEqual(found.ids);
     expect((await search(options, items, { ...query, filter: new Uint32Array(3) })).counts).toEqual(new Uint32Array(2));
+  });
+
+  it("adds a query's own scores of the items, dense or sparse", async () => {
+    const queries = matrix([
+      [1, 0.5],
+      [1, 0.5],
+    ]);
+    const additive = matrix([
+      [0, 0, 5.5, 0, -5],
+      [0, 0, 0, 0, 0],
+    ]);
+    const entries = { ...csr([[4, 2], []], 5), values: Float32Array.of(-5, 5.5) };
+    for (const given of [additive, entries]) {
+      const found = await search(options, corners, { queries, k: 4, additive: given });
+      expect([...found.row(0).ids]).toEqual([2, 0, 3, 1]);
+      expect([...found.row(0).scores]).toEqual([4.5, 1, 1, 0.5]);
+      expect([...found.row(1).ids]).toEqual([4, 0, 3, 1]);
+      expect([...found.row(1).scores]).toEqual([5, 1, 1, 0.5]);
+    }
+  });
+
+  it("adds after the readout, so that the interest stays the one with the largest term", async () => {
+    const queries = matrix([
+      [1, 0],
+      [0, 2],
+    ]);
+    const additive = matrix([[10, 0, 20, 0, 0]]);
+    const found = await search(options, corners, { queries, k: 3, interestsPerQuery: 2, additive });
+    expect([...found.ids]).toEqual([2, 0, 4]);
+    expect([...found.scores]).toEqual([20, 11, 8]);
+    expect([...found.interests]).toEqual([1, 0, 1]);
+  });
+
+  it("gives a query without a present interest an empty list, whatever is added", async () => {
+    const query = { queries: matrix([[1, 0]]), offsets: Float32Array.of(Number.NEGATIVE_INFINITY), k: 2 };
+    const found = await search(options, corners, { ...query, additive: matrix([[1, 2, 3, 4, 5]]) });
+    expect([...found.counts]).toEqual([0]);
+    expect([...found.ids]).toEqual([NO_ITEM, NO_ITEM]);
+  });
+
+  it("finds the best k by the formula, with everything at once", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.integer(),
+          items: fc.integer({ min: 1, max: 300 }),
+          users: fc.integer({ min: 1, max: 5 }),
+          interests: fc.integer({ min: 1, max: 4 }),
+          share: fc.double({ min: 0.01, max: 1, noNaN: true }),
+          readout: fc.constantFrom("max" as const, "log-sum-exp" as const),
+          form: fc.constantFrom("dense" as const, "sparse" as const),
+          biased: fc.boolean(),
+        }),
+        async ({ seed, items: rows, users, interests, share, readout, form, biased }) => {
+          const random = createRandom(seed, "formula");
+          const items = wholeNumbers(seed, rows, 6);
+          const entries = sparse(seed, users, rows, 40);
+          const query: SimilarityQuery = {
+            queries: wholeNumbers(seed + 1, users * interests, 6),
+            k: Math.max(1, Math.floor(share * rows)),
+            interestsPerQuery: interests,
+            offsets: Float32Array.from({ length: users * interests }, () =>
+              random.uniform() < 0.2 ? Number.NEGATIVE_INFINITY : random.integer(-2, 3),
+            ),
+            readout,
+            exclude: csr(
+              Array.from({ length: users }, () => Array.from({ length: 9 }, () => random.integer(0, rows))),
+              rows,
+            ),
+            filter: Uint32Array.from({ length: Math.ceil(rows / 32) }, () => random.integer(0, 2 ** 32)),
+            additive: form === "dense" ? wholeNumbers(seed + 3, users, rows) : entries,
+          };
+          const bias = biased ? wholeNumbers(seed + 2, rows, 1).data : undefined;
+          const found = await search({ ...options, ...(bias === undefined ? {} : { bias }) }, items, query);
+          for (const [q, naive] of naiveScores(items, query, bias).entries()) {
+            const { ids, scores } = found.row(q);
+            const wanted = naive.filter((score) => score !== undefined).sort((a, b) => b - a);
+            expect(new Set(ids).size).toBe(Math.min(query.k, wanted.length));
+            // Whole numbers leave nothing to round but the sum of exponentials.
+            for (const [n, id] of ids.entries()) {
+              expect(Math.abs(scores[n]! - naive[id]!)).toBeLessThan(readout === "max" ? 1e-30 : 1e-4);
+              expect(Math.abs(scores[n]! - wanted[n]!)).toBeLessThan(readout === "max" ? 1e-30 : 1e-4);
+            }
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it("takes sparse additive scores for their dense form", async () => {
+    const items = wholeNumbers(21, 500, 8);
+    const entries = sparse(22, 7, 500, 60);
+    for (const readout of ["max", "log-sum-exp"] as const) {
+      const query = { queries: wholeNumbers(23, 21, 8), k: 90, interestsPerQuery: 3, readout };
+      const few = await search(options, items, { ...query, additive: entries });
+      const all = await search(options, items, { ...query, additive: dense(entries) });
+      expect([few.ids, few.scores, few.interests, few.counts]).toEqual([
+        all.ids,
+        all.scores,
+        all.interests,
+        all.counts,
+      ]);
+    }
+  });
+
+  it("refuses additive scores that are not finite or could overflow, or two of one query and item", async () => {
+    const query = { queries: matrix([[1, 0]]), k: 1 };
+    const entries = (indices: number[], ...values: number[]) => ({
+      ...csr([indices], 5),
+      values: Float32Array.from(values),
+    });
+    const wrong: readonly [Matrix | SparseMatrix, "INVALID_ARGUMENT" | "SHAPE_MISMATCH" | "NON_FINITE"][] = [
+      [matrix([[0, 0, Number.NaN, 0, 0]]), "NON_FINITE"],
+      [matrix([[0, 0, 0, 0, Number.NEGATIVE_INFINITY]]), "NON_FINITE"],
+      [matrix([[0, 0, 0, 0, -3.2e38]]), "NON_FINITE"],
+      [matrix([[0, 0, 0, 0]]), "SHAPE_MISMATCH"],
+      [matrix([[], []], 5), "SHAPE_MISMATCH"],
+      [entries([1, 3], 1, Number.POSITIVE_INFINITY), "NON_FINITE"],
+      [entries([1, 3], 3.2e38, 1), "NON_FINITE"],
+      [entries([1, 3], 1), "SHAPE_MISMATCH"],
+      [entries([5], 1), "INVALID_ARGUMENT"],
+      [entries([1, 3, 1], 1, 1, 1), "INVALID_ARGUMENT"],
+      [{ ...entries([1, 3], 1, 1), cols: 6 }, "SHAPE_MISMATCH"],
+      [{ ...entries([1], 1), values: undefined as never }, "INVALID_ARGUMENT"],
+    ];
+    for (const [additive, code] of wrong) {
+      expect(isPrismrecError(await failure(() => search(options, corners, { ...query, additive })), code)).toBe(true);
+    }
+    using index = ExactIndex.buildSync(corners, options);
+    expect(() => index.searchSync({ ...query, additive: entries([2, 2], 1, 1) })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
+  });
+
+  it("does not add on a GPU, and takes the processor where it may choose", async () => {
+    const query = { queries: matrix([[1, 0]]), k: 1, additive: matrix([[0, 9, 0, 0, 0]]) };
+    for (const where of [{ device: "cuda" }, { variant: "cuda" }] as const) {
+      const error = await failure(() => search(options, corners, { ...query, ...where }));
+      expect(isPrismrecError(error, "INVALID_ARGUMENT")).toBe(true);
+    }
+    expect((await search(options, corners, { ...query, device: "auto" })).ids[0]).toBe(1);
   });
 
   it("says how many pairs of an interest and an item it read and scored", async () => {

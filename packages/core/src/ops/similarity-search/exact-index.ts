@@ -3,12 +3,18 @@ import { yieldToEventLoop } from "../../base/abort.js";
 import { replaceFile } from "../../base/atomic-file.js";
 import { checkCsr, checkLength, checkMatrix } from "../../base/check-matrix.js";
 import { PrismrecError } from "../../base/errors.js";
-import type { Matrix } from "../../base/matrix.js";
+import { isSparse, type Matrix, type SparseMatrix } from "../../base/matrix.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { variantFor } from "../device.js";
 import { callNative, native, runNative } from "../native.js";
-import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
-import type { ExactIndexOptions, SimilarityLists, SimilarityMetric, SimilarityQuery } from "./types.js";
+import { type ReferenceItems, referenceItems, rowOf, searchReference } from "./reference.js";
+import {
+  type ExactIndexOptions,
+  NO_ITEM,
+  type SimilarityLists,
+  type SimilarityMetric,
+  type SimilarityQuery,
+} from "./types.js";
 
 const NO_OFFSETS = Float32Array.of();
 const MAX_INTERESTS = 65535;
@@ -126,8 +132,9 @@ export class ExactIndex implements Disposable {
   /**
    * The k best items of each query. A search under way when the index is disposed of still ends well.
    *
-   * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT (k outside 1..N, an excluded row outside the index),
-   *   NON_FINITE (also where inner products could overflow float32), DISPOSED. An aborted signal rejects with its reason.
+   * @throws PrismrecError SHAPE_MISMATCH, INVALID_ARGUMENT (k outside 1..N, an excluded row outside the index, two
+   *   additive scores of one query and item, additive scores on a GPU), NON_FINITE (also where scores could overflow
+   *   float32), DISPOSED. An aborted signal rejects with its reason.
    */
   async search(query: SimilarityQuery, run: RunOptions = {}): Promise<SimilarityResult> {
     const backing = this.#use();
@@ -143,7 +150,7 @@ export class ExactIndex implements Disposable {
         ...cancelArgument(cancel),
       }),
     );
-    return readable(fromNative(query.k, lists));
+    return readable(withAdditive(query, fromNative(query.k, lists)));
   }
 
   /** `search` on the calling thread, for worker threads. */
@@ -157,7 +164,7 @@ export class ExactIndex implements Disposable {
     const lists = callNative(() =>
       backing.binding.similaritySearchSync(searchArguments(backing.handle, this.size, query, rows)),
     );
-    return readable(fromNative(query.k, lists));
+    return readable(withAdditive(query, fromNative(query.k, lists)));
   }
 
   get disposed(): boolean {
@@ -232,20 +239,53 @@ function buildArguments(items: Matrix, bias: Float32Array | undefined, metric: S
 }
 
 function searchArguments(index: SimilarityIndexHandle, size: number, query: SimilarityQuery, rows: number) {
-  const { exclude, filter, offsets } = query;
-  const variant = variantFor(query);
+  const { exclude, filter, offsets, additive, device } = query;
+  if (additive !== undefined) {
+    requireAddable(additive);
+    if (largestMagnitude(numbersOf(additive)[1]) >= MAX_SCORE) throw overflows(MAX_SCORE);
+  }
+  const variant = additive !== undefined && device === "auto" ? query.variant : variantFor(query);
   return {
     index,
     queries: query.queries.data,
     queryCount: rows,
     interestsPerQuery: query.interestsPerQuery ?? 1,
-    k: query.k,
+    k: query.additive === undefined ? query.k : size,
     readout: query.readout ?? "max",
     ...(offsets === undefined ? {} : { offsets }),
     ...(exclude === undefined ? {} : { excludeIndptr: exclude.indptr, excludeIndices: exclude.indices }),
     ...(filter === undefined ? {} : { filter: filterWords(filter, size) }),
     ...(variant === undefined ? {} : { variant }),
   };
+}
+
+/** The addon's lists of all items with the additive scores added to them, ordered anew. */
+function withAdditive({ k, additive }: SimilarityQuery, lists: SimilarityLists): SimilarityLists {
+  if (additive === undefined) return lists;
+  const rows = lists.counts.length;
+  const all = lists.ids.length / Math.max(1, rows);
+  const added = {
+    k,
+    ids: new Uint32Array(rows * k).fill(NO_ITEM),
+    scores: new Float32Array(rows * k).fill(Number.NEGATIVE_INFINITY),
+    counts: lists.counts.map((count) => Math.min(k, count)),
+    interests: new Uint16Array(rows * k),
+    touched: lists.touched,
+  };
+  for (let q = 0; q < rows; q++) {
+    const numbers = rowOf(additive, q);
+    const scores = lists.scores.subarray(q * all, q * all + lists.counts[q]!);
+    const ids = lists.ids.subarray(q * all, (q + 1) * all);
+    for (let n = 0; n < scores.length; n++) scores[n]! += numbers[ids[n]!]!;
+    if (!scores.every(Number.isFinite)) throw overflows(Number.POSITIVE_INFINITY);
+    const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || ids[a]! - ids[b]!);
+    for (const [n, at] of order.slice(0, k).entries()) {
+      added.ids[q * k + n] = ids[at]!;
+      added.scores[q * k + n] = scores[at]!;
+      added.interests[q * k + n] = lists.interests[q * all + at]!;
+    }
+  }
+  return added;
 }
 
 function cancelArgument(cancel: Int32Array | undefined): { readonly cancel?: Int32Array } {
@@ -272,7 +312,7 @@ function checkItems(items: Matrix, options: ExactIndexOptions): SimilarityMetric
 }
 
 function checkQuery(index: ExactIndex, query: SimilarityQuery): number {
-  const { queries, k, interestsPerQuery = 1, readout = "max", offsets, exclude, filter } = query;
+  const { queries, k, interestsPerQuery = 1, readout = "max", offsets, exclude, filter, additive } = query;
   checkMatrix("queries", queries);
   if (queries.cols !== index.dim) {
     throw new PrismrecError("SHAPE_MISMATCH", "queries and items must share one dimension", {
@@ -316,7 +356,33 @@ function checkQuery(index: ExactIndex, query: SimilarityQuery): number {
   }
   const rows = queries.rows / interestsPerQuery;
   if (exclude !== undefined) checkCsr("exclude", exclude, rows, index.size);
+  if (additive !== undefined) {
+    checkAdditive(additive, rows, index.size);
+    if (query.device === "cuda" || query.variant === "cuda") {
+      throw new PrismrecError("INVALID_ARGUMENT", "additive scores are not added on a GPU", {
+        expected: 'device "cpu" or "auto", which then is the processor',
+        received: '"cuda"',
+      });
+    }
+  }
   return rows;
+}
+
+function checkAdditive(additive: Matrix | SparseMatrix, rows: number, cols: number): void {
+  if (isSparse(additive)) {
+    checkCsr("additive", additive, rows, cols);
+    if (additive.values !== undefined) return;
+    throw new PrismrecError("INVALID_ARGUMENT", "additive has no values", {
+      expected: "a value for each entry",
+      received: "indices alone",
+    });
+  }
+  checkMatrix("additive", additive);
+  if (additive.rows === rows && additive.cols === cols) return;
+  throw new PrismrecError("SHAPE_MISMATCH", "additive has the wrong shape", {
+    expected: `${rows} x ${cols}`,
+    received: `${additive.rows} x ${additive.cols}`,
+  });
 }
 
 function checkedItems(items: Matrix, bias: Float32Array | undefined, metric: SimilarityMetric): ReferenceItems {
@@ -326,7 +392,7 @@ function checkedItems(items: Matrix, bias: Float32Array | undefined, metric: Sim
 }
 
 function searchChecked(index: ReferenceItems, query: SimilarityQuery): SimilarityLists {
-  const { queries, offsets = NO_OFFSETS, interestsPerQuery = 1 } = query;
+  const { queries, offsets = NO_OFFSETS, additive, interestsPerQuery = 1 } = query;
   for (let row = 0; row < offsets.length; row++) {
     if (Number.isFinite(offsets[row]!) || offsets[row] === Number.NEGATIVE_INFINITY) continue;
     throw new PrismrecError("NON_FINITE", `offsets[${row}] is neither finite nor -Infinity`, {
@@ -338,28 +404,40 @@ function searchChecked(index: ReferenceItems, query: SimilarityQuery): Similarit
     if (offsets[row] === Number.NEGATIVE_INFINITY) continue;
     requireFinite("queries", queries.data, row * queries.cols, (row + 1) * queries.cols);
   }
+  if (additive !== undefined) requireAddable(additive);
   requireNoOverflow(index, query, interestsPerQuery);
   return searchReference(index, query);
 }
 
 /** |<q, e>| <= |q| |e|, for partial sums too: within float32's range nothing can overflow on the way. */
 function requireNoOverflow(index: ReferenceItems, query: SimilarityQuery, interests: number): void {
-  const { queries, offsets } = query;
+  const { queries, offsets, additive } = query;
   const cosine = index.metric === "cosine";
-  let [offset, bias] = [0, 0];
+  let offset = 0;
   for (const value of offsets ?? NO_OFFSETS) if (Number.isFinite(value)) offset = Math.max(offset, Math.abs(value));
-  for (const value of index.bias ?? NO_OFFSETS) bias = Math.max(bias, Math.abs(value));
+  const bias = largestMagnitude(index.bias ?? NO_OFFSETS);
+  const added = additive === undefined ? 0 : largestMagnitude(numbersOf(additive)[1]);
   const norms = cosine ? 1 : largestNorm(queries, offsets) * largestNorm(index.items, undefined);
-  const bound = norms + offset + bias + Math.log(interests);
+  const bound = norms + offset + bias + added + Math.log(interests);
   if (bound < MAX_SCORE) return;
-  throw new PrismrecError("NON_FINITE", "scores could overflow float32", {
-    expected: `largest query norm * largest item norm + offset + bias below ${MAX_SCORE.toExponential(1)}`,
+  throw overflows(bound);
+}
+
+function overflows(bound: number): PrismrecError {
+  return new PrismrecError("NON_FINITE", "scores could overflow float32", {
+    expected: `largest query norm * largest item norm + offset + bias + additive below ${MAX_SCORE.toExponential(1)}`,
     received: bound.toExponential(1),
     hint: "Scale the vectors down.",
   });
 }
 
 const MAX_SCORE = 3e38;
+
+function largestMagnitude(numbers: Float32Array): number {
+  let largest = 0;
+  for (const value of numbers) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
 
 function largestNorm(matrix: Matrix, offsets: Float32Array | undefined): number {
   let largest = 0;
@@ -370,6 +448,29 @@ function largestNorm(matrix: Matrix, offsets: Float32Array | undefined): number 
     largest = Math.max(largest, sum);
   }
   return Math.sqrt(largest);
+}
+
+/** The numbers of additive scores, and what an error calls them. */
+function numbersOf(additive: Matrix | SparseMatrix): [string, Float32Array] {
+  return isSparse(additive) ? ["additive.values", additive.values] : ["additive.data", additive.data];
+}
+
+function requireAddable(additive: Matrix | SparseMatrix): void {
+  requireFinite(...numbersOf(additive));
+  if (!isSparse(additive)) return;
+  const { indptr, indices, rows, cols } = additive;
+  const lastRow = new Int32Array(cols).fill(-1);
+  for (let row = 0; row < rows; row++) {
+    for (let e = indptr[row]!; e < indptr[row + 1]!; e++) {
+      if (lastRow[indices[e]!] === row) {
+        throw new PrismrecError("INVALID_ARGUMENT", `additive has two entries of one column in row ${row}`, {
+          expected: "each column once",
+          received: `column ${indices[e]} twice`,
+        });
+      }
+      lastRow[indices[e]!] = row;
+    }
+  }
 }
 
 function requireFinite(name: string, data: Float32Array, from = 0, to = data.length): void {

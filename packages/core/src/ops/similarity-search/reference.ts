@@ -1,4 +1,4 @@
-import type { Matrix } from "../../base/matrix.js";
+import { isSparse, type Matrix, type SparseMatrix } from "../../base/matrix.js";
 import { NO_ITEM, type SimilarityLists, type SimilarityMetric, type SimilarityQuery } from "./types.js";
 
 /** What the reference keeps of an index: its own copy of the items (unit rows under cosine) and their bias. */
@@ -20,11 +20,12 @@ export function referenceItems(
  * The definition of exact search in double precision, one full sort per query: the stand-in where the addon cannot be
  * loaded, and the other side of its tests. Takes input that `ExactIndex` has checked.
  *
- * score(q, i) = readout_j(<query_qj, item_i> + offset_qj) + bias_i, rounded to float32 before lists are ordered.
+ * score(q, i) = readout_j(<query_qj, item_i> + offset_qj) + bias_i + additive(q, i), rounded to float32 before lists are
+ * ordered.
  */
 export function searchReference(index: ReferenceItems, query: SimilarityQuery): SimilarityLists {
   const { items, bias } = index;
-  const { k, offsets, exclude, filter, interestsPerQuery: interestCount = 1, readout = "max" } = query;
+  const { k, offsets, exclude, filter, additive, interestsPerQuery: interestCount = 1, readout = "max" } = query;
   const queries = index.metric === "cosine" ? unitRows(query.queries) : query.queries;
   const rows = queries.rows / interestCount;
   const lists = {
@@ -48,6 +49,7 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
     if (exclude !== undefined) {
       for (let e = exclude.indptr[q]!; e < exclude.indptr[q + 1]!; e++) hidden.add(exclude.indices[e]!);
     }
+    const added = additive === undefined ? undefined : rowOf(additive, q);
     const candidates: number[] = [];
     for (let i = 0; i < items.rows; i++) {
       if (hidden.has(i) || (filter !== undefined && !allows(filter, i))) continue;
@@ -64,7 +66,7 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
         for (const term of terms) sum += Math.exp(term - terms[top]!);
         score += Math.log(sum);
       }
-      scores[i] = score + (bias?.[i] ?? 0);
+      scores[i] = score + (bias?.[i] ?? 0) + (added?.[i] ?? 0);
       winners[i] = present[top]!;
     }
     candidates.sort((a, b) => scores[b]! - scores[a]! || a - b);
@@ -83,6 +85,14 @@ export function searchReference(index: ReferenceItems, query: SimilarityQuery): 
 function allows(filter: Uint32Array | Uint8Array, item: number): boolean {
   const bits = filter.BYTES_PER_ELEMENT * 8;
   return ((filter[Math.floor(item / bits)]! >>> (item % bits)) & 1) === 1;
+}
+
+/** [cols] a row as it is, or the numbers of a sparse one in their places. */
+export function rowOf(matrix: Matrix | SparseMatrix, row: number): Float32Array {
+  if (!isSparse(matrix)) return matrix.data.subarray(row * matrix.cols, (row + 1) * matrix.cols);
+  const numbers = new Float32Array(matrix.cols);
+  for (let e = matrix.indptr[row]!; e < matrix.indptr[row + 1]!; e++) numbers[matrix.indices[e]!] = matrix.values[e]!;
+  return numbers;
 }
 
 function dot(a: Matrix, rowA: number, b: Matrix, rowB: number): number {

@@ -1,4 +1,4 @@
-import type { CsrMatrix, Matrix } from "../../base/matrix.js";
+import type { CsrMatrix, Matrix, SparseMatrix } from "../../base/matrix.js";
 import type { DevicePreference } from "../../base/run-options.js";
 
 export type SimilarityMetric = "dot" | "cosine";
@@ -36,9 +36,17 @@ export interface SimilarityQuery {
    * i / 8. Length ceil(N / 32) or ceil(N / 8). Absent: all of them.
    */
   readonly filter?: Uint32Array | Uint8Array;
+  /**
+   * Q x N added to a query's scores after readout and bias, as a linear prior's; finite. Sparse: what has no entry is 0, in any
+   * order, no column twice in a row. A query without a present interest still has an empty list. Not on a GPU.
+   */
+  readonly additive?: Matrix | SparseMatrix;
   /** A kernel of the addon by name ("reference", "scalar", "avx2", "avx512", "neon", "cuda"); absent: the best there is. */
   readonly variant?: string;
-  /** Where to run; default "cpu". "cuda" is an error where no GPU can be used, "auto" falls back (see `chooseDevice`). */
+  /**
+   * Where to run; default "cpu". "cuda" is an error where no GPU can be used, and with `additive`; "auto" falls back (see
+   * `chooseDevice`).
+   */
   readonly device?: DevicePreference;
 }
 
