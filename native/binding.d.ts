@@ -395,6 +395,11 @@ export interface SimilaritySearchArgs {
   readonly excludeIndices?: Uint32Array;
   /** [ceil(rows / 32)] bit i % 32 of word i / 32: whether row i may be returned. */
   readonly filter?: Uint32Array;
+  /** [queryCount * rows] added to the scores, or a value for each of `additiveIndices`, which are distinct in a row. */
+  readonly additive?: Float32Array;
+  /** [queryCount + 1] */
+  readonly additiveIndptr?: Uint32Array;
+  readonly additiveIndices?: Uint32Array;
   readonly variant?: string;
 }
 

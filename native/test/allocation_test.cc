@@ -224,6 +224,7 @@ TEST(searches_and_files) {
   const std::vector<float> items = Floats(600 * 8), queries = Floats(6 * 8), bias = Floats(600);
   const std::vector<uint32_t> indptr{0, 2, 3, 3}, exclude{1, 5, 7};
   ThreadPool& pool = ThreadPool::Global();
+  const std::vector<float> additive = Floats(3 * 600);
   for (const Readout readout : {Readout::kMax, Readout::kLogSumExp}) {
     EachAllocationFails("similaritySearch", [&](std::vector<double>* noted) {
       std::unique_ptr<Index> index, opened;
@@ -238,6 +239,8 @@ TEST(searches_and_files) {
       args.exclude = {indptr.data(), exclude.data(), nullptr, 3, 600};
       args.k = 20;
       args.readout = readout;
+      if (readout == Readout::kMax) args.additive = {additive.data(), 3, 600};
+      if (readout == Readout::kLogSumExp) args.sparse_additive = {indptr.data(), exclude.data(), additive.data(), 3, 600};
       std::vector<uint32_t> ids(60), found(3);
       std::vector<float> scores(60);
       std::vector<uint16_t> interests(60);

@@ -106,6 +106,9 @@ export function validArguments(binding, folder) {
       excludeIndptr: words(0, 1, 1, 3),
       excludeIndices: words(2, 0, 9),
       filter: words(0x3ff),
+      additive: floats(5),
+      additiveIndptr: words(0, 2, 2, 5),
+      additiveIndices: words(9, 4, 3, 0, 7),
     }),
     maxCover: () => ({
       indptr: words(0, 2, 3, 6),

@@ -69,7 +69,7 @@ struct Library {
 #define PRISMREC_CUDA_STRINGS "other"
 #endif
 // Raised with every change of a structure that crosses the border.
-inline constexpr const char* kAbi = "prismrec-cuda 2, strings " PRISMREC_CUDA_STRINGS;
+inline constexpr const char* kAbi = "prismrec-cuda 3, strings " PRISMREC_CUDA_STRINGS;
 
 // The library of this process, opened by the first call: PRISMREC_CUDA_LIBRARY, else prismrec_cuda.so beside the addon.
 // Null where it cannot be used; `Describe().status` says why.

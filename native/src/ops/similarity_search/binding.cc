@@ -145,6 +145,12 @@ struct Search {
           from.Csr("excludeIndptr", "excludeIndices", nullptr, queries, index->rows());
     }
     args.filter = from.OptionalArray<uint32_t>("filter", (index->rows() + 31) / 32).data;
+    if (from.Has("additiveIndptr")) {
+      args.sparse_additive =
+          from.Csr("additiveIndptr", "additiveIndices", "additive", queries, index->rows());
+    } else if (from.Has("additive")) {
+      args.additive = from.Matrix<float>("additive", queries, index->rows());
+    }
     variant = from.VariantName();
     outputs.touched = &touched;
     outputs.ids = (ids = from.Allocate<uint32_t>(queries * args.k)).data;

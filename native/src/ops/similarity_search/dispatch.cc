@@ -13,6 +13,10 @@ Status SweepWith(const Query& query, const Outputs& outputs, ThreadPool& pool,
 }
 
 Status OnCuda(const Query& query, const Outputs& outputs, ThreadPool&, const CancelFlag& cancel) {
+  if (query.adds()) {
+    return InvalidArgument("additive scores are not added on a GPU", "a variant of the processor", "cuda",
+                           "Leave the variant out.");
+  }
   return cuda::TheLibrary()->similarity_search(query, outputs, cancel);
 }
 

@@ -235,6 +235,16 @@ Status Index::Build(MatrixView<const float> items, const float* bias, Metric met
   return Status::Ok();
 }
 
+const uint32_t* Index::positions() const {
+  const std::lock_guard<std::mutex> lock(positions_mutex_);
+  if (positions_.empty()) {
+    LargeVector<uint32_t> positions(rows_);
+    for (size_t at = 0; at < rows_; ++at) positions[ids_[at]] = static_cast<uint32_t>(at);
+    positions_ = std::move(positions);
+  }
+  return positions_.data();
+}
+
 Index::~Index() {
   if (memory_ != nullptr) munmap(memory_, bytes_);
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "ops/similarity_search/similarity_search.h"
@@ -9,6 +10,14 @@ namespace {
 
 // |<q, e>| <= |q| |e|, for partial sums too: below this nothing overflows on the way.
 constexpr double kMaxScore = 3e38;
+
+Status CheckQueriesByItems(const std::string& name, const Args& args, size_t rows, size_t cols) {
+  const size_t count = args.query_count(), items = args.index->rows();
+  if (rows == count && cols == items) return Status::Ok();
+  return ShapeMismatch(name + " must have a row for each query and a column for each item",
+                       std::to_string(count) + " x " + std::to_string(items),
+                       std::to_string(rows) + " x " + std::to_string(cols));
+}
 
 Status CheckShapes(const Args& args) {
   const Index& items = *args.index;
@@ -31,14 +40,24 @@ Status CheckShapes(const Args& args) {
     return InvalidArgument("k must be a whole number of items of the index",
                            "1 to " + std::to_string(items.rows()), std::to_string(args.k));
   }
-  if (args.exclude.indptr == nullptr) return Status::Ok();
-  if (args.exclude.rows != args.query_count() || args.exclude.cols != items.rows()) {
-    return ShapeMismatch("exclude must have a row for each query and a column for each item",
-                         std::to_string(args.query_count()) + " x " + std::to_string(items.rows()),
-                         std::to_string(args.exclude.rows) + " x " +
-                             std::to_string(args.exclude.cols));
+  if (args.exclude.indptr != nullptr) {
+    Status status = CheckQueriesByItems("exclude", args, args.exclude.rows, args.exclude.cols);
+    if (status.ok()) status = CheckCsr(args.exclude);
+    if (!status.ok()) return status;
   }
-  return CheckCsr(args.exclude);
+  if (args.additive) {
+    const Status status = CheckQueriesByItems("additive", args, args.additive.rows, args.additive.cols);
+    if (!status.ok()) return status;
+  }
+  if (args.sparse_additive.indptr == nullptr) return Status::Ok();
+  Status status = CheckQueriesByItems("additive", args, args.sparse_additive.rows, args.sparse_additive.cols);
+  if (status.ok()) status = CheckCsr(args.sparse_additive);
+  if (!status.ok()) return status;
+  if (args.additive || (args.sparse_additive.values == nullptr && args.sparse_additive.nnz() > 0)) {
+    return InvalidArgument("additive must be a matrix or rows of entries with values", "one of the two",
+                           args.additive ? "both" : "entries without values");
+  }
+  return Status::Ok();
 }
 
 // Which positions hold an item that the filter allows.
@@ -59,6 +78,94 @@ void FillAllowed(const Index& index, const uint32_t* filter, ThreadPool& pool,
       (*allowed)[p] = lanes;
     }
   });
+}
+
+// A finite number's order by magnitude; above kFinite: NaN and infinity.
+constexpr uint32_t kFinite = 0x7f7fffff;
+
+uint32_t MagnitudeBits(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7fffffffu;
+}
+
+Status NotFiniteAdditive(size_t at, float value) {
+  return NonFinite("additive[" + std::to_string(at) + "] is not finite", "finite numbers", std::to_string(value));
+}
+
+// Copies a matrix into the order of positions, where neighbours of a panel are neighbours.
+Status FillAdditive(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Query* query) {
+  constexpr size_t kPanelsPerChunk = 512;
+  const Index& index = *args.index;
+  const size_t count = args.query_count(), panels = index.panels(), places = panels * kPanelItems;
+  const size_t chunks = (panels + kPanelsPerChunk - 1) / kPanelsPerChunk;
+  query->additive.resize(count * places + kPanelItems);
+  query->additive_tops.resize(count * panels);
+  std::fill_n(query->additive.end() - static_cast<std::ptrdiff_t>(kPanelItems), kPanelItems, 0.0f);
+  std::vector<uint32_t> most(count * chunks);
+  pool.ParallelFor(count * chunks, cancel, [&](size_t n, int) {
+    const size_t q = n / chunks, first = n % chunks * kPanelsPerChunk;
+    const float* row = args.additive.row(q);
+    for (size_t p = first; p < std::min(panels, first + kPanelsPerChunk); ++p) {
+      const size_t valid = std::min(kPanelItems, index.rows() - p * kPanelItems);
+      const uint32_t* ids = index.ids() + p * kPanelItems;
+      float* out = query->additive.data() + q * places + p * kPanelItems;
+      for (size_t i = 0; i < valid; ++i) out[i] = row[ids[i]];
+      std::fill(out + valid, out + kPanelItems, 0.0f);
+      uint32_t largest = 0;
+      float top = out[0];
+      for (size_t i = 0; i < kPanelItems; ++i) largest = std::max(largest, MagnitudeBits(out[i]));
+      for (size_t i = 1; i < valid; ++i) top = std::max(top, out[i]);
+      most[n] = std::max(most[n], largest);
+      query->additive_tops[q * panels + p] = top;
+    }
+  });
+  if (cancel.Cancelled()) return Cancelled();
+  for (size_t q = 0; q < count; ++q) {
+    const uint32_t bits = *std::max_element(most.begin() + static_cast<std::ptrdiff_t>(q * chunks),
+                                            most.begin() + static_cast<std::ptrdiff_t>((q + 1) * chunks));
+    const float* row = args.additive.row(q);
+    for (size_t i = 0; bits > kFinite && i < index.rows(); ++i) {
+      if (!std::isfinite(row[i])) return NotFiniteAdditive(q * index.rows() + i, row[i]);
+    }
+    query->largest_additive.push_back(0);
+    std::memcpy(&query->largest_additive[q], &bits, sizeof(bits));
+  }
+  return Status::Ok();
+}
+
+// Entries by position, which is how a search meets the items.
+Status FillEntries(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Query* query) {
+  constexpr size_t kQueriesPerChunk = 16;
+  const CsrView& rows = args.sparse_additive;
+  const uint32_t* positions = args.index->positions();
+  query->first_entry.assign(rows.indptr, rows.indptr + rows.rows + 1);
+  query->entries.resize(rows.nnz());
+  query->largest_additive.assign(rows.rows, 0.0f);
+  for (size_t e = 0; e < rows.nnz(); ++e) {
+    if (!std::isfinite(rows.values[e])) return NotFiniteAdditive(e, rows.values[e]);
+  }
+  std::vector<Query::Entry> repeated(rows.rows, {kNoItem, 0.0f});
+  pool.ParallelFor((rows.rows + kQueriesPerChunk - 1) / kQueriesPerChunk, cancel, [&](size_t chunk, int) {
+    for (size_t q = chunk * kQueriesPerChunk; q < std::min(rows.rows, (chunk + 1) * kQueriesPerChunk); ++q) {
+      const auto begin = query->entries.begin() + rows.indptr[q], end = query->entries.begin() + rows.indptr[q + 1];
+      for (size_t e = rows.indptr[q]; e < rows.indptr[q + 1]; ++e) {
+        query->entries[e] = {positions[rows.indices[e]], rows.values[e]};
+        query->largest_additive[q] = std::max(query->largest_additive[q], std::fabs(rows.values[e]));
+      }
+      std::sort(begin, end, [](const Query::Entry& a, const Query::Entry& b) { return a.position < b.position; });
+      const auto twin = std::adjacent_find(
+          begin, end, [](const Query::Entry& a, const Query::Entry& b) { return a.position == b.position; });
+      if (twin != end) repeated[q] = *twin;
+    }
+  });
+  if (cancel.Cancelled()) return Cancelled();
+  for (size_t q = 0; q < rows.rows; ++q) {
+    if (repeated[q].position == kNoItem) continue;
+    return InvalidArgument("additive has two entries of one column in row " + std::to_string(q), "each column once",
+                           "column " + std::to_string(args.index->ids()[repeated[q].position]) + " twice");
+  }
+  return Status::Ok();
 }
 
 }  // namespace
@@ -116,12 +223,17 @@ Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Que
       largest_norm = std::max(largest_norm, query->norms.back());
     }
   }
+  if (args.additive) status = FillAdditive(args, pool, cancel, query);
+  if (args.sparse_additive.indptr != nullptr) status = FillEntries(args, pool, cancel, query);
+  if (!status.ok()) return status;
+  const double largest_additive =
+      query->adds() ? *std::max_element(query->largest_additive.begin(), query->largest_additive.end()) : 0.0;
   const double bound = largest_norm * args.index->largest_norm() + largest_offset +
-                       args.index->largest_bias() +
+                       args.index->largest_bias() + largest_additive +
                        std::log(static_cast<double>(args.interests_per_query));
   if (!(bound < kMaxScore)) {
     return NonFinite("scores could overflow float32",
-                     "largest query norm * largest item norm + offset + bias below 3e+38",
+                     "largest query norm * largest item norm + offset + bias + additive below 3e+38",
                      std::to_string(bound), "Scale the vectors down.");
   }
 

@@ -17,6 +17,14 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
     std::vector<float> scores(index.rows());
     std::vector<uint16_t> winners(index.rows());
     std::vector<double> terms(count);
+    std::vector<float> added(query.adds() ? index.panels() * kPanelItems : 0);
+    if (!query.additive.empty()) {
+      std::copy_n(query.additive.begin() + static_cast<std::ptrdiff_t>(q * added.size()), added.size(), added.begin());
+    } else if (query.adds()) {
+      for (size_t e = query.first_entry[q]; e < query.first_entry[q + 1]; ++e) {
+        added[query.entries[e].position] = query.entries[e].value;
+      }
+    }
     for (size_t at = 0; at < index.rows() && count > 0; ++at) {
       const uint32_t i = index.ids()[at];
       const size_t lane = at % kPanelItems;
@@ -39,7 +47,8 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
         for (const double term : terms) sum += std::exp(term - terms[top]);
         score += std::log(sum);
       }
-      scores[i] = static_cast<float>(score + (index.bias() == nullptr ? 0.0 : index.bias()[at]));
+      if (index.bias() != nullptr) score += index.bias()[at];
+      scores[i] = static_cast<float>(score + (query.adds() ? added[at] : 0.0f));
       winners[i] = query.interests[first + top];
     }
     std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {

@@ -12,6 +12,7 @@
 
 #include "ops/similarity_search/cpu/panel.h"
 #include "runtime/cancel.h"
+#include "runtime/large_pages.h"
 #include "runtime/status.h"
 #include "runtime/tensor_view.h"
 #include "runtime/thread_pool.h"
@@ -59,7 +60,7 @@ class Index {
   // At least the length of the longest row, and the largest magnitude of a bias.
   double largest_norm() const { return norms_[0]; }
   double largest_bias() const { return largest_bias_; }
-  // Of all that the index holds, in memory and in a file.
+  // Of all that the index holds but `positions`, in memory and in a file.
   size_t bytes() const { return bytes_; }
 
   // [N] the id of each position.
@@ -93,6 +94,9 @@ class Index {
   };
   DeviceCopy& device_copy() const { return device_copy_; }
 
+  // [N] the position of each id: made by the first search that asks, 4 N bytes.
+  const uint32_t* positions() const;
+
  private:
   Index() = default;
   // Where the arrays begin, behind the header.
@@ -123,6 +127,8 @@ class Index {
   float* scales_ = nullptr;
   CodeErrors* errors_ = nullptr;
   mutable DeviceCopy device_copy_;
+  mutable std::mutex positions_mutex_;
+  mutable LargeVector<uint32_t> positions_;
 };
 
 struct Args {
@@ -137,6 +143,10 @@ struct Args {
   CsrView exclude;
   // [ceil(N / 32)] bit i % 32 of word i / 32: whether item i may be returned at all. Nullable.
   const uint32_t* filter = nullptr;
+  // Added to a query's scores after readout and bias, finite: [Q, N] or Q x N rows with values, in any order, no
+  // column twice in a row, what has no entry being 0. Nullable, and not both.
+  MatrixView<const float> additive;
+  CsrView sparse_additive;
   size_t k = 0;  // 1 to N
   Readout readout = Readout::kMax;
 
@@ -176,9 +186,25 @@ struct Query {
   std::vector<uint32_t> exclude;
   // [panels] which positions of a panel hold an item that the filter allows.
   std::vector<uint32_t> allowed;
+  // What is added, [query_count, panels * kPanelItems] by position, 0 beyond N and kPanelItems floats of slack, with the
+  // largest of each panel, [query_count, panels]. Or of query q the entries [first_entry[q], first_entry[q + 1]),
+  // ascending. Empty where nothing is added.
+  struct Entry {
+    uint32_t position;
+    float value;
+  };
+  LargeVector<float> additive;
+  std::vector<float> additive_tops;
+  std::vector<size_t> first_entry;
+  std::vector<Entry> entries;
+  // [query_count] the largest magnitude that is added; empty: nothing is.
+  std::vector<float> largest_additive;
+
+  bool adds() const { return !largest_additive.empty(); }
 };
 
-// Shapes, finiteness and the exclusions' range; NON_FINITE also where a score could overflow.
+// Shapes, finiteness, the ranges of indices and that no item of a query is added to twice; NON_FINITE also where a score
+// could overflow.
 Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Query* query);
 
 using Fn = Status (*)(const Query& query, const Outputs& outputs, ThreadPool& pool,

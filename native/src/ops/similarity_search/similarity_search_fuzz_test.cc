@@ -18,8 +18,9 @@ using test::Values;
 
 // Owns what Args points at.
 struct Case {
-  std::vector<float> items, bias, queries, offsets;
+  std::vector<float> items, bias, queries, offsets, additive;
   std::vector<uint32_t> exclude_indptr, exclude_indices, filter;
+  std::vector<uint32_t> additive_indptr, additive_indices;  // empty where `additive` is a matrix, or nothing
   size_t count, query_count, interests, dim, k;
   Values kind;
   Metric metric;
@@ -65,9 +66,34 @@ struct Case {
         if (random.OneIn(one_in)) filter[i / 32] |= 1u << i % 32;
       }
     }
-    if (spoiled) random.Spoil(random.Pick({&items, &bias, &queries, &offsets}));
+    if (random.OneIn(2)) Add(random, spoiled && random.OneIn(4));
+    if (spoiled) random.Spoil(random.Pick({&items, &bias, &queries, &offsets, &additive}));
     exclude_indices.push_back(0);  // beyond the end: an empty vector's data may be null
   }
+
+  // Dense or sparse; `repeats`: with an item twice in a row.
+  void Add(Random& random, bool repeats) {
+    additive_indptr.clear();
+    additive_indices.clear();
+    if (random.OneIn(2)) {
+      additive = random.Fill(query_count * count, kind);
+      return;
+    }
+    additive_indptr.push_back(0);
+    for (size_t q = 0; q < query_count; ++q) {
+      // Every `step`-th item from a random one on, around the end.
+      const size_t step = 1 + random.Below(count), first = random.Below(count);
+      const size_t most = (count + step - 1) / step;
+      const size_t length = random.OneIn(6) ? most : random.Below(std::min<size_t>(9, most + 1));
+      for (size_t n = 0; n < length; ++n) {
+        additive_indices.push_back(static_cast<uint32_t>((first + n * step) % count));
+      }
+      if (repeats && length > 0) additive_indices.push_back(static_cast<uint32_t>(first));
+      additive_indptr.push_back(static_cast<uint32_t>(additive_indices.size()));
+    }
+    additive = random.Fill(additive_indices.size(), kind);
+  }
+  bool adds() const { return !additive.empty() || !additive_indptr.empty(); }
 };
 
 struct Answer {
@@ -95,6 +121,12 @@ struct Answer {
                       made.query_count, made.count};
     }
     if (!made.filter.empty()) args.filter = made.filter.data();
+    if (!made.additive_indptr.empty()) {
+      args.sparse_additive = {made.additive_indptr.data(), made.additive_indices.data(), made.additive.data(),
+                              made.query_count, made.count};
+    } else if (!made.additive.empty()) {
+      args.additive = {made.additive.data(), made.query_count, made.count};
+    }
     args.k = k;
     args.readout = made.readout;
     ids.resize(made.query_count * k);
@@ -124,6 +156,10 @@ TEST(every_variant_answers_as_the_definition_does) {
     for (const char* variant : RunnableVariants()) {
       random.Context(variant);
       const Answer got(made, variant, made.k);
+      if (std::string(variant) == "cuda" && made.adds() && made.query_count > 0) {
+        EXPECT_FALSE(got.status.ok());
+        continue;
+      }
       test::ExpectSameCode(got.status, want.status);
       if (!want.status.ok() || !got.status.ok()) continue;
       EXPECT_TRUE(got.counts == want.counts);
@@ -133,7 +169,7 @@ TEST(every_variant_answers_as_the_definition_does) {
         EXPECT_TRUE(got.interests == want.interests);
         continue;
       }
-      const double tolerance = 1e-6 * (unit + 3 * (test::Largest(made.bias) + 1));
+      const double tolerance = 1e-6 * (unit + 3 * (test::Largest(made.bias) + test::Largest(made.additive) + 1));
       for (size_t q = 0; q < made.query_count; ++q) {
         std::vector<float> own(made.count, NAN);
         for (size_t n = 0; n < all.counts[q]; ++n) {
@@ -176,9 +212,14 @@ TEST(an_index_with_codes_gives_the_lists_of_the_definition) {
     made.offsets.clear();
     made.exclude_indptr.clear();
     made.filter.clear();
+    made.kind = Values::kWhole;
+    made.additive.clear();
+    made.additive_indptr.clear();
+    if (!random.OneIn(3)) made.Add(random, false);
     const Answer want(made, "reference", made.k);
     EXPECT_OK(want.status);
     for (const char* variant : RunnableVariants()) {
+      if (std::string(variant) == "cuda" && made.adds()) continue;
       random.Context(variant);
       const Answer got(made, variant, made.k);
       test::ExpectSameBits(got.ids, want.ids);
@@ -213,6 +254,8 @@ TEST(the_error_is_at_most_twice_that_of_plain_loops_in_the_same_precision) {
     made.offsets.clear();
     made.exclude_indptr.clear();
     made.filter.clear();
+    made.additive.clear();
+    made.additive_indptr.clear();
     std::vector<float> naive(made.query_count * made.count);
     std::vector<double> exact(naive.size());
     for (size_t n = 0; n < naive.size(); ++n) {

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -31,6 +32,9 @@ struct Problem {
   Readout readout = Readout::kMax;
   std::vector<float> item_data, bias, query_data, offsets;
   std::vector<uint32_t> exclude_indptr, exclude_indices, filter;
+  // [queries, items], or rows of entries where there are row pointers.
+  std::vector<float> additive;
+  std::vector<uint32_t> additive_indptr, additive_indices;
 };
 
 struct Lists {
@@ -88,6 +92,12 @@ Status Search(const Problem& problem, const char* variant, Lists* lists,
                     problem.queries, problem.items};
   }
   args.filter = problem.filter.empty() ? nullptr : problem.filter.data();
+  if (!problem.additive_indptr.empty()) {
+    args.sparse_additive = {problem.additive_indptr.data(), problem.additive_indices.data(), problem.additive.data(),
+                            problem.queries, problem.items};
+  } else if (!problem.additive.empty()) {
+    args.additive = {problem.additive.data(), problem.queries, problem.items};
+  }
   args.k = problem.k;
   args.readout = problem.readout;
   lists->ids.assign(problem.queries * problem.k, 7);
@@ -110,6 +120,57 @@ std::string Context(const char* variant, const Problem& problem) {
   return std::string(variant) + " N=" + std::to_string(problem.items) + " Q=" +
          std::to_string(problem.queries) + " J=" + std::to_string(problem.interests) + " d=" +
          std::to_string(problem.dim) + " k=" + std::to_string(problem.k);
+}
+
+// What a GPU does not take.
+std::vector<const char*> AddingVariants() {
+  std::vector<const char*> variants;
+  for (const char* variant : RunnableVariants()) {
+    if (std::string(variant) != "cuda") variants.push_back(variant);
+  }
+  return variants;
+}
+
+// Some entries a row, of both signs and up to `most` in size, in no order.
+void AddSparse(uint32_t seed, size_t entries, float most, bool whole, Problem* problem) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> uniform(-most, most);
+  std::vector<uint32_t> ids(problem->items);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<uint32_t>(i);
+  problem->additive.clear();
+  problem->additive_indices.clear();
+  problem->additive_indptr.assign(1, 0);
+  for (size_t q = 0; q < problem->queries; ++q) {
+    const size_t count = q % 4 == 3 ? 0 : std::min(problem->items, entries);
+    for (size_t n = 0; n < count; ++n) {
+      std::swap(ids[n], ids[n + generator() % (ids.size() - n)]);
+      problem->additive_indices.push_back(ids[n]);
+      problem->additive.push_back(whole ? std::round(uniform(generator)) : uniform(generator));
+    }
+    problem->additive_indptr.push_back(static_cast<uint32_t>(problem->additive.size()));
+  }
+}
+
+Problem Dense(const Problem& sparse) {
+  Problem dense = sparse;
+  dense.additive.assign(sparse.queries * sparse.items, 0.0f);
+  for (size_t q = 0; q < sparse.queries; ++q) {
+    for (size_t e = sparse.additive_indptr[q]; e < sparse.additive_indptr[q + 1]; ++e) {
+      dense.additive[q * sparse.items + sparse.additive_indices[e]] = sparse.additive[e];
+    }
+  }
+  dense.additive_indptr.clear();
+  dense.additive_indices.clear();
+  return dense;
+}
+
+void AddDense(uint32_t seed, float most, bool whole, Problem* problem) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> uniform(-most, most);
+  problem->additive_indptr.clear();
+  problem->additive_indices.clear();
+  problem->additive.resize(problem->queries * problem->items);
+  for (float& x : problem->additive) x = whole ? std::round(uniform(generator)) : uniform(generator);
 }
 
 TEST(every_variant_agrees_with_the_reference_bit_for_bit_on_whole_numbers) {
@@ -436,10 +497,16 @@ TEST(results_do_not_depend_on_the_number_of_threads) {
   interests.readout = Readout::kLogSumExp;
   const Problem batch = Random(12, 9000, 300, 1, 24, 30, false);
   const Problem coded = Random(13, 50000, 1, 1, 24, 20, false);
+  Problem dense = interests, sparse = batch, coded_sparse = coded;
+  AddDense(1, 3, false, &dense);
+  AddSparse(2, 100, 3, false, &sparse);
+  AddSparse(3, 100, 3, false, &coded_sparse);
   const int before = ThreadPool::Global().threads();
-  for (const Problem* problem : std::initializer_list<const Problem*>{&interests, &batch, &coded}) {
+  for (const Problem* problem :
+       std::initializer_list<const Problem*>{&interests, &batch, &coded, &dense, &sparse, &coded_sparse}) {
     for (const char* variant : RunnableVariants()) {
       if (std::string(variant) == "reference") continue;
+      if (std::string(variant) == "cuda" && !problem->additive.empty()) continue;
       test::SetContext(variant);
       Lists one, many;
       ThreadPool::Global().SetThreads(1);
@@ -494,6 +561,220 @@ TEST(an_absent_interest_is_not_read_and_a_query_of_absent_ones_gets_an_empty_lis
     EXPECT_EQ(found.scores[2], kAbsent);
   }
   test::SetContext("");
+}
+
+// The definition, from the arguments alone.
+double NaiveScore(const Problem& problem, size_t q, size_t i) {
+  double best = kAbsent;
+  for (size_t j = 0; j < problem.interests; ++j) {
+    const size_t row = q * problem.interests + j;
+    double term = problem.offsets.empty() ? 0.0 : problem.offsets[row];
+    if (term == kAbsent) continue;
+    for (size_t x = 0; x < problem.dim; ++x) {
+      term += double{problem.query_data[row * problem.dim + x]} * problem.item_data[i * problem.dim + x];
+    }
+    best = std::max(best, term);
+  }
+  return best + (problem.bias.empty() ? 0.0 : problem.bias[i]) + problem.additive[q * problem.items + i];
+}
+
+TEST(additive_scores_count_as_the_definition_says) {
+  for (const size_t items : {1, 31, 64, 333}) {
+    Problem sparse = Random(static_cast<uint32_t>(items), items, 6, 3, 5, 1 + items / 3, true);
+    AddSparse(1, 25, 30, true, &sparse);
+    const Problem dense = Dense(sparse);
+    for (const char* variant : AddingVariants()) {
+      test::SetContext(Context(variant, sparse));
+      Lists found, few;
+      EXPECT_OK(Search(dense, variant, &found));
+      EXPECT_OK(Search(sparse, variant, &few));
+      ExpectSame(few, found);
+      for (size_t q = 0; q < dense.queries; ++q) {
+        std::vector<std::pair<double, uint32_t>> all;
+        for (size_t i = 0; i < items; ++i) {
+          const auto from = dense.exclude_indices.begin() + dense.exclude_indptr[q];
+          const auto to = dense.exclude_indices.begin() + dense.exclude_indptr[q + 1];
+          const double score = NaiveScore(dense, q, i);
+          if (std::find(from, to, i) == to && score != kAbsent) all.push_back({-score, static_cast<uint32_t>(i)});
+        }
+        std::sort(all.begin(), all.end());
+        const size_t most = std::min(all.size(), dense.k);
+        EXPECT_EQ(found.counts[q], most);
+        for (size_t n = 0; n < found.counts[q]; ++n) {
+          EXPECT_EQ(found.ids[q * dense.k + n], all[n].second);
+          EXPECT_EQ(static_cast<double>(found.scores[q * dense.k + n]), -all[n].first);
+        }
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+// Blocks of many queries and of one, several rounds, and the codes; with and without bias; small beside the products,
+// of their size, and far above; lengths of one size and of many.
+TEST(additive_scores_of_many_shapes_agree_with_the_reference) {
+  for (const auto& [items, queries, interests, dim, k] :
+       {std::array<size_t, 5>{700, 300, 1, 8, 20}, {9000, 70, 4, 12, 30}, {3001, 2, 70, 8, 6}, {20011, 2, 4, 57, 50},
+        {33000, 1, 1, 40, 9}, {2000, 3, 2, 9, 2000}}) {
+    if (test::Reduced() && (items > 30000 || queries == 70)) continue;
+    for (const float most : {2.0f, 40.0f, 5000.0f}) {
+      Problem problem = Random(static_cast<uint32_t>(items + k), items, queries, interests, dim, k, true);
+      if (most == 40) problem.bias.clear();
+      if (most == 2) {
+        for (size_t i = 0; i < items; ++i) {
+          const float factor = std::ldexp(1.0f, -static_cast<int>(i * 7919 % 20));
+          for (size_t x = 0; x < dim; ++x) problem.item_data[i * dim + x] *= factor;
+        }
+      }
+      if (k == 30) {
+        problem.filter.assign((items + 31) / 32, 0x7f3ffff5u);
+      }
+      for (const bool sparse : {false, true}) {
+        if (sparse) {
+          AddSparse(2, 200, most, true, &problem);
+        } else {
+          AddDense(2, most, true, &problem);
+        }
+        Lists expected;
+        EXPECT_OK(Search(problem, "reference", &expected));
+        for (const char* variant : AddingVariants()) {
+          test::SetContext(Context(variant, problem) + (sparse ? " sparse " : " dense ") + std::to_string(most));
+          Lists found;
+          EXPECT_OK(Search(problem, variant, &found));
+          ExpectSame(found, expected);
+        }
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+// What a limit leaves out is not on the list: the best k are the first k of all, to the bit, also where a large additive
+// score has rounded the products away.
+TEST(additive_scores_leave_nothing_out_that_a_search_for_all_would_put_first) {
+  for (const float most : {0.5f, 20.0f, 3e5f}) {
+    for (const Readout readout : {Readout::kMax, Readout::kLogSumExp}) {
+      for (const size_t queries : {1, 20}) {
+        if (test::Reduced() && queries == 20) continue;
+        Problem problem = Random(5, 32800, queries, 4, 32, 60, false);
+        problem.readout = readout;
+        AddSparse(3, 3000, most, false, &problem);
+        const Problem dense = Dense(problem);
+        Problem all = dense;
+        all.k = all.items;
+        for (const char* variant : AddingVariants()) {
+          if (std::string(variant) == "reference") continue;
+          test::SetContext(Context(variant, problem) + " most=" + std::to_string(most));
+          Lists found, few, every;
+          EXPECT_OK(Search(dense, variant, &found));
+          EXPECT_OK(Search(problem, variant, &few));
+          EXPECT_OK(Search(all, variant, &every));
+          ExpectSame(few, found);
+          for (size_t q = 0; q < queries; ++q) {
+            EXPECT_TRUE(std::equal(found.ids.begin() + q * 60, found.ids.begin() + q * 60 + found.counts[q],
+                                   every.ids.begin() + q * all.k));
+            EXPECT_TRUE(std::equal(found.scores.begin() + q * 60, found.scores.begin() + q * 60 + found.counts[q],
+                                   every.scores.begin() + q * all.k));
+          }
+        }
+      }
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(adding_nothing_changes_no_bit) {
+  for (const size_t queries : {1, 40}) {
+    Problem problem = Random(6, 33000, queries, 3, 33, 25, false);
+    problem.readout = Readout::kLogSumExp;
+    for (const char* variant : AddingVariants()) {
+      test::SetContext(Context(variant, problem));
+      Problem nothing = problem;
+      nothing.additive.assign(queries * problem.items, 0.0f);
+      Lists expected, found;
+      EXPECT_OK(Search(problem, variant, &expected));
+      EXPECT_OK(Search(nothing, variant, &found));
+      ExpectSame(found, expected);
+      nothing.additive.clear();
+      nothing.additive_indptr.assign(queries + 1, 0);
+      nothing.additive_indices.clear();
+      EXPECT_OK(Search(nothing, variant, &found));
+      ExpectSame(found, expected);
+    }
+  }
+  test::SetContext("");
+}
+
+TEST(a_sparse_additive_score_costs_little_more_than_its_items) {
+  Problem problem = Random(9, 40000, 1, 1, 32, 10, false);
+  problem.bias.clear();
+  problem.offsets.clear();
+  AddSparse(4, 200, 1, false, &problem);
+  for (const char* variant : AddingVariants()) {
+    if (std::string(variant) == "reference") continue;
+    test::SetContext(variant);
+    Lists found;
+    EXPECT_OK(Search(problem, variant, &found));
+    EXPECT_LT(found.touched.scored, 10000u);
+  }
+  test::SetContext("");
+}
+
+TEST(additive_scores_that_cannot_be_added_are_typed_errors) {
+  Problem sparse = Random(5, 40, 3, 2, 3, 4, true);
+  sparse.offsets.clear();
+  AddSparse(5, 7, 9, true, &sparse);
+  const Problem dense = Dense(sparse);
+  Lists lists;
+  const auto code = [&](const Problem& problem) { return Search(problem, nullptr, &lists).code; };
+  EXPECT_TRUE(code(sparse) == StatusCode::kOk);
+  EXPECT_TRUE(code(dense) == StatusCode::kOk);
+  for (const float wrong : {NAN, INFINITY, -INFINITY, 3.2e38f, -3.2e38f}) {
+    Problem bad = sparse;
+    bad.additive[8] = wrong;
+    EXPECT_TRUE(code(bad) == StatusCode::kNonFinite);
+    bad = dense;
+    bad.additive[81] = wrong;
+    EXPECT_TRUE(code(bad) == StatusCode::kNonFinite);
+  }
+  Problem bad = sparse;
+  bad.additive_indices[12] = bad.additive_indices[8];
+  const Status repeated = Search(bad, nullptr, &lists);
+  EXPECT_TRUE(repeated.code == StatusCode::kInvalidArgument);
+  EXPECT_EQ(repeated.received, "column " + std::to_string(bad.additive_indices[8]) + " twice");
+  bad = sparse;
+  bad.additive_indices[3] = 40;
+  EXPECT_TRUE(code(bad) == StatusCode::kInvalidArgument);
+  bad = sparse;
+  bad.additive_indptr[1] = 9;
+  EXPECT_TRUE(code(bad) == StatusCode::kInvalidArgument);
+
+  std::unique_ptr<Index> index;
+  EXPECT_OK(Index::Build({dense.item_data.data(), 40, 3}, nullptr, Metric::kDot, ThreadPool::Global(), CancelFlag(),
+                         &index));
+  Args args;
+  args.index = index.get();
+  args.queries = {dense.query_data.data(), 6, 3};
+  args.interests_per_query = 2;
+  args.k = 1;
+  const auto run = [&] { return Run(nullptr, args, {}, ThreadPool::Global(), CancelFlag()).code; };
+  args.additive = {dense.additive.data(), 3, 39};
+  EXPECT_TRUE(run() == StatusCode::kShapeMismatch);
+  args.additive = {dense.additive.data(), 2, 40};
+  EXPECT_TRUE(run() == StatusCode::kShapeMismatch);
+  args.additive = {dense.additive.data(), 3, 40};
+  args.sparse_additive = {sparse.additive_indptr.data(), sparse.additive_indices.data(), sparse.additive.data(), 3, 40};
+  EXPECT_TRUE(run() == StatusCode::kInvalidArgument);
+  args.additive = {};
+  args.sparse_additive.values = nullptr;
+  EXPECT_TRUE(run() == StatusCode::kInvalidArgument);
+  args.sparse_additive.rows = 2;
+  EXPECT_TRUE(run() == StatusCode::kShapeMismatch);
+  for (const char* variant : RunnableVariants()) {
+    if (std::string(variant) != "cuda") continue;
+    EXPECT_TRUE(Search(dense, variant, &lists).code == StatusCode::kInvalidArgument);
+    EXPECT_TRUE(Search(sparse, variant, &lists).code == StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(bad_arguments_are_typed_errors) {

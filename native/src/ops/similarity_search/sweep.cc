@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "gemm/pack.h"
 #include "ops/similarity_search/plan.h"
@@ -14,6 +16,8 @@ namespace {
 constexpr size_t kGroupPanels = 32;
 constexpr size_t kGroupTiles = 8192;
 constexpr size_t kSelectionSlack = 64;
+// What is added by sparse rows to a group of panels stays in the first caches.
+constexpr size_t kSparseGroupFloats = size_t{1} << 14;
 // The codes are read first where reading is what costs: few rows, and lists so short that few items
 // have to be scored as well.
 constexpr size_t kCodedRows = 8;
@@ -106,11 +110,11 @@ float LogSlack(size_t count) {
   return static_cast<float>(log_count * 1.00001 + 1e-5 + 2.5e-7 * static_cast<double>(count));
 }
 
-// A product + bias below it cannot be part of a score that reaches `threshold`: rounded down by more
+// A product + bias + additive below it cannot be part of a score that reaches `threshold`: rounded down by more
 // than the roundings of a score can add up to.
-float LimitOf(float threshold, float offset, double slack, double largest_bias) {
+float LimitOf(float threshold, float offset, double slack, double largest_added) {
   constexpr double kUnit = 1.0 / (1 << 24);
-  const double size = std::fabs(threshold) + std::fabs(offset) + slack + largest_bias;
+  const double size = std::fabs(threshold) + std::fabs(offset) + slack + largest_added;
   return std::nextafter(static_cast<float>(threshold - offset - slack - 8 * kUnit * size),
                         -std::numeric_limits<float>::infinity());
 }
@@ -203,17 +207,20 @@ class BlockSweep {
       products_.resize(most_rows_ * kPanelItems);
     }
     group_panels_ = std::clamp<size_t>(kGroupTiles / std::max<size_t>(1, row_count_), 1, kGroupPanels);
+    if (query.adds() && row_count_ > 0) PlaceAdditive();
   }
 
   // Adds what panels [begin, end) hold to `selections`, one for each query of the block.
   void Run(size_t begin, size_t end, std::vector<Selection>* selections) {
     selections_ = selections;
     for (size_t q = block_.begin; q < block_.end; ++q) SetLimits(q);
+    if (!scattered_.empty()) FindEntries(begin);
     for (size_t group = begin; group < end && row_count_ > 0; group += group_panels_) {
       if (cancel_.Cancelled()) return;
       const size_t group_end = std::min(end, group + group_panels_);
+      if (query_.adds()) LoadAdditive(group, group_end);
       if (!Activate(group, group_end)) {
-        if (index_.bias() == nullptr) return;  // what follows is no longer
+        if (index_.bias() == nullptr && !query_.adds()) return;  // what follows is no longer
         continue;
       }
       if (coded_ != nullptr) {
@@ -230,11 +237,67 @@ class BlockSweep {
   const Touched& touched() const { return touched_; }
 
  private:
+  // Where a scan finds what is added to the rows. Those beyond the block's take what the first row does.
+  void PlaceAdditive() {
+    const size_t queries = block_.end - block_.begin;
+    size_t stride = index_.panels() * kPanelItems;
+    const float* first = query_.additive.data() + block_.begin * stride;
+    if (query_.additive.empty()) {
+      group_panels_ = std::clamp<size_t>(kSparseGroupFloats / kPanelItems / queries, 1, group_panels_);
+      stride = group_panels_ * kPanelItems;
+      scattered_.resize(queries * stride + kPanelItems);
+      first = scattered_.data();
+    }
+    additive_tops_.resize(queries);
+    additive_.assign(limits_.size(), first + (query_of_[0] - block_.begin) * stride);
+    for (size_t r = 0; r < row_count_; ++r) additive_[r] = first + (query_of_[r] - block_.begin) * stride;
+  }
+
+  // The entries that a sweep from panel `begin` on meets first.
+  void FindEntries(size_t begin) {
+    for (size_t q = block_.begin; q < block_.end; ++q) {
+      const auto from = query_.entries.begin() + static_cast<std::ptrdiff_t>(query_.first_entry[q]);
+      const auto to = query_.entries.begin() + static_cast<std::ptrdiff_t>(query_.first_entry[q + 1]);
+      const size_t first = static_cast<size_t>(
+          std::lower_bound(from, to, begin * kPanelItems,
+                           [](const Query::Entry& entry, size_t position) { return entry.position < position; }) -
+          query_.entries.begin());
+      loaded_.push_back({first, first});
+    }
+  }
+
+  // What is added in panels [begin, end), with the most of each query.
+  void LoadAdditive(size_t begin, size_t end) {
+    if (scattered_.empty()) {
+      for (size_t q = block_.begin; q < block_.end; ++q) {
+        const float* tops = query_.additive_tops.data() + q * index_.panels();
+        additive_tops_[q - block_.begin] = *std::max_element(tops + begin, tops + end);
+      }
+      return;
+    }
+    const size_t former = additive_panel_ * kPanelItems, first = begin * kPanelItems;
+    additive_panel_ = begin;
+    for (size_t q = block_.begin; q < block_.end; ++q) {
+      float* row = scattered_.data() + (q - block_.begin) * group_panels_ * kPanelItems;
+      auto& [from, to] = loaded_[q - block_.begin];
+      for (; from < to; ++from) row[query_.entries[from].position - former] = 0.0f;
+      float top = 0;
+      for (; to < query_.first_entry[q + 1] && query_.entries[to].position < end * kPanelItems; ++to) {
+        row[query_.entries[to].position - first] = query_.entries[to].value;
+        top = std::max(top, query_.entries[to].value);
+      }
+      additive_tops_[q - block_.begin] = top;
+    }
+  }
+
+  Additive AdditiveOfRows() const { return {query_.adds() ? additive_.data() : nullptr, additive_panel_}; }
+
   size_t ScanItems(size_t begin, size_t end, size_t* panel) {
     Scan scan;
     scan.d = index_.cols();
     scan.items = index_.items();
     scan.bias = index_.bias();
+    scan.additive = AdditiveOfRows();
     scan.allowed = query_.allowed.data();
     scan.rows = rows_.data();
     scan.row_count = row_count_;
@@ -255,6 +318,7 @@ class BlockSweep {
     scan.errors = index_.errors();
     scan.norms = index_.norms();
     scan.bias = index_.bias();
+    scan.additive = AdditiveOfRows();
     scan.allowed = query_.allowed.data();
     scan.rows = coded_->codes.data();
     scan.bounds = coded_->bounds.data();
@@ -272,8 +336,9 @@ class BlockSweep {
     const float threshold = (*selections_)[q - block_.begin].threshold();
     const size_t end = query_.first_row[q + 1];
     const double slack = Sums(q) ? LogSlack(end - query_.first_row[q]) : 0.0;
+    const double largest_added = index_.largest_bias() + (query_.adds() ? query_.largest_additive[q] : 0.0f);
     for (size_t r = query_.first_row[q]; r < end; ++r) {
-      limits_[r - first_] = LimitOf(threshold, query_.offsets[r], slack, index_.largest_bias());
+      limits_[r - first_] = LimitOf(threshold, query_.offsets[r], slack, largest_added);
     }
   }
 
@@ -291,7 +356,8 @@ class BlockSweep {
     for (size_t unit = 0; unit < active_.size(); ++unit) {
       const size_t last = std::min(row_count_, (unit + 1) * step_);
       for (size_t r = unit * step_; r < last; ++r) {
-        if (query_.norms[first_ + r] * norm + bias + std::numeric_limits<float>::min() < limits_[r]) continue;
+        const double added = query_.adds() ? bias + additive_tops_[query_of_[r] - block_.begin] : bias;
+        if (query_.norms[first_ + r] * norm + added + std::numeric_limits<float>::min() < limits_[r]) continue;
         active_[active_count_++] = static_cast<uint32_t>(unit);
         active_rows += last - unit * step_;
         break;
@@ -384,7 +450,8 @@ class BlockSweep {
 
   void Add(size_t q, size_t panel, size_t i, float term, uint32_t interest, Selection* selection) {
     const size_t position = panel * kPanelItems + i;
-    const float score = index_.bias() == nullptr ? term : term + index_.bias()[position];
+    float score = index_.bias() == nullptr ? term : term + index_.bias()[position];
+    if (query_.adds()) score += additive_[query_.first_row[q] - first_][(panel - additive_panel_) * kPanelItems + i];
     const uint32_t id = index_.ids()[position];
     if (score >= selection->threshold() && !Excluded(q, id)) selection->Add(score, id, interest);
   }
@@ -407,6 +474,13 @@ class BlockSweep {
   std::vector<PanelHit> hits_;
   std::vector<CodeHit> code_hits_;
   std::vector<uint32_t> query_of_;
+  // What is added: of each row, from `additive_panel_` on; the most of each query in the panels at hand.
+  std::vector<const float*> additive_;
+  size_t additive_panel_ = 0;
+  std::vector<float> additive_tops_;
+  // Sparse rows as [queries, group_panels_, kPanelItems], and which entries of each query they hold now.
+  std::vector<float> scattered_;
+  std::vector<std::pair<size_t, size_t>> loaded_;
   std::vector<float> products_;
   std::vector<Selection>* selections_ = nullptr;
   Touched touched_;

@@ -16,16 +16,25 @@ using tile::kCols;
 using tile::kRows;
 using tile::kVecs;
 
+// Products with what their limits are compared to; `additive` of a row from the item on, read where kAdds.
+template <bool kAdds>
+inline Vec Reach(Vec product, Vec bias, const float* additive) {
+  const Vec reach = Add(product, bias);
+  if constexpr (kAdds) return Add(reach, Load(additive));
+  return reach;
+}
+
 // Adds the items [from, from + kCols) of a panel that reach a limit to the hits of this row panel,
 // [first, count). Returns the new count.
-template <int R>
-inline size_t Collect(Vec (&sum)[R][kVecs], const Vec (&bias)[kVecs], const float* limits,
-                      uint32_t row, uint32_t allowed, size_t from, PanelHit* hits, size_t first,
-                      size_t count) {
+template <int R, bool kAdds>
+inline size_t Collect(Vec (&sum)[R][kVecs], const Vec (&bias)[kVecs], const float* const (&additive)[R],
+                      const float* limits, uint32_t row, uint32_t allowed, size_t from, PanelHit* hits,
+                      size_t first, size_t count) {
   for (int i = 0; i < R; ++i) {
     uint32_t bits = 0;
     for (int v = 0; v < kVecs && from + v * kLanes < kPanelItems; ++v) {
-      const Mask reached = GreaterEqual(Add(sum[i][v], bias[v]), Set(limits[i]));
+      const Mask reached =
+          GreaterEqual(Reach<kAdds>(sum[i][v], bias[v], additive[i] + v * kLanes), Set(limits[i]));
       bits |= MaskBits(reached) << (from + v * kLanes);
     }
     bits &= allowed;
@@ -45,7 +54,7 @@ inline size_t Collect(Vec (&sum)[R][kVecs], const Vec (&bias)[kVecs], const floa
 }
 
 // The first R rows of the row panel that starts with `row` against panel p. Returns the new count of hits.
-template <int R>
+template <int R, bool kAdds>
 inline size_t ScanRows(const prismrec::similarity_search::Scan& scan, size_t p, size_t row, PanelHit* hits,
                        size_t count) {
   const float* items = scan.items + p * scan.d * kPanelItems;
@@ -60,22 +69,31 @@ inline size_t ScanRows(const prismrec::similarity_search::Scan& scan, size_t p, 
     for (int v = 0; v < kVecs; ++v) {
       bias[v] = scan.bias == nullptr ? Zero() : Load(scan.bias + p * kPanelItems + from + v * kLanes);
     }
+    const float* additive[R] = {};
+    if constexpr (kAdds) {
+      const size_t at = (p - scan.additive.first_panel) * kPanelItems + from;
+      for (int i = 0; i < R; ++i) additive[i] = scan.additive.rows[row + i] + at;
+    }
     Mask reached = Greater(Zero(), Zero());
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      Vec top = Add(sum[i][0], bias[0]);
+      Vec top = Reach<kAdds>(sum[i][0], bias[0], additive[i]);
 #pragma GCC unroll 4
-      for (int v = 1; v < kVecs; ++v) top = Max(top, Add(sum[i][v], bias[v]));
+      for (int v = 1; v < kVecs; ++v) {
+        top = Max(top, Reach<kAdds>(sum[i][v], bias[v], additive[i] + v * kLanes));
+      }
       reached = Or(reached, GreaterEqual(top, Set(limits[i])));
     }
     if (MaskBits(reached) != 0) {
-      count = Collect(sum, bias, limits, static_cast<uint32_t>(row), scan.allowed[p], from, hits, first, count);
+      count = Collect<R, kAdds>(sum, bias, additive, limits, static_cast<uint32_t>(row), scan.allowed[p], from, hits,
+                                first, count);
     }
   }
   return count;
 }
 
-inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t begin, size_t end,
+template <bool kAdds>
+inline size_t ScanPanelsOf(const prismrec::similarity_search::Scan& scan, size_t begin, size_t end,
                          size_t* panel, PanelHit* hits) {
   // The last row panel may hold few rows, a single query's in particular.
   constexpr int kFew = 4 < kRows ? 4 : kRows, kHalf = 8 < kRows ? 8 : kRows;
@@ -86,11 +104,11 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
       const size_t row = scan.active[r] * static_cast<size_t>(kRows);
       const size_t rows = scan.row_count - row;
       if (rows <= kFew) {
-        count = ScanRows<kFew>(scan, p, row, hits, count);
+        count = ScanRows<kFew, kAdds>(scan, p, row, hits, count);
       } else if (rows <= kHalf) {
-        count = ScanRows<kHalf>(scan, p, row, hits, count);
+        count = ScanRows<kHalf, kAdds>(scan, p, row, hits, count);
       } else {
-        count = ScanRows<kRows>(scan, p, row, hits, count);
+        count = ScanRows<kRows, kAdds>(scan, p, row, hits, count);
       }
     }
     if (count > 0) {
@@ -100,6 +118,12 @@ inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t b
   }
   *panel = end;
   return 0;
+}
+
+inline size_t ScanPanels(const prismrec::similarity_search::Scan& scan, size_t begin, size_t end,
+                         size_t* panel, PanelHit* hits) {
+  return scan.additive.rows == nullptr ? ScanPanelsOf<false>(scan, begin, end, panel, hits)
+                                       : ScanPanelsOf<true>(scan, begin, end, panel, hits);
 }
 
 #if PRISMREC_SIMD_ID == 2
@@ -225,12 +249,15 @@ inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size
   const Vec rest = Set(bounds.rest * scan.norms[p]);
   const Vec limit = Set(scan.limits[row]);
   const float* scales = scan.scales + p * kPanelItems;
+  const float* additive =
+      scan.additive.rows == nullptr ? nullptr : scan.additive.rows[row] + (p - scan.additive.first_panel) * kPanelItems;
   float sums[kPanelItems];
   for (size_t i = 0; i < kPanelItems; ++i) sums[i] = static_cast<float>(doubled[i]);
   uint32_t bits = 0;
 #pragma GCC unroll 32
   for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
-    const Vec own = scan.bias == nullptr ? rest : Add(rest, Load(scan.bias + p * kPanelItems + lane));
+    Vec own = scan.bias == nullptr ? rest : Add(rest, Load(scan.bias + p * kPanelItems + lane));
+    if (additive != nullptr) own = Add(own, Load(additive + lane));
     const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), own);
     bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
   }

@@ -11,15 +11,23 @@ namespace prismrec::similarity_search {
 
 inline constexpr size_t kPanelItems = 32;
 
+// What is added to a row's items, those of panel p at rows[row] + (p - first_panel) * kPanelItems and kPanelItems floats of
+// slack; rows null: nothing.
+struct Additive {
+  const float* const* rows;
+  size_t first_panel;
+};
+
 // What a scan looks at. A "row" is an interest of a query.
 struct Scan {
   size_t d;
   const float* items;       // [panels][d][kPanelItems], and kPanelItems floats of slack
   const float* bias;        // [panels * kPanelItems], nullable
+  Additive additive;        // by row, and a pointer for each row of the last row panel too
   const uint32_t* allowed;  // [panels] the items of each panel that count
   const float* rows;        // [row panels][d][mr], as gemm::PackRows leaves them
   size_t row_count;         // rows in them; the last panel may not be full
-  const float* limits;      // [row panels * mr]: what is asked is a product + bias >= the row's limit
+  const float* limits;      // [row panels * mr]: what is asked is a product + bias + additive >= the row's limit
   const uint32_t* active;   // [active_count] the row panels to scan, ascending
   size_t active_count;
 };
@@ -48,7 +56,7 @@ struct CodeRow {
   int32_t total;  // of the row's codes
 };
 
-// A scan of the codes, row by row. What is asked is that bound + bias >= the row's limit.
+// A scan of the codes, row by row. What is asked is that bound + bias + additive >= the row's limit.
 struct CodeScan {
   size_t d;
   const float* items;        // as of a Scan; what is found is fetched
@@ -59,6 +67,7 @@ struct CodeScan {
   const CodeErrors* errors;  // [panels]
   const float* norms;        // [panels]
   const float* bias;         // [panels * kPanelItems], nullable
+  Additive additive;         // by row
   const uint32_t* allowed;
   const int8_t* rows;      // [rows][octets * kCodeOctet], -127 to 127, such that no sum leaves 32 bits
   const CodeRow* bounds;   // [rows]

@@ -7,14 +7,8 @@ import { isSparse, type Matrix, type SparseMatrix } from "../../base/matrix.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { variantFor } from "../device.js";
 import { callNative, native, runNative } from "../native.js";
-import { type ReferenceItems, referenceItems, rowOf, searchReference } from "./reference.js";
-import {
-  type ExactIndexOptions,
-  NO_ITEM,
-  type SimilarityLists,
-  type SimilarityMetric,
-  type SimilarityQuery,
-} from "./types.js";
+import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
+import type { ExactIndexOptions, SimilarityLists, SimilarityMetric, SimilarityQuery } from "./types.js";
 
 const NO_OFFSETS = Float32Array.of();
 const MAX_INTERESTS = 65535;
@@ -150,7 +144,7 @@ export class ExactIndex implements Disposable {
         ...cancelArgument(cancel),
       }),
     );
-    return readable(withAdditive(query, fromNative(query.k, lists)));
+    return readable(fromNative(query.k, lists));
   }
 
   /** `search` on the calling thread, for worker threads. */
@@ -164,7 +158,7 @@ export class ExactIndex implements Disposable {
     const lists = callNative(() =>
       backing.binding.similaritySearchSync(searchArguments(backing.handle, this.size, query, rows)),
     );
-    return readable(withAdditive(query, fromNative(query.k, lists)));
+    return readable(fromNative(query.k, lists));
   }
 
   get disposed(): boolean {
@@ -240,52 +234,25 @@ function buildArguments(items: Matrix, bias: Float32Array | undefined, metric: S
 
 function searchArguments(index: SimilarityIndexHandle, size: number, query: SimilarityQuery, rows: number) {
   const { exclude, filter, offsets, additive, device } = query;
-  if (additive !== undefined) {
-    requireAddable(additive);
-    if (largestMagnitude(numbersOf(additive)[1]) >= MAX_SCORE) throw overflows(MAX_SCORE);
-  }
   const variant = additive !== undefined && device === "auto" ? query.variant : variantFor(query);
   return {
     index,
     queries: query.queries.data,
     queryCount: rows,
     interestsPerQuery: query.interestsPerQuery ?? 1,
-    k: query.additive === undefined ? query.k : size,
+    k: query.k,
     readout: query.readout ?? "max",
     ...(offsets === undefined ? {} : { offsets }),
     ...(exclude === undefined ? {} : { excludeIndptr: exclude.indptr, excludeIndices: exclude.indices }),
     ...(filter === undefined ? {} : { filter: filterWords(filter, size) }),
+    ...(additive === undefined ? {} : additiveArguments(additive)),
     ...(variant === undefined ? {} : { variant }),
   };
 }
 
-/** The addon's lists of all items with the additive scores added to them, ordered anew. */
-function withAdditive({ k, additive }: SimilarityQuery, lists: SimilarityLists): SimilarityLists {
-  if (additive === undefined) return lists;
-  const rows = lists.counts.length;
-  const all = lists.ids.length / Math.max(1, rows);
-  const added = {
-    k,
-    ids: new Uint32Array(rows * k).fill(NO_ITEM),
-    scores: new Float32Array(rows * k).fill(Number.NEGATIVE_INFINITY),
-    counts: lists.counts.map((count) => Math.min(k, count)),
-    interests: new Uint16Array(rows * k),
-    touched: lists.touched,
-  };
-  for (let q = 0; q < rows; q++) {
-    const numbers = rowOf(additive, q);
-    const scores = lists.scores.subarray(q * all, q * all + lists.counts[q]!);
-    const ids = lists.ids.subarray(q * all, (q + 1) * all);
-    for (let n = 0; n < scores.length; n++) scores[n]! += numbers[ids[n]!]!;
-    if (!scores.every(Number.isFinite)) throw overflows(Number.POSITIVE_INFINITY);
-    const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || ids[a]! - ids[b]!);
-    for (const [n, at] of order.slice(0, k).entries()) {
-      added.ids[q * k + n] = ids[at]!;
-      added.scores[q * k + n] = scores[at]!;
-      added.interests[q * k + n] = lists.interests[q * all + at]!;
-    }
-  }
-  return added;
+function additiveArguments(additive: Matrix | SparseMatrix) {
+  if (!isSparse(additive)) return { additive: additive.data };
+  return { additive: additive.values, additiveIndptr: additive.indptr, additiveIndices: additive.indices };
 }
 
 function cancelArgument(cancel: Int32Array | undefined): { readonly cancel?: Int32Array } {
@@ -420,11 +387,7 @@ function requireNoOverflow(index: ReferenceItems, query: SimilarityQuery, intere
   const norms = cosine ? 1 : largestNorm(queries, offsets) * largestNorm(index.items, undefined);
   const bound = norms + offset + bias + added + Math.log(interests);
   if (bound < MAX_SCORE) return;
-  throw overflows(bound);
-}
-
-function overflows(bound: number): PrismrecError {
-  return new PrismrecError("NON_FINITE", "scores could overflow float32", {
+  throw new PrismrecError("NON_FINITE", "scores could overflow float32", {
     expected: `largest query norm * largest item norm + offset + bias + additive below ${MAX_SCORE.toExponential(1)}`,
     received: bound.toExponential(1),
     hint: "Scale the vectors down.",

@@ -88,7 +88,7 @@ function allows(filter: Uint32Array | Uint8Array, item: number): boolean {
 }
 
 /** [cols] a row as it is, or the numbers of a sparse one in their places. */
-export function rowOf(matrix: Matrix | SparseMatrix, row: number): Float32Array {
+function rowOf(matrix: Matrix | SparseMatrix, row: number): Float32Array {
   if (!isSparse(matrix)) return matrix.data.subarray(row * matrix.cols, (row + 1) * matrix.cols);
   const numbers = new Float32Array(matrix.cols);
   for (let e = matrix.indptr[row]!; e < matrix.indptr[row + 1]!; e++) numbers[matrix.indices[e]!] = matrix.values[e]!;
