@@ -18,8 +18,8 @@ Status Reference(const Query& query, const Outputs& outputs, ThreadPool& pool,
     std::vector<uint16_t> winners(index.rows());
     std::vector<double> terms(count);
     std::vector<float> added(query.adds() ? index.panels() * kPanelItems : 0);
-    if (!query.additive.empty()) {
-      std::copy_n(query.additive.begin() + static_cast<std::ptrdiff_t>(q * added.size()), added.size(), added.begin());
+    if (query.additive != nullptr) {
+      std::copy_n(query.additive + q * added.size(), added.size(), added.begin());
     } else if (query.adds()) {
       for (size_t e = query.first_entry[q]; e < query.first_entry[q + 1]; ++e) {
         added[query.entries[e].position] = query.entries[e].value;

@@ -186,14 +186,14 @@ struct Query {
   std::vector<uint32_t> exclude;
   // [panels] which positions of a panel hold an item that the filter allows.
   std::vector<uint32_t> allowed;
-  // What is added, [query_count, panels * kPanelItems] by position, 0 beyond N and kPanelItems floats of slack, with the
-  // largest of each panel, [query_count, panels]. Or of query q the entries [first_entry[q], first_entry[q + 1]),
-  // ascending. Empty where nothing is added.
+  // What is added, [query_count, panels * kPanelItems] by position, 0 beyond N and kPanelItems floats of slack, in a
+  // workspace of the thread that prepared it, with the largest of each panel, [query_count, panels]. Or of query q the
+  // entries [first_entry[q], first_entry[q + 1]), ascending. Null and empty where nothing is added.
   struct Entry {
     uint32_t position;
     float value;
   };
-  LargeVector<float> additive;
+  const float* additive = nullptr;
   std::vector<float> additive_tops;
   std::vector<size_t> first_entry;
   std::vector<Entry> entries;

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
     const char* name;
     size_t items, dim, queries, interests, k;
     Readout readout;
+    size_t added = 0;  // scores a query: all of them, or so many entries
   };
   const Case cases[] = {{"one-64", 1000000, 64, 1, 1, 20, Readout::kMax},
                         {"few-64", 1000000, 64, 4, 1, 20, Readout::kMax},
@@ -29,7 +30,14 @@ int main(int argc, char** argv) {
                         {"one-small", 100000, 64, 1, 1, 20, Readout::kMax},
                         {"batch-small", 100000, 64, 1024, 1, 20, Readout::kMax},
                         {"users-small", 100000, 64, 256, 4, 50, Readout::kMax},
-                        {"users-small-lse", 100000, 64, 256, 4, 50, Readout::kLogSumExp}};
+                        {"users-small-lse", 100000, 64, 256, 4, 50, Readout::kLogSumExp},
+                        {"user-sparse", 100000, 64, 1, 4, 50, Readout::kLogSumExp, 200},
+                        {"users-sparse", 100000, 64, 256, 4, 50, Readout::kLogSumExp, 200},
+                        {"user-plain-100k", 100000, 64, 1, 4, 50, Readout::kLogSumExp},
+                        {"user-dense", 20000, 64, 1, 4, 50, Readout::kLogSumExp, 20000},
+                        {"users-dense", 20000, 64, 256, 4, 50, Readout::kLogSumExp, 20000},
+                        {"user-plain-20k", 20000, 64, 1, 4, 50, Readout::kLogSumExp},
+                        {"users-plain-20k", 20000, 64, 256, 4, 50, Readout::kLogSumExp}};
   std::unique_ptr<Index> index;
   for (const Case& c : cases) {
     if (argc > 2 && std::strstr(c.name, argv[2]) == nullptr) continue;
@@ -47,6 +55,14 @@ int main(int argc, char** argv) {
     std::normal_distribution<float> normal;
     std::vector<float> queries(c.queries * c.interests * c.dim);
     for (float& x : queries) x = normal(generator);
+    std::vector<float> additive(c.queries * c.added);
+    for (float& x : additive) x = normal(generator);
+    std::vector<uint32_t> indptr, indices;
+    for (size_t q = 0; q <= c.queries && c.added < c.items; ++q) indptr.push_back(static_cast<uint32_t>(q * c.added));
+    // Every so many items from one of the query's own on.
+    for (size_t e = 0; e < additive.size(); ++e) {
+      indices.push_back(static_cast<uint32_t>((e / c.added * 7919 + e % c.added * (c.items / c.added)) % c.items));
+    }
     std::vector<uint32_t> ids(c.queries * c.k), counts(c.queries);
     std::vector<float> scores(ids.size());
     std::vector<uint16_t> interests(ids.size());
@@ -58,6 +74,10 @@ int main(int argc, char** argv) {
     args.interests_per_query = c.interests;
     args.k = c.k;
     args.readout = c.readout;
+    if (c.added == c.items) args.additive = {additive.data(), c.queries, c.items};
+    if (c.added > 0 && c.added < c.items) {
+      args.sparse_additive = {indptr.data(), indices.data(), additive.data(), c.queries, c.items};
+    }
     std::vector<double> seconds;
     for (double total = 0; seconds.size() < 3 || (total < 1.5 && seconds.size() < 101);) {
       const auto start = Clock::now();

@@ -241,8 +241,8 @@ class BlockSweep {
   void PlaceAdditive() {
     const size_t queries = block_.end - block_.begin;
     size_t stride = index_.panels() * kPanelItems;
-    const float* first = query_.additive.data() + block_.begin * stride;
-    if (query_.additive.empty()) {
+    const float* first = query_.additive + block_.begin * stride;
+    if (query_.additive == nullptr) {
       group_panels_ = std::clamp<size_t>(kSparseGroupFloats / kPanelItems / queries, 1, group_panels_);
       stride = group_panels_ * kPanelItems;
       scattered_.resize(queries * stride + kPanelItems);

@@ -72,7 +72,11 @@ inline size_t ScanRows(const prismrec::similarity_search::Scan& scan, size_t p, 
     const float* additive[R] = {};
     if constexpr (kAdds) {
       const size_t at = (p - scan.additive.first_panel) * kPanelItems + from;
-      for (int i = 0; i < R; ++i) additive[i] = scan.additive.rows[row + i] + at;
+      for (int i = 0; i < R; ++i) {
+        additive[i] = scan.additive.rows[row + i] + at;
+        // The next panel's: rows are too many streams for the hardware's own prefetching.
+        for (size_t x = 0; x < kCols; x += 16) __builtin_prefetch(additive[i] + kPanelItems + x);
+      }
     }
     Mask reached = Greater(Zero(), Zero());
 #pragma GCC unroll 16
@@ -241,6 +245,7 @@ inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* const (&
 #endif
 
 // The items of panel p whose bound, from sums against twice their codes, reaches the row's limit.
+template <bool kAdds>
 inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size_t p, uint32_t row, float error,
                          const int32_t* doubled) {
   const CodeRow& bounds = scan.bounds[row];
@@ -249,15 +254,15 @@ inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size
   const Vec rest = Set(bounds.rest * scan.norms[p]);
   const Vec limit = Set(scan.limits[row]);
   const float* scales = scan.scales + p * kPanelItems;
-  const float* additive =
-      scan.additive.rows == nullptr ? nullptr : scan.additive.rows[row] + (p - scan.additive.first_panel) * kPanelItems;
+  const float* additive = nullptr;
+  if constexpr (kAdds) additive = scan.additive.rows[row] + (p - scan.additive.first_panel) * kPanelItems;
   float sums[kPanelItems];
   for (size_t i = 0; i < kPanelItems; ++i) sums[i] = static_cast<float>(doubled[i]);
   uint32_t bits = 0;
 #pragma GCC unroll 32
   for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
     Vec own = scan.bias == nullptr ? rest : Add(rest, Load(scan.bias + p * kPanelItems + lane));
-    if (additive != nullptr) own = Add(own, Load(additive + lane));
+    if constexpr (kAdds) own = Add(own, Load(additive + lane));
     const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), own);
     bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
   }
@@ -274,7 +279,7 @@ inline void PrefetchItems(size_t d, const float* panel, uint32_t items) {
 }
 
 // Adds the items of panel p that the coarse codes do not rule out for R of the active rows to the hits.
-template <int R>
+template <int R, bool kAdds>
 inline size_t ScanCoarse(const prismrec::similarity_search::CodeScan& scan, size_t p, const uint32_t* active,
                          CodeHit* hits, size_t count) {
   const int8_t* rows[R];
@@ -284,14 +289,15 @@ inline size_t ScanCoarse(const prismrec::similarity_search::CodeScan& scan, size
   for (int r = 0; r < R; ++r) {
     const int32_t middle = 241 * scan.bounds[active[r]].total;
     for (size_t i = 0; i < kPanelItems; ++i) sums[r][i] = 32 * sums[r][i] - middle;
-    const uint32_t items = Reaching(scan, p, active[r], scan.errors[p].coarse, sums[r]);
+    const uint32_t items = Reaching<kAdds>(scan, p, active[r], scan.errors[p].coarse, sums[r]);
     if (items != 0) hits[count++] = {static_cast<uint32_t>(p), active[r], items};
   }
   return count;
 }
 
-inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
-                        CodeHit* hits) {
+template <bool kAdds>
+inline size_t ScanCodesOf(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
+                          CodeHit* hits) {
   // As many rows as registers hold sums for share a panel's codes.
   constexpr int kTogether = PRISMREC_SIMD_ID == 3 ? 4 : PRISMREC_SIMD_ID == 2 ? 2 : 1;
   const size_t panel_bytes = scan.octets * kOctetBytes;
@@ -301,9 +307,9 @@ inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_
     const size_t before = maybe;
     size_t a = 0;
     for (; a + kTogether <= scan.active_count; a += kTogether) {
-      maybe = ScanCoarse<kTogether>(scan, p, scan.active + a, hits, maybe);
+      maybe = ScanCoarse<kTogether, kAdds>(scan, p, scan.active + a, hits, maybe);
     }
-    for (; a < scan.active_count; ++a) maybe = ScanCoarse<1>(scan, p, scan.active + a, hits, maybe);
+    for (; a < scan.active_count; ++a) maybe = ScanCoarse<1, kAdds>(scan, p, scan.active + a, hits, maybe);
     // They are read when all panels have had their turn.
     if (maybe == before) continue;
     for (size_t at = 0; at < panel_bytes; at += 64) __builtin_prefetch(scan.fine + p * panel_bytes + at);
@@ -317,12 +323,19 @@ inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_
     CodeSums<1>(scan.octets, scan.fine + hit.panel * panel_bytes, row, fine);
     const int32_t middle = 256 * scan.bounds[hit.row].total;
     for (size_t i = 0; i < kPanelItems; ++i) sums[0][i] = 32 * sums[0][i] + 2 * fine[0][i] - middle;
-    const uint32_t items = hit.items & Reaching(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums[0]);
+    const uint32_t items =
+        hit.items & Reaching<kAdds>(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums[0]);
     if (items == 0) continue;
     hits[count++] = {hit.panel, hit.row, items};
     PrefetchItems(scan.d, scan.items + hit.panel * scan.d * kPanelItems, items);
   }
   return count;
+}
+
+inline size_t ScanCodes(const prismrec::similarity_search::CodeScan& scan, size_t begin, size_t end,
+                        CodeHit* hits) {
+  return scan.additive.rows == nullptr ? ScanCodesOf<false>(scan, begin, end, hits)
+                                       : ScanCodesOf<true>(scan, begin, end, hits);
 }
 
 // R rows with V vectors of items share what they load.
