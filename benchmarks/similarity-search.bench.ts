@@ -1,9 +1,9 @@
-import type { Matrix } from "@prismrec/core/base";
+import type { Matrix, SparseMatrix } from "@prismrec/core/base";
 import { ExactIndex, type SimilarityQuery } from "@prismrec/core/ops";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size, type Verdict } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
 import { benchVariant, onBenchDevice } from "./lib/device.js";
-import { normals } from "./lib/random-arrays.js";
+import { normals, randomStream } from "./lib/random-arrays.js";
 
 /** Queries that the oracle answers too. */
 const ORACLE_QUERIES = 4;
@@ -19,6 +19,22 @@ function search(items: number, d: number, queries: number, k: number, more: Part
     ...more,
   };
 }
+
+/** Entries a user has where additive scores are sparse. */
+const ENTRIES = 200;
+
+/** Users of four interests under a mixture's density, alone and with a linear prior added: dense or so many entries each. */
+function mixture(items: number, users: number, added: "nothing" | "dense" | "sparse"): BenchCase {
+  const prior = { nothing: "", dense: " + dense scores", sparse: ` + ${ENTRIES} scores each` };
+  return {
+    variant: `${users === 1 ? "1 user" : `${users} users`} of 4 interests, log-sum-exp${prior[added]}, k=50`,
+    shape: `${items}x64`,
+    parameters: { items, d: 64, queries: users, k: 50, interests: 4, readout: "log-sum-exp", added },
+  };
+}
+
+/** What a GPU does not add. */
+const ADDITIVE = onBenchDevice().device === "cuda" ? [] : (["dense", "sparse"] as const);
 
 const bench: Bench = {
   op: "similarity-search",
@@ -44,10 +60,20 @@ const bench: Bench = {
     search(1_000_000, 128, 1, 20),
     search(1_000_000, 128, 1024, 20),
     search(1_000_000, 128, 1024, 100),
+    ...[1, 256].flatMap((users) => [
+      mixture(20_000, users, "nothing"),
+      mixture(100_000, users, "nothing"),
+      ...ADDITIVE.map((added) => mixture(added === "dense" ? 20_000 : 100_000, users, added)),
+    ]),
   ],
   inputs(parameters) {
-    const [items, d] = [size(parameters, "items"), size(parameters, "d")];
-    return { key: `${items} ${d}`, make: () => ({ items: normals(items * d, 1), queries: normals(1024 * d, 2) }) };
+    const [items, d, queries] = [size(parameters, "items"), size(parameters, "d"), size(parameters, "queries")];
+    const { added = "nothing" } = parameters;
+    const vectors = () => ({ items: normals(items * d, 1), queries: normals(1024 * d, 2) });
+    return {
+      key: `${items} ${d} ${added}${added === "nothing" ? "" : ` ${queries}`}`,
+      make: () => ({ ...vectors(), ...additiveInputs(items, queries, added) }),
+    };
   },
   cuda: true,
   ours: {
@@ -81,12 +107,14 @@ const bench: Bench = {
       script: "similarity_search.py",
       modules: ["numpy", "faiss"],
       configurations: configurations({ outer: true }),
+      supports: (parameters) => !isMixture(parameters),
     },
     {
       impl: "torch",
       script: "similarity_search.py",
       modules: ["numpy", "torch"],
       configurations: configurations({ outer: true, options: [{ block: 64e6 }, { block: 8e6 }] }),
+      supports: (parameters) => !isMixture(parameters),
     },
     {
       impl: "numpy",
@@ -94,7 +122,8 @@ const bench: Bench = {
       modules: ["numpy"],
       configurations: configurations({ outer: true }),
       // Its selection takes seconds for a thousand lists of a million scores.
-      supports: (parameters) => size(parameters, "interests") === 1 && scored(parameters) <= 10e6,
+      supports: (parameters) =>
+        isMixture(parameters) || (size(parameters, "interests") === 1 && scored(parameters) <= 10e6),
     },
     {
       impl: "usearch",
@@ -113,6 +142,35 @@ const bench: Bench = {
 };
 export default bench;
 
+function isMixture({ readout }: Parameters): boolean {
+  return readout === "log-sum-exp";
+}
+
+/** Scores of about half the spread of the products; sparse ones of items drawn without repeats. */
+function additiveInputs(items: number, queries: number, added: Parameters[string] | undefined): Arrays {
+  if (added === "dense") return { additive: normals(queries * items, 3, 4) };
+  if (added !== "sparse") return {};
+  const random = randomStream(4);
+  const additiveIndices = new Uint32Array(queries * ENTRIES);
+  for (let q = 0; q < queries; q++) {
+    const row = new Set<number>();
+    while (row.size < ENTRIES) row.add(Math.floor(random() * items));
+    additiveIndices.set([...row], q * ENTRIES);
+  }
+  const additiveIndptr = Uint32Array.from({ length: queries + 1 }, (_, q) => q * ENTRIES);
+  return { additive: normals(queries * ENTRIES, 3, 4), additiveIndptr, additiveIndices };
+}
+
+/** Of the first queries. */
+function additiveOf(parameters: Parameters, inputs: Arrays, rows: number): Matrix | SparseMatrix | undefined {
+  const [values, cols] = [inputs.additive as Float32Array | undefined, size(parameters, "items")];
+  if (values === undefined) return undefined;
+  if (inputs.additiveIndptr === undefined) return { data: values.subarray(0, rows * cols), rows, cols };
+  const indptr = (inputs.additiveIndptr as Uint32Array).subarray(0, rows + 1);
+  const indices = (inputs.additiveIndices as Uint32Array).subarray(0, indptr[rows]);
+  return { indptr, indices, values: values.subarray(0, indptr[rows]), rows, cols };
+}
+
 function scored(parameters: Parameters): number {
   return size(parameters, "items") * size(parameters, "queries");
 }
@@ -124,10 +182,13 @@ function matrix(parameters: Parameters, inputs: Arrays, name: string, rows: numb
 
 function queriesOf(parameters: Parameters, inputs: Arrays, count: number): SimilarityQuery {
   const interestsPerQuery = size(parameters, "interests");
+  const additive = additiveOf(parameters, inputs, count);
   return {
     queries: matrix(parameters, inputs, "queries", count * interestsPerQuery),
     k: size(parameters, "k"),
     interestsPerQuery,
+    ...(isMixture(parameters) ? { readout: "log-sum-exp" as const } : {}),
+    ...(additive === undefined ? {} : { additive }),
   };
 }
 

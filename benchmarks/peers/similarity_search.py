@@ -1,5 +1,7 @@
 """Exact top-k inner product: faiss' flat index, PyTorch's product and topk, numpy's product and argpartition, usearch.
 
+A mixture's density (log-sum-exp over a user's interests), with or without additive scores, is numpy's alone: in full.
+
 Threads around the library take a share of the queries each, or of the items where there is one query.
 """
 import os
@@ -129,12 +131,71 @@ def torch_interests(items, interests, options):
     return search
 
 
+def additive_of(case, users, count):
+    """What adds a share of the additive scores to the scores of a share of the users and items."""
+    added = case.parameters.get("added", "nothing")
+    if added == "dense":
+        dense = case.numpy("additive").reshape(users, count)
+
+        def add(scores, some, part):
+            scores += dense[some, part]
+
+        return add
+    if added == "nothing":
+        return lambda scores, some, part: None
+    indptr, cols, values = (case.numpy(name) for name in ("additiveIndptr", "additiveIndices", "additive"))
+    rows = np.repeat(np.arange(users), np.diff(indptr.astype(np.int64)))
+
+    def add_entries(scores, some, part):
+        own = slice(indptr[some.start], indptr[some.stop])
+        inside = (cols[own] >= part.start) & (cols[own] < part.stop)
+        scores[rows[own][inside] - some.start, cols[own][inside] - part.start] += values[own][inside]
+
+    return add_entries
+
+
+def mixture(case, items, queries, interests):
+    """All scores, what is added to them, and the best; workers take a share of the users each, or of one user's items."""
+    users = len(queries) // interests
+    add = additive_of(case, users, len(items))
+    pool = ThreadPoolExecutor(case.outer)
+
+    def lists(some, part, k):
+        rows = max(1, BLOCK // (interests * (part.stop - part.start)))
+        found = []
+        for low in range(some.start, some.stop, rows):
+            block = slice(low, min(some.stop, low + rows))
+            products = queries[block.start * interests : block.stop * interests] @ items[part].T
+            products = products.reshape(-1, interests, part.stop - part.start)
+            top = products.max(1)
+            products -= top[:, None]
+            np.exp(products, out=products)
+            scores = top + np.log(products.sum(1))
+            add(scores, block, part)
+            scores, ids = best(scores, k)
+            found.append((scores, ids + part.start))
+        return tuple(np.concatenate(arrays) for arrays in zip(*found))
+
+    def search(_queries, k):
+        if users > 1:
+            parts = list(pool.map(lambda some: lists(some, slice(0, len(items)), k), split(users, case.outer)))
+            return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+        parts = list(pool.map(lambda part: lists(slice(0, 1), part, k), split(len(items), case.outer)))
+        scores, ids = (np.concatenate(arrays, axis=1) for arrays in zip(*parts))
+        order = np.argsort(-scores, axis=1)[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+    return search
+
+
 def prepare(case: Case) -> Contestant:
     count, d, k, interests = (case.parameters[name] for name in ("items", "d", "k", "interests"))
     items = case.numpy("items").reshape(count, d)
     queries = case.numpy("queries").reshape(-1, d)[: case.parameters["queries"] * interests].copy()
     make = SEARCHES[case.implementation]
-    if interests > 1 and case.implementation == "torch":
+    if case.parameters.get("readout") == "log-sum-exp":
+        search = mixture(case, items, queries, interests)
+    elif interests > 1 and case.implementation == "torch":
         search = torch_interests(items, interests, case.options)
     elif len(queries) == 1 and case.outer > 1:
         search = split_items(make, items, case.options, case.outer)
