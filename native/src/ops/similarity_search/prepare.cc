@@ -93,8 +93,16 @@ uint32_t MagnitudeBits(float x) {
   return bits & 0x7fffffffu;
 }
 
-Status NotFiniteAdditive(size_t at, float value) {
-  return NonFinite("additive[" + std::to_string(at) + "] is not finite", "finite numbers", std::to_string(value));
+// Notes the largest magnitude that is added to the next query, of its numbers additive[from .. from + count).
+Status NoteLargest(uint32_t bits, const float* additive, size_t from, size_t count, Query* query) {
+  for (size_t at = from; bits > kFinite && at < from + count; ++at) {
+    if (std::isfinite(additive[at])) continue;
+    return NonFinite("additive[" + std::to_string(at) + "] is not finite", "finite numbers",
+                     std::to_string(additive[at]));
+  }
+  query->largest_additive.push_back(0);
+  std::memcpy(&query->largest_additive.back(), &bits, sizeof(bits));
+  return Status::Ok();
 }
 
 // Copies a matrix into the order of positions, where neighbours of a panel are neighbours.
@@ -133,12 +141,8 @@ Status FillAdditive(const Args& args, ThreadPool& pool, const CancelFlag& cancel
   for (size_t q = 0; q < count; ++q) {
     const uint32_t bits = *std::max_element(most.begin() + static_cast<std::ptrdiff_t>(q * chunks),
                                             most.begin() + static_cast<std::ptrdiff_t>((q + 1) * chunks));
-    const float* row = args.additive.row(q);
-    for (size_t i = 0; bits > kFinite && i < index.rows(); ++i) {
-      if (!std::isfinite(row[i])) return NotFiniteAdditive(q * index.rows() + i, row[i]);
-    }
-    query->largest_additive.push_back(0);
-    std::memcpy(&query->largest_additive[q], &bits, sizeof(bits));
+    const Status status = NoteLargest(bits, args.additive.data, q * index.rows(), index.rows(), query);
+    if (!status.ok()) return status;
   }
   return Status::Ok();
 }
@@ -150,17 +154,14 @@ Status FillEntries(const Args& args, ThreadPool& pool, const CancelFlag& cancel,
   const uint32_t* positions = args.index->positions();
   query->first_entry.assign(rows.indptr, rows.indptr + rows.rows + 1);
   query->entries.resize(rows.nnz());
-  query->largest_additive.assign(rows.rows, 0.0f);
-  for (size_t e = 0; e < rows.nnz(); ++e) {
-    if (!std::isfinite(rows.values[e])) return NotFiniteAdditive(e, rows.values[e]);
-  }
+  std::vector<uint32_t> most(rows.rows);
   std::vector<Query::Entry> repeated(rows.rows, {kNoItem, 0.0f});
   pool.ParallelFor((rows.rows + kQueriesPerChunk - 1) / kQueriesPerChunk, cancel, [&](size_t chunk, int) {
     for (size_t q = chunk * kQueriesPerChunk; q < std::min(rows.rows, (chunk + 1) * kQueriesPerChunk); ++q) {
       const auto begin = query->entries.begin() + rows.indptr[q], end = query->entries.begin() + rows.indptr[q + 1];
       for (size_t e = rows.indptr[q]; e < rows.indptr[q + 1]; ++e) {
         query->entries[e] = {positions[rows.indices[e]], rows.values[e]};
-        query->largest_additive[q] = std::max(query->largest_additive[q], std::fabs(rows.values[e]));
+        most[q] = std::max(most[q], MagnitudeBits(rows.values[e]));
       }
       std::sort(begin, end, [](const Query::Entry& a, const Query::Entry& b) { return a.position < b.position; });
       const auto twin = std::adjacent_find(
@@ -170,6 +171,9 @@ Status FillEntries(const Args& args, ThreadPool& pool, const CancelFlag& cancel,
   });
   if (cancel.Cancelled()) return Cancelled();
   for (size_t q = 0; q < rows.rows; ++q) {
+    const size_t first = rows.indptr[q];
+    const Status status = NoteLargest(most[q], rows.values, first, rows.indptr[q + 1] - first, query);
+    if (!status.ok()) return status;
     if (repeated[q].position == kNoItem) continue;
     return InvalidArgument("additive has two entries of one column in row " + std::to_string(q), "each column once",
                            "column " + std::to_string(args.index->ids()[repeated[q].position]) + " twice");

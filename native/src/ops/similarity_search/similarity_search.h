@@ -203,8 +203,8 @@ struct Query {
   bool adds() const { return !largest_additive.empty(); }
 };
 
-// Shapes, finiteness, the ranges of indices and that no item of a query is added to twice; NON_FINITE also where a score
-// could overflow.
+// Shapes, finiteness, ranges of indices, and that nothing is added to an item of a query twice; NON_FINITE also
+// where a score could overflow.
 Status Prepare(const Args& args, ThreadPool& pool, const CancelFlag& cancel, Query* query);
 
 using Fn = Status (*)(const Query& query, const Outputs& outputs, ThreadPool& pool,

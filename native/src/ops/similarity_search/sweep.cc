@@ -110,8 +110,8 @@ float LogSlack(size_t count) {
   return static_cast<float>(log_count * 1.00001 + 1e-5 + 2.5e-7 * static_cast<double>(count));
 }
 
-// A product + bias + additive below it cannot be part of a score that reaches `threshold`: rounded down by more
-// than the roundings of a score can add up to.
+// A product + bias + additive below it cannot be part of a score that reaches `threshold`: rounded down by
+// more than the roundings of a score can add up to. `largest_added`: the magnitudes of bias and additive.
 float LimitOf(float threshold, float offset, double slack, double largest_added) {
   constexpr double kUnit = 1.0 / (1 << 24);
   const double size = std::fabs(threshold) + std::fabs(offset) + slack + largest_added;
@@ -240,14 +240,11 @@ class BlockSweep {
   // Where a scan finds what is added to the rows. Those beyond the block's take what the first row does.
   void PlaceAdditive() {
     const size_t queries = block_.end - block_.begin;
-    size_t stride = index_.panels() * kPanelItems;
-    const float* first = query_.additive + block_.begin * stride;
-    if (query_.additive == nullptr) {
-      group_panels_ = std::clamp<size_t>(kSparseGroupFloats / kPanelItems / queries, 1, group_panels_);
-      stride = group_panels_ * kPanelItems;
-      scattered_.resize(queries * stride + kPanelItems);
-      first = scattered_.data();
-    }
+    const bool sparse = query_.additive == nullptr;
+    if (sparse) group_panels_ = std::clamp<size_t>(kSparseGroupFloats / kPanelItems / queries, 1, group_panels_);
+    const size_t stride = (sparse ? group_panels_ : index_.panels()) * kPanelItems;
+    if (sparse) scattered_.resize(queries * stride + kPanelItems);
+    const float* first = sparse ? scattered_.data() : query_.additive + block_.begin * stride;
     additive_tops_.resize(queries);
     additive_.assign(limits_.size(), first + (query_of_[0] - block_.begin) * stride);
     for (size_t r = 0; r < row_count_; ++r) additive_[r] = first + (query_of_[r] - block_.begin) * stride;

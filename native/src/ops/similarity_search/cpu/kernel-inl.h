@@ -16,7 +16,7 @@ using tile::kCols;
 using tile::kRows;
 using tile::kVecs;
 
-// Products with what their limits are compared to; `additive` of a row from the item on, read where kAdds.
+// What is compared with a row's limit. `additive`: the row's, from the item on, read where kAdds.
 template <bool kAdds>
 inline Vec Reach(Vec product, Vec bias, const float* additive) {
   const Vec reach = Add(product, bias);

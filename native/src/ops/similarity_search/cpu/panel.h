@@ -11,8 +11,8 @@ namespace prismrec::similarity_search {
 
 inline constexpr size_t kPanelItems = 32;
 
-// What is added to a row's items, those of panel p at rows[row] + (p - first_panel) * kPanelItems and kPanelItems floats of
-// slack; rows null: nothing.
+// What is added to a row's items: those of panel p at rows[row] + (p - first_panel) * kPanelItems, and
+// kPanelItems floats of slack after the last. Rows null: nothing.
 struct Additive {
   const float* const* rows;
   size_t first_panel;
