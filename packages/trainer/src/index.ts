@@ -4,6 +4,7 @@ export * from "./crowd/crowd.js";
 export * from "./evaluation/cutoffs.js";
 export * from "./evaluation/diagnostics.js";
 export * from "./evaluation/evaluate.js";
+export * from "./evaluation/explanation-fidelity.js";
 export type { GroupMetrics } from "./evaluation/groups.js";
 export * from "./evaluation/leakage.js";
 export * from "./planted/experiment.js";

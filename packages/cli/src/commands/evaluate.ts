@@ -24,7 +24,7 @@ export function addEvaluate(program: Command, io: Io): void {
     .action((dir: string, options: { failUnder?: Threshold }, own: Command) =>
       withSession(io, own, async (session) => {
         const { evaluationDocument, metricNames } = await import("../pipeline/evaluate.js");
-        const { metricTable, recoveryTable } = await import("../terminal/results.js");
+        const { explanationTable, exposureTable, metricTable, recoveryTable } = await import("../terminal/results.js");
         const { ui } = session;
         await using run = await session.open(dir);
         if (options.failUnder !== undefined) {
@@ -35,9 +35,13 @@ export function addEvaluate(program: Command, io: Io): void {
         const { report } = await run.open("evaluate");
         if (ui.json) ui.resultJson(evaluationDocument(report));
         else {
-          const parts = [metricTable(report, ui.out, ui.width)];
-          if (report.recovery !== undefined) parts.push(recoveryTable(report));
-          ui.result(parts.join("\n\n"));
+          const parts = [
+            metricTable(report, ui.out, ui.width),
+            exposureTable(report, ui.out, ui.width),
+            explanationTable(report, ui.out),
+            report.recovery === undefined ? undefined : recoveryTable(report),
+          ];
+          ui.result(parts.filter((part) => part !== undefined).join("\n\n"));
         }
         if (options.failUnder !== undefined) check(report, options.failUnder);
       }),

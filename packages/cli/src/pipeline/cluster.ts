@@ -78,6 +78,11 @@ export interface ClusterContents {
   readonly controlLimits: Required<HistoryLimits>;
 }
 
+/** Whether the items' categories decide which of them are together: they cannot judge the interests then. */
+export function readsCategories({ clusterer, model }: Clustered["choice"]): boolean {
+  return clusterer === "category" || (clusterer === "shuffled" && model === undefined);
+}
+
 /** Who is to split the histories, and with which model. */
 interface Choice {
   readonly clusterer: string | undefined;

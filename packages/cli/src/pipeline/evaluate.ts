@@ -4,11 +4,18 @@ import type { Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
 import { holm, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
 import type { Model } from "@prismrec/core/models";
-import { checkNoLeakage, cutoffsWithin, type Evaluation, evaluate, metricsAt } from "@prismrec/trainer";
+import {
+  checkNoLeakage,
+  cutoffsWithin,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  metricsAt,
+} from "@prismrec/trainer";
 import { z } from "zod";
 import { type Settings, settingsSchema } from "../config/schema.js";
 import { count, points } from "../format.js";
-import { clusterStage } from "./cluster.js";
+import { clusterStage, readsCategories } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { type Imported, importStage } from "./import.js";
 import { headlineMetric } from "./metrics.js";
@@ -17,13 +24,30 @@ import { type ArrayReader, readArrays, writeArrays } from "./tensors.js";
 import type { TrainedModel } from "./train.js";
 import { checkTruth, measureRecovery, readTruth } from "./truth.js";
 
-/** 3: tests of significance beside the intervals, and metrics by group. */
-const VERSION = 3;
+/** 4: what the lists do to the catalog, and whether the named interests fit. */
+const VERSION = 4;
 const REPORT = "evaluation.json";
 const PER_USER = "per-user.safetensors";
 
 const metricValues = z.record(z.string(), z.number());
 const interval = z.object({ mean: z.number(), low: z.number(), high: z.number(), standardError: z.number() });
+
+const exposure = z.object({
+  /** Length of the lists. */
+  n: z.int(),
+  coverage: z.number(),
+  gini: z.number(),
+  novelty: z.number(),
+  averagePopularity: z.number(),
+  popularityLift: z.number(),
+});
+const fidelity = z.object({
+  right: z.number(),
+  random: z.number(),
+  standardError: z.number(),
+  users: z.int(),
+  answers: z.int(),
+});
 
 const evaluationSchema = z.object({
   /** Name of the run's own model. */
@@ -47,6 +71,10 @@ const evaluationSchema = z.object({
   significance: z.record(z.string(), z.record(z.string(), z.object({ pValue: z.number(), adjusted: z.number() }))),
   /** Of each model, by popularity of what was taken and by length of the history. */
   groups: z.record(z.string(), z.record(z.string(), z.object({ users: z.int(), metrics: metricValues }))),
+  /** Of each model: what its lists do to the catalog, whatever they hit. */
+  exposure: z.record(z.string(), exposure),
+  /** Of each model with interests: whether those that are named behind its items fit them, by the items' categories. */
+  explanations: z.record(z.string(), fidelity),
   diagnostics: z.record(z.string(), metricValues),
   leakage: z.array(z.string()),
   recovery: z
@@ -107,7 +135,12 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
       for (const trained of models) {
         const model = await trained.model();
         const read = trained.readsClusters ? partitions : undefined;
-        evaluations.set(trained.name, await evaluateModel(model, dataset, read, context.settings, context.options));
+        // Categories judge what is named only where they have not decided it.
+        const explanations = read === undefined || !readsCategories(clustered.choice);
+        evaluations.set(
+          trained.name,
+          await evaluateModel(model, dataset, read, context.settings, { ...context.options, explanations }),
+        );
       }
       const { name } = await context.open(own);
       const recovery =
@@ -129,6 +162,8 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
             Object.entries(groups).map(([name, { users, metrics }]) => [name, { users, metrics: { ...metrics } }]),
           ),
         ),
+        exposure: presentValues(evaluations, ({ exposure }) => exposure && { ...exposure }),
+        explanations: presentValues(evaluations, ({ explanations }) => explanations && { ...explanations }),
         diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
         leakage: [...leakage.checked],
         ...(recovery === undefined ? {} : { recovery }),
@@ -160,7 +195,7 @@ export function evaluateModel(
   dataset: Dataset,
   partitions: Partitions | undefined,
   { seed, evaluate: judged }: Pick<Settings, "seed" | "evaluate">,
-  options: Required<RunOptions>,
+  options: Required<RunOptions> & Pick<EvaluateOptions, "explanations">,
 ): Promise<Evaluation> {
   return evaluate(model, dataset, {
     part: "test",
@@ -168,6 +203,7 @@ export function evaluateModel(
     ...(partitions === undefined ? {} : { partition: partitions.test }),
     bootstrap: { samples: judged.resamples, seed },
     groups: true,
+    exposure: true,
     ...options,
   });
 }
@@ -178,8 +214,10 @@ export function metricNames({ cutoffs }: Settings["evaluate"], { catalog }: Data
 }
 
 /** What `evaluate --json` prints. */
-export function evaluationDocument({ models, groups, significance, protocol, recovery }: EvaluationReport): unknown {
-  return { models, groups, significance, protocol, ...(recovery === undefined ? {} : { recovery }) };
+export function evaluationDocument(report: EvaluationReport): unknown {
+  const { models, groups, significance, exposure, explanations, protocol, recovery } = report;
+  const known = recovery === undefined ? {} : { recovery };
+  return { models, groups, significance, exposure, explanations, protocol, ...known };
 }
 
 /** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */
@@ -276,6 +314,12 @@ async function load({ dir, fingerprint }: StageOutput): Promise<Evaluated> {
 
 function mapValues<T, R>(map: ReadonlyMap<string, T>, of: (value: T) => R): Record<string, R> {
   return Object.fromEntries([...map].map(([key, value]) => [key, of(value)]));
+}
+
+/** `mapValues` without what is undefined. */
+function presentValues<T, R>(map: ReadonlyMap<string, T>, of: (value: T) => R | undefined): Record<string, R> {
+  const found = [...map].map(([key, value]) => [key, of(value)] as const);
+  return Object.fromEntries(found.filter((entry): entry is readonly [string, R] => entry[1] !== undefined));
 }
 
 function numbersOf(values: object): Record<string, number> {

@@ -1,3 +1,4 @@
+import { EXPOSURE } from "../exposure.js";
 import { count, duration, percent, points } from "../format.js";
 import { verdicts } from "../pipeline/evaluate.js";
 import { headlineMetric } from "../pipeline/metrics.js";
@@ -33,6 +34,8 @@ export function renderReport(data: ReportData): string {
 ${data.clusterer.notice === undefined ? "" : html`<p class="soft">${data.clusterer.notice}</p>`}
 ${metricsSection(data)}
 ${groupsSection(data)}
+${exposureSection(data)}
+${explanationSection(data)}
 ${curveSection(data)}
 ${crowdSection(data)}
 ${recoverySection(data)}
@@ -82,6 +85,36 @@ function groupsSection({ evaluation }: ReportData): Html {
   )}</tr></thead>
 <tbody>${rows}</tbody></table></div>
 <p class="soft">Head: the items that hold 80 % of the training events between them; tail: all others. Histories by thirds of the test users.</p></section>`;
+}
+
+function exposureSection({ evaluation }: ReportData): Html {
+  const { exposure, own } = evaluation;
+  const [first] = Object.values(exposure);
+  if (first === undefined) return html``;
+  const rows = Object.entries(exposure).map(
+    ([model, values]) =>
+      html`<tr${model === own ? trusted(' class="own"') : ""}><td>${model}</td>${EXPOSURE.map(
+        ({ key, text }) => html`<td>${text(values[key])}</td>`,
+      )}</tr>`,
+  );
+  return html`<section><h2>What the lists do to the catalog</h2>
+<div class="scroll"><table><thead><tr><th>lists of ${first.n}</th>${EXPOSURE.map(({ title }) => html`<th>${title}</th>`)}</tr></thead>
+<tbody>${rows}</tbody></table></div>
+<ul class="soft">${EXPOSURE.map(({ title, definition }) => html`<li>${title}: ${definition}</li>`)}</ul></section>`;
+}
+
+function explanationSection({ evaluation }: ReportData): Html {
+  const { explanations, own } = evaluation;
+  const models = Object.entries(explanations);
+  if (models.length === 0) return html``;
+  const rows = models.map(
+    ([model, { right, random, standardError, users, answers }]) =>
+      html`<tr${model === own ? trusted(' class="own"') : ""}><td>${model}</td><td>${points(right, 1)}</td><td>${points(random, 1)}</td><td>${points(right - random, 1)} ± ${points(standardError, 1)}</td><td>${count(users)}</td><td>${count(answers)}</td></tr>`,
+  );
+  return html`<section><h2>Do the named interests fit?</h2>
+<div class="scroll"><table><thead><tr><th>%</th><th>right</th><th>at random</th><th>difference ± s.e.</th><th>users</th><th>items</th></tr></thead>
+<tbody>${rows}</tbody></table></div>
+<p class="soft">Right: of all interests of the user, the named one rests on the items whose categories are most like the recommended item's (mean Jaccard; a tie of n counts 1/n). At random: any interest of the user. Test users with two interests and more, the first items of their lists; no model or clusterer in this table has read the categories.</p></section>`;
 }
 
 function curveSection({ curve }: ReportData): Html {

@@ -1,3 +1,4 @@
+import { EXPOSURE } from "../exposure.js";
 import { count, points } from "../format.js";
 import { type Ablation, minusThis } from "../pipeline/ablate.js";
 import { type EvaluationReport, verdicts } from "../pipeline/evaluate.js";
@@ -18,6 +19,42 @@ export function metricTable(report: EvaluationReport, style: Style, width?: numb
     width,
   );
   return [table, "", ...verdicts(report).map((line) => `  ${line}`)].join("\n");
+}
+
+/** What the lists of each model do to the catalog, whatever they hit; undefined where nobody has measured it. */
+export function exposureTable({ exposure, own }: EvaluationReport, style: Style, width?: number): string | undefined {
+  const [first] = Object.values(exposure);
+  if (first === undefined) return undefined;
+  return formatTable(
+    [{ title: `lists of ${first.n}` }, ...EXPOSURE.map(({ title }) => ({ title, align: "right" as const }))],
+    Object.entries(exposure).map(([model, values]) => [
+      model === own ? style.bold(model) : model,
+      ...EXPOSURE.map(({ key, text }) => text(values[key])),
+    ]),
+    width,
+  );
+}
+
+/** Whether named interests fit the items; undefined where no model can be asked. */
+export function explanationTable({ explanations, own }: EvaluationReport, style: Style): string | undefined {
+  const models = Object.entries(explanations);
+  if (models.length === 0) return undefined;
+  return formatTable(
+    [
+      { title: "named interests" },
+      { title: "right %", align: "right" },
+      { title: "at random %", align: "right" },
+      { title: "difference ± s.e.", align: "right" },
+      { title: "users", align: "right" },
+    ],
+    models.map(([model, { right, random, standardError, users }]) => [
+      model === own ? style.bold(model) : model,
+      points(right, 1),
+      points(random, 1),
+      `${points(right - random, 1)} ±${points(standardError, 1)}`,
+      count(users),
+    ]),
+  );
 }
 
 export function recoveryTable({ recovery = [] }: EvaluationReport): string {

@@ -14,14 +14,25 @@ export interface InterestRow {
   readonly row: number;
 }
 
+/** An interest as it is shown, with what it stands for inside the model. */
+export interface DescribedInterest {
+  readonly shown: UserInterest;
+  /** Places in the model's interests (0..J - 1) of those that it is made of, the one with the largest share first. */
+  readonly members: readonly number[];
+  /** Dense ids of `shown.because`, which see. */
+  readonly evidence: readonly number[];
+}
+
 /**
- * The present interests of one history, for people: label, share and the events behind each.
+ * The present interests of one history, for people: label, share and the events behind each. Interests of one label are
+ * shown as one: their shares add up, and it rests on what they rest on together, each by its share.
  *
  * Labels: a semantic interest has its cluster's label; a collaborative one that of the cluster it attends to most, else
  * its strongest categories, else the titles it rests on. Share: the model's prior over interests; where it has none, the
  * part of the history that attends to the interest.
  *
  * @param labels [clusters] label of each cluster of `history.clusters`
+ * @returns share descending
  */
 export function describeInterests(
   model: MultiInterestModel,
@@ -29,7 +40,7 @@ export function describeInterests(
   history: History,
   labels: readonly string[],
   catalog: Catalog,
-): UserInterest[] {
+): DescribedInterest[] {
   if (history.items.length === 0) return [];
   const first = row * batch.count;
   const present = Array.from({ length: batch.count }, (_, j) => first + j).filter(
@@ -44,22 +55,62 @@ export function describeInterests(
     weights,
   );
   const rarity = categoryRarity(catalog);
-  return present
-    .map((at, n): UserInterest => {
-      const cluster = batch.clusters[at]!;
-      const strongest = strongestItems(items, weights[n]!);
-      const named = labels[cluster] ?? labels[strongestKey(clusters ?? [], weights[n]!) ?? -1];
-      const categories = named === undefined ? strongestCategories(items, weights[n]!, catalog, rarity) : [];
-      const titles = strongest.slice(0, MOST_TITLES).map((item) => `like ${nameOf(catalog, item)}`);
-      return {
-        index: at - first,
-        kind: cluster < 0 ? "collaborative" : "semantic",
-        labels: named !== undefined ? [named] : categories.length > 0 ? categories : titles,
-        share: shares[n]!,
-        because: strongest.slice(0, MOST_BECAUSE).map((item) => catalog.items[item]!.id),
-      };
-    })
-    .sort((a, b) => b.share - a.share || a.index - b.index);
+  const byLabel = new Map<string, Labelled[]>();
+  for (const [n, at] of present.entries()) {
+    const own = weights[n]!;
+    const named = labels[batch.clusters[at]!] ?? labels[strongestKey(clusters ?? [], own) ?? -1];
+    const categories = named === undefined ? strongestCategories(items, own, catalog, rarity) : [];
+    const titles = strongestItems(items, own).slice(0, MOST_TITLES);
+    const text =
+      named !== undefined
+        ? [named]
+        : categories.length > 0
+          ? categories
+          : titles.map((item) => `like ${nameOf(catalog, item)}`);
+    const key = JSON.stringify(text);
+    const same = byLabel.get(key) ?? [];
+    byLabel.set(key, same);
+    const isSemantic = batch.clusters[at]! >= 0;
+    same.push({ place: at - first, isSemantic, labels: text, share: shares[n]!, weights: own });
+  }
+  return [...byLabel.values()]
+    .map((same) => asOne(same, items, catalog))
+    .sort((a, b) => b.shown.share - a.shown.share || a.shown.index - b.shown.index);
+}
+
+/** An interest of the model on its way to be shown. */
+interface Labelled {
+  readonly place: number;
+  readonly isSemantic: boolean;
+  readonly labels: readonly string[];
+  readonly share: number;
+  /** [items] */
+  readonly weights: Float64Array;
+}
+
+/** Interests of one label as one. */
+function asOne(same: readonly Labelled[], items: Uint32Array, catalog: Catalog): DescribedInterest {
+  const ordered = [...same].sort((a, b) => b.share - a.share || a.place - b.place);
+  const [largest] = ordered as [Labelled, ...Labelled[]];
+  const share = ordered.reduce((sum, own) => sum + own.share, 0);
+  // A share may be too small for a number; what has none of it still rests on something.
+  const counts = (own: Labelled): number => (share > 0 ? own.share : 1);
+  const weights =
+    ordered.length === 1
+      ? largest.weights
+      : Float64Array.from(items, (_, t) => ordered.reduce((sum, own) => sum + counts(own) * own.weights[t]!, 0));
+  const evidence = strongestItems(items, weights).slice(0, MOST_BECAUSE);
+  return {
+    shown: {
+      index: largest.place,
+      kind: ordered.some(({ isSemantic }) => isSemantic) ? "semantic" : "collaborative",
+      labels: largest.labels,
+      share,
+      because: evidence.map((item) => catalog.items[item]!.id),
+    },
+    members: ordered.map(({ place }) => place),
+    evidence,
+  };
 }
 
 /** [items] how much the interest at `at` of a batch rests on each event: its attention, or a softmax of inner products where there is none. */

@@ -1,3 +1,5 @@
+export type { DescribedInterest, InterestRow } from "./describe-interests.js";
+export * from "./explain.js";
 export * from "./filter.js";
 export * from "./recommender.js";
 export * from "./types.js";

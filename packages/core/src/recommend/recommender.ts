@@ -11,6 +11,7 @@ import { INTEREST_BATCH } from "../models/interest-search.js";
 import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
+import { explain, rankedList } from "./explain.js";
 import { compileFilter, type ItemFilter } from "./filter.js";
 import { orderHistory } from "./read-history.js";
 import { readsHistories, strongestEvents } from "./strongest-events.js";
@@ -103,7 +104,8 @@ export class Recommender implements Disposable {
     if (!isMultiInterest(model)) return [];
     const [reading] = await this.#read([request], options);
     const { history, labels } = reading!;
-    return describeInterests(model, { batch: model.interests([history]), row: 0 }, history, labels, catalog);
+    const described = describeInterests(model, { batch: model.interests([history]), row: 0 }, history, labels, catalog);
+    return described.map(({ shown }) => shown);
   }
 
   /** One batch: the network runs once, for the lists and for what is said of the interests behind them. */
@@ -127,7 +129,7 @@ export class Recommender implements Disposable {
       const ranking = await model.rank(histories, wanted);
       const because = await this.#becauseOf(histories, ranking, options);
       return readings.map(({ unknownItems }, row) => ({
-        items: this.#listed(ranking, row, (place) => because[row]?.[place] ?? []),
+        items: this.#listed(ranking, row, (place) => ({ interest: null, because: because[row]?.[place] ?? [] })),
         interests: [],
         unknownItems,
       }));
@@ -135,11 +137,14 @@ export class Recommender implements Disposable {
     const batch = model.interests(histories);
     const ranking = await model.rank(histories, { ...wanted, interests: batch });
     return readings.map(({ history, labels, unknownItems }, row) => {
-      const interests = describeInterests(model, { batch, row }, history, labels, catalog);
-      const because = new Map(interests.map(({ index, because: own }) => [index, own]));
+      const list = rankedList(ranking, row);
+      const { interests, named } = explain(model, { batch, row }, history, labels, catalog, list);
       return {
-        items: this.#listed(ranking, row, (_, interest) => because.get(interest ?? -1) ?? []),
-        interests,
+        items: this.#listed(ranking, row, (place) => {
+          const { index = null, because = [] } = interests[named[place] ?? -1]?.shown ?? {};
+          return { interest: index, because };
+        }),
+        interests: interests.map(({ shown }) => shown),
         unknownItems,
       };
     });
@@ -148,14 +153,13 @@ export class Recommender implements Disposable {
   #listed(
     ranking: Ranking,
     row: number,
-    because: (place: number, interest: number | null) => readonly string[],
+    reasonOf: (place: number) => Pick<RecommendedItem, "interest" | "because">,
   ): RecommendedItem[] {
     const { items } = this.#use().catalog;
     return Array.from({ length: ranking.counts[row]! }, (_, place) => {
       const at = row * ranking.k + place;
       const { id, title } = items[ranking.ids[at]!]!;
-      const interest = ranking.interests?.[at] ?? null;
-      return { id, title, score: ranking.scores[at]!, interest, because: because(place, interest) };
+      return { id, title, score: ranking.scores[at]!, ...reasonOf(place) };
     });
   }
 

@@ -3,15 +3,18 @@ import { type Dataset, type EvaluationPart, evaluationCases, type History, userH
 import type { PartitionTable } from "@prismrec/core/interests";
 import {
   bootstrapMeans,
+  type Exposure,
+  ExposureMeter,
   type Interval,
   parseRankingMetric,
   type Ranking,
   rankingMetrics,
 } from "@prismrec/core/metrics";
-import { InterestModel, type Model } from "@prismrec/core/models";
+import { InterestModel, isMultiInterest, type Model } from "@prismrec/core/models";
 import { checkPartition } from "../training/sequences.js";
 import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";
+import { type ExplanationFidelity, measureExplanations } from "./explanation-fidelity.js";
 import { type GroupMetrics, groupMetrics } from "./groups.js";
 import { mean } from "./mean.js";
 
@@ -30,6 +33,13 @@ export interface EvaluateOptions extends RunOptions {
   readonly groups?: boolean;
   /** What the interests look like (trained networks only); default true. */
   readonly diagnostics?: boolean;
+  /** What the lists do to the catalog, whatever they hit; default false. */
+  readonly exposure?: boolean;
+  /**
+   * Whether the interests that are named behind the items fit them (models with interests, items with categories); default
+   * false. Says something only where neither model nor clusters know the categories.
+   */
+  readonly explanations?: boolean;
 }
 
 export interface Evaluation {
@@ -45,6 +55,15 @@ export interface Evaluation {
   /** By group, where they were asked for. */
   readonly groups?: Readonly<Record<string, GroupMetrics>>;
   readonly diagnostics?: ModelDiagnostics;
+  /** Of the lists as long as the largest cut-off, where it was asked for. */
+  readonly exposure?: ExposureAt;
+  /** Where it was asked for and can be said. */
+  readonly explanations?: ExplanationFidelity;
+}
+
+/** `Exposure` of lists of n items. */
+export interface ExposureAt extends Exposure {
+  readonly n: number;
 }
 
 /**
@@ -83,6 +102,11 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     options.diagnostics === false || !(model instanceof InterestModel)
       ? undefined
       : await diagnose(model, histories, ranking, run);
+  const explanations =
+    options.explanations === true && isMultiInterest(model)
+      ? await measureExplanations(model, histories, ranking, options.partition?.labels ?? [], dataset.catalog, run)
+      : undefined;
+  const exposure = options.exposure === true ? await measureExposure(ranking, histories, dataset, signal) : undefined;
   return {
     model: model.name,
     part,
@@ -92,7 +116,24 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     ...(intervals === undefined ? {} : { intervals }),
     ...(options.groups === true ? { groups: groupMetrics(ranking, targets, dataset, rows, names) } : {}),
     ...(diagnostics === undefined ? {} : { diagnostics }),
+    ...(exposure === undefined ? {} : { exposure }),
+    ...(explanations === undefined ? {} : { explanations }),
   };
+}
+
+/** `ExposureMeter` over all lists, some users at a time. */
+async function measureExposure(
+  { k, ids, counts }: Ranking,
+  histories: readonly History[],
+  { catalog, split }: Dataset,
+  signal: AbortSignal | undefined,
+): Promise<ExposureAt> {
+  const meter = new ExposureMeter(k, catalog, split.train.users.length);
+  for (const [row, { items }] of histories.entries()) {
+    if (row % JUDGED_AT_ONCE === 0) await yieldToEventLoop(signal);
+    meter.add(ids.subarray(row * k, row * k + counts[row]!), items);
+  }
+  return { n: k, ...meter.value() };
 }
 
 /** `rankingMetrics`, some users at a time. */
