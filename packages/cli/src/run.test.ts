@@ -145,7 +145,11 @@ describe("prismrec evaluate --json", () => {
     const { code, stdout } = await spawnPrismrec(["evaluate", run, "--json"]);
     expect(code).toBe(0);
     const document = JSON.parse(stdout);
-    expect(Object.keys(document)).toEqual(["models", "groups", "significance", "protocol", "recovery"]);
+    const keys = ["models", "groups", "significance", "exposure", "explanations", "protocol", "recovery"];
+    expect(Object.keys(document)).toEqual(keys);
+    expect(Object.keys(document.exposure)).toEqual(Object.keys(document.models));
+    // The clusters are the categories: these cannot judge what they have decided.
+    expect(document.explanations).toEqual({});
     expect(Object.keys(document.models)).toEqual(["ldmi", "most-popular", "item-knn", "ease"]);
     for (const metrics of Object.values<Record<string, number>>(document.models)) {
       expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));
@@ -226,7 +230,7 @@ describe("prismrec export", () => {
     ["recommendations", USERS, ["user", "items", "interests"]],
     ["interests", USERS, ["user", "part", "interests"]],
     ["items", ITEMS, ["item", "title", "bias", "vector"]],
-    ["metrics", METRIC_ROWS, ["user", "model", "metrics"]],
+    ["metrics", METRIC_ROWS, ["user", "model", "historyLength", "targets", "groups", "metrics"]],
   ])("writes %s as JSON lines", async (what, lines, keys) => {
     const { code, stdout } = await spawnPrismrec(["export", run, what, "-k", "2"]);
     expect(code).toBe(0);
@@ -244,7 +248,14 @@ describe("prismrec export --output", () => {
     readonly recommendations: readonly RecommendationDocument[];
     readonly interests: readonly { user: string; part: string; interests: readonly object[] }[];
     readonly items: Rows;
-    readonly metrics: readonly { user: string; model: string; metrics: Readonly<Record<string, number>> }[];
+    readonly metrics: readonly {
+      user: string;
+      model: string;
+      historyLength: number;
+      targets: number;
+      groups: readonly string[];
+      metrics: Readonly<Record<string, number>>;
+    }[];
   }
   let documents: Documents;
 
@@ -275,9 +286,7 @@ describe("prismrec export --output", () => {
       case "items":
         return documents.items;
       case "metrics":
-        return documents.metrics.flatMap(({ user, model, metrics }) =>
-          Object.entries(metrics).map(([metric, value]) => ({ user, model, metric, value })),
-        );
+        return documents.metrics.map(({ metrics, ...of }) => ({ ...of, ...metrics }));
     }
   };
 
@@ -325,7 +334,7 @@ describe("prismrec export --output", () => {
     const rows = await readBack(what, ".csv");
     const expected = rowsOf(what);
     expect(rows).toHaveLength(expected.length);
-    const lists = { recommendations: "labels", interests: "items", items: "vector", metrics: undefined }[what];
+    const lists = { recommendations: "labels", interests: "items", items: "vector", metrics: "groups" }[what];
     for (const [place, row] of rows.entries()) {
       for (const [column, value] of Object.entries(expected[place] ?? {})) {
         const text = String(row[column] ?? "");
@@ -334,6 +343,25 @@ describe("prismrec export --output", () => {
         else if (typeof value === "number") expect(Math.fround(Number(text))).toBe(Math.fround(value));
         else expect(text).toBe(value);
       }
+    }
+  });
+
+  it("writes of each user and model what the evaluation was made of", async () => {
+    const { models, groups } = JSON.parse((await spawnPrismrec(["evaluate", run, "--json"])).stdout);
+    for (const [model, metrics] of Object.entries<Record<string, number>>(models)) {
+      const own = documents.metrics.filter((row) => row.model === model);
+      for (const [metric, value] of Object.entries(metrics)) {
+        expect(own.reduce((sum, row) => sum + row.metrics[metric]! / own.length, 0)).toBeCloseTo(value, 12);
+      }
+      for (const [group, { users, metrics }] of Object.entries<{ users: number; metrics: object }>(groups[model])) {
+        const inside = own.filter((row) => row.groups.includes(group));
+        expect([group, inside.length]).toEqual([group, users]);
+        if (!group.endsWith("histories")) continue;
+        for (const [metric, value] of Object.entries(metrics)) {
+          expect(inside.reduce((sum, row) => sum + row.metrics[metric]! / users, 0)).toBeCloseTo(value, 12);
+        }
+      }
+      for (const { historyLength, targets } of own) expect(historyLength >= 1 && targets >= 1).toBe(true);
     }
   });
 

@@ -5,7 +5,7 @@ export * from "./evaluation/cutoffs.js";
 export * from "./evaluation/diagnostics.js";
 export * from "./evaluation/evaluate.js";
 export * from "./evaluation/explanation-fidelity.js";
-export type { GroupMetrics } from "./evaluation/groups.js";
+export { type GroupMetrics, userGroups } from "./evaluation/groups.js";
 export * from "./evaluation/leakage.js";
 export * from "./planted/experiment.js";
 export * from "./planted/planted-data.js";

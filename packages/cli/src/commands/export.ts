@@ -32,8 +32,8 @@ export function addExport(program: Command, io: Io): void {
     .description(
       "Writes recommendations of every user, the interests in every user's history as they were clustered, the items " +
         "with their vectors, or every model's metrics for each test user: one JSON document a line, or what the name of " +
-        "the output file says. A table has one row a recommendation, an interest, an item or a metric; in CSV and TSV " +
-        "lists are JSON text.",
+        "the output file says. A table has one row a recommendation, an interest, an item, or a test user and model; in CSV " +
+        "and TSV lists are JSON text.",
     )
     .argument("<run>", "run directory")
     .addArgument(new Argument("<what>", "what to write").choices(EXPORT_KINDS))
@@ -44,6 +44,7 @@ export function addExport(program: Command, io: Io): void {
       `
 Examples:
   prismrec export runs/ml recommendations -k 20 --output recommendations.parquet
+  prismrec export runs/ml metrics --output per-user.parquet
   prismrec export runs/ml items | head -1`,
     )
     .action((dir: string, what: ExportKind, options: { count: number; output?: Target }, own: Command) =>
@@ -52,7 +53,7 @@ Examples:
         const { writeTable } = await import("@prismrec/core/data/import");
         const { openExport } = await import("../pipeline/export.js");
         await using run = await read(dir);
-        const { columns, documents, rows } = openExport(run, what, options.count);
+        const { columns, documents, rows } = await openExport(run, what, options.count);
         if (options.output === undefined) {
           for await (const text of jsonText(documents(), ui.json ? "array" : "lines")) await ui.part(text, signal);
           return;

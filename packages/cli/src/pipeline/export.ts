@@ -1,6 +1,8 @@
 import { PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
+import { evaluationCases } from "@prismrec/core/data";
 import type { TableColumn, TableRow } from "@prismrec/core/data/import";
 import { isMultiInterest } from "@prismrec/core/models";
+import { userGroups } from "@prismrec/trainer";
 import type { ExportKind } from "../export-kinds.js";
 import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
 import type { Run } from "./run.js";
@@ -19,11 +21,12 @@ export interface Export {
 
 interface ExportSpec<Document> {
   documents(run: Run, k: number): AsyncGenerator<Document>;
-  readonly columns: readonly TableColumn[];
+  /** Some are known once the run is. */
+  readonly columns: readonly TableColumn[] | ((run: Run) => Promise<readonly TableColumn[]>);
   rows(document: Document): Iterable<TableRow>;
 }
 
-export function openExport(run: Run, what: ExportKind, k: number): Export {
+export async function openExport(run: Run, what: ExportKind, k: number): Promise<Export> {
   switch (what) {
     case "recommendations":
       return exportOf(RECOMMENDATIONS, run, k);
@@ -36,10 +39,11 @@ export function openExport(run: Run, what: ExportKind, k: number): Export {
   }
 }
 
-function exportOf<Document>(spec: ExportSpec<Document>, run: Run, k: number): Export {
+async function exportOf<Document>(spec: ExportSpec<Document>, run: Run, k: number): Promise<Export> {
+  const { columns } = spec;
   return {
     documents: () => spec.documents(run, k),
-    columns: spec.columns,
+    columns: typeof columns === "function" ? await columns(run) : columns,
     async *rows() {
       for await (const document of spec.documents(run, k)) yield* spec.rows(document);
     },
@@ -168,32 +172,52 @@ const ITEMS: ExportSpec<ItemDocument> = {
 interface MetricsDocument {
   readonly user: string;
   readonly model: string;
+  /** Events of the history that the list was made for. */
+  readonly historyLength: number;
+  /** Distinct items outside the history that the list was judged by. */
+  readonly targets: number;
+  /** Those that the user counts in. */
+  readonly groups: readonly string[];
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** Every metric of every model for each test user: what means, intervals and tests were made of. */
+/** Every metric of every model for each test user: what means, intervals, groups and tests were made of. */
 const METRICS: ExportSpec<MetricsDocument> = {
   async *documents(run) {
-    const { log, split } = (await run.open("import")).dataset;
+    const { dataset } = await run.open("import");
+    const { log, split } = dataset;
     const { report, perUser } = await run.open("evaluate");
     const values = await perUser();
+    const groups = userGroups(dataset, "test");
+    const targets = evaluationCases(dataset, "test").map((one) => one.targets.length);
     for (const model of Object.keys(report.models)) {
       const names = Object.keys(report.models[model] ?? {});
       const columns = names.map((name) => values.get(`${model}/${name}`, Float64Array));
       for (const [row, user] of split.test.users.entries()) {
         await breathe(row, run.signal);
-        const metrics = Object.fromEntries(names.map((name, n) => [name, columns[n]![row]!]));
-        yield { user: log.userIds[user]!, model, metrics };
+        yield {
+          user: log.userIds[user]!,
+          model,
+          historyLength: split.test.historyEnds[row]!,
+          targets: targets[row]!,
+          groups: groups[row]!,
+          metrics: Object.fromEntries(names.map((name, n) => [name, columns[n]![row]!])),
+        };
       }
     }
   },
-  columns: [
-    { name: "user", type: "VARCHAR" },
-    { name: "model", type: "VARCHAR" },
-    { name: "metric", type: "VARCHAR" },
-    { name: "value", type: "DOUBLE" },
-  ],
-  *rows({ user, model, metrics }) {
-    for (const [metric, value] of Object.entries(metrics)) yield { user, model, metric, value };
+  async columns(run) {
+    const { report } = await run.open("evaluate");
+    return [
+      { name: "user", type: "VARCHAR" },
+      { name: "model", type: "VARCHAR" },
+      { name: "historyLength", type: "BIGINT" },
+      { name: "targets", type: "BIGINT" },
+      { name: "groups", type: "VARCHAR[]" },
+      ...Object.keys(report.models[report.own] ?? {}).map((name) => ({ name, type: "DOUBLE" as const })),
+    ];
+  },
+  *rows({ metrics, ...of }) {
+    yield { ...of, ...metrics };
   },
 };

@@ -1,4 +1,4 @@
-import type { Dataset, EvaluationPart } from "@prismrec/core/data";
+import { type Dataset, type EvaluationPart, evaluationCases } from "@prismrec/core/data";
 import { type Ranking, rankingMetrics } from "@prismrec/core/metrics";
 import { mean } from "./mean.js";
 
@@ -13,24 +13,29 @@ export interface GroupMetrics {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** What a group asks of each user of a part: of those who took nothing of it, nothing. */
+interface Group {
+  readonly name: string;
+  /** [users] dense ids */
+  readonly targets: readonly Uint32Array[];
+}
+
 /**
- * Metrics by group, for a part that has been ranked:
+ * The groups of a part:
  *
- * - `head items`, `tail items`: what users took next among the items that hold 80 % of the training events between them,
- *   and outside of these; a user without any of them is left out;
- * - `cold items`: what no training user has taken;
+ * - `head items`, `tail items`: what users took next among the items that hold 80 % of the training events between them
+ *   (somebody who took one several times counts once), and outside of these;
+ * - `cold items`: what no training user has taken, a part of the tail;
  * - `short`, `medium` and `long histories`: thirds of the users by how many events their history has (users of one length
  *   stay together, and where all of them would be in one group there is none).
  *
  * @param targets [users] what each took next
  */
-export function groupMetrics(
-  ranking: Ranking,
+function groupsOf(
   targets: readonly Uint32Array[],
   { catalog }: Dataset,
   { historyEnds }: EvaluationPart,
-  names: readonly string[],
-): Record<string, GroupMetrics> {
+): readonly Group[] {
   const head = headSize(catalog.popularity);
   const { popularity } = catalog;
   const items: [string, (item: number) => boolean][] = [
@@ -38,10 +43,7 @@ export function groupMetrics(
     ["tail items", (item) => item > head],
     ["cold items", (item) => popularity[item] === 0],
   ];
-  const groups: [string, readonly Uint32Array[]][] = items.map(([name, has]) => [
-    name,
-    targets.map((own) => own.filter(has)),
-  ]);
+  const groups: Group[] = items.map(([name, has]) => ({ name, targets: targets.map((own) => own.filter(has)) }));
   const ascending = historyEnds.slice().sort();
   const [short, long] = [1, 2].map((third) => ascending[Math.floor((third * ascending.length) / 3)] ?? 0) as [
     number,
@@ -54,10 +56,28 @@ export function groupMetrics(
   ];
   const distinct = lengths.filter(([, has]) => historyEnds.some((length) => has(length)));
   for (const [name, has] of distinct.length > 1 ? distinct : []) {
-    groups.push([name, targets.map((own, row) => (has(historyEnds[row]!) ? own : new Uint32Array(0)))]);
+    groups.push({ name, targets: targets.map((own, row) => (has(historyEnds[row]!) ? own : new Uint32Array(0))) });
   }
+  return groups;
+}
+
+/** [users] the names of the groups that each user of a part counts in, as `groupMetrics` has them. */
+export function userGroups(dataset: Dataset, part: "valid" | "test"): string[][] {
+  const targets = evaluationCases(dataset, part).map((one) => one.targets);
+  const groups = groupsOf(targets, dataset, dataset.split[part]);
+  return targets.map((_, row) => groups.filter((group) => group.targets[row]!.length > 0).map(({ name }) => name));
+}
+
+/** Metrics by group (see `groupsOf`), for a part that has been ranked. */
+export function groupMetrics(
+  ranking: Ranking,
+  targets: readonly Uint32Array[],
+  dataset: Dataset,
+  part: EvaluationPart,
+  names: readonly string[],
+): Record<string, GroupMetrics> {
   return Object.fromEntries(
-    groups.flatMap(([name, wanted]) => {
+    groupsOf(targets, dataset, part).flatMap(({ name, targets: wanted }) => {
       const rows = Array.from(wanted.keys()).filter((row) => wanted[row]!.length > 0);
       if (rows.length === 0) return [];
       const judged = rankingMetrics(
