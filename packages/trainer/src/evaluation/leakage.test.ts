@@ -1,4 +1,4 @@
-import type { CrowdSet, Dataset } from "@prismrec/core/data";
+import { applySplit, type CrowdSet, createLog, type Dataset } from "@prismrec/core/data";
 import type { Partitions, PartitionTable } from "@prismrec/core/interests";
 import { beforeAll, describe, expect, it } from "vitest";
 import { handMade } from "../testing/hand-made.js";
@@ -97,5 +97,30 @@ describe("checkNoLeakage", () => {
     });
     expect(() => checkNoLeakage(shared(2), undefined, crowd(2))).not.toThrow();
     expect(() => checkNoLeakage(shared(2), undefined, crowd(3))).toThrowError(leakage);
+  });
+
+  it("refuses under a temporal split what is learned from a time that is asked about, of another user too", () => {
+    const log = createLog({
+      userIds: ["early", "both", "late"],
+      indptr: Uint32Array.of(0, 3, 7, 10),
+      items: Uint32Array.of(1, 2, 3, 1, 2, 3, 4, 2, 3, 4),
+      timestamps: BigInt64Array.of(1n, 2n, 3n, 1n, 4n, 10n, 20n, 5n, 11n, 21n),
+    });
+    const { split } = applySplit(log, { protocol: "temporal", trainShare: 0.6, validShare: 0.2 });
+    const dataset = { ...input.dataset, log, split };
+    expect(checkNoLeakage(dataset).checked).toContain("no training event is as late as any target");
+    // Its own targets come later still, but those of `both` do not.
+    const users = Uint32Array.of(0, 2);
+    const whole = {
+      ...split,
+      train: { users, ends: Uint32Array.of(3, 2) },
+      valid: {
+        ...split.valid,
+        users: Uint32Array.of(1),
+        historyEnds: Uint32Array.of(2),
+        targetEnds: Uint32Array.of(3),
+      },
+    };
+    expect(() => checkNoLeakage({ ...dataset, split: whole })).toThrowError(/later than valid targets of user both/);
   });
 });

@@ -10,7 +10,7 @@ export interface LeakageReport {
 /**
  * Refuses anything learned or read from what a split hides: partitions must cover exactly the visible events of each
  * user, cliques must consist of training users, and a synthesized user may hold only items that its members' training
- * events hold.
+ * events hold. Under a temporal split every training event comes before every target.
  *
  * @throws PrismrecError LEAKAGE
  */
@@ -27,6 +27,10 @@ export function checkNoLeakage(dataset: Dataset, partitions?: Partitions, crowd?
   } else {
     checked.push("training events end before any target of the same user");
     for (const part of ["valid", "test"] as const) checkTargetsUnseen(dataset, part);
+    if (split.protocol === "temporal") {
+      checkTime(dataset);
+      checked.push("no training event is as late as any target");
+    }
   }
   if (partitions !== undefined) {
     checkVisible(partitions.train, split.train.ends, "train");
@@ -49,6 +53,25 @@ function checkTargetsUnseen({ split, log }: Dataset, part: "valid" | "test"): vo
       throw leak(`training reads events of user ${log.userIds[user]} that are ${part} targets`);
     }
   });
+}
+
+/** Sequences stand in the order of time: the last training event and the first target of each user decide. */
+function checkTime({ split, log }: Dataset): void {
+  const { timestamps, indptr, userIds } = log;
+  if (timestamps === undefined) throw leak("a temporal split without times cannot be checked");
+  const { users, ends } = split.train;
+  let latest: bigint | undefined;
+  users.forEach((user, r) => {
+    const time = timestamps[indptr[user]! + ends[r]! - 1]!;
+    if (latest === undefined || time > latest) latest = time;
+  });
+  for (const part of ["valid", "test"] as const) {
+    split[part].users.forEach((user, r) => {
+      if (latest !== undefined && timestamps[indptr[user]! + split[part].historyEnds[r]!]! <= latest) {
+        throw leak(`training reads events that are later than ${part} targets of user ${userIds[user]}`);
+      }
+    });
+  }
 }
 
 function checkVisible(table: PartitionTable, visible: Uint32Array, part: string): void {
