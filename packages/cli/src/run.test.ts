@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { withDuckDb } from "@prismrec/core/data/import";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { SeedsComparison } from "./pipeline/ablate.js";
 import type { RecommendationDocument } from "./pipeline/recommend.js";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 
@@ -467,9 +468,10 @@ describe("prismrec ablate", () => {
     "trains the variants under each seed, keeps every trial, and compares them with ldmi seed by seed",
     async () => {
       const args = ["ablate", run, "--seeds", "1,2", "--variants", "ldmi,no-semantic,gate", "--epochs", "1", "--json"];
+      args.push("--baselines", "most-popular,comirec-sa");
       const { code, stdout } = await spawnPrismrec(args);
       expect(code).toBe(0);
-      const { seeds, variants } = JSON.parse(stdout);
+      const { seeds, variants, baselines } = JSON.parse(stdout);
       expect(seeds).toEqual([1, 2]);
       expect(Object.keys(variants)).toEqual(["ldmi", "no-semantic", "gate"]);
       for (const variant of Object.values<Record<string, Record<string, unknown>>>(variants)) {
@@ -480,9 +482,30 @@ describe("prismrec ablate", () => {
       expect(variants.gate.mean).toMatchObject({ assignmentEntropy: expect.any(Number), gate: expect.any(Number) });
       expect(variants.ldmi.ldmiMinusThis).toBeUndefined();
       expect(variants["no-semantic"].ldmiMinusThis).toMatchObject({ "recall@50": { mean: expect.any(Number) } });
+      // What draws nothing is fitted once; the other one is trained under the same seeds.
+      expect(Object.keys(baselines)).toEqual(["most-popular", "comirec-sa"]);
+      const seedsOf = ({ trials }: { trials: readonly { seed?: number }[] }) => trials.map(({ seed }) => seed);
+      expect([seedsOf(baselines["most-popular"]), seedsOf(baselines["comirec-sa"])]).toEqual([[undefined], [1, 2]]);
+      for (const { mean, standardError, ldmiMinusThis } of Object.values<{
+        mean: Record<string, number>;
+        standardError: Record<string, number>;
+        ldmiMinusThis: Record<string, SeedsComparison>;
+      }>(baselines)) {
+        expect(Object.keys(ldmiMinusThis)).toEqual(Object.keys(mean));
+        for (const [metric, { mean: above, low, high, pValue, adjusted }] of Object.entries(ldmiMinusThis)) {
+          expect(above).toBeCloseTo(variants.ldmi.mean[metric] - mean[metric]!, 12);
+          expect(low <= high && pValue <= adjusted && adjusted <= 1).toBe(true);
+          expect(standardError[metric]).toBeGreaterThanOrEqual(0);
+        }
+      }
       const again = await spawnPrismrec(args);
       expect(again.stdout).toBe(stdout);
-      expect(again.stderr.match(/as before/g)).toHaveLength(6);
+      expect(again.stderr.match(/as before/g)).toHaveLength(9);
+      const table = (await spawnPrismrec(args.filter((arg) => arg !== "--json"))).stdout;
+      expect(table).toMatch(/^%, over seeds +seeds +recall@20/m);
+      expect(table).toMatch(/^most-popular +– /m);
+      expect(table).toMatch(/^comirec-sa +2 .*±/m);
+      expect(table).toMatch(/ldmi [^\n]*most-popular: [^\n]*Wilcoxon/);
     },
     LIMIT,
   );

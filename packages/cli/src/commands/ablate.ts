@@ -12,7 +12,8 @@ export function addAblate(program: Command, io: Io): void {
     .summary("train the run's own model without its parts and with control clusters")
     .description(
       "Trains the run's own model and its variants on the run's data, each under every seed, and compares them on the test users. " +
-        "Every trial is kept: run it again and it continues.",
+        "The baselines are trained under the same seeds and compared with the whole model, user by user. Every trial is " +
+        "kept: run it again and it continues.",
     )
     .argument("<run>", "run directory")
     .option("--seeds <list>", "seeds of the model, joined by commas (default: 1,2,3)", seeds)
@@ -21,7 +22,7 @@ export function addAblate(program: Command, io: Io): void {
       `variants, joined by commas (default: ${defaultVariants(DEFAULT_MODEL).join(",")})`,
       variants,
     );
-  withSettings(command, ["epochs"])
+  withSettings(command, ["epochs", "baselines"])
     .addHelpText(
       "after",
       `
@@ -30,12 +31,13 @@ ${Object.entries(variantsOf(DEFAULT_MODEL))
   .map(([name, { description }]) => `  ${name.padEnd(14)} ${description}`)
   .join("\n")}
 
-Example:
-  prismrec ablate runs/ml --seeds 1,2,3 --variants ${DEFAULT_MODEL},shuffled --json`,
+Examples:
+  prismrec ablate runs/ml --seeds 1,2,3 --variants ${DEFAULT_MODEL},shuffled --json
+  prismrec ablate runs/ml --seeds 1,2,3,4,5 --variants ${DEFAULT_MODEL} --baselines ease,sasrec`,
     )
     .action((dir: string, options: { seeds?: number[]; variants?: string[] }, command: Command) =>
       withSession(io, command, async (session) => {
-        const [{ runAblation }, { ablationTable }] = await Promise.all([
+        const [{ runAblation }, { ablationBaselines, ablationTable }] = await Promise.all([
           import("../pipeline/ablate.js"),
           import("../terminal/results.js"),
         ]);
@@ -45,7 +47,13 @@ Example:
         const names = options.variants ?? defaultVariants(model);
         const ablation = await runAblation(run, await session.settings(dir), names, options.seeds ?? [1, 2, 3]);
         if (session.ui.json) session.ui.resultJson(ablation);
-        else session.ui.result(ablationTable(ablation, model, session.ui.width));
+        else {
+          const parts = [
+            ablationTable(ablation, model, session.ui.width),
+            ablationBaselines(ablation, model, session.ui.width),
+          ];
+          session.ui.result(parts.filter((part) => part !== undefined).join("\n\n"));
+        }
       }),
     );
 }

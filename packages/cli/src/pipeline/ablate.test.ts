@@ -2,7 +2,7 @@ import { PrismrecError } from "@prismrec/core/base";
 import { type Clusterer, type PartitionRequest, partitionDataset } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
 import { catalogOf, datasetOf } from "../../../core/src/testing/catalog.js";
-import { openControl } from "./ablate.js";
+import { averageOverSeeds, openControl } from "./ablate.js";
 
 const catalog = catalogOf(["a", "b", "c", "d"].map((id, i) => ({ id, categories: [i < 2 ? "x" : "y"] })));
 const dataset = datasetOf(catalog, [[1, 2, 3, 4]], [{ history: [4, 1], targets: [2] }]);
@@ -52,5 +52,19 @@ describe("openControl", () => {
     }
     expect(await openControl("category", { catalog: catalogOf([{ id: "a" }]), seed: 1, open })).toBeUndefined();
     expect(await openControl("shuffled", { catalog, seed: 1, open: undefined })).toBeUndefined();
+  });
+});
+
+describe("averageOverSeeds", () => {
+  it("averages each user's metrics over the trials", () => {
+    const trials = [
+      { recall: Float64Array.of(1, 0, 0.5), ndcg: Float64Array.of(1, 0, 0) },
+      { recall: Float64Array.of(0, 0, 1), ndcg: Float64Array.of(0.5, 1, 0) },
+    ];
+    expect(averageOverSeeds(trials)).toEqual({
+      recall: Float64Array.of(0.5, 0, 0.75),
+      ndcg: Float64Array.of(0.75, 0.5, 0),
+    });
+    expect(averageOverSeeds(trials.slice(0, 1))).toEqual(trials[0]);
   });
 });

@@ -11,6 +11,7 @@ import {
   RandomClusterer,
   ShuffledClusterer,
 } from "@prismrec/core/interests";
+import type { PairedDifference } from "@prismrec/core/metrics";
 import { crowdRequests, type TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
 import { mergeSettings, type RawSettings } from "../config/load.js";
@@ -19,22 +20,28 @@ import { points } from "../format.js";
 import { type Variant, variantsOf } from "../variants.js";
 import type { Clustered, OpenClusterer } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
-import { evaluateModel, metricNames } from "./evaluate.js";
+import { compare, evaluateModel, metricNames, type PerUser, significance } from "./evaluate.js";
 import { importStage } from "./import.js";
 import { headlineMetric } from "./metrics.js";
-import { type ModelCode, type ModelConfig, type ModelEntry, modelOf } from "./models.js";
+import { type ModelCode, type ModelConfig, type ModelEntry, modelNamed, modelOf } from "./models.js";
 import { readCurve } from "./networks.js";
 import type { Run } from "./run.js";
 import { defineStage, type Stage } from "./stage.js";
+import { readArrays, writeArrays } from "./tensors.js";
 import { dispose } from "./train.js";
 
-const VERSION = 1;
+/** 2: metrics of each test user are kept. */
+const VERSION = 2;
+const TRIAL = "trial.json";
+const PER_USER = "per-user.safetensors";
 
 const trialSchema = z.object({
+  /** Also the name of a baseline. */
   variant: z.string(),
-  seed: z.int(),
+  /** Absent for a model that is fitted at once. */
+  seed: z.int().optional(),
   metrics: z.record(z.string(), z.number()),
-  bestEpoch: z.int(),
+  bestEpoch: z.int().optional(),
   /** Mean pairwise cosine of a user's interests, mean assignment entropy over ln K, mean gate and the like. */
   diagnostics: z.record(z.string(), z.number()),
 });
@@ -55,14 +62,39 @@ export interface AblationSummary {
   >;
 }
 
+/** How the whole model differs from a baseline in one metric. */
+export interface SeedsComparison extends PairedDifference {
+  /** Wilcoxon's signed-rank test, two-sided. */
+  readonly pValue: number;
+  /** For all baselines together (Holm). */
+  readonly adjusted: number;
+}
+
+export interface BaselineSummary {
+  /** One for each seed; of a model that is fitted at once one in all. */
+  readonly trials: readonly Trial[];
+  /** Over seeds, of test metrics. */
+  readonly mean: Readonly<Record<string, number>>;
+  /** Over seeds; 0 where there is one trial. */
+  readonly standardError: Readonly<Record<string, number>>;
+  /**
+   * `<model>MinusThis`: the whole model minus this one, paired over test users, each user's metrics averaged over the seeds;
+   * absent where the whole model was not trained. The interval is over users: it knows nothing of other seeds than these.
+   */
+  readonly [minus: `${string}MinusThis`]: Readonly<Record<string, SeedsComparison>>;
+}
+
 export interface Ablation {
   readonly seeds: readonly number[];
   readonly variants: Readonly<Record<string, AblationSummary>>;
+  /** What the run's own model is held against, trained under the same seeds. */
+  readonly baselines: Readonly<Record<string, BaselineSummary>>;
 }
 
 /**
- * Trains and judges every variant of a run's own model under every seed, each pair a stage of its own that is kept. The
- * stages of the run stay as they are, and so do its settings: the trials go by `settings`.
+ * Trains and judges every variant of a run's own model under every seed, each pair a stage of its own that is kept, and
+ * the baselines of the settings beside them. The stages of the run stay as they are, and so do its settings: the trials
+ * go by `settings`.
  *
  * @param names some of `variantsOf` the run's model
  * @throws PrismrecError INVALID_ARGUMENT for a model that is not trained and a variant that it has not; CONFIG_INVALID for settings that do not go
@@ -100,19 +132,66 @@ export async function runAblation(
     if (missing !== undefined) run.warn(`${name} is left out: ${missing}`);
     return missing === undefined;
   });
-  // A setting that does not go with a variant is found now and not after the trials before it.
-  await using trials = await run.trial(settings, (own) =>
-    possible.flatMap(([name, variant]) => {
+  const others = await openBaselines(run, settings, data);
+  // A setting that does not go with a trial is found now and not after the trials before it.
+  await using trials = await run.trial(settings, (own) => [
+    ...possible.flatMap(([name, variant]) => {
       const input = once((options: Required<RunOptions>) => variantInput(data, own, variant, options));
+      const { description } = variant;
       return seeds.map((seed) =>
-        trialStage({ name, variant, seed, data, input }, variantConfig(data, own, variant, seed)),
+        trialStage({ name, description, seed, data, input }, variantConfig(data, own, variant, seed)),
       );
     }),
-  );
+    ...others
+      .filter(({ entry: { name } }) => own.baselines.includes(name))
+      .flatMap((baseline) => baselineStages(baseline, own, seeds)),
+  ]);
   await trials.run();
-  const found: Trial[] = [];
-  for (const stage of trials.stages as readonly Stage<Trial>[]) found.push(await trials.open(stage));
-  return { seeds, variants: summarize(found, model) };
+  const found: OpenTrial[] = [];
+  for (const stage of trials.stages as readonly Stage<OpenTrial>[]) found.push(await trials.open(stage));
+  const isVariant = ({ trial }: OpenTrial): boolean => possible.some(([name]) => name === trial.variant);
+  const { evaluate, seed } = trials.settings;
+  return {
+    seeds,
+    variants: summarize(
+      found.filter(isVariant).map(({ trial }) => trial),
+      model,
+    ),
+    baselines: await summarizeBaselines(
+      found.filter((open) => !isVariant(open)),
+      found.filter(({ trial }) => trial.variant === model),
+      model,
+      { samples: evaluate.resamples, seed, ...run.options },
+    ),
+  };
+}
+
+/** The baselines of the settings that this catalog is not too large for. */
+async function openBaselines(run: Run, settings: RawSettings, data: TrialData): Promise<TrialData[]> {
+  const given: unknown = settings.baselines ?? run.settings.baselines;
+  const names = new Set(Array.isArray(given) ? given : []);
+  names.delete(run.settings.model);
+  const found: TrialData[] = [];
+  for (const name of names) {
+    // What is no model is for the settings' own check to say.
+    const entry = modelNamed(String(name));
+    if (entry === undefined) continue;
+    const code = await entry.code();
+    if (code.maxItems === undefined || data.dataset.catalog.size <= code.maxItems) found.push({ ...data, entry, code });
+    else run.warn(`${entry.name} is left out: it needs a catalog of at most ${code.maxItems} items`);
+  }
+  return found;
+}
+
+/** A baseline under every seed, or once where nothing is drawn by one. */
+function baselineStages(data: TrialData, own: Settings, seeds: readonly number[]): Stage<OpenTrial>[] {
+  const { dataset, code, entry } = data;
+  const { name } = entry;
+  const description = `${name}, which it is held against`;
+  const input = once((options: Required<RunOptions>) => variantInput(data, own, { description }, options));
+  const of = { name, description, data, input };
+  if (code.isTrained !== true) return [trialStage(of, code.config(dataset, own))];
+  return seeds.map((seed) => trialStage({ ...of, seed }, code.config(dataset, { ...own, train: { seed } })));
 }
 
 /** What the run gives its trials. */
@@ -129,17 +208,25 @@ const trialSettings = settingsSchema.pick({ evaluate: true, seed: true });
 
 interface TrialOf {
   readonly name: string;
-  readonly variant: Variant;
-  readonly seed: number;
+  readonly description: string;
+  readonly seed?: number;
   readonly data: TrialData;
   readonly input: (options: Required<RunOptions>) => Promise<TrainInput>;
 }
 
-function trialStage({ name, variant, seed, data, input }: TrialOf, config: ModelConfig): Stage<Trial> {
+/** A finished trial with the metrics of each test user. */
+interface OpenTrial {
+  readonly trial: Trial;
+  /** Arrays over `split.test.users`, by metric. */
+  readonly perUser: Readonly<Record<string, Float64Array>>;
+}
+
+function trialStage({ name, description, seed, data, input }: TrialOf, config: ModelConfig): Stage<OpenTrial> {
   const { dataset, code, entry } = data;
-  return defineStage<Trial, typeof trialSettings>({
-    name: `ablate-${name}-s${seed}`,
-    summary: `trains and judges the model: ${variant.description}`,
+  const drawn = seed === undefined ? {} : { seed };
+  return defineStage<OpenTrial, typeof trialSettings>({
+    name: seed === undefined ? `ablate-${name}` : `ablate-${name}-s${seed}`,
+    summary: `trains and judges the model: ${description}`,
     version: VERSION,
     command: "ablate",
     reads: [importStage],
@@ -148,7 +235,7 @@ function trialStage({ name, variant, seed, data, input }: TrialOf, config: Model
       const { partitions, crowd } = await input(context.options);
       return {
         config: { train: config.config, metrics: metricNames(context.settings.evaluate, dataset) },
-        seed,
+        ...drawn,
         inputs: {
           partitions: partitions === undefined ? "none" : hashJson(describePartitions(partitions)),
           crowd: crowd?.fingerprint ?? "none",
@@ -158,29 +245,35 @@ function trialStage({ name, variant, seed, data, input }: TrialOf, config: Model
     async run(context, dir) {
       const { options } = context;
       const given = await input(options);
-      await code.fit(context, dir, `${name} seed ${seed}`, given, config);
+      await code.fit(context, dir, seed === undefined ? name : `${name} seed ${seed}`, given, config);
       const model = await code.open(dir, dataset);
       const read = entry.reads.includes("clusters") ? given.partitions : undefined;
       const evaluation = await evaluateModel(model, dataset, read, context.settings, options);
       dispose(model);
       const diagnostics: [string, unknown][] = Object.entries(evaluation.diagnostics ?? {});
-      await writeJsonAtomic(join(dir, "trial.json"), {
+      await writeArrays(join(dir, PER_USER), evaluation.perUser);
+      await writeJsonAtomic(join(dir, TRIAL), {
         variant: name,
-        seed,
+        ...drawn,
         metrics: { ...evaluation.metrics },
-        bestEpoch: (await readCurve(dir)).bestEpoch,
+        ...(code.isTrained === true ? { bestEpoch: (await readCurve(dir)).bestEpoch } : {}),
         diagnostics: Object.fromEntries(
           diagnostics.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
         ),
       } satisfies Trial);
     },
     async open(_context, { dir }) {
-      const path = join(dir, "trial.json");
+      const path = join(dir, TRIAL);
       const parsed = trialSchema.safeParse(await readJson(path, "RUN_INVALID"));
-      if (parsed.success) return parsed.data;
-      throw new PrismrecError("RUN_INVALID", `${path} is damaged`, { received: z.prettifyError(parsed.error) });
+      if (!parsed.success) {
+        throw new PrismrecError("RUN_INVALID", `${path} is damaged`, { received: z.prettifyError(parsed.error) });
+      }
+      const arrays = await readArrays(join(dir, PER_USER));
+      const metrics = Object.keys(parsed.data.metrics);
+      const perUser = Object.fromEntries(metrics.map((metric) => [metric, arrays.get(metric, Float64Array)]));
+      return { trial: parsed.data, perUser };
     },
-    async describe(_context, { metrics }) {
+    async describe(_context, { trial: { metrics } }) {
       const metric = headlineMetric(metrics) ?? "";
       return { summary: `${metric} ${points(metrics[metric] ?? 0)} %` };
     },
@@ -334,6 +427,58 @@ export function summarize(trials: readonly Trial[], model: string): Record<strin
   return variants;
 }
 
+/**
+ * Baselines over seeds, each with what the `whole` model has above it: paired over users, whose metrics are averaged over
+ * the seeds first.
+ */
+async function summarizeBaselines(
+  baselines: readonly OpenTrial[],
+  whole: readonly OpenTrial[],
+  model: string,
+  resampling: { readonly samples: number; readonly seed: number } & RunOptions,
+): Promise<Record<string, BaselineSummary>> {
+  const byName = new Map<string, OpenTrial[]>(whole.length === 0 ? [] : [[model, [...whole]]]);
+  for (const open of baselines) {
+    const { variant } = open.trial;
+    byName.set(variant, [...(byName.get(variant) ?? []), open]);
+  }
+  const perUser: PerUser = new Map(
+    [...byName].map(([name, trials]) => [name, { perUser: averageOverSeeds(trials.map((open) => open.perUser)) }]),
+  );
+  const differences = await compare(model, perUser, resampling);
+  const tests = significance(model, perUser);
+  byName.delete(model);
+  return Object.fromEntries(
+    [...byName].map(([name, open]): [string, BaselineSummary] => {
+      const trials = open.map(({ trial }) => trial);
+      const metrics = Object.keys(trials[0]?.metrics ?? {});
+      const means = Object.fromEntries(
+        metrics.map((key) => [key, meanOf(trials.map((trial) => trial.metrics[key] ?? 0))]),
+      );
+      const summary = {
+        trials,
+        mean: pick(means, ({ mean }) => mean),
+        standardError: pick(means, ({ standardError }) => standardError),
+      };
+      const against = Object.entries(differences[name] ?? {}).flatMap(([metric, difference]) => {
+        const tested = tests[name]?.[metric];
+        return tested === undefined ? [] : [[metric, { ...difference, ...tested }] as const];
+      });
+      return [name, whole.length === 0 ? summary : { ...summary, [minusThis(model)]: Object.fromEntries(against) }];
+    }),
+  );
+}
+
+/** [users] means of the same users' metrics over trials, by metric. */
+export function averageOverSeeds(
+  trials: readonly Readonly<Record<string, Float64Array>>[],
+): Record<string, Float64Array> {
+  const [first = {}] = trials;
+  return pick(first, (values, metric) =>
+    values.map((_, user) => trials.reduce((sum, trial) => sum + trial[metric]![user]!, 0) / trials.length),
+  );
+}
+
 /** The member of a summary that holds the whole model minus the variant. */
 export function minusThis(model: string): `${string}MinusThis` {
   return `${model}MinusThis`;
@@ -343,6 +488,6 @@ function values({ metrics, diagnostics }: Trial): Record<string, number> {
   return { ...metrics, ...diagnostics };
 }
 
-function pick<T, R>(record: Readonly<Record<string, T>>, of: (value: T) => R): Record<string, R> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, of(value)]));
+function pick<T, R>(record: Readonly<Record<string, T>>, of: (value: T, key: string) => R): Record<string, R> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, of(value, key)]));
 }

@@ -221,7 +221,11 @@ export function evaluationDocument(report: EvaluationReport): unknown {
 }
 
 /** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */
-export function verdicts({ own, comparisons, significance }: EvaluationReport): string[] {
+export function verdicts({
+  own,
+  comparisons,
+  significance,
+}: Pick<EvaluationReport, "own" | "comparisons" | "significance">): string[] {
   return Object.entries(comparisons).map(([other, metrics]) => {
     const name = headlineMetric(metrics);
     const difference = name === undefined ? undefined : metrics[name];
@@ -242,8 +246,11 @@ function probability(p: number): string {
   return p > 0.9995 ? "p 1" : `p ${p.toFixed(3).replace(/^0/, "")}`;
 }
 
+/** Metrics of each test user by model: `perUser[metric]` over the same users for all of them. */
+export type PerUser = ReadonlyMap<string, Pick<Evaluation, "perUser">>;
+
 /** One model against each other in every metric: the signed-rank test, and what the number of models makes of it. */
-function significance(name: string, evaluations: ReadonlyMap<string, Evaluation>): EvaluationReport["significance"] {
+export function significance(name: string, evaluations: PerUser): EvaluationReport["significance"] {
   const own = evaluations.get(name);
   const others = [...evaluations].filter(([other]) => other !== name);
   const found: Record<string, Record<string, { pValue: number; adjusted: number }>> = {};
@@ -260,9 +267,9 @@ function significance(name: string, evaluations: ReadonlyMap<string, Evaluation>
 }
 
 /** One model against each other in every metric, under the same resamples. */
-async function compare(
+export async function compare(
   name: string,
-  evaluations: ReadonlyMap<string, Evaluation>,
+  evaluations: PerUser,
   resampling: { readonly samples: number; readonly seed: number } & RunOptions,
 ): Promise<EvaluationReport["comparisons"]> {
   const own = evaluations.get(name);

@@ -1,6 +1,13 @@
 export { CONFIG_FILE, type RawSettings } from "../config/load.js";
 export { type Settings, settingsSchema } from "../config/schema.js";
-export { type Ablation, type AblationSummary, runAblation, type Trial } from "./ablate.js";
+export {
+  type Ablation,
+  type AblationSummary,
+  type BaselineSummary,
+  runAblation,
+  type SeedsComparison,
+  type Trial,
+} from "./ablate.js";
 export type { ClusterContents, Clustered, OpenClusterer } from "./cluster.js";
 export { clusterStage } from "./cluster.js";
 export { type Crowded, type CrowdReport, crowdStage } from "./crowd.js";

@@ -74,6 +74,42 @@ export function recoveryTable({ recovery = [] }: EvaluationReport): string {
   );
 }
 
+/**
+ * The whole `model` beside what it is held against, mean and standard error over seeds, and the verdicts paired over users
+ * below; undefined where there is nothing to hold it against.
+ */
+export function ablationBaselines(
+  { variants, baselines }: Ablation,
+  model: string,
+  width?: number,
+): string | undefined {
+  const others = Object.entries(baselines);
+  if (others.length === 0) return undefined;
+  const whole = variants[model];
+  const all = [...(whole === undefined ? [] : [[model, whole] as const]), ...others];
+  const cut = Object.keys(others[0]?.[1].mean ?? {}).filter((name) => /^(recall|ndcg)@/.test(name));
+  const table = formatTable(
+    [
+      { title: "%, over seeds" },
+      { title: "seeds", align: "right" },
+      ...cut.map((title) => ({ title, align: "right" as const })),
+    ],
+    all.map(([name, { trials, mean, standardError }]) => [
+      name,
+      trials[0]?.seed === undefined ? "–" : String(trials.length),
+      ...cut.map((key) => {
+        const error = trials.length < 2 ? "" : ` ±${points(standardError[key] ?? 0)}`;
+        return `${points(mean[key] ?? 0)}${error}`;
+      }),
+    ]),
+    width,
+  );
+  if (whole === undefined) return table;
+  const comparisons = Object.fromEntries(others.map(([name, summary]) => [name, summary[minusThis(model)] ?? {}]));
+  const lines = verdicts({ own: model, comparisons, significance: comparisons });
+  return [table, "", ...lines.map((line) => `  ${line}`)].join("\n");
+}
+
 /** The variants of `model` beside one another: test metrics, what the whole model has above each, how interests look. */
 export function ablationTable({ variants }: Ablation, model: string, width?: number): string {
   const all = Object.values(variants);
