@@ -21,7 +21,8 @@ import { defineStage, type Stage, type StageContext, type StageOutput } from "./
 import type { TrainedModel } from "./train.js";
 
 const NAME = "report";
-const VERSION = 1;
+/** 2: what the lists do to the catalog, and whether named interests fit. */
+const VERSION = 2;
 export const REPORT_FILE = "report.html";
 const EXAMPLE_USERS = 2;
 const EXAMPLE_ITEMS = 10;

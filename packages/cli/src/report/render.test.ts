@@ -13,6 +13,8 @@ describe("renderReport", () => {
     const places = [
       'class="verdict"',
       "Accuracy on test users",
+      "What the lists do to the catalog",
+      "Do the named interests fit?",
       "Learning curve",
       "Crowd",
       "Were the known interests found?",
@@ -82,7 +84,10 @@ describe("renderReport", () => {
 
   it("leaves out what a run does not have", () => {
     const { recovery: _, ...evaluation } = reportData().evaluation;
-    const page = renderReport({ ...reportData(), evaluation, crowd: undefined, curve: undefined, users: [] });
+    const silent = { ...evaluation, exposure: {}, explanations: {} };
+    const page = renderReport({ ...reportData(), evaluation: silent, crowd: undefined, curve: undefined, users: [] });
+    expect(page).not.toContain("What the lists do to the catalog");
+    expect(page).not.toContain("Do the named interests fit?");
     expect(page).not.toContain("Learning curve");
     expect(page).not.toContain("Were the known interests found?");
     expect(page).not.toContain("Two users");

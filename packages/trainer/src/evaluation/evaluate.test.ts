@@ -1,5 +1,6 @@
 import type { History } from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
+import { beyondAccuracy } from "@prismrec/core/metrics";
 import type { Model, RankOptions } from "@prismrec/core/models";
 import { useTensorBackend } from "@prismrec/core/nn";
 import { describe, expect, it } from "vitest";
@@ -59,6 +60,25 @@ describe("evaluate", () => {
     expect([...perUser["ndcg@2"]!]).toEqual([1 / Math.log2(3), 1, 0]);
     expect([...perUser["hit-rate@1"]!]).toEqual([0, 1, 0]);
     expect(metrics["recall@2"]).toBeCloseTo(2 / 3, 12);
+  });
+
+  it("tells what the lists do to the catalog where that is asked for, as long as the longest", async () => {
+    const lists = [
+      [4, 3],
+      [5, 1],
+      [3, 4],
+    ];
+    const options = { part: "test", metrics: ["recall@1", "recall@2"], exposure: true } as const;
+    const { exposure } = await evaluate(new Scripted(lists), dataset, options);
+    const histories = [[1, 2], [4], [2, 5]];
+    const {
+      intraListDiversity: _,
+      tailShare: __,
+      ...expected
+    } = beyondAccuracy(lists, histories, 2, dataset.catalog, 1);
+    expect(exposure).toEqual({ n: 2, ...expected });
+    expect(exposure?.coverage).toBe(4 / 5);
+    expect(await evaluate(new Scripted(lists), dataset, { part: "test" })).not.toHaveProperty("exposure");
   });
 
   it("lets a model read the history alone, with the clusters of its events, and asks for the longest list", async () => {

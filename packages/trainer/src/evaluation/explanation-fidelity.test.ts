@@ -1,6 +1,15 @@
+import { createRandom } from "@prismrec/core/base";
+import { createCatalog, type Dataset, userItems } from "@prismrec/core/data";
+import { createNetwork, InterestModel, networkConfig } from "@prismrec/core/models";
+import { ParameterSet, useTensorBackend } from "@prismrec/core/nn";
+import { Recommender } from "@prismrec/core/recommend";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { explanationFidelity } from "./explanation-fidelity.js";
+import { beforeAll, describe, expect, it } from "vitest";
+import { TruthClusterer } from "../planted/planted-data.js";
+import { tinyInput } from "../testing/tiny-input.js";
+import { randomItems } from "../training/initial-items.js";
+import { evaluate } from "./evaluate.js";
+import { EXPLAINED_ITEMS, explanationFidelity } from "./explanation-fidelity.js";
 
 const categories = [[], ["A"], ["A", "B"], ["B"], ["C"], [], ["A", "B", "C"]];
 const items = categories.map((own, id) => ({ id: id === 0 ? "" : `i${id}`, title: "", categories: own }));
@@ -70,5 +79,57 @@ describe("explanationFidelity", () => {
         expect(rights.reduce((a, b) => a + b)).toBeCloseTo(1, 9);
       }),
     );
+  });
+});
+
+describe("the explanations of a model", () => {
+  beforeAll(async () => {
+    await useTensorBackend();
+  });
+
+  const modelOf = (dataset: Dataset, config: Record<string, unknown>): InterestModel => {
+    const network = createNetwork(networkConfig({ dim: 8, interests: 2, maxHistory: 10, ...config }));
+    const parameters = ParameterSet.create(network.specs(), createRandom(1));
+    const { size } = dataset.catalog;
+    return new InterestModel(network, parameters, randomItems(size, 8, 2), new Float32Array(size));
+  };
+
+  it("are judged as a recommender gives them", async () => {
+    const { dataset: planted, partitions, truth } = await tinyInput();
+    const { catalog: plain, split, log } = planted;
+    const own = plain.items.map((item, id) => (id === 0 ? item : { ...item, categories: [`kind ${id % 3}`] }));
+    const catalog = createCatalog(own, plain.popularity);
+    const dataset = { ...planted, catalog };
+    const options = { part: "test", metrics: ["recall@20"], explanations: true } as const;
+    for (const config of [{ model: "ldmi", layers: 1 }, { model: "comirec-sa" }]) {
+      using model = modelOf(dataset, config);
+      const { explanations } = await evaluate(model, dataset, { ...options, partition: partitions.test });
+      const recommender = new Recommender({ model, catalog, clusterer: new TruthClusterer(truth) });
+      const requests = Array.from(split.test.users, (user, row) => ({
+        history: Array.from(userItems(log, user).subarray(0, split.test.historyEnds[row]), (item) => own[item]!.id),
+      }));
+      const found = await recommender.recommendMany(requests, { k: EXPLAINED_ITEMS });
+      const lists = found.map(({ items: listed, interests }) => ({
+        ids: listed.map(({ id }) => catalog.idOf(id)!),
+        evidence: interests.map(({ because }) => because.map((id) => catalog.idOf(id)!)),
+        named: listed.map(({ interest }) => interests.findIndex(({ index }) => index === interest)),
+      }));
+      expect(explanations).toEqual(explanationFidelity(lists, own));
+      expect(explanations?.users).toBeGreaterThan(0);
+    }
+  });
+
+  it("are not judged without categories, without interests to choose from, and where nobody asks", async () => {
+    const { dataset: planted, partitions } = await tinyInput();
+    const items = planted.catalog.items.map((item) => ({ ...item, categories: [] }));
+    const bare = { ...planted, catalog: createCatalog(items, planted.catalog.popularity) };
+    const kinds = items.map((item, id) => ({ ...item, categories: id === 0 ? [] : [`kind ${id % 3}`] }));
+    const told = { ...planted, catalog: createCatalog(kinds, planted.catalog.popularity) };
+    const options = { part: "test", metrics: ["recall@20"], partition: partitions.test } as const;
+    using model = modelOf(planted, { model: "ldmi", layers: 1 });
+    using single = modelOf(planted, { model: "comirec-sa", interests: 1 });
+    expect(await evaluate(model, bare, { ...options, explanations: true })).not.toHaveProperty("explanations");
+    expect(await evaluate(single, told, { ...options, explanations: true })).not.toHaveProperty("explanations");
+    expect(await evaluate(model, told, options)).not.toHaveProperty("explanations");
   });
 });

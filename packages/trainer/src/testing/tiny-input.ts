@@ -5,17 +5,21 @@ import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import { type Partitions, partitionDataset } from "@prismrec/core/interests";
 import { type ConfigOverrides, parseTrainConfig, type TrainConfig } from "../config.js";
 import { crowdRequests, crowdSet, synthesizeCrowd } from "../crowd/crowd.js";
-import { plantedData, TruthClusterer } from "../planted/planted-data.js";
+import { type PlantedData, plantedData, TruthClusterer } from "../planted/planted-data.js";
 
 /** Planted data of a size that trains in well under a second, with true partitions and a crowd. For tests only. */
-export async function tinyInput(
-  seed = 1,
-): Promise<{ readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet }> {
+export async function tinyInput(seed = 1): Promise<{
+  readonly dataset: Dataset;
+  readonly partitions: Partitions;
+  readonly crowd: CrowdSet;
+  readonly truth: PlantedData["truth"];
+}> {
   const { dataset, truth } = plantedData({ users: 160, items: 60, interests: 4, medianLength: 8, seed });
   const clusterer = new TruthClusterer(truth);
   const crowd = await synthesizeCrowd(dataset, { neighbours: 16, edgesPerUser: 6, share: 0.2 });
   return {
     dataset,
+    truth,
     partitions: await partitionDataset(dataset, clusterer),
     crowd: crowdSet(crowd, await clusterer.partition(crowdRequests(crowd))),
   };
