@@ -149,8 +149,9 @@ describe("prismrec evaluate --json", () => {
     const keys = ["models", "groups", "significance", "exposure", "explanations", "protocol", "recovery"];
     expect(Object.keys(document)).toEqual(keys);
     expect(Object.keys(document.exposure)).toEqual(Object.keys(document.models));
-    // The clusters are the categories: these cannot judge what they have decided.
-    expect(document.explanations).toEqual({});
+    // The known interests judge what is named; the categories could not, for the clusters are these.
+    expect(document.explanations).toMatchObject({ ldmi: { by: "known interests", random: expect.any(Number) } });
+    expect(document.explanations.ldmi.right).toBeGreaterThan(document.explanations.ldmi.random);
     expect(Object.keys(document.models)).toEqual(["ldmi", "most-popular", "item-knn", "ease"]);
     for (const metrics of Object.values<Record<string, number>>(document.models)) {
       expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { PrismrecError, type RunOptions, readJson, writeJsonAtomic } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
+import type { Catalog, Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
 import { holm, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
 import type { Model } from "@prismrec/core/models";
@@ -42,6 +42,8 @@ const exposure = z.object({
   popularityLift: z.number(),
 });
 const fidelity = z.object({
+  /** What says where an item belongs: its categories, or the known interests of `truth`. */
+  by: z.enum(["categories", "known interests"]),
   right: z.number(),
   random: z.number(),
   standardError: z.number(),
@@ -73,7 +75,7 @@ const evaluationSchema = z.object({
   groups: z.record(z.string(), z.record(z.string(), z.object({ users: z.int(), metrics: metricValues }))),
   /** Of each model: what its lists do to the catalog, whatever they hit. */
   exposure: z.record(z.string(), exposure),
-  /** Of each model with interests: whether those that are named behind its items fit them, by the items' categories. */
+  /** Of each model with interests: whether those that are named behind its items fit them. */
   explanations: z.record(z.string(), fidelity),
   diagnostics: z.record(z.string(), metricValues),
   leakage: z.array(z.string()),
@@ -126,6 +128,8 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
       const clustered = await context.open(clusterStage);
       const { partitions } = await clustered.contents();
       const leakage = checkNoLeakage(dataset, partitions, (await context.open(crowdStage)).crowd);
+      const { catalog } = dataset;
+      const known = truth === undefined ? undefined : await readTruth(truth, catalog, context.signal);
       const models: TrainedModel[] = [];
       for (const stage of [own, ...others]) {
         const found = await context.find(stage);
@@ -136,20 +140,18 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
         const model = await trained.model();
         const read = trained.readsClusters ? partitions : undefined;
         // Categories judge what is named only where they have not decided it.
-        const explanations = read === undefined || !readsCategories(clustered.choice);
+        const silent = known === undefined && read !== undefined && readsCategories(clustered.choice);
+        const judges = silent ? {} : { explanations: judgedBy(catalog, known) };
         evaluations.set(
           trained.name,
-          await evaluateModel(model, dataset, read, context.settings, { ...context.options, explanations }),
+          await evaluateModel(model, dataset, read, context.settings, { ...context.options, ...judges }),
         );
       }
       const { name } = await context.open(own);
       const recovery =
-        truth === undefined
+        known === undefined
           ? undefined
-          : await measureRecovery(
-              { dataset, clustered, seed, options: context.options },
-              await readTruth(truth, dataset.catalog, context.signal),
-            );
+          : await measureRecovery({ dataset, clustered, seed, options: context.options }, known);
       const report: EvaluationReport = {
         own: name,
         models: mapValues(evaluations, (evaluation) => ({ ...evaluation.metrics })),
@@ -163,7 +165,11 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
           ),
         ),
         exposure: presentValues(evaluations, ({ exposure }) => exposure && { ...exposure }),
-        explanations: presentValues(evaluations, ({ explanations }) => explanations && { ...explanations }),
+        explanations: presentValues(
+          evaluations,
+          ({ explanations }) =>
+            explanations && { by: known === undefined ? "categories" : "known interests", ...explanations },
+        ),
         diagnostics: mapValues(evaluations, (evaluation) => numbersOf(evaluation.diagnostics ?? {})),
         leakage: [...leakage.checked],
         ...(recovery === undefined ? {} : { recovery }),
@@ -187,6 +193,12 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
       };
     },
   });
+}
+
+/** The items with what their interests are judged by: the known ones where there are any, else the categories. */
+function judgedBy({ items }: Catalog, known: Int32Array | undefined): Catalog["items"] {
+  if (known === undefined) return items;
+  return items.map((item, id) => ({ ...item, categories: known[id]! < 0 ? [] : [String(known[id])] }));
 }
 
 /** Test metrics of one model; `partitions` for one that reads the clusters of the test histories. */

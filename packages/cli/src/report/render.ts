@@ -106,7 +106,8 @@ function exposureSection({ evaluation }: ReportData): Html {
 function explanationSection({ evaluation }: ReportData): Html {
   const { explanations, own } = evaluation;
   const models = Object.entries(explanations);
-  if (models.length === 0) return html``;
+  const [first] = models;
+  if (first === undefined) return html``;
   const rows = models.map(
     ([model, { right, random, standardError, users, answers }]) =>
       html`<tr${model === own ? trusted(' class="own"') : ""}><td>${model}</td><td>${points(right, 1)}</td><td>${points(random, 1)}</td><td>${points(right - random, 1)} ± ${points(standardError, 1)}</td><td>${count(users)}</td><td>${count(answers)}</td></tr>`,
@@ -114,7 +115,7 @@ function explanationSection({ evaluation }: ReportData): Html {
   return html`<section><h2>Do the named interests fit?</h2>
 <div class="scroll"><table><thead><tr><th>%</th><th>right</th><th>at random</th><th>difference ± s.e.</th><th>users</th><th>items</th></tr></thead>
 <tbody>${rows}</tbody></table></div>
-<p class="soft">Right: of all interests of the user, the named one rests on the items whose categories are most like the recommended item's (mean Jaccard; a tie of n counts 1/n). At random: any interest of the user. Test users with two interests and more, the first items of their lists; no model or clusterer in this table has read the categories.</p></section>`;
+<p class="soft">Right: of all interests of the user, the named one rests on the items whose ${first[1].by} are most like the recommended item's (mean Jaccard; a tie of n counts 1/n). At random: any interest of the user. Test users with two interests and more, the first items of their lists; no model or clusterer in this table has read the ${first[1].by}.</p></section>`;
 }
 
 function curveSection({ curve }: ReportData): Html {

@@ -38,10 +38,11 @@ export function exposureTable({ exposure, own }: EvaluationReport, style: Style,
 /** Whether named interests fit the items; undefined where no model can be asked. */
 export function explanationTable({ explanations, own }: EvaluationReport, style: Style): string | undefined {
   const models = Object.entries(explanations);
-  if (models.length === 0) return undefined;
+  const [first] = models;
+  if (first === undefined) return undefined;
   return formatTable(
     [
-      { title: "named interests" },
+      { title: `named interests by ${first[1].by}` },
       { title: "right %", align: "right" },
       { title: "at random %", align: "right" },
       { title: "difference ± s.e.", align: "right" },

@@ -61,7 +61,7 @@ export function reportData(text = "Plain title"): ReportData {
         { n: 50, coverage: 0.4, gini: 0.9, novelty: 3.5, averagePopularity: 0.1, popularityLift: 0.25 },
       ]),
     ),
-    explanations: { ldmi: { right: 0.5, random: 0.3, standardError: 0.02, users: 90, answers: 900 } },
+    explanations: { ldmi: { by: "categories", right: 0.5, random: 0.3, standardError: 0.02, users: 90, answers: 900 } },
     diagnostics: { ldmi: { interestCosine: 0.8 } },
     leakage: ["training, validation and test users are disjoint"],
     recovery: [

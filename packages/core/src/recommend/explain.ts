@@ -54,10 +54,11 @@ export function explain(
 
 /**
  * [listed] the interest behind each item. Under `max` that whose term is the score. Under `log-sum-exp` all interests score
- * an item together. Their prior is left out: it says how much an interest counts for any item, and would name the largest one
- * nearly always. Of the interests under which the item is at least a fifth as likely as under the best, that is named whose evidence is most
- * like the item, by the mean cosine of their vectors less the catalog's mean (which all items share, popular ones most).
- * Equal ones go by likelihood, then by their order.
+ * an item together, `exp(<h_j, e_i> + b_i) pi_j` each. The prior `pi_j` is left out: it is the same for every item, and would
+ * name the largest interest nearly always. What is left is how likely the item is under the interest (not normalised over
+ * items). Of the interests with at least a fifth of the largest likelihood, that is named whose evidence is most like the
+ * item, by the mean cosine of their vectors less the catalog's mean, which all items share and popular ones most. Equal
+ * ones go by likelihood, then by their order.
  */
 function nameItems(
   model: MultiInterestModel,

@@ -1,5 +1,12 @@
 import { PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
-import { type Dataset, type EvaluationPart, evaluationCases, type History, userHistory } from "@prismrec/core/data";
+import {
+  type Catalog,
+  type Dataset,
+  type EvaluationPart,
+  evaluationCases,
+  type History,
+  userHistory,
+} from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
 import {
   bootstrapMeans,
@@ -36,10 +43,11 @@ export interface EvaluateOptions extends RunOptions {
   /** What the lists do to the catalog, whatever they hit; default false. */
   readonly exposure?: boolean;
   /**
-   * Whether the interests that are named behind the items fit them (models with interests, items with categories); default
-   * false. Says something only where neither model nor clusters know the categories.
+   * [N + 1] by dense id, what the interests that are named behind the items are judged by (models with interests): the
+   * catalog's items, or others with categories that say better what an item is about. Says something only where neither
+   * model nor clusters know them. Absent: nobody judges.
    */
-  readonly explanations?: boolean;
+  readonly explanations?: Catalog["items"];
 }
 
 export interface Evaluation {
@@ -103,8 +111,14 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
       ? undefined
       : await diagnose(model, histories, ranking, run);
   const explanations =
-    options.explanations === true && isMultiInterest(model)
-      ? await measureExplanations(model, histories, ranking, options.partition?.labels ?? [], dataset.catalog, run)
+    options.explanations !== undefined && isMultiInterest(model)
+      ? await measureExplanations(
+          model,
+          { histories, labels: options.partition?.labels ?? [], ranking },
+          dataset.catalog,
+          options.explanations,
+          run,
+        )
       : undefined;
   const exposure = options.exposure === true ? await measureExposure(ranking, histories, dataset, signal) : undefined;
   return {

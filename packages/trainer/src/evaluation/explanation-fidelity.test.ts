@@ -100,7 +100,7 @@ describe("the explanations of a model", () => {
     const own = plain.items.map((item, id) => (id === 0 ? item : { ...item, categories: [`kind ${id % 3}`] }));
     const catalog = createCatalog(own, plain.popularity);
     const dataset = { ...planted, catalog };
-    const options = { part: "test", metrics: ["recall@20"], explanations: true } as const;
+    const options = { part: "test", metrics: ["recall@20"], explanations: own } as const;
     for (const config of [{ model: "ldmi", layers: 1 }, { model: "comirec-sa" }]) {
       using model = modelOf(dataset, config);
       const { explanations } = await evaluate(model, dataset, { ...options, partition: partitions.test });
@@ -128,8 +128,13 @@ describe("the explanations of a model", () => {
     const options = { part: "test", metrics: ["recall@20"], partition: partitions.test } as const;
     using model = modelOf(planted, { model: "ldmi", layers: 1 });
     using single = modelOf(planted, { model: "comirec-sa", interests: 1 });
-    expect(await evaluate(model, bare, { ...options, explanations: true })).not.toHaveProperty("explanations");
-    expect(await evaluate(single, told, { ...options, explanations: true })).not.toHaveProperty("explanations");
+    expect(await evaluate(model, bare, { ...options, explanations: items })).not.toHaveProperty("explanations");
+    expect(await evaluate(single, told, { ...options, explanations: kinds })).not.toHaveProperty("explanations");
     expect(await evaluate(model, told, options)).not.toHaveProperty("explanations");
+    // What is judged by need not be what the catalog says.
+    expect(await evaluate(model, bare, { ...options, explanations: kinds })).toHaveProperty("explanations");
+    await expect(evaluate(model, told, { ...options, explanations: kinds.slice(1) })).rejects.toMatchObject({
+      code: "SHAPE_MISMATCH",
+    });
   });
 });

@@ -1,4 +1,4 @@
-import { type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
+import { PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
 import type { Catalog, History } from "@prismrec/core/data";
 import { meanOf } from "@prismrec/core/interests";
 import { categoryDistance, type Ranking } from "@prismrec/core/metrics";
@@ -78,25 +78,37 @@ export function explanationFidelity(
   return { right: random + above, random, standardError, users, answers };
 }
 
+/** A model's lists for some histories. */
+export interface RankedHistories {
+  /** With their clusters. */
+  readonly histories: readonly History[];
+  /** [histories] labels of each one's clusters; missing ones have none. */
+  readonly labels: readonly (readonly string[])[];
+  readonly ranking: Ranking;
+}
+
 /**
  * `explanationFidelity` of a model's lists as a `Recommender` would explain them; the network is run once more, a batch
  * of users at a time.
  *
- * @param histories with their clusters
- * @param ranking the model's lists for them
- * @param labels [histories] of their clusters
+ * @param items [N + 1] by dense id, with the categories to judge by
  * @returns undefined for a model of one interest, and for items without categories
- * @throws what an aborted signal gives as its reason
+ * @throws PrismrecError SHAPE_MISMATCH for the items of another catalog; what an aborted signal gives as its reason
  */
 export async function measureExplanations(
   model: MultiInterestModel,
-  histories: readonly History[],
-  ranking: Ranking,
-  labels: readonly (readonly string[])[],
+  { histories, labels, ranking }: RankedHistories,
   catalog: Catalog,
+  items: Catalog["items"],
   { signal, onProgress }: RunOptions = {},
 ): Promise<ExplanationFidelity | undefined> {
-  if (catalog.items.every(({ categories }) => categories.length === 0)) return undefined;
+  if (items.length !== catalog.size + 1) {
+    throw new PrismrecError("SHAPE_MISMATCH", "explanations are judged by the items of another catalog", {
+      expected: `${catalog.size + 1} items, padding the first`,
+      received: String(items.length),
+    });
+  }
+  if (items.every(({ categories }) => categories.length === 0)) return undefined;
   const lists: ExplainedList[] = [];
   for (let start = 0; start < histories.length; start += INTEREST_BATCH) {
     await yieldToEventLoop(signal);
@@ -111,5 +123,5 @@ export async function measureExplanations(
     }
     onProgress?.({ stage: "explain", done: start + part.length, total: histories.length, unit: "users" });
   }
-  return explanationFidelity(lists, catalog.items);
+  return explanationFidelity(lists, items);
 }
