@@ -21,8 +21,8 @@ describe("the tables of an evaluation", () => {
 
   it("tell whether named interests fit, of the models that have any", () => {
     expect(explanationTable(evaluation, style)?.split("\n")).toEqual([
-      "named interests by categories  right %  at random %  difference ± s.e.  users",
-      "ldmi                              50.0         30.0          20.0 ±2.0     90",
+      "named interests  judged by   right %  at random %  difference ± s.e.  users",
+      "ldmi             categories     50.0         30.0          20.0 ±2.0     90",
     ]);
     expect(explanationTable({ ...evaluation, explanations: {} }, style)).toBeUndefined();
   });

@@ -38,18 +38,19 @@ export function exposureTable({ exposure, own }: EvaluationReport, style: Style,
 /** Whether named interests fit the items; undefined where no model can be asked. */
 export function explanationTable({ explanations, own }: EvaluationReport, style: Style): string | undefined {
   const models = Object.entries(explanations);
-  const [first] = models;
-  if (first === undefined) return undefined;
+  if (models.length === 0) return undefined;
   return formatTable(
     [
-      { title: `named interests by ${first[1].by}` },
+      { title: "named interests" },
+      { title: "judged by" },
       { title: "right %", align: "right" },
       { title: "at random %", align: "right" },
       { title: "difference ± s.e.", align: "right" },
       { title: "users", align: "right" },
     ],
-    models.map(([model, { right, random, standardError, users }]) => [
+    models.map(([model, { by, right, random, standardError, users }]) => [
       model === own ? style.bold(model) : model,
+      by,
       points(right, 1),
       points(random, 1),
       `${points(right - random, 1)} ±${points(standardError, 1)}`,
