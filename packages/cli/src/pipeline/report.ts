@@ -160,10 +160,13 @@ async function exampleUser(
     { k: EXAMPLE_ITEMS, signal },
   );
   const title = (external: string): string => catalog.items[catalog.idOf(external) ?? 0]!.title || external;
+  // Those that an item points at are shown however small they are.
+  const pointedAt = new Set(found.items.map(({ interest }) => interest));
+  const shown = found.interests.filter(({ index }, place) => place < EXAMPLE_INTERESTS || pointedAt.has(index));
   return {
     id,
     events: history.length,
-    interests: found.interests.slice(0, EXAMPLE_INTERESTS).map(({ index, kind, labels, share, because }) => ({
+    interests: shown.map(({ index, kind, labels, share, because }) => ({
       index,
       kind,
       labels,
