@@ -25,7 +25,8 @@ export interface DescribedInterest {
 
 /**
  * The present interests of one history, for people: label, share and the events behind each. Interests of one label are
- * shown as one: their shares add up, and it rests on what they rest on together, each by its share.
+ * shown as one: their shares add up, and it rests on what they rest on together, each by its share; where it stands for a
+ * cluster, on items of that.
  *
  * Labels: a semantic interest has its cluster's label; a collaborative one that of the cluster it attends to most, else
  * its strongest categories, else the titles it rests on. Share: the model's prior over interests; where it has none, the
@@ -70,18 +71,18 @@ export function describeInterests(
     const key = JSON.stringify(text);
     const same = byLabel.get(key) ?? [];
     byLabel.set(key, same);
-    const isSemantic = batch.clusters[at]! >= 0;
-    same.push({ place: at - first, isSemantic, labels: text, share: shares[n]!, weights: own });
+    same.push({ place: at - first, cluster: batch.clusters[at]!, labels: text, share: shares[n]!, weights: own });
   }
   return [...byLabel.values()]
-    .map((same) => asOne(same, items, catalog))
+    .map((same) => asOne(same, items, clusters, catalog))
     .sort((a, b) => b.shown.share - a.shown.share || a.shown.index - b.shown.index);
 }
 
 /** An interest of the model on its way to be shown. */
 interface Labelled {
   readonly place: number;
-  readonly isSemantic: boolean;
+  /** That it stands for; -1: none. */
+  readonly cluster: number;
   readonly labels: readonly string[];
   readonly share: number;
   /** [items] */
@@ -89,21 +90,31 @@ interface Labelled {
 }
 
 /** Interests of one label as one. */
-function asOne(same: readonly Labelled[], items: Uint32Array, catalog: Catalog): DescribedInterest {
+function asOne(
+  same: readonly Labelled[],
+  items: Uint32Array,
+  clusters: Int16Array | undefined,
+  catalog: Catalog,
+): DescribedInterest {
   const ordered = [...same].sort((a, b) => b.share - a.share || a.place - b.place);
   const [largest] = ordered as [Labelled, ...Labelled[]];
   const share = ordered.reduce((sum, own) => sum + own.share, 0);
+  const standsFor = new Set(ordered.map(({ cluster }) => cluster));
+  standsFor.delete(-1);
+  // Behaviour attends to all of the history: under the name of a cluster it speaks of that alone.
+  const speaks = ({ cluster }: Labelled, t: number): boolean =>
+    cluster >= 0 || standsFor.size === 0 || standsFor.has(clusters?.[t] ?? -1);
   // A share may be too small for a number; what has none of it still rests on something.
-  const counts = (own: Labelled): number => (share > 0 ? own.share : 1);
+  const counts = (own: Labelled, t: number): number => (!speaks(own, t) ? 0 : share > 0 ? own.share : 1);
   const weights =
     ordered.length === 1
       ? largest.weights
-      : Float64Array.from(items, (_, t) => ordered.reduce((sum, own) => sum + counts(own) * own.weights[t]!, 0));
+      : Float64Array.from(items, (_, t) => ordered.reduce((sum, own) => sum + counts(own, t) * own.weights[t]!, 0));
   const evidence = strongestItems(items, weights).slice(0, MOST_BECAUSE);
   return {
     shown: {
       index: largest.place,
-      kind: ordered.some(({ isSemantic }) => isSemantic) ? "semantic" : "collaborative",
+      kind: standsFor.size > 0 ? "semantic" : "collaborative",
       labels: largest.labels,
       share,
       because: evidence.map((item) => catalog.items[item]!.id),

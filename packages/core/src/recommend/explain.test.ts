@@ -146,7 +146,7 @@ describe("the interest behind an item", () => {
 });
 
 describe("interests of one label", () => {
-  it("are one: shares add up, it rests on what they rest on by their shares, and every item finds it", async () => {
+  it("are one: shares add up, a cluster's rests on items of that cluster, and every item finds it", async () => {
     const clusters = [-1, 0, 1];
     const offsets = [0.5, 0.3, 0.2].map(Math.log);
     const split = [
@@ -181,7 +181,7 @@ describe("interests of one label", () => {
       const request = { history: ["up", "right"] };
       const found = await recommender.recommend(request, { k: 6 });
       expect(found.interests).toEqual([
-        { index: 0, kind: "semantic", labels: ["up"], share: expect.closeTo(0.8, 6), because: ["up", "right"] },
+        { index: 0, kind: "semantic", labels: ["up"], share: expect.closeTo(0.8, 6), because: ["up"] },
         { index: 2, kind: "semantic", labels: ["right"], share: expect.closeTo(0.2, 6), because: ["right"] },
       ]);
       expect(await recommender.interests(request)).toEqual(found.interests);
@@ -191,6 +191,36 @@ describe("interests of one label", () => {
       if (readout === "max")
         expect(new Set(found.items.map(({ interest }) => interest))).toEqual(new Set([winner === 1 ? 0 : 2]));
     }
+  });
+
+  it("of behaviour alone rest on what they rest on together, by their shares", async () => {
+    const shape: Shape = {
+      vectors: [
+        [0, 0],
+        [0, 0],
+      ],
+      offsets: [Math.log(0.4), Math.log(0.6)],
+      attention: [
+        [1, 0],
+        [0.3, 0.7],
+      ],
+      clusters: [-1, -1],
+    };
+    // 0.4 + 0.6 * 0.3 of the first event, 0.6 * 0.7 of the second.
+    const { interests } = await explained(shape, ["one", "one"], history, ownClusters);
+    expect(interests).toEqual([
+      {
+        shown: {
+          index: 1,
+          kind: "collaborative",
+          labels: ["one"],
+          share: expect.closeTo(1, 6),
+          because: ["up", "right"],
+        },
+        members: [1, 0],
+        evidence: [1, 3],
+      },
+    ]);
   });
 
   it("leave shares that sum to 1, no label twice, and nothing named that is not there", async () => {
