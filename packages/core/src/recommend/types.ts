@@ -68,6 +68,7 @@ export interface RecommendedItem {
   readonly because: readonly string[];
 }
 
+/** An interest of a user, or all those of one label: no two of a user are called the same. */
 export interface UserInterest {
   /** The number that recommended items refer to. */
   readonly index: number;
