@@ -5,6 +5,7 @@ import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";
 import { positive } from "../options.js";
+import { PROFILE_HELP, parseProfile } from "../profile-flag.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
 import { formatTable, itemCell } from "../terminal/table.js";
@@ -17,6 +18,7 @@ const MOST_BECAUSE = 3;
 interface RecommendFlags {
   readonly user?: string;
   readonly history?: string[];
+  readonly profile?: string[];
   readonly count: number;
   readonly filter?: string[];
   readonly exclude?: string[];
@@ -33,13 +35,15 @@ export function addRecommend(program: Command, io: Io): void {
     .argument("<run>", "run directory")
     .option("-u, --user <id>", "a user of the run")
     .option("--history <ids>", "item ids joined by commas, oldest first: somebody the run has never seen", list)
+    .option("--profile <value...>", PROFILE_HELP)
     .option("-k, --count <n>", "how many items", positive, 10)
     .option("--filter <condition...>", FILTER_HELP)
     .option("--exclude <ids>", "item ids joined by commas that must not be listed", list)
     .addHelpText(
       "after",
       "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json" +
-        "\n  prismrec recommend runs/ml --user 42 --filter year=1990..1999 --filter categories=Drama,Crime",
+        "\n  prismrec recommend runs/ml --user 42 --filter year=1990..1999 --filter categories=Drama,Crime" +
+        "\n  prismrec recommend runs/shop --history i1,i9 --profile country=DE age=34",
     )
     .action((dir: string, options: RecommendFlags, own: Command) =>
       withSession(io, own, async (session) => {
@@ -48,7 +52,7 @@ export function addRecommend(program: Command, io: Io): void {
           import("../pipeline/serving.js"),
           import("../pipeline/recommend.js"),
         ]);
-        const { user, history, count, exclude } = options;
+        const { user, history, profile, count, exclude } = options;
         if ((user === undefined) === (history === undefined)) {
           throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {
             expected: "either --user ID or --history IDS",
@@ -62,10 +66,17 @@ export function addRecommend(program: Command, io: Io): void {
             hint: "There is no interest to read in an empty history: name at least one item.",
           });
         }
+        if (user !== undefined && profile !== undefined) {
+          throw new PrismrecError("INVALID_ARGUMENT", "a user of the run has the profile of the users file", {
+            expected: "--profile beside --history",
+            received: "--profile beside --user",
+          });
+        }
         await using run = await session.read(dir);
         await using serving = await openServing(run, servedStage(run.settings));
-        const request = user === undefined ? { history: history ?? [] } : { user };
-        const { catalog } = (await run.open("import")).dataset;
+        const { catalog, log } = (await run.open("import")).dataset;
+        const given = profile === undefined ? {} : { profile: parseProfile(profile, log.profile) };
+        const request = user === undefined ? { history: history ?? [], ...given } : { user };
         const found = await serving.recommender.recommend(request, {
           k: count,
           signal: session.signal,

@@ -38,18 +38,20 @@ export function userItems(log: InteractionLog, user: number): Uint32Array {
 }
 
 /**
- * What a model may read of user u: events, and their kinds, times and weights where the log has them (views, not copies).
+ * What a model may read of user u: events, their kinds, times and weights, and the user's profile, where the log has them (views,
+ * not copies).
  *
  * @param end how many of the leading events, such as those before an evaluated user's targets; absent: all
  */
 export function userHistory(log: InteractionLog, user: number, end?: number): History {
   const from = log.indptr[user]!;
   const to = end === undefined ? log.indptr[user + 1]! : Math.min(from + end, log.indptr[user + 1]!);
-  const { behaviours, timestamps, weights } = log;
+  const { behaviours, timestamps, weights, profile } = log;
   return {
     items: log.items.subarray(from, to),
     ...(behaviours === undefined ? {} : { events: { ...behaviours, codes: behaviours.codes.subarray(from, to) } }),
     ...(timestamps === undefined ? {} : { times: timestamps.subarray(from, to) }),
     ...(weights === undefined ? {} : { weights: weights.subarray(from, to) }),
+    ...(profile === undefined ? {} : { profile: { columns: profile, row: user } }),
   };
 }

@@ -55,6 +55,18 @@ export function rowsOf(column: Column): number {
   }
 }
 
+/** The value of each row as a category, "" where it is missing: a number and a truth value as they are written. */
+export function categoryTexts(column: Exclude<Column, ListColumn>): (row: number) => string {
+  switch (column.kind) {
+    case "text":
+      return (row) => column.dictionary[column.codes[row]!]!;
+    case "number":
+      return (row) => (Number.isNaN(column.values[row]!) ? "" : String(column.values[row]!));
+    default:
+      return (row) => (column.values[row] === MISSING_BOOLEAN ? "" : String(column.values[row] === 1));
+  }
+}
+
 /** What is wrong with a column of that many rows; undefined: nothing. */
 export function columnFault(column: Column, rows: number): string | undefined {
   if (rowsOf(column) !== rows) return `${rowsOf(column)} rows, not ${rows}`;

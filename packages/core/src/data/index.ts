@@ -9,3 +9,4 @@ export * from "./split.js";
 export * from "./storage.js";
 export * from "./training-matrix.js";
 export * from "./types.js";
+export * from "./user-vocabulary.js";

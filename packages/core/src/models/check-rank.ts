@@ -1,6 +1,7 @@
 import { checkLength } from "../base/check-matrix.js";
 import { PrismrecError } from "../base/errors.js";
-import type { History } from "../data/history.js";
+import { rowsOf } from "../data/columns.js";
+import type { History, UserProfile } from "../data/history.js";
 import type { RankOptions } from "./model.js";
 
 /** Refuses what no model can rank; part of the contract of `Model`. */
@@ -18,13 +19,24 @@ export function checkRank(itemCount: number, histories: readonly History[], { k,
   checkIds("exclude", exclude.indices, itemCount);
 }
 
-/** Refuses ids outside the catalog, and clusters, kinds and times that are not one for each event. */
+/** Refuses ids outside the catalog, clusters, kinds and times that are not one for each event, and profiles that lack their row. */
 export function checkHistories(itemCount: number, histories: readonly History[]): void {
-  for (const { items, clusters, events, times } of histories) {
+  for (const { items, clusters, events, times, profile } of histories) {
     checkIds("a history", items, itemCount);
     if (clusters !== undefined) checkLength("clusters of a history", clusters.length, items.length);
     if (events !== undefined) checkLength("events of a history", events.codes.length, items.length);
     if (times !== undefined) checkLength("times of a history", times.length, items.length);
+    if (profile !== undefined) checkProfile(profile);
+  }
+}
+
+function checkProfile({ columns, row }: UserProfile): void {
+  for (const [name, column] of columns) {
+    if (Number.isInteger(row) && row >= 0 && row < rowsOf(column)) continue;
+    throw new PrismrecError("SHAPE_MISMATCH", `a profile lacks its row of the column "${name}"`, {
+      expected: `a row from 0 to ${rowsOf(column) - 1}`,
+      received: String(row),
+    });
   }
 }
 

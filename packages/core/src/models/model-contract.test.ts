@@ -166,6 +166,17 @@ describe.each(OPENERS)("%s", (name, open) => {
     }
   });
 
+  it("refuses profiles without their row, and takes any other", async () => {
+    const columns = new Map([["age", { kind: "number" as const, values: Float64Array.of(18, 35) }]]);
+    for (const row of [2, -1, 0.5]) {
+      const lacking = { items: Uint32Array.of(1, 2), profile: { columns, row } };
+      await expect(model.rank([lacking], { k: 2 })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
+    }
+    const bare = { items: Uint32Array.of(1, 2) };
+    const profiled = { ...bare, profile: { columns, row: 1 } };
+    expect(await model.rank([profiled], { k: 2 })).toEqual(await model.rank([bare], { k: 2 }));
+  });
+
   it("refuses clusters and exclusions of other histories", async () => {
     const clusters = { items: Uint32Array.of(1, 2), clusters: Int16Array.of(0) };
     await expect(model.rank([clusters], { k: 2 })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });

@@ -25,8 +25,8 @@ export interface RankOptions extends RunOptions {
  *   1..itemCount is refused (INVALID_ARGUMENT), never cut.
  * - Scores are finite and descend; equal scores stand by ascending dense id. No item is listed twice.
  * - Neither the history (unless `excludeHistory` is false), nor what `exclude` names, nor what `filter` lacks is listed. An id repeated in either
- *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters, events, times or rows of `exclude`
- *   that do not fit the histories, and a `filter` that does not fit the catalog, are SHAPE_MISMATCH. Nothing has been ranked then.
+ *   is fine. An id outside 1..itemCount is UNKNOWN_ITEM; clusters, events, times, profiles or rows of
+ *   `exclude` that do not fit the histories, and a `filter` that does not fit the catalog, are SHAPE_MISMATCH. Nothing has been ranked then.
  * - An empty history says nothing about anybody: a model that reads histories gives it an empty list. Those
  *   of popularity read none and give everybody the same items.
  * - The same call gives the same bits, in any process and whatever ran before it, on the same machine and backend. A

@@ -6,6 +6,7 @@ export * from "./layers/parameters.js";
 export * from "./layers/scope.js";
 export * from "./layers/sequence-batch.js";
 export * from "./layers/transformer.js";
+export * from "./layers/user-fields.js";
 export * from "./network.js";
 export * from "./tensor/backend.js";
 export * from "./tensor/dropout.js";

@@ -4,6 +4,7 @@ import type { FieldReader } from "./layers/event-fields.js";
 import type { ParameterSet, ParameterSpec, ParameterTensors } from "./layers/parameters.js";
 import type { SequenceBatch } from "./layers/sequence-batch.js";
 import type { DropoutSource } from "./layers/transformer.js";
+import type { UserReader } from "./layers/user-fields.js";
 import type { tf } from "./tensor/tfjs.js";
 
 /** Interests after every predicted position of a batch. */
@@ -42,7 +43,7 @@ export interface VectorGradients {
 }
 
 /** A user encoder as training and serving share it: pure functions of parameters and embedded histories. */
-export interface InterestNetwork extends FieldReader {
+export interface InterestNetwork extends FieldReader, UserReader {
   readonly name: string;
   readonly dim: number;
   readonly maxHistory: number;

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { Matrix } from "../base/matrix.js";
 import { createRandom } from "../base/random.js";
 import { userHistory } from "../data/catalog.js";
-import { MISSING_BOOLEAN, textColumn } from "../data/columns.js";
+import { type Column, listColumn, MISSING_BOOLEAN, textColumn } from "../data/columns.js";
 import type { History } from "../data/history.js";
 import type { Catalog, InteractionLog, Item } from "../data/types.js";
 import type { Clusterer, PartitionRequest } from "../interests/types.js";
@@ -18,7 +18,7 @@ import { ParameterSet } from "../nn/layers/parameters.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { trainingData } from "../testing/training-data.js";
 import { Recommender } from "./recommender.js";
-import type { HistoryEntry, RecommendOptions } from "./types.js";
+import type { HistoryEntry, RecommendationRequest, RecommendOptions } from "./types.js";
 
 // Two tastes along two axes: a, b, c and d lie on the first, x, y and z on the second.
 const vectors: readonly [string, readonly string[], number, number][] = [
@@ -336,6 +336,74 @@ describe("a history with more than ids", () => {
       times: BigInt64Array.of(1n, 2n),
     });
     expect(userHistory(log, 0, 9)).toEqual({ items: log.items });
+  });
+
+  describe("and a profile", () => {
+    const profile = new Map<string, Column>([
+      ["country", textColumn(["FR"])],
+      ["age", { kind: "number", values: Float64Array.of(35) }],
+      ["premium", { kind: "boolean", values: Uint8Array.of(1) }],
+      ["tags", listColumn([["a", "b"]])],
+    ]);
+    const seen = async (request: RecommendationRequest, known: InteractionLog | undefined = { ...log, profile }) => {
+      const model = new Watching();
+      await new Recommender({ model, catalog, ...(known === undefined ? {} : { log: known }) }).recommend(request);
+      return model.seen[0]!.profile;
+    };
+    const asked = (given: Record<string, unknown>, known?: InteractionLog) =>
+      seen({ history: ["a"], profile: given as never }, known);
+
+    it("is the users file's for a user of the log, and none where there is no such file", async () => {
+      expect(await seen({ user: "ada" })).toEqual({ columns: profile, row: 0 });
+      expect(await seen({ user: "ada" }, log)).toBeUndefined();
+      expect(await seen({ history: ["a"] })).toBeUndefined();
+    });
+
+    it("is given with a history, in the kinds of the users file", async () => {
+      const given = { country: "DE", age: 20, premium: false, tags: "c" };
+      expect(await asked(given)).toEqual({
+        row: 0,
+        columns: new Map<string, Column>([
+          ["country", textColumn(["DE"])],
+          ["age", { kind: "number", values: Float64Array.of(20) }],
+          ["premium", { kind: "boolean", values: Uint8Array.of(0) }],
+          ["tags", listColumn([["c"]])],
+        ]),
+      });
+      expect(await asked({ country: null, age: undefined, tags: ["b"] })).toEqual({
+        row: 0,
+        columns: new Map([["tags", listColumn([["b"]])]]),
+      });
+    });
+
+    it("says its own kinds where there is no log to go by", async () => {
+      const model = new Watching();
+      const given = { country: "DE", age: 20 };
+      await new Recommender({ model, catalog }).recommend({ history: ["a"], profile: given });
+      expect(Object.fromEntries(model.seen[0]!.profile!.columns)).toEqual({
+        country: textColumn(["DE"]),
+        age: { kind: "number", values: Float64Array.of(20) },
+      });
+    });
+
+    it.each<[Record<string, unknown>, object]>([
+      [{ contry: "DE" }, { received: "contry", hint: 'Did you mean "country"?' }],
+      [{ country: 3 }, { expected: "a text", received: "3" }],
+      [{ age: "20" }, { expected: "a finite number", received: '"20"' }],
+      [{ age: Number.NaN }, { received: "NaN" }],
+      [{ premium: 1 }, { expected: "true or false" }],
+      [{ tags: [1] }, { expected: "a text, or a list of texts" }],
+      [{ country: {} }, { expected: "a text" }],
+    ])("is refused where it does not fit: %j", async (given, error) => {
+      await expect(asked(given)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", ...error });
+    });
+
+    it("is refused where no users file has said what there is to know", async () => {
+      await expect(asked({ age: 20 }, log)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        expected: "no profile: there was no users file",
+      });
+    });
   });
 });
 

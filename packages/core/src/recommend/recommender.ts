@@ -14,8 +14,10 @@ import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
 import { explain, rankedList } from "./explain.js";
 import { compileFilter, type ItemFilter } from "./filter.js";
 import { orderHistory } from "./read-history.js";
+import { readProfile } from "./read-profile.js";
 import { readsHistories, strongestEvents } from "./strongest-events.js";
 import type {
+  GivenProfile,
   HistoryEntry,
   Recommendation,
   RecommendationRequest,
@@ -274,7 +276,8 @@ export class Recommender implements Disposable {
     const { clusterer } = this.#options;
     const found = requests.map((request) => {
       if ("user" in request) return { history: this.#userHistory(request.user), unknownItems: [] };
-      return this.#known(request.history, options.unknownItems ?? "error");
+      const { history, unknownItems } = this.#known(request.history, options.unknownItems ?? "error");
+      return { history: { ...history, ...this.#profile(request.profile) }, unknownItems };
     });
     const clustered = await clusterEach(
       clusterer,
@@ -312,6 +315,12 @@ export class Recommender implements Disposable {
       },
       unknownItems: ids.filter((_, place) => dense[place] === 0),
     };
+  }
+
+  #profile(given: GivenProfile | undefined): Pick<History, "profile"> {
+    if (given === undefined) return {};
+    const { log } = this.#options;
+    return { profile: readProfile(given, log === undefined ? undefined : (log.profile ?? new Map())) };
   }
 
   #denseId(id: string): number {

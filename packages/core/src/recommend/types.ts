@@ -30,10 +30,21 @@ export interface HistoryEvent {
 export type HistoryEntry = string | HistoryEvent;
 
 /**
- * A user of the log, or anybody's history: nobody has to be known beforehand. A history stands oldest first; where every
- * entry has a time, the times order it instead.
+ * What is known of somebody, by column of the users file, in the column's own kind: a number, true or false, a text, a
+ * text or several for a list. What is left out or null is not known; a text that the model has not met counts as such.
  */
-export type RecommendationRequest = { readonly user: string } | { readonly history: readonly HistoryEntry[] };
+export type GivenProfile = {
+  readonly [column: string]: string | number | boolean | readonly string[] | null | undefined;
+};
+
+/**
+ * A user of the log, or anybody's history: nobody has to be known beforehand. A history stands oldest first; where every
+ * entry has a time, the times order it instead. The profile of a user of the log is the log's; a model that reads none
+ * ignores either.
+ */
+export type RecommendationRequest =
+  | { readonly user: string }
+  | { readonly history: readonly HistoryEntry[]; readonly profile?: GivenProfile };
 
 export interface RecommendOptions extends RunOptions {
   /** Length of the list (default 10); a smaller catalog gives a shorter one. */

@@ -153,7 +153,7 @@ describe("fields of events", () => {
   it.each(["positions", "cuts"] as const)(
     "stand beside their items in batches of %s, in the network's own codes",
     (kind) => {
-      const sequences = trainingSequences(dataset, undefined, network.eventFields);
+      const sequences = trainingSequences(dataset, undefined, network);
       const config = defaultTrainConfig(`buys-by-${kind === "cuts" ? "cut" : "position"}`, dataset);
       const source = new (kind === "cuts" ? CutBatches : PositionBatches)(
         config as never,

@@ -1,7 +1,7 @@
 import { PrismrecError } from "@prismrec/core/base";
-import type { Dataset, InteractionLog, TextColumn } from "@prismrec/core/data";
+import type { Columns, Dataset, InteractionLog, TextColumn } from "@prismrec/core/data";
 import type { PartitionTable } from "@prismrec/core/interests";
-import type { EventField, EventSource } from "@prismrec/core/nn";
+import type { EventField, EventSource, FieldReader, UserPacker, UserReader } from "@prismrec/core/nn";
 
 /** Training sequences with the semantic cluster of each event: row r holds `items[indptr[r] .. indptr[r + 1])`. */
 export interface TrainingSequences extends EventSource {
@@ -11,18 +11,21 @@ export interface TrainingSequences extends EventSource {
   readonly items: Uint32Array;
   /** -1: none */
   readonly clusters: Int16Array;
+  /** What is known of whose the sequences are: sequence r is of the user in row `rows[r]`. */
+  readonly profiles?: { readonly columns: Columns; readonly rows: Uint32Array };
 }
 
 /**
  * What may be learned from: the leading `ends[r]` events of each training user. Sequences of one event have nothing to
  * predict and are left out.
  *
+ * @param reader whose fields of events and users are taken along, as far as the log has them
  * @throws PrismrecError DATA_EMPTY; SHAPE_MISMATCH where the partition table belongs to another split
  */
 export function trainingSequences(
   dataset: Dataset,
   partition?: PartitionTable,
-  fields: readonly EventField[] = [],
+  { eventFields = [], userFields = [] }: FieldReader & UserReader = {},
 ): TrainingSequences {
   const { log, split } = dataset;
   const { users, ends } = split.train;
@@ -44,7 +47,29 @@ export function trainingSequences(
       clusters.set(partition.assign.subarray(partition.indptr[r]!, partition.indptr[r + 1]!), indptr[i]!);
     }
   }
-  return { count: rows.length, indptr, items, clusters, ...fieldsOf(log, users, rows, indptr, fields) };
+  return {
+    count: rows.length,
+    indptr,
+    items,
+    clusters,
+    ...fieldsOf(log, users, rows, indptr, eventFields),
+    ...(log.profile === undefined || userFields.length === 0
+      ? {}
+      : { profiles: { columns: log.profile, rows: Uint32Array.from(rows, (r) => users[r]!) } }),
+  };
+}
+
+/** Writes what is known of the users of some sequences to a batch of them. */
+export function packProfiles(
+  packer: UserPacker | undefined,
+  { profiles }: TrainingSequences,
+  sequences: Uint32Array,
+): void {
+  if (packer === undefined || profiles === undefined) return;
+  const { columns, rows } = profiles;
+  sequences.forEach((sequence, b) => {
+    packer.put(b, { columns, row: rows[sequence]! });
+  });
 }
 
 /** The wanted fields of the sequences' events, as far as the log has them. */

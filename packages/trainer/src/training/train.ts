@@ -115,8 +115,7 @@ class TrainingRun {
     this.#input = input;
     this.#config = config;
     this.#options = options;
-    const { eventFields } = createNetwork(config.network);
-    const sequences = trainingSequences(dataset, partitions?.train, eventFields);
+    const sequences = trainingSequences(dataset, partitions?.train, createNetwork(config.network));
     this.#learner = new Learner(config, {
       sequences,
       items: initialItems(sequences, dataset, config, config.network.dim),

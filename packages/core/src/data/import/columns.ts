@@ -120,7 +120,10 @@ function byName(columns: readonly string[], names: readonly string[]): string | 
   return undefined;
 }
 
-/** The id column of a file of items or users: the one that was named, else one called like the interactions' column. */
+/**
+ * The id column of a file of items or users: the one that was named, else one called like the interactions' column, else
+ * one of the usual names, of which `id` is the last.
+ */
 export function idColumn(
   path: string,
   columns: readonly string[],
@@ -128,9 +131,8 @@ export function idColumn(
   named: string | undefined,
   like: string,
 ): string {
-  return (
-    (named === undefined ? byName(columns, [plain(like)]) : undefined) ?? requireColumn(path, columns, role, named)
-  );
+  const found = named === undefined ? byName(columns, [plain(like), ...NAMES[role], "id"]) : undefined;
+  return found ?? requireColumn(path, columns, role, named);
 }
 
 /** `findColumn` for a role that cannot be done without. */

@@ -366,6 +366,8 @@ describe("a users file", () => {
     const named = await files.write("who,age\nu1,3\n");
     const found = await imported("item,title\na,A\n", { users: named, columns: { userId: "who" } });
     expect(found.dataset.log.profile?.get("age")).toMatchObject({ kind: "number" });
+    const plain = await imported("item,title\na,A\n", { users: await files.write("age,id\n3,u1\n") });
+    expect(plain.report.columns.userId).toBe("id");
     const nobody = await files.write("age,city\n1,x\n2,y\n");
     await expect(imported("item,title\na,A\n", { users: nobody })).rejects.toMatchObject({ code: "DATA_FORMAT" });
   });

@@ -4,6 +4,7 @@ import { gatherRows } from "../../ops/embedding-rows/embedding-rows.js";
 import { allocateValues, tensorOf } from "../tensor/in-place.js";
 import type { tf } from "../tensor/tfjs.js";
 import { type EventFields, FieldPacker, type FieldReader } from "./event-fields.js";
+import { type UserFields, UserPacker, type UserReader } from "./user-fields.js";
 
 /**
  * Histories as a network reads them: newest first, right-padded, so that position t is "t steps ago" for everybody.
@@ -28,6 +29,8 @@ export interface SequenceBatch {
   readonly positions: Int32Array;
   /** What the network reads of each event beside these; absent: nothing. */
   readonly fields?: EventFields;
+  /** What the network reads of each user's profile; absent: nothing. */
+  readonly userFields?: UserFields;
 }
 
 /**
@@ -38,7 +41,7 @@ export function packHistories(
   histories: readonly History[],
   maxLength: number,
   maxClusters: number,
-  reader: FieldReader = {},
+  reader: FieldReader & UserReader = {},
 ): SequenceBatch {
   const size = histories.length;
   const lengths = Uint32Array.from(histories, ({ items }) => Math.min(items.length, maxLength));
@@ -50,11 +53,13 @@ export function packHistories(
   const clusters = new Int16Array(size * length).fill(-1);
   const positions = new Int32Array(size);
   const packer = FieldPacker.of(reader, size * length);
+  const users = UserPacker.of(reader, size);
   let clusterCount = 0;
   for (let b = 0; b < size; b++) {
     const history = histories[b]!;
     const end = history.items.length;
-    const { events: behaviours, times, weights } = history;
+    const { events: behaviours, times, weights, profile } = history;
+    if (profile !== undefined) users?.put(b, profile);
     const source = {
       ...(behaviours === undefined ? {} : { behaviours }),
       ...(times === undefined ? {} : { times }),
@@ -71,7 +76,18 @@ export function packHistories(
     if (lengths[b] === 0) positions[b] = -1;
   }
   const batch = { size, length, items, lengths, clusters, clusterCount, positionCount: 1, positions };
-  return packer === undefined ? batch : { ...batch, fields: packer.fields };
+  return { ...batch, ...packedFields(packer, users) };
+}
+
+/** What was packed beside the items of a batch, as its members. */
+export function packedFields(
+  events: FieldPacker | undefined,
+  users: UserPacker | undefined,
+): Pick<SequenceBatch, "fields" | "userFields"> {
+  return {
+    ...(events === undefined ? {} : { fields: events.fields }),
+    ...(users === undefined ? {} : { userFields: users.fields }),
+  };
 }
 
 /** Rows of the item table that the events of a batch are: NO_ROW where padded. */

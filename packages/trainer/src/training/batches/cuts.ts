@@ -1,8 +1,8 @@
 import type { Random } from "@prismrec/core/base";
-import { FieldPacker, type InterestNetwork, type SequenceBatch } from "@prismrec/core/nn";
+import { FieldPacker, type InterestNetwork, packedFields, type SequenceBatch, UserPacker } from "@prismrec/core/nn";
 import type { CutsConfig } from "../../config.js";
 import type { RunSeeds } from "../seeds.js";
-import type { TrainingSequences } from "../sequences.js";
+import { packProfiles, type TrainingSequences } from "../sequences.js";
 import type { BatchSource, DrawnBatch } from "./batch-source.js";
 import { LogUniformSampler } from "./log-uniform.js";
 
@@ -62,6 +62,8 @@ function packCuts(
   const items = new Uint32Array(size * length);
   const targets = new Uint32Array(size);
   const packer = FieldPacker.of(network, size * length);
+  const profiles = UserPacker.of(network, size);
+  packProfiles(profiles, sequences, users);
   for (let b = 0; b < size; b++) {
     const cut = sequences.indptr[users[b]!]! + cuts[b]!;
     for (let t = 0; t < lengths[b]!; t++) {
@@ -73,5 +75,5 @@ function packCuts(
   const clusters = new Int16Array(size * length).fill(-1);
   const positions = new Int32Array(size);
   const batch = { size, length, items, lengths, clusters, clusterCount: 0, positionCount: 1, positions };
-  return { batch: packer === undefined ? batch : { ...batch, fields: packer.fields }, targets };
+  return { batch: { ...batch, ...packedFields(packer, profiles) }, targets };
 }

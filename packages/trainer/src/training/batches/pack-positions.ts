@@ -1,6 +1,13 @@
 import type { CsrMatrix, Random } from "@prismrec/core/base";
-import { FieldPacker, type FieldReader, type SequenceBatch } from "@prismrec/core/nn";
-import type { TrainingSequences } from "../sequences.js";
+import {
+  FieldPacker,
+  type FieldReader,
+  packedFields,
+  type SequenceBatch,
+  UserPacker,
+  type UserReader,
+} from "@prismrec/core/nn";
+import { packProfiles, type TrainingSequences } from "../sequences.js";
 
 export interface SequenceSampling {
   readonly batchSize: number;
@@ -11,8 +18,8 @@ export interface SequenceSampling {
   /** G */
   readonly targets: number;
   readonly semanticDropout: number;
-  /** Whose fields of events are packed; absent: none are. */
-  readonly reader?: FieldReader;
+  /** Whose fields of events and users are packed; absent: none are. */
+  readonly reader?: FieldReader & UserReader;
 }
 
 /** One step's worth of predictions: row b * P + p of the matrices belongs to position p of user b. */
@@ -92,6 +99,8 @@ export function packPredictions(
   const prefixIndptr = new Uint32Array(rows + 1);
   const prefixIndices: number[] = [];
   const packer = FieldPacker.of(sampling.reader ?? {}, size * length);
+  const profiles = UserPacker.of(sampling.reader ?? {}, size);
+  packProfiles(profiles, sequences, users);
   let clusterCount = 0;
   for (let b = 0; b < size; b++) {
     const first = sequences.indptr[users[b]!]!;
@@ -123,7 +132,7 @@ export function packPredictions(
   }
   const batch = { size, length, items, lengths, clusters, clusterCount, positionCount, positions };
   return {
-    batch: packer === undefined ? batch : { ...batch, fields: packer.fields },
+    batch: { ...batch, ...packedFields(packer, profiles) },
     targets: { indptr: targetIndptr, indices: Uint32Array.from(targetIndices), rows, cols: itemCount },
     prefix: { indptr: prefixIndptr, indices: Uint32Array.from(prefixIndices), rows, cols: itemCount },
   };
