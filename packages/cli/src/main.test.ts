@@ -160,5 +160,14 @@ describe("doctor", () => {
     const { code, stdout } = await prismrec(["doctor", "--model", file]);
     expect(code).toBe(4);
     expect(stdout).toContain("✖ Model");
+    const named = await prismrec(["doctor"], fakeIo({ env: { XDG_CACHE_HOME: folder, PRISMREC_LLM: file } }));
+    expect([named.code, named.stdout]).toEqual([4, expect.stringContaining("✖ Model")]);
+  });
+
+  it("takes the model to train for no language model", async () => {
+    const env = { XDG_CACHE_HOME: folder, PRISMREC_MODEL: "sasrec" };
+    const { stdout } = await prismrec(["doctor"], fakeIo({ env }));
+    expect(stdout).toContain("· Model");
+    expect(stdout).toContain("--llm FILE or PRISMREC_LLM");
   });
 });

@@ -5,6 +5,7 @@ import { duration, shellQuote, shortPath } from "../format.js";
 import type { Io } from "../io.js";
 import { type SettingName, withSettings } from "../options.js";
 import { type Session, withSession } from "../session.js";
+import { plain } from "../terminal/style.js";
 import { IMPORT_SETTINGS, runFolder } from "./import.js";
 
 const RUN_SETTINGS: readonly SettingName[] = [
@@ -75,6 +76,11 @@ Examples:
         parts.push(`Report: ${where}`);
         ui.result(`\n${parts.join("\n\n")}\n`);
         ui.info(`Finished in ${duration((performance.now() - start) / 1000)}.`);
+        const { log, split } = (await run.open("import")).dataset;
+        const user = log.userIds[split.test.users[0]!]!;
+        ui.info(
+          `Next: prismrec recommend ${shellQuote(shortPath(run.path, io.cwd))} --user ${shellQuote(plain(user))}`,
+        );
       }),
     );
 }

@@ -34,18 +34,19 @@ export function addSimilar(program: Command, io: Io): void {
           ...(filter === undefined ? {} : { filter: parseFilter(filter, catalog) }),
         });
         if (session.ui.json) session.ui.resultJson({ item, similar: found });
-        else session.ui.result(describe(item, found, session.ui));
+        else session.ui.result(describe(item, catalog.items[catalog.idOf(item)!]!.title, found, session.ui));
       }),
     );
 }
 
 function describe(
   item: string,
+  title: string,
   found: readonly SimilarItem[],
   { out: style, width }: Pick<Ui, "out" | "width">,
 ): string {
   return [
-    style.bold(shorten(`Like ${plain(item)}`, width)),
+    style.bold(shorten(`Like ${title === "" ? plain(item) : `${plain(title)} (${plain(item)})`}`, width)),
     formatTable(
       [{ title: "", align: "right" }, { title: "item" }, { title: "likeness", align: "right" }],
       found.map(({ id, title, score }, i) => [String(i + 1), itemCell(id, title), score.toFixed(3)]),

@@ -145,8 +145,8 @@ async function checkLlamaCpp(path: string | undefined): Promise<Check> {
 
 async function checkModel(io: Io, model: string | undefined): Promise<Check & { readonly path?: string }> {
   const name = "Model";
-  const named = model ?? io.env.PRISMREC_MODEL;
-  const remedy = `Get a GGUF file, for example ${RECOMMENDED_MODEL.file}, and give it with --model FILE or PRISMREC_MODEL.`;
+  const named = model ?? io.env.PRISMREC_LLM;
+  const remedy = `Get a GGUF file, for example ${RECOMMENDED_MODEL.file}, and give it with --llm FILE or PRISMREC_LLM.`;
   if (named !== undefined && named !== "" && named !== "none") return describeModel(name, named, "named");
   const folder = modelFolder(io.env);
   const files = await readdir(folder).catch(() => []);
@@ -187,7 +187,7 @@ async function checkPython(): Promise<Check> {
     name: "Python",
     status: "missing",
     text: "not found: needed only to get the default model, never to run",
-    remedy: "Give a model of your own with --model FILE.",
+    remedy: "Give a model of your own with --llm FILE.",
   };
 }
 

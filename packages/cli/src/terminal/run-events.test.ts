@@ -58,6 +58,14 @@ describe("printEvents", () => {
     expect(printed(events, { quiet: true })).toEqual([common[2], "! careful"]);
   });
 
+  it("says what a loss of several terms is made of", () => {
+    const parts = { softmax: 1, crowd: 0.5 };
+    const event = { type: "epoch" as const, seconds: 0.5, ...epoch, parts };
+    expect(printed([{ type: "training", stage: "train-x", label: "x", epochs: 3, event }])).toEqual([
+      "  epoch 2/3  loss 1.2500 (softmax 1.000, crowd 0.500)  recall@20 50.00  0.5 s  ★",
+    ]);
+  });
+
   it("shows what data or a model say as plain text", () => {
     const text = "title\u001b[2J\n";
     const lines = printed([

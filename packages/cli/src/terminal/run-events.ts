@@ -63,8 +63,11 @@ function printTraining(ui: Ui, { label, epochs, event }: StageTraining): void {
   }
 }
 
-function epochLine({ epoch, loss, metrics, best }: EpochRecord, seconds: number, most: number): string {
+function epochLine({ epoch, loss, parts, metrics, best }: EpochRecord, seconds: number, most: number): string {
   const shown = Object.entries(metrics).map(([name, value]) => `${name} ${points(value)}`);
+  // A term that sets in later raises the loss: what it is made of tells that from a training that goes astray.
+  const terms = Object.entries(parts).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const made = terms.length < 2 ? "" : ` (${terms.join(", ")})`;
   const of = most >= 200 ? "" : `/${most}`;
-  return `  epoch ${epoch}${of}  loss ${loss.toFixed(4)}  ${shown.join("  ")}  ${seconds.toFixed(1)} s${best ? "  ★" : ""}`;
+  return `  epoch ${epoch}${of}  loss ${loss.toFixed(4)}${made}  ${shown.join("  ")}  ${seconds.toFixed(1)} s${best ? "  ★" : ""}`;
 }

@@ -296,9 +296,12 @@ export class Recommender implements Disposable {
     const index = log?.indexOf(user);
     if (log !== undefined && index !== undefined) return userHistory(log, index);
     throw new PrismrecError("UNKNOWN_USER", `there is no user ${user}`, {
-      expected: log === undefined ? "a history: this recommender knows no users" : `one of ${log.userCount} users`,
+      expected:
+        log === undefined
+          ? "a history: this recommender knows no users"
+          : `one of ${log.userCount} users, such as ${log.userIds.slice(0, 3).join(", ")}`,
       received: user,
-      hint: "Give a history of item ids instead: a user need not be known.",
+      hint: "A user with too few events is left out by the import. Anybody can be given as a history of item ids.",
     });
   }
 
