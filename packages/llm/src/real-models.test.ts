@@ -3,9 +3,9 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { adjustedRandIndex, type Clusterer, type Mean, meanOf } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
+import { titledCatalog } from "../../core/src/testing/catalog.js";
 import { createClusterer } from "./clusterers/clusterers.js";
 import { LlamaCppModel } from "./model/llama-cpp.js";
-import { catalogOf } from "./testing/catalog.js";
 import { type Sample, writeSample } from "./testing/sample.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -58,7 +58,7 @@ describe.skipIf(!existsSync(smol))("SmolLM2-135M-Instruct (skipped where it is n
     ];
     const model = await LlamaCppModel.open({ modelPath: smol });
     try {
-      const { clusterer } = await createClusterer("partition", { catalog: catalogOf(titles), model });
+      const { clusterer } = await createClusterer("partition", { catalog: titledCatalog(titles), model });
       const requests = Array.from({ length: 8 }, (_, u) => ({
         key: `u${u}`,
         items: Uint32Array.from([1, 2, 3, 4, 5, 6, 7, 8].filter((id) => id !== u + 1 && id !== ((u + 3) % 8) + 1)),
@@ -84,7 +84,7 @@ describe.skipIf(!existsSync(miniLm))("all-MiniLM-L6-v2 (skipped where it is not 
     const model = await LlamaCppModel.open({ modelPath: miniLm, threads: 1 });
     try {
       const { clusterer } = await createClusterer("embedding", {
-        catalog: catalogOf(titles),
+        catalog: titledCatalog(titles),
         model,
         cut: "silhouette",
       });

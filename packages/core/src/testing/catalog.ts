@@ -10,6 +10,11 @@ export function catalogOf(
   return createCatalog([{ id: "", title: "", categories: [] }, ...given], popularity);
 }
 
+/** A catalog of titles (and categories), ids i1, i2, ... For tests only. */
+export function titledCatalog(titles: readonly string[], categories: readonly (readonly string[])[] = []): Catalog {
+  return catalogOf(titles.map((title, i) => ({ id: `i${i + 1}`, title, categories: categories[i] ?? [] })));
+}
+
 /** A dataset whose training users are `train` and whose test users see `history` and are asked for `targets`. */
 export function datasetOf(
   catalog: Catalog,

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { hashJson } from "@prismrec/core/base";
 import type { PartitionRequest } from "@prismrec/core/interests";
 import { describe, expect, it } from "vitest";
+import { titledCatalog } from "../../../core/src/testing/catalog.js";
 import { AnswerCache } from "../cache/answer-cache.js";
-import { catalogOf } from "../testing/catalog.js";
 import { FakeModel } from "../testing/fake-model.js";
 import { CLUSTERERS, createClusterer, estimateCost } from "./clusterers.js";
 
 const titles = ["Sea 1", "Sky 1", "Sea 2", "Sky 2", "Sea 3", "Sky 3", "Sea 4", "Sky 4"];
-const catalog = catalogOf(titles);
+const catalog = titledCatalog(titles);
 const everything: PartitionRequest = { key: "u", items: Uint32Array.of(1, 2, 3, 4, 5, 6, 7, 8), maxClusters: 8 };
 
 /** Says "fishing" of the sea, "astronomy" of the sky, and much of "music" of everything. */
@@ -86,7 +86,7 @@ describe("facets", () => {
   });
 
   it("says where each facet came from: the preset, the data's categories, the model's own words", async () => {
-    const withCategories = catalogOf(
+    const withCategories = titledCatalog(
       titles,
       titles.map(() => ["Voyages"]),
     );
@@ -109,7 +109,7 @@ describe("facets", () => {
 
   it("asks films for genres when the categories are film genres", async () => {
     const genres = ["Drama", "Comedy", "Horror", "Thriller", "Action", "Drama", "Drama", "Drama"];
-    const films = catalogOf(
+    const films = titledCatalog(
       titles,
       genres.map((genre) => [genre]),
     );
@@ -118,7 +118,7 @@ describe("facets", () => {
   });
 
   it("takes the year out of the titles unless told otherwise", async () => {
-    const dated = catalogOf(["Matrix, The (1999)", "Alien (1979)"]);
+    const dated = titledCatalog(["Matrix, The (1999)", "Alien (1979)"]);
     for (const [textMode, expected] of [
       ["without-year", "The Matrix"],
       ["with-year", "The Matrix (1999)"],
@@ -132,7 +132,7 @@ describe("facets", () => {
 
   it("has one fingerprint for the same answers and another for other titles", async () => {
     const print = async (names: readonly string[]) =>
-      (await createClusterer("facets", { catalog: catalogOf(names), model: reader() })).clusterer.fingerprint;
+      (await createClusterer("facets", { catalog: titledCatalog(names), model: reader() })).clusterer.fingerprint;
     expect(await print(titles)).toBe(await print(titles));
     expect(await print([...titles.slice(1), "Sea 9"])).not.toBe(await print(titles));
   });

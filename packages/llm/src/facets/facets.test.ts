@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { catalogOf } from "../testing/catalog.js";
+import { titledCatalog } from "../../../core/src/testing/catalog.js";
 import { itemText } from "./item-text.js";
 import { facetPreset } from "./prompts.js";
 import { centred, facetSignatures, informationOf } from "./signatures.js";
@@ -29,7 +29,7 @@ describe("itemText", () => {
 
 describe("vocabulary", () => {
   it("takes single words from the categories and leaves placeholders out", () => {
-    const catalog = catalogOf(
+    const catalog = titledCatalog(
       ["a", "b"],
       [
         ["Drama", "(no genres listed)"],

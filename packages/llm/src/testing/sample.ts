@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Catalog } from "@prismrec/core/data";
 import type { PartitionRequest } from "@prismrec/core/interests";
-import { catalogOf } from "./catalog.js";
+import { titledCatalog } from "../../../core/src/testing/catalog.js";
 
 const WRITER = fileURLToPath(new URL("../../../../tools/sample-data.mjs", import.meta.url));
 
@@ -38,7 +38,7 @@ export async function writeSample(users: number, items: number): Promise<Sample>
       histories.set(user!, [...(histories.get(user!) ?? []), ids.get(item!)!]);
     }
     return {
-      catalog: catalogOf(
+      catalog: titledCatalog(
         unquoted,
         itemRows.map((row) => [row[2]!]),
       ),

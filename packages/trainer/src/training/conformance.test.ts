@@ -1,7 +1,5 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createRandom } from "@prismrec/core/base";
@@ -10,11 +8,12 @@ import { fallThroughs, modelBackend, resetFallThroughs } from "@prismrec/core/nn
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ConfigOverrides, defaultTrainConfig, mergeSettings } from "../config.js";
 import { handMade } from "../testing/hand-made.js";
+import { modelBytes, stopAfter } from "../testing/stored-runs.js";
 import { TemporaryFolder } from "../testing/tiny-input.js";
 import { popularityBias, randomItems } from "./initial-items.js";
 import { Learner } from "./learner.js";
 import { trainingSequences } from "./sequences.js";
-import { type TrainOptions, type TrainResult, train } from "./train.js";
+import { type TrainResult, train } from "./train.js";
 
 const NETWORKS = MODELS.filter(isNetwork);
 const ITEMS = 24;
@@ -34,26 +33,6 @@ function configOf({ name, recipe }: NetworkDefinition, overrides: ConfigOverride
   };
   const ofRecipe = recipe.batches === "positions" ? { positions: 4, targets: 1, dropout: 0.1 } : {};
   return defaultTrainConfig(name, dataset, mergeSettings({ ...common, ...ofRecipe }, overrides));
-}
-
-/** The bytes of a stored model, by file name. */
-async function modelBytes(dir: string): Promise<Record<string, Buffer>> {
-  const names = (await readdir(join(dir, "model"))).sort();
-  return Object.fromEntries(
-    await Promise.all(names.map(async (name) => [name, await readFile(join(dir, "model", name))] as const)),
-  );
-}
-
-/** Options that abort as soon as `step` steps are done. */
-function stopAfter(step: number, dir: string): TrainOptions {
-  const controller = new AbortController();
-  return {
-    dir,
-    signal: controller.signal,
-    onEvent: (event) => {
-      if (event.type === "step" && event.step === step) controller.abort(new Error("enough"));
-    },
-  };
 }
 
 const asHistory = (items: readonly number[]) => ({ items: Uint32Array.from(items) });

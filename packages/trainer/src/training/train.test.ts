@@ -8,9 +8,10 @@ import { modelBackend, tf } from "@prismrec/core/nn";
 import { beforeAll, describe, expect, it } from "vitest";
 import { evaluate } from "../evaluation/evaluate.js";
 import { handMade } from "../testing/hand-made.js";
+import { modelBytes, stopAfter } from "../testing/stored-runs.js";
 import { TemporaryFolder, TINY_CONFIG_NAMES, tinyConfig, tinyInput } from "../testing/tiny-input.js";
 import type { TrainEvent } from "./events.js";
-import { type TrainInput, type TrainOptions, train } from "./train.js";
+import { type TrainInput, train } from "./train.js";
 
 let input: { readonly dataset: Dataset; readonly partitions: Partitions; readonly crowd: CrowdSet };
 
@@ -18,28 +19,8 @@ beforeAll(async () => {
   input = await tinyInput();
 });
 
-/** The bytes of a stored model, by file name. */
-async function modelBytes(dir: string): Promise<Record<string, Buffer>> {
-  const names = (await readdir(join(dir, "model"))).sort();
-  return Object.fromEntries(
-    await Promise.all(names.map(async (name) => [name, await readFile(join(dir, "model", name))])),
-  );
-}
-
 async function checkpointNames(dir: string): Promise<string[]> {
   return (await readdir(join(dir, "checkpoints"))).sort();
-}
-
-/** Options that abort as soon as `step` steps are done. */
-function stopAfter(step: number, dir: string): TrainOptions {
-  const controller = new AbortController();
-  return {
-    dir,
-    signal: controller.signal,
-    onEvent: (event) => {
-      if (event.type === "step" && event.step === step) controller.abort(new Error("enough"));
-    },
-  };
 }
 
 async function failure(promise: Promise<unknown>): Promise<PrismrecError> {
