@@ -38,12 +38,23 @@ const towerSchema = z
   .optional()
   .describe("item vectors: learned ones (id, the default), a linear map of given ones (text), or their sum");
 
+/** In which order an epoch reads a sequence. */
+const orderSchema = z
+  .enum(["given", "permuted", "baskets"])
+  .optional()
+  .describe(
+    "of a sequence's events: as they stand; permuted anew each epoch, as sets; or permuted inside baskets alone, events each " +
+      "within a minute of the one before (default: permuted where the data have no order, else given)",
+  );
+export type SequenceOrder = NonNullable<z.infer<typeof orderSchema>>;
+
 /** Settings of a recipe that learns from positions: every position of a sequence predicts its next items. */
 const positionsShape = {
   seed: z.int().default(1),
   batchSize: z.int().min(1).default(64).describe("users per step"),
   positions: z.int().min(1).default(10).describe("P, random positions of each sequence that predict"),
   targets: z.int().min(1).default(5).describe("G, next items that each position predicts"),
+  order: orderSchema,
   dropout: z.number().min(0).lt(1).default(0.3),
   semanticDropout: z
     .number()
@@ -133,16 +144,33 @@ export interface ConfigOverrides {
 }
 
 /**
- * The resolved configuration of a model on a dataset: preset, then overrides.
+ * The resolved configuration of a model on a dataset: preset, then what the data decide, then overrides.
  *
- * @throws PrismrecError CONFIG_INVALID naming every setting that is wrong, or for a model that is not trained
+ * @throws PrismrecError CONFIG_INVALID naming every setting that is wrong, or for a model that is not trained; for
+ *   baskets in data without times
  */
 export function defaultTrainConfig(model: string, dataset: Dataset, overrides: ConfigOverrides = {}): TrainConfig {
   const definition = networkNamed(model);
   const preset = presetFor(definition, trainingShape(dataset));
   const network = definition.fromData?.(dataset);
-  const settings = mergeSettings(presetSettings(definition, preset), network === undefined ? {} : { network });
-  return parseTrainConfig(mergeSettings(settings, overrides));
+  const permuted = dataset.log.unordered === true && definition.recipe.batches === "positions";
+  const ofData = { ...(network === undefined ? {} : { network }), ...(permuted ? { order: "permuted" } : {}) };
+  const config = parseTrainConfig(mergeSettings(mergeSettings(presetSettings(definition, preset), ofData), overrides));
+  if (readsBaskets(config) && dataset.log.timestamps === undefined) throw basketsNeedTimes();
+  return config;
+}
+
+/** Whether events of one basket are told by their times. */
+export function readsBaskets(config: TrainConfig): boolean {
+  return learnsFromPositions(config) && config.order === "baskets";
+}
+
+export function basketsNeedTimes(): PrismrecError {
+  return new PrismrecError("CONFIG_INVALID", 'the order "baskets" needs the times of events', {
+    expected: "times, which tell what was taken together",
+    received: "events without times",
+    hint: 'Where there is no order at all, "permuted" reads each user\'s events as a set.',
+  });
 }
 
 /** A preset with the model that it is of. */

@@ -26,6 +26,7 @@ export function createLog(columns: {
   readonly timestamps?: BigInt64Array;
   readonly behaviours?: TextColumn;
   readonly weights?: Float32Array;
+  readonly unordered?: true;
   readonly profile?: Columns;
 }): InteractionLog {
   const users = new Map(columns.userIds.map((id, user) => [id, user]));

@@ -4,6 +4,7 @@ export * from "./crowd-set.js";
 export * from "./history.js";
 export * from "./item-features.js";
 export * from "./production.js";
+export { minuteOf } from "./read-time.js";
 export * from "./report.js";
 export * from "./split.js";
 export * from "./storage.js";

@@ -169,6 +169,11 @@ export function unitOf(value: bigint): Unit | undefined {
   return UNITS.find((unit) => size >= 1e8 * Number(unit) && size < 1e10 * Number(unit));
 }
 
+/** A minute in the unit of a log's times; 0 where they are of no unit that is known, such as the numbers of days. */
+export function minuteOf(times: BigInt64Array): bigint {
+  return times[0] === undefined ? 0n : 60n * (unitOf(times[0]) ?? 0n);
+}
+
 /** Units of an integer time a second, judged by the size of a typical value of our age: 1, 1e3, 1e6 or 1e9. */
 export function ticksPerSecond(typical: bigint): number {
   const size = typical < 0n ? -typical : typical;

@@ -120,6 +120,14 @@ describe("columns of items, events and users", () => {
     }
   });
 
+  it("know after a reading whether there is an order at all", async () => {
+    const { dataset, report } = await rich();
+    expect((await loadDataset(join(dir, "rich"))).dataset.log).not.toHaveProperty("unordered");
+    const drawn = { ...dataset, log: { ...dataset.log, unordered: true as const } };
+    await saveDataset(drawn, report, join(dir, "unordered"));
+    expect((await loadDataset(join(dir, "unordered"))).dataset.log.unordered).toBe(true);
+  });
+
   it("are stored in few files, each of which is checked", async () => {
     const { folder } = await rich();
     const names = (await readdir(folder)).filter((name) => /^(?:item|user)-columns|^behaviours|^weights/.test(name));

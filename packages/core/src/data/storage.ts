@@ -32,6 +32,7 @@ const manifestSchema = z.object({
   users: z.int().nonnegative(),
   items: z.int().nonnegative(),
   events: z.int().nonnegative(),
+  unordered: z.literal(true).optional(),
   /** Size and hash of each file beside this one. */
   files: z.record(z.string(), z.object({ bytes: z.int().nonnegative(), sha256: z.string() })),
 });
@@ -93,6 +94,7 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
     users: log.userCount,
     items: catalog.size,
     events: log.items.length,
+    ...(log.unordered === undefined ? {} : { unordered: log.unordered }),
     files,
   } satisfies z.infer<typeof manifestSchema>);
 }
@@ -195,6 +197,7 @@ export async function loadDataset(dir: string): Promise<{ readonly dataset: Data
       ...(timestamps === undefined ? {} : { timestamps }),
       ...(behaviours === undefined ? {} : { behaviours }),
       ...(has("weights.f32") ? { weights: await array("weights.f32", "f32") } : {}),
+      ...(manifest.unordered === undefined ? {} : { unordered: manifest.unordered }),
       ...(profile === undefined ? {} : { profile }),
     }),
     split: {

@@ -30,7 +30,7 @@ export interface Catalog {
 }
 
 /**
- * All kept events, users in rows, oldest first: user u holds `items[indptr[u] .. indptr[u + 1])`. An item may stand there
+ * All kept events, users in rows, oldest first (unless `unordered`): user u holds `items[indptr[u] .. indptr[u + 1])`. An item may stand there
  * several times where the import kept repeats.
  */
 export interface InteractionLog {
@@ -47,6 +47,8 @@ export interface InteractionLog {
   readonly behaviours?: TextColumn;
   /** [events] rating or quantity of each event, NaN where there is none; absent: the file has no such column. */
   readonly weights?: Float32Array;
+  /** True: a user's events are a set, and the order they stand in was drawn; absent: they happened in it. */
+  readonly unordered?: true;
   /** [userCount] columns of the users file; absent: none was given. */
   readonly profile?: Columns;
   indexOf(externalUserId: string): number | undefined;

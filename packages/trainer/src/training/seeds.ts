@@ -15,6 +15,11 @@ export class RunSeeds {
     return createRandom(this.seed, `epoch ${epoch}`);
   }
 
+  /** Of the order in which an epoch reads the sequences. */
+  order(epoch: number): Random {
+    return createRandom(this.seed, `order of epoch ${epoch}`);
+  }
+
   step(step: number): Random {
     return createRandom(this.seed, `step ${step}`);
   }

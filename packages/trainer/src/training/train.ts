@@ -13,7 +13,7 @@ import {
   writeCheckpoint,
 } from "@prismrec/core/nn";
 import { z } from "zod";
-import { learnsFromPositions, type TrainConfig } from "../config.js";
+import { learnsFromPositions, readsBaskets, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
@@ -115,7 +115,11 @@ class TrainingRun {
     this.#input = input;
     this.#config = config;
     this.#options = options;
-    const sequences = trainingSequences(dataset, partitions?.train, createNetwork(config.network));
+    const { eventFields = [], userFields = [] } = createNetwork(config.network);
+    const sequences = trainingSequences(dataset, partitions?.train, {
+      eventFields: readsBaskets(config) ? [...eventFields, "time"] : eventFields,
+      userFields,
+    });
     this.#learner = new Learner(config, {
       sequences,
       items: initialItems(sequences, dataset, config, config.network.dim),

@@ -123,6 +123,7 @@ export async function importDataset(
         items,
         ...(log.timestamps === undefined ? {} : { timestamps: log.timestamps }),
         ...eventColumns(raw, log),
+        ...(raw.times === undefined && settings.order === "random" ? { unordered: true } : {}),
         ...(users === undefined ? {} : { profile: users.columns }),
       }),
       split: outcome.split,

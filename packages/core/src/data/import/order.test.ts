@@ -31,7 +31,7 @@ async function imported(rows: readonly Row[], header = HEADER, options: Partial<
     core: { minimum: 2 },
     ...options,
   });
-  return { ...describeDataset(dataset), report };
+  return { ...describeDataset(dataset), unordered: dataset.log.unordered, report };
 }
 
 describe("the order of events without times", () => {
@@ -44,6 +44,7 @@ describe("the order of events without times", () => {
     const ascending = Object.values(sorted.sequences).filter((items) => `${items}` === `${[...items].sort()}`);
     expect(ascending).toEqual([]);
     expect(report.order).toEqual({ by: "random", ties: "random", timedShare: 0 });
+    expect(sorted.unordered).toBe(true);
     expect(report.warnings).toEqual([
       'no time column was recognised among "userID", "artistID", "weight": each user\'s order is drawn from the seed ' +
         "(--order file takes the file's); in the file each user's rows are sorted by \"artistID\"",
@@ -66,7 +67,8 @@ describe("the order of events without times", () => {
       );
       const textual = name(1) === "i1";
       const own = textual ? rows.sort((a, b) => (a[0] === b[0] ? (a[1]! < b[1]! ? -1 : 1) : 0)) : rows;
-      const { sequences, report } = await imported(own, HEADER, { order: "file" });
+      const { sequences, unordered, report } = await imported(own, HEADER, { order: "file" });
+      expect(unordered).toBeUndefined();
       expect(sequences.u3).toEqual(own.filter(([user]) => user === "u3").map(([, item]) => item));
       expect(report.order.by).toBe("file");
       expect(report.warnings).toEqual([
@@ -166,7 +168,8 @@ describe("the order of events of one time", () => {
 
   it("needs no word where there are hardly any", async () => {
     const rows = sortedRows().map(([user, item], n): Row => [user!, item!, 1_600_000_000 + n]);
-    const { report } = await imported(rows, "user,item,timestamp");
+    const { report, unordered } = await imported(rows, "user,item,timestamp");
     expect([report.notes, report.warnings]).toEqual([[], []]);
+    expect(unordered).toBeUndefined();
   });
 });
