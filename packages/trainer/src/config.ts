@@ -13,6 +13,7 @@ import {
 } from "@prismrec/core/models";
 import { z } from "zod";
 import { DEFAULT_CUTOFFS } from "./evaluation/cutoffs.js";
+import { basketsNeedTimes, readsBaskets } from "./training/batches/epoch-order.js";
 
 const optimizerSchema = z.strictObject({
   learningRate: z.number().positive().default(1e-3),
@@ -158,19 +159,6 @@ export function defaultTrainConfig(model: string, dataset: Dataset, overrides: C
   const config = parseTrainConfig(mergeSettings(mergeSettings(presetSettings(definition, preset), ofData), overrides));
   if (readsBaskets(config) && dataset.log.timestamps === undefined) throw basketsNeedTimes();
   return config;
-}
-
-/** Whether events of one basket are told by their times. */
-export function readsBaskets(config: TrainConfig): boolean {
-  return learnsFromPositions(config) && config.order === "baskets";
-}
-
-export function basketsNeedTimes(): PrismrecError {
-  return new PrismrecError("CONFIG_INVALID", 'the order "baskets" needs the times of events', {
-    expected: "times, which tell what was taken together",
-    received: "events without times",
-    hint: 'Where there is no order at all, "permuted" reads each user\'s events as a set.',
-  });
 }
 
 /** A preset with the model that it is of. */

@@ -13,10 +13,11 @@ import {
   writeCheckpoint,
 } from "@prismrec/core/nn";
 import { z } from "zod";
-import { learnsFromPositions, readsBaskets, type TrainConfig } from "../config.js";
+import { learnsFromPositions, type TrainConfig } from "../config.js";
 import { cutoffsWithin } from "../evaluation/cutoffs.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { checkNoLeakage } from "../evaluation/leakage.js";
+import { readsBaskets } from "./batches/epoch-order.js";
 import type { EpochRecord, TrainEvent } from "./events.js";
 import { popularityBias, randomItems, svdItems } from "./initial-items.js";
 import { Learner, type LearnerStep } from "./learner.js";

@@ -1,6 +1,6 @@
-import type { Random } from "@prismrec/core/base";
+import { PrismrecError, type Random } from "@prismrec/core/base";
 import { minuteOf } from "@prismrec/core/data";
-import { basketsNeedTimes, type SequenceOrder } from "../../config.js";
+import type { SequenceOrder, TrainConfig } from "../../config.js";
 import type { TrainingSequences } from "../sequences.js";
 
 /** The training sequences as epochs read them: as they stand, or with an order that each epoch draws anew. */
@@ -52,4 +52,17 @@ function basketsOf({ count, indptr, times }: TrainingSequences): Uint32Array {
   }
   begins[groups] = indptr[count]!;
   return begins.slice(0, groups + 1);
+}
+
+/** Whether a training tells events of one basket by their times. */
+export function readsBaskets(config: TrainConfig): boolean {
+  return "order" in config && config.order === "baskets";
+}
+
+export function basketsNeedTimes(): PrismrecError {
+  return new PrismrecError("CONFIG_INVALID", 'the order "baskets" needs the times of events', {
+    expected: "times, which tell what was taken together",
+    received: "events without times",
+    hint: 'Where there is no order at all, "permuted" reads each user\'s events as a set.',
+  });
 }
