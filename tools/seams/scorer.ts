@@ -1,5 +1,5 @@
 import type { Dataset } from "@prismrec/core/data";
-import { type Model, rankScores, type ScorerDefinition } from "@prismrec/core/models";
+import { rankScores, type ScorerDefinition, type ScoringModel } from "@prismrec/core/models";
 import { z } from "zod";
 
 const settings = z.strictObject({
@@ -7,7 +7,7 @@ const settings = z.strictObject({
 });
 
 /** A first-order Markov chain: what training users took right after the last item of the history. */
-class MarkovChain implements Model {
+class MarkovChain implements ScoringModel {
   readonly name = "markov-chain";
   readonly itemCount: number;
 
@@ -16,13 +16,15 @@ class MarkovChain implements Model {
     this.itemCount = Math.sqrt(transitions.length);
   }
 
-  rank(...[histories, options]: Parameters<Model["rank"]>): ReturnType<Model["rank"]> {
-    return rankScores(this.itemCount, histories, options, ({ items }, scores) => {
-      const last = items.at(-1);
-      if (last === undefined) return false;
-      scores.set(this.transitions.subarray((last - 1) * this.itemCount, last * this.itemCount));
-      return true;
-    });
+  score(...[{ items }, scores]: Parameters<ScoringModel["score"]>): boolean {
+    const last = items.at(-1);
+    if (last === undefined) return false;
+    scores.set(this.transitions.subarray((last - 1) * this.itemCount, last * this.itemCount));
+    return true;
+  }
+
+  rank(...[histories, options]: Parameters<ScoringModel["rank"]>): ReturnType<ScoringModel["rank"]> {
+    return rankScores(this, histories, options);
   }
 }
 

@@ -1,6 +1,7 @@
 export * from "./config.js";
 export * from "./crowd/config.js";
 export * from "./crowd/crowd.js";
+export * from "./evaluation/choose-prior.js";
 export * from "./evaluation/cutoffs.js";
 export * from "./evaluation/diagnostics.js";
 export * from "./evaluation/evaluate.js";

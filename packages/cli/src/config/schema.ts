@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "../pipeline/models.js";
+import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, PRIOR_NAMES } from "../pipeline/models.js";
 
 const text = z.string().min(1);
 const share = z.number().gt(0).lt(1);
@@ -121,6 +121,12 @@ export const settingsSchema = z.strictObject({
     .array(z.enum(MODEL_NAMES))
     .default([...DEFAULT_BASELINES])
     .describe("what the run's own model is held against"),
+  prior: z
+    .enum(["auto", "none", ...PRIOR_NAMES])
+    .default("auto")
+    .describe(
+      "linear model whose scores are added to those of the run's own network, with a weight from validation (auto: validation chooses one)",
+    ),
   models: z
     .record(z.string(), z.record(z.string(), z.unknown()))
     .default({})

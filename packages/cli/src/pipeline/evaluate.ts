@@ -24,8 +24,8 @@ import { type ArrayReader, readArrays, writeArrays } from "./tensors.js";
 import type { TrainedModel } from "./train.js";
 import { checkTruth, measureRecovery, readTruth } from "./truth.js";
 
-/** 4: what the lists do to the catalog, and whether the named interests fit. */
-const VERSION = 4;
+/** 5: a prior is added to the own model's scores. */
+const VERSION = 5;
 const REPORT = "evaluation.json";
 const PER_USER = "per-user.safetensors";
 
@@ -54,6 +54,8 @@ const fidelity = z.object({
 const evaluationSchema = z.object({
   /** Name of the run's own model. */
   own: z.string(),
+  /** What is added to its scores; its network by itself is judged as `<own>-alone` then. */
+  prior: z.object({ name: z.string(), weight: z.number() }).nullable(),
   models: z.record(z.string(), metricValues),
   protocol: z.object({
     dataset: z.string(),
@@ -130,30 +132,35 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
       const leakage = checkNoLeakage(dataset, partitions, (await context.open(crowdStage)).crowd);
       const { catalog } = dataset;
       const known = truth === undefined ? undefined : await readTruth(truth, catalog, context.signal);
-      const models: TrainedModel[] = [];
-      for (const stage of [own, ...others]) {
+      const judged = await context.open(own);
+      const { name } = judged;
+      const models = new Map([[name, judged]]);
+      for (const stage of others) {
         const found = await context.find(stage);
-        if (found !== undefined) models.push(found);
+        if (found === undefined) continue;
+        // The own network by itself: the same as the judged model where no prior is added.
+        if (found.name !== name) models.set(found.name, found);
+        else if (judged.prior !== undefined) models.set(`${name}-alone`, found);
       }
       const evaluations = new Map<string, Evaluation>();
-      for (const trained of models) {
+      for (const [key, trained] of models) {
         const model = await trained.model();
         const read = trained.readsClusters ? partitions : undefined;
         // Categories judge what is named only where they have not decided it.
         const silent = known === undefined && read !== undefined && readsCategories(clustered.choice);
         const judges = silent ? {} : { explanations: judgedBy(catalog, known) };
         evaluations.set(
-          trained.name,
+          key,
           await evaluateModel(model, dataset, read, context.settings, { ...context.options, ...judges }),
         );
       }
-      const { name } = await context.open(own);
       const recovery =
         known === undefined
           ? undefined
           : await measureRecovery({ dataset, clustered, seed, options: context.options }, known);
       const report: EvaluationReport = {
         own: name,
+        prior: judged.prior ?? null,
         models: mapValues(evaluations, (evaluation) => ({ ...evaluation.metrics })),
         protocol: protocolOf(context.settings, imported),
         intervals: mapValues(evaluations, (evaluation) => ({ ...(evaluation.intervals ?? {}) })),

@@ -2,13 +2,13 @@ import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { writeJsonAtomic } from "@prismrec/core/base";
-import { InterestModel, isMultiInterest, type Model } from "@prismrec/core/models";
+import { InterestModel, isMultiInterest, type Model, PriorModel } from "@prismrec/core/models";
 import { native } from "@prismrec/core/ops";
 import { settingsSchema } from "../config/schema.js";
 import { count } from "../format.js";
 import { clusterStage, type OpenClusterer, openSavedClusterer } from "./cluster.js";
 import { importStage } from "./import.js";
-import { modelOf } from "./models.js";
+import { keptModel } from "./prior.js";
 import { defineStage, type Stage, type StageOutput } from "./stage.js";
 import { dispose, type TrainedModel } from "./train.js";
 
@@ -39,12 +39,8 @@ export function indexStage(own: Stage<TrainedModel>): Stage<Indexed> {
       const clustered = await context.open(clusterStage);
       const trained = await context.open(own);
       const model = await trained.model();
-      if (model instanceof InterestModel && native() !== undefined) {
-        await model.saveIndex(join(dir, SEARCH), context.options);
-      }
-      for (const file of (await modelOf(trained.name).code()).files) {
-        await cp(join(trained.dir, file), join(dir, file), { recursive: true });
-      }
+      if (keepsIndex(model)) await model.saveIndex(join(dir, SEARCH), context.options);
+      await trained.keep(dir);
       const clusterer = join(clustered.dir, "clusterer");
       if (existsSync(clusterer)) await cp(clusterer, join(dir, "clusterer"), { recursive: true });
       await writeJsonAtomic(join(dir, "index.json"), {
@@ -60,10 +56,10 @@ export function indexStage(own: Stage<TrainedModel>): Stage<Indexed> {
       return {
         ...finished,
         async openModel() {
-          const model = await (await modelOf(name).code()).open(finished.dir, dataset);
+          const model = await (await keptModel(context, name, finished)).model();
           const search = join(finished.dir, SEARCH);
           try {
-            if (model instanceof InterestModel && native() !== undefined && existsSync(search)) {
+            if (keepsIndex(model) && existsSync(search)) {
               await model.openIndex(search, { signal: context.signal });
             }
             return model;
@@ -81,4 +77,9 @@ export function indexStage(own: Stage<TrainedModel>): Stage<Indexed> {
       return { summary: isMultiInterest(model) ? `${items}, ${model.dim} numbers each` : items };
     },
   });
+}
+
+/** Whether a model has an index over its item vectors that can be kept, and the addon is there to keep it. */
+function keepsIndex(model: Model): model is InterestModel | PriorModel {
+  return (model instanceof InterestModel || model instanceof PriorModel) && native() !== undefined;
 }

@@ -19,6 +19,19 @@ export const DEFAULT_BASELINES: readonly string[] = MODEL_LIST.flatMap(({ name, 
   baseline ? [name] : [],
 );
 
+/** The models that can be added to a network. */
+export const PRIOR_NAMES: readonly string[] = MODEL_LIST.flatMap(({ name, kind }) => (kind === "scorer" ? [name] : []));
+
+/** What validation chooses a prior from where the settings leave it to it. */
+const USUAL_PRIORS: readonly string[] = ["ease", "item-knn"];
+
+/** The priors that a run tries: none for a model that is fitted at once, which needs none. */
+export function priorNames({ model, prior }: Pick<Settings, "model" | "prior">): readonly string[] {
+  const isNetwork = MODEL_LIST.some(({ name, kind }) => name === model && kind === "network");
+  if (!isNetwork || prior === "none") return [];
+  return prior === "auto" ? USUAL_PRIORS : [prior];
+}
+
 /**
  * A model as help, configuration and the list of stages see it; what it is made with is loaded when its turn has come.
  */

@@ -34,7 +34,8 @@ export interface Reported extends StageOutput {
 
 /** What a report tells of. */
 export interface ReportParts {
-  /** The run's own model, and what it is held against. */
+  /** The run's own model by itself, as it is judged (with its prior, where one is chosen), and what it is held against. */
+  readonly trained: Stage<TrainedModel>;
   readonly own: Stage<TrainedModel>;
   readonly others: readonly Stage<TrainedModel>[];
   readonly evaluate: Stage<Evaluated>;
@@ -45,8 +46,8 @@ export interface ReportParts {
 
 /** Writes the report of a finished run. */
 export function reportStage(parts: ReportParts): Stage<Reported> {
-  const { own, served, others, evaluate, index } = parts;
-  const reads = [importStage, clusterStage, crowdStage, ...new Set([own, ...others, served]), evaluate, index];
+  const { trained, own, served, others, evaluate, index } = parts;
+  const reads = [importStage, clusterStage, crowdStage, ...new Set([trained, ...others, own, served]), evaluate, index];
   return defineStage({
     name: NAME,
     summary: "writes one HTML file that tells of the run and needs no network",
@@ -78,7 +79,7 @@ export async function writeReport(context: Context, parts: ReportParts, file: st
 }
 
 async function collect(context: Context, parts: ReportParts, command: string): Promise<ReportData> {
-  const { own, served, others, evaluate, index } = parts;
+  const { trained, own, served, others, evaluate, index } = parts;
   const { directory, settings, signal } = context;
   const imported = await context.open(importStage);
   const clustered = await context.open(clusterStage);
@@ -89,7 +90,7 @@ async function collect(context: Context, parts: ReportParts, command: string): P
     importStage,
     clusterStage,
     crowdStage,
-    ...new Set([own, ...others, served]),
+    ...new Set([trained, ...others, own, served]),
     evaluate,
     index,
   ]) {

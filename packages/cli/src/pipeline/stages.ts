@@ -4,6 +4,8 @@ import { type Crowded, crowdStage } from "./crowd.js";
 import { type Evaluated, evaluateStage } from "./evaluate.js";
 import { type Imported, importStage } from "./import.js";
 import { type Indexed, indexStage } from "./index-stage.js";
+import { priorNames } from "./models.js";
+import { priorStage, type WithPrior } from "./prior.js";
 import { type Reported, type ReportParts, reportStage } from "./report.js";
 import type { Stage } from "./stage.js";
 import { type TrainedModel, trainStage } from "./train.js";
@@ -15,39 +17,47 @@ export interface StandardOutputs {
   readonly cluster: Clustered;
   readonly crowd: Crowded;
   readonly train: TrainedModel;
+  readonly prior: WithPrior;
   readonly evaluate: Evaluated;
   readonly index: Indexed;
   readonly report: Reported;
 }
+
+/** The settings that say which stages there are. */
+type StageSettings = Pick<Settings, "model" | "baselines" | "trainAll" | "prior">;
 
 /** The stage that trains the run's own model. */
 export function ownStage({ model }: Pick<Settings, "model">): Stage<TrainedModel> {
   return trainStage(model, { own: true });
 }
 
-/** The stage whose model is served: that of the run's own model, or of the same trained on everybody. */
-export function servedStage(
-  settings: Pick<Settings, "model" | "trainAll">,
-  own: Stage<TrainedModel> = ownStage(settings),
-): Stage<TrainedModel> {
-  return settings.trainAll ? trainAllStage(own, settings.model) : own;
+/** The stage whose model is served: the run's own model with its prior, or the same trained on everybody. */
+export function servedStage(settings: Omit<StageSettings, "baselines">): Stage<TrainedModel> {
+  return reportParts({ ...settings, baselines: [] }).served;
 }
 
 /** What the report of a run under these settings tells of. */
-export function reportParts(settings: Pick<Settings, "model" | "baselines" | "trainAll">): ReportParts {
-  const own = ownStage(settings);
-  const names = new Set(settings.baselines.filter((name) => name !== settings.model));
-  const others = [...names].map((name) => trainStage(name, { own: false }));
-  const served = servedStage(settings, own);
-  return { own, served, others, evaluate: evaluateStage(own, others), index: indexStage(served) };
+export function reportParts(settings: StageSettings): ReportParts {
+  const { model, baselines, trainAll } = settings;
+  const trained = ownStage(settings);
+  const priors = priorNames(settings);
+  const stages = [...new Set([...baselines, ...priors])]
+    .filter((name) => name !== model)
+    .map((name) => trainStage(name, { own: false }));
+  const candidates = stages.filter(({ name }) => priors.some((prior) => name === `train-${prior}`));
+  const prior = candidates.length === 0 ? undefined : priorStage(trained, candidates);
+  const own = prior ?? trained;
+  const others = prior === undefined ? stages : [trained, ...stages];
+  const served = trainAll ? trainAllStage(model, trained, prior) : own;
+  return { trained, own, served, others, evaluate: evaluateStage(own, others), index: indexStage(served) };
 }
 
 /** The stages of a run under these settings, in the order in which a person would tell them. */
-export function stagesOf(settings: Pick<Settings, "model" | "baselines" | "trainAll">): Stage[] {
+export function stagesOf(settings: StageSettings): Stage[] {
   const parts = reportParts(settings);
-  const { own, served, others, evaluate, index } = parts;
-  const all = served === own ? [] : [served];
-  return [importStage, clusterStage, crowdStage, own, ...others, ...all, evaluate, index, reportStage(parts)];
+  const { trained, own, served, others, evaluate, index } = parts;
+  const models = new Set([trained, ...others, own, served]);
+  return [importStage, clusterStage, crowdStage, ...models, evaluate, index, reportStage(parts)];
 }
 
 /** A listed stage by its name, `train` for the run's own model; undefined where there is none. */

@@ -6,23 +6,28 @@ import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
 import { modelOf } from "./models.js";
+import { keepPrior, keptModel, type WithPrior } from "./prior.js";
 import { defineStage, type Stage } from "./stage.js";
-import { inputsOf, type TrainedModel, trainedModel } from "./train.js";
+import { inputsOf, type TrainedModel } from "./train.js";
 
 const VERSION = 1;
 
 /**
  * Trains the run's own model once more, on every event of every user and with nobody held out, as its first training
- * was found best on validation: the model that is served where the settings say `trainAll`.
+ * was found best on validation, and with it the prior that it goes with: the model that is served where the settings say `trainAll`.
  */
-export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<TrainedModel> {
+export function trainAllStage(
+  name: string,
+  own: Stage<TrainedModel>,
+  prior: Stage<WithPrior> | undefined,
+): Stage<TrainedModel> {
   const entry = modelOf(name);
   return defineStage({
     name: "train-all",
     summary: "trains the model that is served on every event of every user, as validation has found best",
     version: VERSION,
     command: "train",
-    reads: [...inputsOf(entry), own],
+    reads: [...inputsOf(entry), own, ...(prior === undefined ? [] : [prior])],
     settings: settingsSchema.pick({}),
     async run(context, dir) {
       const code = await entry.code();
@@ -41,8 +46,13 @@ export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<Tra
       };
       const { dir: validated } = await context.open(own);
       await code.fit(context, dir, `${name}, everybody`, input, await code.production(validated));
+      const { choice, added } = prior === undefined ? {} : await context.open(prior);
+      if (added === undefined || !choice?.chosen) return;
+      const other = await modelOf(added.name).code();
+      const config = await other.production(added.dir);
+      await keepPrior(dir, choice.chosen, (into) => other.fit(context, into, added.name, { dataset }, config));
     },
-    open: async (context, finished) => trainedModel(context, entry, finished),
+    open: (context, finished) => keptModel(context, name, finished),
     describe: async () => ({ summary: "on every event of every user" }),
   });
 }

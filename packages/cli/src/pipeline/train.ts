@@ -1,3 +1,5 @@
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
 import { PrismrecError } from "@prismrec/core/base";
 import type { Model } from "@prismrec/core/models";
 import type { TrainInput } from "@prismrec/trainer";
@@ -12,12 +14,16 @@ import { defineStage, type Stage, type StageContext, type StageOutput } from "./
 
 export interface TrainedModel extends StageOutput, AsyncDisposable {
   readonly name: string;
+  /** What is added to its scores, and how much of it. */
+  readonly prior?: { readonly name: string; readonly weight: number };
   /** Whether it reads the interests in a history. */
   readonly readsClusters: boolean;
   /** Opened once, and disposed of with the run. */
   model(): Promise<Model>;
   /** Its learning curve; undefined for a model that is not trained by steps. */
   curve(): Promise<LearningCurve | undefined>;
+  /** Copies what serving reads of it into a folder, for `openKept`. */
+  keep(dir: string): Promise<void>;
 }
 
 const VERSION = 1;
@@ -87,6 +93,11 @@ export function trainedModel(context: StageContext, entry: ModelEntry, finished:
       return opened;
     },
     curve: async () => ((await entry.code()).isTrained ? readCurve(finished.dir) : undefined),
+    keep: async (dir) => {
+      for (const file of (await entry.code()).files) {
+        await cp(join(finished.dir, file), join(dir, file), { recursive: true });
+      }
+    },
     [Symbol.asyncDispose]: async () => dispose(await opened?.catch(() => undefined)),
   };
 }

@@ -17,6 +17,7 @@ export function reportData(text = "Plain title"): ReportData {
   };
   const evaluation: EvaluationReport = {
     own: "ldmi",
+    prior: null,
     models,
     protocol: {
       dataset: "0123456789abcdef0123456789abcdef",

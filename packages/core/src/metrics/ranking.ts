@@ -9,4 +9,9 @@ export interface Ranking {
   readonly counts: Uint32Array;
   /** [rows * k] which interest stands behind each hit (largest term of the readout); absent for single-vector models. */
   readonly interests?: Uint16Array;
+  /**
+   * [rows * k] which part of what a hit's score lies above a user's average score a prior gave, 0 to 1; absent without a
+   * prior.
+   */
+  readonly priorShares?: Float32Array;
 }

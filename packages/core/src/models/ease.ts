@@ -12,7 +12,7 @@ import { transpose } from "../ops/item-statistics/counts.js";
 import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statistics.js";
 import { native } from "../ops/native.js";
 import { chooseBest } from "./choose-best.js";
-import type { Model, RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
@@ -24,7 +24,7 @@ export const EASE_MAX_ITEMS = 30_000;
  * EASE^R (Steck, 2019): the closed-form item-to-item regression without self-similarity. With P = (X'X + lambda I)^-1,
  * B[i, j] = -P[i, j] / P[j, j] and B[j, j] = 0; a history's scores are the sum of its items' rows of B.
  */
-export class Ease implements Model {
+export class Ease implements ScoringModel {
   readonly name = "ease";
   readonly itemCount: number;
 
@@ -33,15 +33,17 @@ export class Ease implements Model {
     this.itemCount = weights.rows;
   }
 
-  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+  score({ items }: Pick<History, "items">, scores: Float64Array): boolean {
     const { data, cols } = this.weights;
-    return rankScores(this.itemCount, histories, options, (history, scores) => {
-      for (const id of history.items) {
-        const start = (id - 1) * cols;
-        for (let j = 0; j < cols; j++) scores[j]! += data[start + j]!;
-      }
-      return history.items.length > 0;
-    });
+    for (const id of items) {
+      const start = (id - 1) * cols;
+      for (let j = 0; j < cols; j++) scores[j]! += data[start + j]!;
+    }
+    return items.length > 0;
+  }
+
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    return rankScores(this, histories, options);
   }
 }
 

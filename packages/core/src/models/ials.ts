@@ -12,7 +12,7 @@ import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { checkHistories } from "./check-rank.js";
 import { InterestSearch } from "./interest-search.js";
-import type { InterestBatch, InterestRankOptions, MultiInterestModel } from "./model.js";
+import type { InterestBatch, InterestRankOptions, MultiInterestModel, ScoringModel } from "./model.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
@@ -61,7 +61,7 @@ type Penalty = Pick<IalsSettings, "alpha" | "regularization" | "frequencyExponen
  * is of, at about n d^2 / 2 + d^3 / 6 multiplications for n items. It is one interest, so that exact search over the item
  * vectors serves the model. Items that no training user has have a zero vector, and score 0.
  */
-export class Ials implements MultiInterestModel, Disposable {
+export class Ials implements MultiInterestModel, ScoringModel, Disposable {
   readonly name = "ials";
   readonly dim: number;
   readonly itemCount: number;
@@ -70,6 +70,7 @@ export class Ials implements MultiInterestModel, Disposable {
   readonly readout = "max";
   readonly #search = new InterestSearch(this);
   readonly #solver: RowSolver;
+  readonly #everyItem: Uint32Array;
 
   /**
    * @param items [N, d], row i belongs to dense id i + 1
@@ -82,6 +83,7 @@ export class Ials implements MultiInterestModel, Disposable {
     this.dim = items.cols;
     this.itemCount = items.rows;
     this.#solver = new RowSolver(Float64Array.from(items.data), items.cols, penalty);
+    this.#everyItem = Uint32Array.from({ length: items.rows }, (_, row) => row);
   }
 
   itemVectors(): Matrix {
@@ -118,6 +120,12 @@ export class Ials implements MultiInterestModel, Disposable {
       }
     }
     return { count: 1, vectors, offsets, clusters: new Int16Array(rows).fill(-1), attention };
+  }
+
+  score({ items }: Pick<History, "items">, scores: Float64Array): boolean {
+    const vector = this.#solver.solve(items.map((id) => id - 1));
+    scores.set(this.#solver.products(this.#everyItem, vector));
+    return items.length > 0;
   }
 
   rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {

@@ -1,3 +1,4 @@
+export * from "./blend.js";
 export * from "./comirec-dr.js";
 export * from "./comirec-sa.js";
 export * from "./definition.js";
@@ -12,6 +13,7 @@ export * from "./ldmi.js";
 export * from "./mind.js";
 export * from "./model.js";
 export * from "./most-popular.js";
+export * from "./prior-model.js";
 export * from "./rank-scores.js";
 export * from "./registry.js";
 export * from "./sasrec.js";

@@ -1,14 +1,22 @@
 import { yieldToEventLoop } from "../base/abort.js";
 import { checkLength } from "../base/check-matrix.js";
-import type { CsrMatrix } from "../base/matrix.js";
+import type { CsrMatrix, Matrix } from "../base/matrix.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
-import { ExactIndex } from "../ops/similarity-search/exact-index.js";
+import { ExactIndex, type SimilarityResult } from "../ops/similarity-search/exact-index.js";
 import { checkRank } from "./check-rank.js";
 import type { InterestBatch, InterestRankOptions, MultiInterestModel, RankOptions } from "./model.js";
 
 /** Users of one forward pass and search: what a caller who runs it himself had best hand over at once. */
 export const INTEREST_BATCH = 128;
+
+/** What is added to the scores of a batch of users. */
+export interface Addition {
+  /** [B, N], or rows of a few entries. */
+  readonly scores: Matrix | CsrMatrix;
+  /** Told of the lists that came of it, and of the place of their first user among all. */
+  listed(lists: SimilarityResult, firstUser: number): void;
+}
 
 /**
  * Exact lists of a model over its item vectors, through one index that the first search builds: what `rank` of a
@@ -23,8 +31,16 @@ export class InterestSearch implements Disposable {
     this.#model = model;
   }
 
-  /** As `MultiInterestModel.rank`. */
-  async rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
+  /**
+   * As `MultiInterestModel.rank`.
+   *
+   * @param add what is to be added to the scores of a batch of users
+   */
+  async rank(
+    histories: readonly History[],
+    options: InterestRankOptions,
+    add?: (histories: readonly History[], interests: InterestBatch) => Promise<Addition>,
+  ): Promise<Ranking> {
     const { k, interests: given, filter, signal } = options;
     const { itemCount, readout } = this.#model;
     checkRank(itemCount, histories, options);
@@ -41,8 +57,9 @@ export class InterestSearch implements Disposable {
       await yieldToEventLoop(signal);
       const part = histories.slice(start, start + INTEREST_BATCH);
       const index = await this.index(signal);
-      const { count, vectors, offsets } =
-        given === undefined ? this.#model.interests(part) : interestRows(given, start, part.length);
+      const interests = given === undefined ? this.#model.interests(part) : interestRows(given, start, part.length);
+      const { count, vectors, offsets } = interests;
+      const addition = await add?.(part, interests);
       const found = await index.search(
         {
           queries: vectors,
@@ -52,9 +69,11 @@ export class InterestSearch implements Disposable {
           k,
           exclude: excludedRows(part, start, options, itemCount),
           ...(filter === undefined ? {} : { filter }),
+          ...(addition === undefined ? {} : { additive: addition.scores }),
         },
         signal === undefined ? {} : { signal },
       );
+      addition?.listed(found, start);
       for (let b = 0; b < part.length; b++) {
         const { ids, scores, interests } = found.row(b);
         const at = (start + b) * k;
@@ -101,13 +120,15 @@ export class InterestSearch implements Disposable {
 }
 
 /** The interests of some of the users of a batch, as views. */
-function interestRows({ count, vectors, offsets }: InterestBatch, first: number, users: number) {
+function interestRows(batch: InterestBatch, first: number, users: number): InterestBatch {
+  const { count, vectors, offsets, clusters } = batch;
   const [from, to] = [first * count, (first + users) * count];
   const { data, cols } = vectors;
   return {
     count,
     vectors: { data: data.subarray(from * cols, to * cols), rows: to - from, cols },
     offsets: offsets.subarray(from, to),
+    clusters: clusters.subarray(from, to),
   };
 }
 

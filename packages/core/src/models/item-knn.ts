@@ -8,7 +8,7 @@ import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { transpose } from "../ops/item-statistics/counts.js";
 import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
-import type { Model, RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
@@ -17,7 +17,7 @@ import { storedArray } from "./stored-array.js";
  * Item-based nearest neighbours (Sarwar et al., 2001; Deshpande and Karypis, 2004) on binary data: every item keeps its
  * nearest neighbours by cosine, and its score is the sum of its similarities to those of them in the history.
  */
-export class ItemKnn implements Model {
+export class ItemKnn implements ScoringModel {
   readonly name = "item-knn";
   readonly itemCount: number;
 
@@ -26,14 +26,16 @@ export class ItemKnn implements Model {
     this.itemCount = votes.rows;
   }
 
-  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+  score({ items }: Pick<History, "items">, scores: Float64Array): boolean {
     const { indptr, indices, values } = this.votes;
-    return rankScores(this.itemCount, histories, options, (history, scores) => {
-      for (const id of history.items) {
-        for (let at = indptr[id - 1]!; at < indptr[id]!; at++) scores[indices[at]!]! += values?.[at] ?? 1;
-      }
-      return history.items.length > 0;
-    });
+    for (const id of items) {
+      for (let at = indptr[id - 1]!; at < indptr[id]!; at++) scores[indices[at]!]! += values?.[at] ?? 1;
+    }
+    return items.length > 0;
+  }
+
+  rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+    return rankScores(this, histories, options);
   }
 }
 

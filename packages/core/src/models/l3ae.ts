@@ -14,7 +14,7 @@ import { choleskyInverse, gramMatrix } from "../ops/item-statistics/item-statist
 import { matrixProduct } from "../ops/matrix-product/matrix-product.js";
 import { native } from "../ops/native.js";
 import { Ease } from "./ease.js";
-import type { Model, RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
@@ -34,7 +34,7 @@ export const L3AE_MAX_ITEMS = 20_000;
  * penalty. A history's scores are the sum of its items' rows of B, as EASE's; an item that no training user has is
  * scored by its features, lambda_E P C.
  */
-export class L3ae implements Model {
+export class L3ae implements ScoringModel {
   readonly name = "l3ae";
   readonly itemCount: number;
   readonly #linear: Ease;
@@ -43,6 +43,10 @@ export class L3ae implements Model {
   constructor(readonly weights: Matrix) {
     this.itemCount = weights.rows;
     this.#linear = new Ease(weights);
+  }
+
+  score(history: Pick<History, "items">, scores: Float64Array): boolean {
+    return this.#linear.score(history, scores);
   }
 
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {

@@ -41,6 +41,17 @@ export interface Model {
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking>;
 }
 
+/** A model that can tell the score of every item, so that its scores can be added to those of another. */
+export interface ScoringModel extends Model {
+  /**
+   * Writes the score of every item into `scores` ([N], item id - 1), which comes zeroed. False where nothing can be said
+   * of the history.
+   *
+   * @param history holds each item once
+   */
+  score(history: Pick<History, "items">, scores: Float64Array): boolean;
+}
+
 /** The interests of a batch of users, ready for exact search: score(b, i) = readout_j(<vectors[b, j], e_i> + b_i + offsets[b, j]). */
 export interface InterestBatch {
   /** J, the same for every row; absent interests have offset -Infinity. */
@@ -72,6 +83,10 @@ export interface MultiInterestModel extends Model {
   /** @throws PrismrecError UNKNOWN_ITEM, SHAPE_MISMATCH, as `rank` */
   interests(histories: readonly History[]): InterestBatch;
   rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking>;
+}
+
+export function isScoring(model: Model): model is ScoringModel {
+  return "score" in model;
 }
 
 export function isMultiInterest(model: Model): model is MultiInterestModel {

@@ -2,12 +2,12 @@ import { z } from "zod";
 import type { History } from "../data/history.js";
 import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
-import type { Model, RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 
 /** Recommends to everybody what most training users took. The floor under every other model. */
-export class MostPopular implements Model {
+export class MostPopular implements ScoringModel {
   readonly name = "most-popular";
   readonly itemCount: number;
   readonly #popularity: Uint32Array;
@@ -18,11 +18,13 @@ export class MostPopular implements Model {
     this.itemCount = popularity.length - 1;
   }
 
+  score(_: Pick<History, "items">, scores: Float64Array): boolean {
+    scores.set(this.#popularity.subarray(1));
+    return true;
+  }
+
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    return rankScores(this.itemCount, histories, options, (_, scores) => {
-      scores.set(this.#popularity.subarray(1));
-      return true;
-    });
+    return rankScores(this, histories, options);
   }
 }
 

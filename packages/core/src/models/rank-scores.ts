@@ -3,21 +3,20 @@ import { TopK } from "../base/top-k.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { checkRank } from "./check-rank.js";
-import type { RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 
 /**
- * Ranks every item by a score vector per history: score descending, ties by dense id ascending (popularity, then
- * external id). `fill` writes the scores of one history, each item of it once, into its second argument ([N], item
- * id - 1), which comes zeroed. Scores are rounded to 32 bits first, so that the order is the one that the returned
- * scores show. Where `fill` returns false, nothing can be said of the history, and its list is empty.
+ * `Model.rank` of a model that scores every item: score descending, ties by dense id ascending (popularity, then
+ * external id). Scores are rounded to 32 bits first, so that the order is the one that the returned scores show. Where
+ * nothing can be said of a history, its list is empty.
  */
 export async function rankScores(
-  itemCount: number,
+  model: Pick<ScoringModel, "itemCount" | "score">,
   histories: readonly History[],
   options: RankOptions,
-  fill: (history: Pick<History, "items">, scores: Float64Array) => boolean,
 ): Promise<Ranking> {
   const { k } = options;
+  const { itemCount } = model;
   checkRank(itemCount, histories, options);
   const ids = new Uint32Array(histories.length * k);
   const scores = new Float32Array(histories.length * k);
@@ -30,7 +29,7 @@ export async function rankScores(
     const history = histories[row]!;
     all.fill(0);
     hidden.fill(0);
-    const known = fill(distinct(history), all);
+    const known = model.score(distinct(history), all);
     if (options.excludeHistory !== false) for (const id of history.items) hidden[id] = 1;
     const { exclude, filter } = options;
     if (exclude !== undefined) {
@@ -51,7 +50,7 @@ function isLetThrough(filter: Uint32Array | undefined, id: number): boolean {
 }
 
 /** What was fitted on a binary matrix reads a binary history. */
-function distinct({ items }: History): Pick<History, "items"> {
+export function distinct({ items }: Pick<History, "items">): Pick<History, "items"> {
   const once = new Set(items);
   return { items: once.size === items.length ? items : Uint32Array.from(once) };
 }

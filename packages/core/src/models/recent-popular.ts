@@ -4,7 +4,7 @@ import { unitOf } from "../data/read-time.js";
 import type { Dataset } from "../data/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { chooseBest } from "./choose-best.js";
-import type { Model, RankOptions } from "./model.js";
+import type { RankOptions, ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
@@ -12,7 +12,7 @@ import { storedArray } from "./stored-array.js";
 const DAY_SECONDS = 86_400;
 
 /** Recommends to everybody what training users have taken of late: an event counts half after every half-life. */
-export class RecentPopular implements Model {
+export class RecentPopular implements ScoringModel {
   readonly name = "recent-popular";
   readonly itemCount: number;
 
@@ -21,11 +21,13 @@ export class RecentPopular implements Model {
     this.itemCount = scores.length;
   }
 
+  score(_: Pick<History, "items">, scores: Float64Array): boolean {
+    scores.set(this.scores);
+    return true;
+  }
+
   rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
-    return rankScores(this.itemCount, histories, options, (_, scores) => {
-      scores.set(this.scores);
-      return true;
-    });
+    return rankScores(this, histories, options);
   }
 }
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { PrismrecError } from "../base/errors.js";
 import { addToRegistry } from "../base/registry.js";
 import type { InterestNetwork } from "../nn/network.js";
+import { blendOf } from "./blend.js";
 import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
 import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
@@ -35,6 +36,7 @@ export const MODELS: readonly ModelDefinition[] = [
   ease,
   ials,
   l3ae,
+  blendOf(scorerNamed),
 ] as readonly ModelDefinition[];
 
 /** The model that a run is about unless it says otherwise. */
@@ -106,6 +108,17 @@ export function networkNamed(name: string): NetworkDefinition {
     expected: MODELS.filter(isNetwork)
       .map((model) => model.name)
       .join(", "),
+    received: name,
+  });
+}
+
+/** @throws PrismrecError CONFIG_INVALID for a name that no model has that is fitted at once */
+export function scorerNamed(name: string): ScorerDefinition {
+  const scorers = MODELS.filter(isScorer);
+  const found = scorers.find((model) => model.name === name);
+  if (found !== undefined) return found;
+  throw new PrismrecError("CONFIG_INVALID", "there is no model of that name that is fitted at once", {
+    expected: scorers.map((model) => model.name).join(", "),
     received: name,
   });
 }

@@ -17,7 +17,7 @@ import {
   type Ranking,
   rankingMetrics,
 } from "@prismrec/core/metrics";
-import { InterestModel, isMultiInterest, type Model } from "@prismrec/core/models";
+import { InterestModel, isMultiInterest, type Model, PriorModel } from "@prismrec/core/models";
 import { checkPartition } from "../training/sequences.js";
 import { DEFAULT_CUTOFFS, metricsAt } from "./cutoffs.js";
 import { diagnose, type ModelDiagnostics } from "./diagnostics.js";
@@ -106,10 +106,11 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
   const entries = Object.entries(perUser);
   const intervals =
     options.bootstrap === undefined ? undefined : await bootstrapMeans(perUser, { ...options.bootstrap, ...run });
+  const network = model instanceof PriorModel ? model.network : model;
   const diagnostics =
-    options.diagnostics === false || !(model instanceof InterestModel)
+    options.diagnostics === false || !(network instanceof InterestModel)
       ? undefined
-      : await diagnose(model, histories, ranking, run);
+      : await diagnose(network, histories, ranking, run);
   const explanations =
     options.explanations !== undefined && isMultiInterest(model)
       ? await measureExplanations(
