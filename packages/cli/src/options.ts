@@ -4,7 +4,7 @@ import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig, renamed } from "./config/load.js";
 import { CLUSTERER_NAMES } from "./config/schema.js";
-import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, modelNamed } from "./pipeline/models.js";
+import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, modelNamed, PRIOR_NAMES } from "./pipeline/models.js";
 
 /** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
 interface SettingFlag {
@@ -73,6 +73,12 @@ export const SETTING_FLAGS = {
     flags: "-m, --model <name>",
     description: `the run's own model: ${MODEL_NAMES.join(", ")} (default: ${DEFAULT_MODEL})`,
     path: "model",
+  },
+  prior: {
+    flags: "--prior <name>",
+    description: `linear model added to the run's own network: auto, none, ${PRIOR_NAMES.join(", ")} (default: auto)`,
+    path: "prior",
+    choices: ["auto", "none", ...PRIOR_NAMES],
   },
   llm: { flags: "--llm <file>", description: "language model, a GGUF file (none: go without)", path: "llm" },
   clusterer: {

@@ -39,6 +39,8 @@ describe("prismrec run --model NAME", () => {
         "comirec-sa",
         "--epochs",
         "2",
+        "--prior",
+        "none",
         "--out",
         run,
       );
@@ -56,8 +58,8 @@ describe("prismrec run --model NAME", () => {
       expect(recommended.items).toHaveLength(5);
       expect(recommended.interests.length).toBeGreaterThan(0);
       expect((await succeed("export", run, "items")).stdout.trim().split("\n")).toHaveLength(48);
-      const missed = await prismrec(["evaluate", run, "--fail-under", "recall@20=1"]);
-      expect([missed.code, missed.stderr]).toEqual([5, expect.stringContaining("recall@20 of comirec-sa is")]);
+      const missed = await prismrec(["evaluate", run, "--fail-under", "ndcg@20=1"]);
+      expect([missed.code, missed.stderr]).toEqual([5, expect.stringContaining("ndcg@20 of comirec-sa is")]);
       const { variants } = JSON.parse(
         (await succeed("ablate", run, "--seeds", "1", "--variants", "comirec-sa,no-crowd", "--epochs", "1", "--json"))
           .stdout,

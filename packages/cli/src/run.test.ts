@@ -11,8 +11,8 @@ import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 
 const USERS = 160;
 const ITEMS = 96;
-/** Sixteen test users, judged under four models. */
-const METRIC_ROWS = 16 * 4;
+/** Sixteen test users, judged under four models and the own network without its prior. */
+const METRIC_ROWS = 16 * 5;
 const GROUPS = 8;
 const LIMIT = 240_000;
 
@@ -67,7 +67,7 @@ describe("prismrec run", () => {
     for (const text of ["ldmi", "most-popular", "item-knn", "ease", "recall@50", "interest recovery", "report.html"]) {
       expect(first.stdout).toContain(text);
     }
-    for (const stage of ["import", "cluster", "crowd", "train-ldmi", "train-ease", "evaluate", "index", "report"]) {
+    for (const stage of ["import", "cluster", "crowd", "train-ldmi", "train-ease", "prior", "evaluate", "report"]) {
       expect(first.stderr).toContain(`✔ ${stage}`);
       expect(existsSync(join(run, stage, "manifest.json"))).toBe(true);
     }
@@ -146,13 +146,14 @@ describe("prismrec evaluate --json", () => {
     const { code, stdout } = await spawnPrismrec(["evaluate", run, "--json"]);
     expect(code).toBe(0);
     const document = JSON.parse(stdout);
-    const keys = ["models", "groups", "significance", "exposure", "explanations", "protocol", "recovery"];
+    const keys = ["models", "prior", "groups", "significance", "exposure", "explanations", "protocol", "recovery"];
     expect(Object.keys(document)).toEqual(keys);
     expect(Object.keys(document.exposure)).toEqual(Object.keys(document.models));
     // The known interests judge what is named; the categories could not, for the clusters are these.
     expect(document.explanations).toMatchObject({ ldmi: { by: "known interests", random: expect.any(Number) } });
     expect(document.explanations.ldmi.right).toBeGreaterThan(document.explanations.ldmi.random);
-    expect(Object.keys(document.models)).toEqual(["ldmi", "most-popular", "item-knn", "ease"]);
+    expect(Object.keys(document.models)).toEqual(["ldmi", "ldmi-alone", "most-popular", "item-knn", "ease"]);
+    expect(document.prior).toEqual({ name: expect.stringMatching(/^(ease|item-knn)$/), weight: expect.any(Number) });
     for (const metrics of Object.values<Record<string, number>>(document.models)) {
       expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));
       for (const value of Object.values(metrics)) expect(value >= 0 && value <= 1).toBe(true);
@@ -161,7 +162,7 @@ describe("prismrec evaluate --json", () => {
   });
 
   it("exits with 5, the document printed, where a threshold is missed", async () => {
-    const { code, stdout, stderr } = await spawnPrismrec(["evaluate", run, "--json", "--fail-under", "recall@20=1"]);
+    const { code, stdout, stderr } = await spawnPrismrec(["evaluate", run, "--json", "--fail-under", "ndcg@20=1"]);
     expect(code).toBe(5);
     expect(JSON.parse(stdout).models.ldmi).toBeDefined();
     expect(stderr).toContain("below 1");
@@ -176,7 +177,7 @@ describe("prismrec recommend", () => {
     expect(Object.keys(document)).toEqual(["user", "items", "interests"]);
     expect(document.user).toBe("u42");
     expect(document.items).toHaveLength(10);
-    for (const item of document.items) expect(Object.keys(item)).toEqual(["id", "title", "score", "interest"]);
+    for (const item of document.items) expect(Object.keys(item)).toEqual(["id", "title", "score", "interest", "prior"]);
     const seen = (await readFile(join(folder, "events.csv"), "utf8"))
       .split("\n")
       .filter((line) => line.startsWith("u42,"))
@@ -400,7 +401,7 @@ describe("outputs that nobody reads or that are full", () => {
   });
 
   it("keeps a missed threshold's exit code where nobody reads the document", async () => {
-    const args = ["evaluate", run, "--json", "-q", "--fail-under", "recall@20=1"];
+    const args = ["evaluate", run, "--json", "-q", "--fail-under", "ndcg@20=1"];
     expect((await spawnPrismrec(args, { hangUp: "stdout" })).code).toBe(5);
   });
 
@@ -459,7 +460,7 @@ describe("a threshold of a metric that is not measured", () => {
   });
 
   it("is told apart from one that is missed, as JSON", async () => {
-    const { stderr } = await spawnPrismrec(["evaluate", run, "--json", "-q", "--fail-under", "recall@20=1"]);
+    const { stderr } = await spawnPrismrec(["evaluate", run, "--json", "-q", "--fail-under", "ndcg@20=1"]);
     expect(JSON.parse(stderr)).toEqual({ error: { code: "THRESHOLD_MISSED", message: expect.any(String) } });
   });
 });

@@ -48,10 +48,10 @@ it(
     expect({ stdout, stderr }).toEqual({ stdout: "", stderr: "" });
     const { stages, found, refused, models } = JSON.parse(await readFile(result, "utf8"));
     expect(stages.map(({ stage }: { stage: string }) => stage)).toEqual([
-      ...["import", "cluster", "crowd", "train-ldmi", "train-most-popular", "evaluate", "index", "report"],
+      ...["import", "cluster", "crowd", "train-ldmi", "train-most-popular", "prior", "evaluate", "index", "report"],
     ]);
     expect(found).toHaveLength(3);
-    expect([refused, models]).toEqual(["INVALID_ARGUMENT", ["ldmi", "most-popular"]]);
+    expect([refused, models]).toEqual(["INVALID_ARGUMENT", ["ldmi", "ldmi-alone", "most-popular"]]);
   },
   LIMIT,
 );

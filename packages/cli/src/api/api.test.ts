@@ -65,7 +65,7 @@ describe("fit", () => {
       await using first = await fit({ interactions, items }, { dir, settings: SETTINGS, onEvent });
       const finished = () => told.filter((event) => event.type === "stage-finished");
       expect(finished().map(({ stage, reused }) => [stage, reused])).toEqual(
-        ["import", "cluster", "crowd", "train-ldmi", "index"].map((stage) => [stage, false]),
+        ["import", "cluster", "crowd", "train-ldmi", "prior", "index"].map((stage) => [stage, false]),
       );
       told.length = 0;
       await using second = await fit({ interactions, items }, { dir, settings: SETTINGS, onEvent });

@@ -12,6 +12,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   ...IMPORT_SETTINGS,
   "truth",
   "model",
+  "prior",
   "llm",
   "clusterer",
   "llmCache",

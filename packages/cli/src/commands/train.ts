@@ -12,18 +12,18 @@ export function addTrain(program: Command, io: Io): void {
       "Trains the run's own model and fits the baselines. An interrupted training goes on from its last checkpoint.",
     )
     .argument("<run>", "run directory");
-  withSettings(command, ["model", "epochs", "baselines"])
+  withSettings(command, ["model", "prior", "epochs", "baselines"])
     .addHelpText("after", "\nExamples:\n  prismrec train runs/ml\n  prismrec train runs/ml --baselines ease,comirec-sa")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
         await using run = await session.open(dir);
-        const models: string[] = [];
+        const models = new Set<string>();
         for (const { stage } of await run.run({ from: "train", to: "train" })) {
-          models.push(((await run.open(stage)) as TrainedModel).name);
+          models.add(((await run.open(stage)) as TrainedModel).name);
         }
         const own = await run.open("train");
-        if (session.ui.json) session.ui.resultJson({ models, [own.name]: (await own.curve()) ?? null });
-        else session.ui.result(`trained ${models.join(", ")}`);
+        if (session.ui.json) session.ui.resultJson({ models: [...models], [own.name]: (await own.curve()) ?? null });
+        else session.ui.result(`trained ${[...models].join(", ")}`);
       }),
     );
 }

@@ -234,9 +234,9 @@ export function metricNames({ cutoffs }: Settings["evaluate"], { catalog }: Data
 
 /** What `evaluate --json` prints. */
 export function evaluationDocument(report: EvaluationReport): unknown {
-  const { models, groups, significance, exposure, explanations, protocol, recovery } = report;
+  const { models, prior, groups, significance, exposure, explanations, protocol, recovery } = report;
   const known = recovery === undefined ? {} : { recovery };
-  return { models, groups, significance, exposure, explanations, protocol, ...known };
+  return { models, prior, groups, significance, exposure, explanations, protocol, ...known };
 }
 
 /** One sentence per baseline: does the run's own model differ from it, by the paired bootstrap over test users? */

@@ -1,15 +1,23 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
-import { isMultiInterest, isScoring, type Model, PriorModel, type ScoringModel } from "@prismrec/core/models";
-import { choosePrior } from "@prismrec/trainer";
+import type { Dataset } from "@prismrec/core/data";
+import {
+  isMultiInterest,
+  isScoring,
+  type Model,
+  type MultiInterestModel,
+  PriorModel,
+  type ScoringModel,
+} from "@prismrec/core/models";
+import { PriorJudge } from "@prismrec/trainer";
 import { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
 import { importStage } from "./import.js";
-import { modelOf } from "./models.js";
+import { type ModelCode, modelOf } from "./models.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
 import { dispose, type TrainedModel, trainedModel } from "./train.js";
 
@@ -20,68 +28,156 @@ const FOLDER = "prior";
 
 const chosenSchema = z.object({ prior: z.string(), weight: z.number() });
 const choiceSchema = z.object({
+  /** null: the network is best alone. */
   chosen: chosenSchema.nullable(),
+  /** What the values below are, means over validation users. */
   metric: z.string(),
-  alone: z.number(),
-  tried: z.array(chosenSchema.extend({ value: z.number(), standardError: z.number() })),
+  /** Of the network alone; null where nobody is there to validate on. */
+  alone: z.number().nullable(),
+  tried: z.array(
+    chosenSchema.extend({
+      value: z.number(),
+      /** Of the paired difference from the network alone. */
+      standardError: z.number(),
+    }),
+  ),
 });
+type Choice = z.infer<typeof choiceSchema>;
 
 /** The run's own network with the prior that it is served with. */
 export interface WithPrior extends TrainedModel {
-  readonly choice: z.infer<typeof choiceSchema>;
-  /** What the prior's own stage has made; undefined where the network is best alone. */
+  readonly choice: Choice;
+  /** What was fitted for it; undefined where the network is best alone. */
   readonly added: TrainedModel | undefined;
 }
 
-const settings = settingsSchema.pick({ evaluate: true });
+const settings = settingsSchema.pick({ evaluate: true, models: true });
 
 /**
  * Chooses on validation which of the candidates is added to the run's own network, and with what weight: none where the
- * network is best alone.
+ * network is best alone. A candidate's own settings are chosen together with the weight, for what is best alone need not
+ * be best beside the network.
  */
-export function priorStage(own: Stage<TrainedModel>, candidates: readonly Stage<TrainedModel>[]): Stage<WithPrior> {
+export function priorStage(own: Stage<TrainedModel>, candidates: readonly string[]): Stage<WithPrior> {
   return defineStage<WithPrior, typeof settings>({
     name: "prior",
     summary: "adds the scores of a linear model to those of the run's own, with a weight from validation",
     version: VERSION,
     command: "train",
-    reads: [importStage, clusterStage, own, ...candidates],
+    reads: [importStage, clusterStage, own],
     settings,
+    async plan(context) {
+      const { dataset } = await context.open(importStage);
+      const { models, evaluate } = context.settings;
+      const configs: Record<string, unknown> = {};
+      for (const { name, code } of await fitting(candidates, dataset)) {
+        configs[name] = code.config(dataset, { models, evaluate, seed: 0, train: {} }).config;
+      }
+      return { config: { candidates: configs, cutoffs: evaluate.cutoffs } };
+    },
     async run(context, dir) {
       const { dataset } = await context.open(importStage);
       const network = await context.open(own);
       const { partitions } = network.readsClusters ? await (await context.open(clusterStage)).contents() : {};
-      const model = await network.model();
-      if (!isMultiInterest(model)) throw unsupported(model, "added to", "a model that is served by its interests");
-      const priors: ScoringModel[] = [];
-      for (const candidate of candidates) {
-        const found = await context.find(candidate);
-        if (found !== undefined) priors.push(scoring(await found.model()));
-      }
-      const choice = await choosePrior(model, priors, dataset, {
+      const judge = await PriorJudge.open(interesting(await network.model()), dataset, {
         cutoffs: context.settings.evaluate.cutoffs,
         ...(partitions === undefined ? {} : { partition: partitions.valid }),
-        ...context.options,
+        signal: context.signal,
       });
-      await writeJsonAtomic(join(dir, CHOICE), choice);
+      const trials = new Trials(judge);
+      // What an interrupted attempt took for the best so far is chosen anew.
+      await rm(join(dir, FOLDER), { recursive: true, force: true });
+      for (const { name, code } of await fitting(candidates, dataset)) {
+        if (judge.alone === undefined) break;
+        const { models, evaluate } = context.settings;
+        const config = code.config(dataset, { models, evaluate, seed: 0, train: {} });
+        const folder = join(dir, `candidate-${name}`);
+        await code.fit(context, folder, name, { dataset }, config, (model) => trials.value(model));
+        const model = await code.open(folder, dataset);
+        if (await trials.take(model)) await replace(join(dir, FOLDER), folder);
+        else await rm(folder, { recursive: true });
+        dispose(model);
+      }
+      await writeJsonAtomic(join(dir, CHOICE), trials.choice satisfies Choice);
     },
     async open(context, finished) {
       const choice = await readChoice(join(finished.dir, CHOICE), choiceSchema);
       const network = await context.open(own);
-      const stage = candidates.find(({ name }) => name === `train-${choice.chosen?.prior}`);
-      const added = stage === undefined ? undefined : await context.open(stage);
-      return { ...withPrior(network, added, choice.chosen?.weight ?? 0), ...finished, choice, added };
+      const { prior, weight = 0 } = choice.chosen ?? {};
+      const folder = { ...finished, dir: join(finished.dir, FOLDER) };
+      const added = prior === undefined ? undefined : trainedModel(context, modelOf(prior), folder);
+      const both = withPrior(network, added, weight);
+      return {
+        ...both,
+        ...finished,
+        choice,
+        added,
+        async [Symbol.asyncDispose]() {
+          await both[Symbol.asyncDispose]();
+          await added?.[Symbol.asyncDispose]();
+        },
+      };
     },
-    async describe(_context, { choice, name }) {
+    async describe(_context, { dir, choice, name, added }) {
       const { chosen, metric, alone, tried } = choice;
-      if (tried.length === 0) return { summary: "none" };
-      if (chosen === null) return { summary: `none: ${name} alone has the best validation ${metric}` };
-      const { prior, weight } = chosen;
-      const value = tried.find((one) => one.prior === prior && one.weight === weight)?.value ?? 0;
-      const gain = `validation ${metric} ${points(value)} (${name} alone ${points(alone)})`;
-      return { summary: `${prior}, weight ${weight}: ${gain}` };
+      if (alone === null) return { summary: "none: nobody is there to validate on" };
+      if (chosen === null || added === undefined)
+        return { summary: `none: ${name} alone has the best validation ${metric}` };
+      const value = Math.max(...tried.map((one) => one.value));
+      const how = await (await modelOf(added.name).code()).describe?.(join(dir, FOLDER));
+      const what = `${chosen.prior}, weight ${chosen.weight}${how ? `, ${how}` : ""}`;
+      return { summary: `${what}: ${metric} ${points(value)} (${name} alone ${points(alone)})` };
     },
   });
+}
+
+/** The candidates that can be fitted to a catalog of that size. */
+async function fitting(
+  candidates: readonly string[],
+  { catalog }: Dataset,
+): Promise<{ readonly name: string; readonly code: ModelCode }[]> {
+  const all = await Promise.all(candidates.map(async (name) => ({ name, code: await modelOf(name).code() })));
+  return all.filter(({ code }) => catalog.size <= (code.maxItems ?? Infinity));
+}
+
+/** What has been tried beside a network, and the best of it. */
+class Trials {
+  readonly #tried: Choice["tried"] = [];
+  #best: Choice["tried"][number] | undefined;
+
+  constructor(private readonly judge: PriorJudge) {}
+
+  /** The best value that the network has with the model under any weight. */
+  async value(model: Model): Promise<number> {
+    const trials = await this.judge.try(scoring(model));
+    return Math.max(...trials.map(({ value }) => value));
+  }
+
+  /** Notes a fitted candidate; whether the network is better with it than alone, and than with those before. */
+  async take(model: Model): Promise<boolean> {
+    const trials = (await this.judge.try(scoring(model))).map((trial) => ({ prior: model.name, ...trial }));
+    this.#tried.push(...trials);
+    const former = this.#best;
+    for (const trial of trials) {
+      if (trial.value > (this.#best?.value ?? this.judge.alone ?? Infinity)) this.#best = trial;
+    }
+    return this.#best !== former;
+  }
+
+  get choice(): Choice {
+    const best = this.#best;
+    return {
+      chosen: best === undefined ? null : { prior: best.prior, weight: best.weight },
+      metric: this.judge.metrics.join(" + "),
+      alone: this.judge.alone ?? null,
+      tried: this.#tried,
+    };
+  }
+}
+
+async function replace(target: string, source: string): Promise<void> {
+  await rm(target, { recursive: true, force: true });
+  await rename(source, target);
 }
 
 /** A network and what is added to it as one model. Both stay those of their stages. */
@@ -138,9 +234,12 @@ export async function keepPrior(
 }
 
 function combined(network: Model, prior: Model | undefined, weight: number): Model {
-  if (prior === undefined) return network;
-  if (!isMultiInterest(network)) throw unsupported(network, "added to", "a model that is served by its interests");
-  return new PriorModel(network, scoring(prior), weight);
+  return prior === undefined ? network : new PriorModel(interesting(network), scoring(prior), weight);
+}
+
+function interesting(model: Model): MultiInterestModel {
+  if (isMultiInterest(model)) return model;
+  throw unsupported(model, "added to", "a model that is served by its interests");
 }
 
 function scoring(model: Model): ScoringModel {

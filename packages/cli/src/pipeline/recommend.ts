@@ -10,6 +10,8 @@ export interface RecommendationDocument {
     readonly score: number;
     /** `index` of the interest behind it. */
     readonly interest: number | null;
+    /** Which part of its lead a prior gives; absent without one. */
+    readonly prior?: number;
   }[];
   readonly interests: readonly { readonly index: number; readonly labels: readonly string[]; readonly share: number }[];
 }
@@ -20,7 +22,13 @@ export function recommendationDocument(
 ): RecommendationDocument {
   return {
     user,
-    items: items.map(({ id, title, score, interest }) => ({ id, title, score, interest })),
+    items: items.map(({ id, title, score, interest, prior }) => ({
+      id,
+      title,
+      score,
+      interest,
+      ...(prior === undefined ? {} : { prior }),
+    })),
     interests: interests.map(({ index, labels, share }) => ({ index, labels, share })),
   };
 }

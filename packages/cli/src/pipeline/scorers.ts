@@ -1,3 +1,4 @@
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PrismrecError, readJson, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
 import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
@@ -31,9 +32,9 @@ export function scorer(name: string): ModelCode {
       const metric = chooses ? { metric: `recall@${Math.max(...cutoffsWithin(cutoffs, catalog.size))}` } : {};
       return { config: { settings: schema.parse(models[name] ?? {}), ...metric } };
     },
-    async fit({ options, signal }, dir, _label, { dataset }, { config }) {
+    async fit({ options, signal }, dir, _label, { dataset }, { config }, judge) {
       const { settings, metric } = configSchema.parse(config);
-      const choose = async (model: Model): Promise<number> => {
+      const ownMetric = async (model: Model): Promise<number> => {
         const { metrics } = await evaluate(model, dataset, { part: "valid", metrics: [metric ?? ""], signal });
         return metrics[metric ?? ""] ?? 0;
       };
@@ -41,8 +42,9 @@ export function scorer(name: string): ModelCode {
         dataset,
         schema.parse(settings),
         options,
-        metric === undefined ? undefined : choose,
+        metric === undefined ? undefined : (judge ?? ownMetric),
       );
+      await mkdir(dir, { recursive: true });
       await writeFileAtomic(join(dir, ARRAYS), encodeSafetensors(definition.tensors(model)));
       await writeJsonAtomic(join(dir, FACTS), { model: name, settings, facts });
     },

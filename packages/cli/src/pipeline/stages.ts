@@ -41,11 +41,10 @@ export function reportParts(settings: StageSettings): ReportParts {
   const { model, baselines, trainAll } = settings;
   const trained = ownStage(settings);
   const priors = priorNames(settings);
-  const stages = [...new Set([...baselines, ...priors])]
+  const stages = [...new Set(baselines)]
     .filter((name) => name !== model)
     .map((name) => trainStage(name, { own: false }));
-  const candidates = stages.filter(({ name }) => priors.some((prior) => name === `train-${prior}`));
-  const prior = candidates.length === 0 ? undefined : priorStage(trained, candidates);
+  const prior = priors.length === 0 ? undefined : priorStage(trained, priors);
   const own = prior ?? trained;
   const others = prior === undefined ? stages : [trained, ...stages];
   const served = trainAll ? trainAllStage(model, trained, prior) : own;

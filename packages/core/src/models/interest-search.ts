@@ -1,6 +1,6 @@
 import { yieldToEventLoop } from "../base/abort.js";
 import { checkLength } from "../base/check-matrix.js";
-import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import type { CsrMatrix, Matrix, SparseMatrix } from "../base/matrix.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { ExactIndex, type SimilarityResult } from "../ops/similarity-search/exact-index.js";
@@ -13,7 +13,7 @@ export const INTEREST_BATCH = 128;
 /** What is added to the scores of a batch of users. */
 export interface Addition {
   /** [B, N], or rows of a few entries. */
-  readonly scores: Matrix | CsrMatrix;
+  readonly scores: Matrix | SparseMatrix;
   /** Told of the lists that came of it, and of the place of their first user among all. */
   listed(lists: SimilarityResult, firstUser: number): void;
 }

@@ -9,8 +9,10 @@ import { ParameterSet } from "../nn/layers/parameters.js";
 import { native } from "../ops/native.js";
 import { hasBuilt, needsBuilt, spawnScript } from "../testing/spawn-script.js";
 import { trainingData } from "../testing/training-data.js";
+import { fitEase } from "./ease.js";
 import { InterestModel } from "./interest-model.js";
 import { isMultiInterest, type Model, type RankOptions } from "./model.js";
+import { PriorModel } from "./prior-model.js";
 import { createNetwork, isNetwork, isScorer, MODELS, networkConfig } from "./registry.js";
 import { loadModel, saveModel } from "./store.js";
 
@@ -66,6 +68,7 @@ const OPENERS: readonly (readonly [string, () => Promise<Model>])[] = [
     return [name, fitted] as const;
   }),
   ...NETWORK_NAMES.map((name) => [name, async () => networkModel(name)] as const),
+  ["ldmi with ease", async () => new PriorModel(networkModel("ldmi"), await fitEase(dataset, { lambda: 3 }), 0.5)],
 ];
 
 const history = (...items: number[]): History => ({
@@ -95,7 +98,7 @@ describe.each(OPENERS)("%s", (name, open) => {
     model = await open();
   });
   afterAll(() => {
-    if (model instanceof InterestModel) model.dispose();
+    if (Symbol.dispose in model) (model as Model & Disposable)[Symbol.dispose]();
   });
 
   it("lists every item once, best first, equal scores by id, and never what is left out", async () => {

@@ -25,6 +25,7 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "ease", kind: "scorer", reads: [], baseline: true },
   { name: "ials", kind: "scorer", reads: [], baseline: false },
   { name: "l3ae", kind: "scorer", reads: [], baseline: false },
+  { name: "blend", kind: "scorer", reads: [], baseline: false },
 ];
 
 /** The model that a run is about unless it says otherwise. */

@@ -1,10 +1,11 @@
 import { PrismrecError } from "../base/errors.js";
-import type { CsrMatrix, Matrix } from "../base/matrix.js";
+import type { Matrix, SparseMatrix } from "../base/matrix.js";
 import type { RunOptions } from "../base/run-options.js";
 import { TopK } from "../base/top-k.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { matrixProduct } from "../ops/matrix-product/matrix-product.js";
+import { checkRank } from "./check-rank.js";
 import { type Addition, InterestSearch } from "./interest-search.js";
 import type { InterestBatch, InterestRankOptions, MultiInterestModel, ScoringModel } from "./model.js";
 import { openModelIndex, saveModelIndex } from "./model-index.js";
@@ -90,6 +91,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
   }
 
   async rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
+    checkRank(this.itemCount, histories, options);
     const { k } = options;
     const shares = new Float32Array(histories.length * k);
     const ranking = await this.#search.rank(histories, options, (part, interests) =>
@@ -195,7 +197,7 @@ class PriorRows {
     return this.#dense?.[user * this.items + item] ?? this.#entries[user]?.get(item) ?? 0;
   }
 
-  rows(): Matrix | CsrMatrix {
+  rows(): Matrix | SparseMatrix {
     const [rows, cols] = [this.#users, this.items];
     if (this.#dense !== undefined) return { data: this.#dense, rows, cols };
     const indptr = new Uint32Array(rows + 1);

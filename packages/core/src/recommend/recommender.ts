@@ -9,6 +9,7 @@ import type { Clusterer } from "../interests/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH } from "../models/interest-search.js";
 import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
+import { PriorModel } from "../models/prior-model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
 import { explain, rankedList } from "./explain.js";
@@ -30,6 +31,8 @@ import type {
 } from "./types.js";
 
 const DEFAULT_K = 10;
+/** Share of an item's lead from which the events that its prior rests on say more than those of its interest. */
+const PRIOR_BRINGS = 0.5;
 
 interface Reading {
   readonly history: History;
@@ -138,13 +141,14 @@ export class Recommender implements Disposable {
     }
     const batch = model.interests(histories);
     const ranking = await model.rank(histories, { ...wanted, interests: batch });
+    const fromPrior = await this.#becauseOfPrior(histories, ranking, options);
     return readings.map(({ history, labels, unknownItems }, row) => {
       const list = rankedList(ranking, row);
       const { interests, named } = explain(model, { batch, row }, history, labels, catalog, list);
       return {
         items: this.#listed(ranking, row, (place) => {
           const { index = null, because = [] } = interests[named[place] ?? -1]?.shown ?? {};
-          return { interest: index, because };
+          return { interest: index, because: fromPrior[row]?.[place] ?? because };
         }),
         interests: interests.map(({ shown }) => shown),
         unknownItems,
@@ -161,8 +165,29 @@ export class Recommender implements Disposable {
     return Array.from({ length: ranking.counts[row]! }, (_, place) => {
       const at = row * ranking.k + place;
       const { id, title } = items[ranking.ids[at]!]!;
-      return { id, title, score: ranking.scores[at]!, ...reasonOf(place) };
+      const prior = ranking.priorShares?.[at];
+      return { id, title, score: ranking.scores[at]!, ...reasonOf(place), ...(prior === undefined ? {} : { prior }) };
     });
+  }
+
+  /** For each list, external ids of the events behind those of its items that a prior has brought there. */
+  async #becauseOfPrior(
+    histories: readonly History[],
+    ranking: Ranking,
+    { explain = true, signal }: RecommendOptions,
+  ): Promise<(readonly string[] | undefined)[][]> {
+    const { model, catalog } = this.#use();
+    if (!explain || !(model instanceof PriorModel)) return [];
+    const all: (readonly string[] | undefined)[][] = [];
+    for (const [row, { items }] of histories.entries()) {
+      const from = row * ranking.k;
+      const listed = ranking.ids.subarray(from, from + ranking.counts[row]!);
+      const brought = listed.filter((_, place) => ranking.priorShares![from + place]! > PRIOR_BRINGS);
+      const strongest = await strongestEvents(model.prior, items, brought, MOST_BECAUSE, signal);
+      const events = new Map(Array.from(brought, (item, n) => [item, strongest[n]!]));
+      all.push(Array.from(listed, (item) => events.get(item)?.map((event) => catalog.items[event]!.id)));
+    }
+    return all;
   }
 
   /** For each list of a model without interests, external ids of the events behind each of its items. */

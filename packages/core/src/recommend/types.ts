@@ -74,9 +74,12 @@ export interface RecommendedItem {
   readonly interest: number | null;
   /**
    * External ids of the history's items behind it, strongest first: those that its interest rests on, or, for a model
-   * without interests, those that gave it most of its score. Empty where the model reads no history.
+   * without interests or where a prior brought the item (`prior` above one half), those that gave it most of its score.
+   * Empty where the model reads no history.
    */
   readonly because: readonly string[];
+  /** Which part of its lead over an average item the prior gives, 0 to 1; absent for a model without a prior. */
+  readonly prior?: number;
 }
 
 /** An interest of a user, or all those of one label: no two of a user are called the same. */

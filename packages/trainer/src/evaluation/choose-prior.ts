@@ -1,15 +1,17 @@
 import { type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
-import { type Dataset, evaluationCases } from "@prismrec/core/data";
+import { type Dataset, evaluationCases, type History } from "@prismrec/core/data";
 import { meanOf, type PartitionTable } from "@prismrec/core/interests";
 import { pairedDifferences, rankingMetrics } from "@prismrec/core/metrics";
-import { type MultiInterestModel, PriorModel, type ScoringModel } from "@prismrec/core/models";
+import { type InterestBatch, type MultiInterestModel, PriorModel, type ScoringModel } from "@prismrec/core/models";
 import { cutoffsWithin, DEFAULT_CUTOFFS } from "./cutoffs.js";
 import { evaluationHistories } from "./evaluate.js";
 
 /** What a prior's scores are multiplied by; 0, which is to go without one, is what all are held against. */
 export const PRIOR_WEIGHTS: readonly number[] = [0.1, 0.25, 0.5, 1, 2];
 
-/** Users whose interests are held at once. */
+/** Validation users whose lists are looked at: evenly taken of more. */
+const MOST_USERS = 10_000;
+/** Users ranked between two looks at the event loop. */
 const USERS_AT_ONCE = 1024;
 
 export interface ChoosePriorOptions extends RunOptions {
@@ -22,80 +24,100 @@ export interface ChoosePriorOptions extends RunOptions {
 }
 
 export interface PriorTrial {
-  readonly prior: string;
   readonly weight: number;
-  /** Mean over validation users. */
+  /** Mean over validation users of recall + ndcg. */
   readonly value: number;
   /** Of the paired difference from the network alone. */
   readonly standardError: number;
 }
 
-export interface PriorChoice {
-  /** Name and weight of the prior; null where the network is best alone, or nobody is there to validate on. */
-  readonly chosen: { readonly prior: string; readonly weight: number } | null;
-  /** What `value` is: the sum of two metrics. */
-  readonly metric: string;
-  /** Of the network alone; 0 without validation users. */
-  readonly alone: number;
-  readonly tried: readonly PriorTrial[];
+/**
+ * Tells how good a network is with a linear prior added: the mean over validation users of recall + ndcg at the largest
+ * cut-off. Nothing is trained: the network reads the histories once, a trial is one search for each user.
+ */
+export class PriorJudge {
+  /** What the values are the sum of. */
+  readonly metrics: readonly string[];
+  /** The network's own value; undefined where nobody is there to validate on. */
+  readonly alone: number | undefined;
+  readonly #own: Float64Array;
+
+  private constructor(
+    private readonly network: MultiInterestModel,
+    private readonly cases: Cases,
+    private readonly options: ChoosePriorOptions,
+    own: Float64Array,
+  ) {
+    this.metrics = cases.metrics;
+    this.#own = own;
+    this.alone = own.length === 0 ? undefined : meanOf(own).mean;
+  }
+
+  /** @throws an aborted signal rejects with its reason */
+  static async open(
+    network: MultiInterestModel,
+    dataset: Dataset,
+    options: ChoosePriorOptions = {},
+  ): Promise<PriorJudge> {
+    const { partition, cutoffs = DEFAULT_CUTOFFS } = options;
+    const k = cutoffsWithin(cutoffs, network.itemCount).at(-1)!;
+    const all = evaluationHistories(dataset, dataset.split.valid, "valid", partition);
+    const targets = evaluationCases(dataset, "valid").map((one) => one.targets);
+    const count = Math.min(all.length, MOST_USERS);
+    const rows = Array.from({ length: count }, (_, n) => Math.floor((n * all.length) / count));
+    const parts: Part[] = [];
+    for (let from = 0; from < count; from += USERS_AT_ONCE) {
+      await yieldToEventLoop(options.signal);
+      const some = rows.slice(from, from + USERS_AT_ONCE);
+      const histories = some.map((row) => all[row]!);
+      parts.push({ histories, targets: some.map((row) => targets[row]!), interests: network.interests(histories) });
+    }
+    const cases: Cases = { k, count, metrics: [`recall@${k}`, `ndcg@${k}`], parts };
+    return new PriorJudge(network, cases, options, await judge(network, cases, options.signal));
+  }
+
+  /** The network with that prior under every weight; none where nobody is there to validate on. */
+  async try(prior: ScoringModel): Promise<PriorTrial[]> {
+    const { weights = PRIOR_WEIGHTS, signal } = this.options;
+    const trials: PriorTrial[] = [];
+    for (const weight of this.cases.count === 0 ? [] : weights) {
+      using model = new PriorModel(this.network, prior, weight);
+      const values = await judge(model, this.cases, signal);
+      const { standardError } = meanOf(pairedDifferences(values, this.#own));
+      trials.push({ weight, value: meanOf(values).mean, standardError });
+    }
+    return trials;
+  }
 }
 
-/**
- * Which linear prior to add to a network, and with what weight: the pair with the best recall + ndcg on validation, as
- * far as it is better than no prior at all; of equal ones the first. Nothing is trained: a pair costs one search.
- *
- * @throws PrismrecError SHAPE_MISMATCH for models of different catalogs; an aborted signal rejects with its reason
- */
-export async function choosePrior(
-  network: MultiInterestModel,
-  priors: readonly ScoringModel[],
-  dataset: Dataset,
-  options: ChoosePriorOptions = {},
-): Promise<PriorChoice> {
-  const { partition, cutoffs = DEFAULT_CUTOFFS, weights = PRIOR_WEIGHTS, signal, onProgress } = options;
-  const k = cutoffsWithin(cutoffs, network.itemCount).at(-1)!;
-  const names = [`recall@${k}`, `ndcg@${k}`];
-  const histories = evaluationHistories(dataset, dataset.split.valid, "valid", partition);
-  const targets = evaluationCases(dataset, "valid").map((one) => one.targets);
-  const run = signal === undefined ? {} : { signal };
-  const pairs = priors.flatMap((prior) =>
-    weights.map((weight) => ({ prior, weight, model: new PriorModel(network, prior, weight) })),
-  );
-  const models = [network, ...pairs.map(({ model }) => model)];
-  const values = models.map(() => new Float64Array(histories.length));
-  try {
-    for (let from = 0; from < histories.length; from += USERS_AT_ONCE) {
-      await yieldToEventLoop(signal);
-      const part = histories.slice(from, from + USERS_AT_ONCE);
-      const interests = network.interests(part);
-      for (const [n, model] of models.entries()) {
-        const ranking = await model.rank(part, { k, interests, ...run });
-        const judged = rankingMetrics(ranking, targets.slice(from, from + part.length), names);
-        for (const metric of Object.values(judged)) {
-          for (let u = 0; u < part.length; u++) values[n]![from + u]! += metric[u]!;
-        }
-        const done = from * models.length + (n + 1) * part.length;
-        onProgress?.({ stage: "prior", done, total: histories.length * models.length, unit: "lists" });
-      }
+interface Part {
+  readonly histories: readonly History[];
+  readonly targets: readonly Uint32Array[];
+  readonly interests: InterestBatch;
+}
+
+interface Cases {
+  readonly k: number;
+  readonly count: number;
+  readonly metrics: readonly string[];
+  readonly parts: readonly Part[];
+}
+
+/** [users] the sum of the metrics. */
+async function judge(
+  model: MultiInterestModel,
+  { k, count, metrics, parts }: Cases,
+  signal: AbortSignal | undefined,
+): Promise<Float64Array> {
+  const values = new Float64Array(count);
+  for (const [n, { histories, targets, interests }] of parts.entries()) {
+    await yieldToEventLoop(signal);
+    const ranking = await model.rank(histories, { k, interests, ...(signal === undefined ? {} : { signal }) });
+    for (const metric of Object.values(rankingMetrics(ranking, targets, metrics))) {
+      metric.forEach((value, u) => {
+        values[n * USERS_AT_ONCE + u]! += value;
+      });
     }
-  } finally {
-    for (const { model } of pairs) model[Symbol.dispose]();
   }
-  const own = values[0]!;
-  const alone = meanOf(own).mean;
-  const tried = pairs.map(({ prior, weight }, n): PriorTrial => {
-    const value = values[n + 1]!;
-    const { standardError } = meanOf(pairedDifferences(value, own));
-    return { prior: prior.name, weight, value: meanOf(value).mean, standardError };
-  });
-  const best = tried.reduce<PriorTrial | undefined>(
-    (found, one) => (one.value > (found?.value ?? alone) ? one : found),
-    undefined,
-  );
-  return {
-    chosen: best === undefined ? null : { prior: best.prior, weight: best.weight },
-    metric: names.join(" + "),
-    alone,
-    tried,
-  };
+  return values;
 }
