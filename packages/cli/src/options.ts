@@ -74,6 +74,18 @@ export const SETTING_FLAGS = {
     description: `the run's own model: ${MODEL_NAMES.join(", ")} (default: ${DEFAULT_MODEL})`,
     path: "model",
   },
+  effort: {
+    flags: "--effort <how>",
+    description: "what may be spent on choosing settings of the run's own network by validation (default: standard)",
+    path: "effort",
+    choices: ["quick", "standard", "thorough"],
+  },
+  preset: {
+    flags: "--preset <name>",
+    description: "paper: the method whole, nothing chosen by validation and no prior",
+    path: "preset",
+    choices: ["paper"],
+  },
   prior: {
     flags: "--prior <name>",
     description: `linear model added to the run's own network: auto, none, ${PRIOR_NAMES.join(", ")} (default: auto)`,

@@ -12,3 +12,4 @@ export * from "./planted/experiment.js";
 export * from "./planted/planted-data.js";
 export * from "./training/events.js";
 export * from "./training/train.js";
+export * from "./tuning/tune.js";

@@ -14,6 +14,7 @@ import { addReport } from "./report.js";
 import { addRun } from "./run.js";
 import { addSimilar } from "./similar.js";
 import { addTrain } from "./train.js";
+import { addTune } from "./tune.js";
 
 /** Adds one command to the program; what it touches of its surroundings is `io`. */
 export type AddCommand = (program: Command, io: Io) => void;
@@ -29,6 +30,7 @@ export function addCommands(program: Command, io: Io): void {
     addProbe,
     addCluster,
     addCrowd,
+    addTune,
     addTrain,
     addEvaluate,
     addAblate,

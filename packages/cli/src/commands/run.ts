@@ -13,6 +13,8 @@ const RUN_SETTINGS: readonly SettingName[] = [
   "truth",
   "model",
   "prior",
+  "effort",
+  "preset",
   "llm",
   "clusterer",
   "llmCache",

@@ -121,6 +121,22 @@ export const settingsSchema = z.strictObject({
     .array(z.enum(MODEL_NAMES))
     .default([...DEFAULT_BASELINES])
     .describe("what the run's own model is held against"),
+  effort: z
+    .enum(["quick", "standard", "thorough"])
+    .default("standard")
+    .describe(
+      "what may be spent on choosing settings of the run's own network by validation: quick nothing, standard twice the steps of its training, thorough eight times",
+    ),
+  preset: z
+    .enum(["paper"])
+    .optional()
+    .describe("paper: the method whole, every part on, nothing chosen by validation and no prior"),
+  space: z
+    .record(z.string(), z.array(z.unknown()).min(1))
+    .optional()
+    .describe(
+      'values to try of settings of training, in the place of those that the recipe names, e.g. {"dropout": [0.1, 0.5], "network.interests": [1, 8]}',
+    ),
   prior: z
     .enum(["auto", "none", ...PRIOR_NAMES])
     .default("auto")

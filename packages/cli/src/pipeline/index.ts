@@ -18,6 +18,7 @@ export { type Imported, importStage } from "./import.js";
 export type { Indexed } from "./index-stage.js";
 export { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "./models.js";
 export type { LearningCurve } from "./networks.js";
+export { priorStage, type WithPrior } from "./prior.js";
 export type { Reported } from "./report.js";
 export {
   type OpenRunOptions,
@@ -43,3 +44,4 @@ export {
 } from "./stage.js";
 export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./stages.js";
 export { type TrainedModel, trainStage } from "./train.js";
+export { type Tuned, type TuneResult, tuneStage } from "./tune.js";

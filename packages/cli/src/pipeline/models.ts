@@ -26,9 +26,8 @@ export const PRIOR_NAMES: readonly string[] = MODEL_LIST.flatMap(({ name, kind }
 const USUAL_PRIORS: readonly string[] = ["ease", "item-knn"];
 
 /** The priors that a run tries: none for a model that is fitted at once, which needs none. */
-export function priorNames({ model, prior }: Pick<Settings, "model" | "prior">): readonly string[] {
-  const isNetwork = MODEL_LIST.some(({ name, kind }) => name === model && kind === "network");
-  if (!isNetwork || prior === "none") return [];
+export function priorNames({ model, prior, preset }: Pick<Settings, "model" | "prior" | "preset">): readonly string[] {
+  if (!modelOf(model).isNetwork || prior === "none" || preset !== undefined) return [];
   return prior === "auto" ? USUAL_PRIORS : [prior];
 }
 
@@ -36,6 +35,8 @@ export function priorNames({ model, prior }: Pick<Settings, "model" | "prior">):
  * A model as help, configuration and the list of stages see it; what it is made with is loaded when its turn has come.
  */
 export interface ModelEntry extends Pick<ModelSummary, "name" | "reads"> {
+  /** Trained by steps, not fitted at once. */
+  readonly isNetwork: boolean;
   /** The settings that it goes by; as the run's own model by those of training too. */
   readonly settings: readonly Exclude<keyof ModelSettings, "train">[];
   code(): Promise<ModelCode>;
@@ -93,6 +94,7 @@ export function modelNamed(name: string): ModelEntry | undefined {
   const isNetwork = found.kind === "network";
   return {
     name,
+    isNetwork,
     reads: found.reads,
     settings: isNetwork ? ["seed", "models"] : ["models", "evaluate"],
     code: async () =>

@@ -104,7 +104,11 @@ it(
 it(
   "is not asked for beside a model that is fitted at once",
   async () => {
-    await using shop = await fit(data, { dir: inside("ease"), model: "ease", settings: { llm: "none", baselines: [] } });
+    await using shop = await fit(data, {
+      dir: inside("ease"),
+      model: "ease",
+      settings: { llm: "none", baselines: [] },
+    });
     expect(existsSync(join(inside("ease"), "prior"))).toBe(false);
     expect((await answers(shop)).every((items) => items.length === 6)).toBe(true);
   },

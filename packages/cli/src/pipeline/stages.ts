@@ -8,8 +8,9 @@ import { priorNames } from "./models.js";
 import { priorStage, type WithPrior } from "./prior.js";
 import { type Reported, type ReportParts, reportStage } from "./report.js";
 import type { Stage } from "./stage.js";
-import { type TrainedModel, trainStage } from "./train.js";
+import { type TrainedModel, trainStage, trainStageName } from "./train.js";
 import { trainAllStage } from "./train-all.js";
+import { isTuned, type Tuned, tuneStage } from "./tune.js";
 
 /** What each standard stage leaves, by the name it is opened by; `train`: that of the run's own model. */
 export interface StandardOutputs {
@@ -17,6 +18,7 @@ export interface StandardOutputs {
   readonly cluster: Clustered;
   readonly crowd: Crowded;
   readonly train: TrainedModel;
+  readonly tune: Tuned;
   readonly prior: WithPrior;
   readonly evaluate: Evaluated;
   readonly index: Indexed;
@@ -24,11 +26,11 @@ export interface StandardOutputs {
 }
 
 /** The settings that say which stages there are. */
-type StageSettings = Pick<Settings, "model" | "baselines" | "trainAll" | "prior">;
+type StageSettings = Pick<Settings, "model" | "baselines" | "trainAll" | "prior" | "effort" | "preset">;
 
 /** The stage that trains the run's own model. */
-export function ownStage({ model }: Pick<Settings, "model">): Stage<TrainedModel> {
-  return trainStage(model, { own: true });
+export function ownStage(settings: Pick<Settings, "model" | "effort" | "preset">): Stage<TrainedModel> {
+  return trainStage(settings.model, { own: true, ...(isTuned(settings) ? { tune: tuneStage(settings) } : {}) });
 }
 
 /** The stage whose model is served: the run's own model with its prior, or the same trained on everybody. */
@@ -56,15 +58,15 @@ export function stagesOf(settings: StageSettings): Stage[] {
   const parts = reportParts(settings);
   const { trained, own, served, others, evaluate, index } = parts;
   const models = new Set([trained, ...others, own, served]);
-  return [importStage, clusterStage, crowdStage, ...models, evaluate, index, reportStage(parts)];
+  const tuned = isTuned(settings) ? [tuneStage(settings)] : [];
+  return [importStage, clusterStage, crowdStage, ...tuned, ...models, evaluate, index, reportStage(parts)];
 }
 
 /** A listed stage by its name, `train` for the run's own model; undefined where there is none. */
 export function stageNamed(
   name: string,
   stages: readonly Stage[],
-  settings: Pick<Settings, "model">,
+  { model }: Pick<Settings, "model">,
 ): Stage | undefined {
-  const own = ownStage(settings).name;
-  return stages.find((stage) => stage.name === name || (name === "train" && stage.name === own));
+  return stages.find((stage) => stage.name === name || (name === "train" && stage.name === trainStageName(model)));
 }

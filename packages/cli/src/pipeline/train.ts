@@ -4,6 +4,7 @@ import { PrismrecError } from "@prismrec/core/base";
 import type { Model } from "@prismrec/core/models";
 import type { TrainInput } from "@prismrec/trainer";
 import { z } from "zod";
+import { mergeSettings, type RawSettings } from "../config/load.js";
 import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
@@ -11,6 +12,7 @@ import { importStage } from "./import.js";
 import { type ModelConfig, type ModelEntry, type ModelSettings, modelOf } from "./models.js";
 import { type LearningCurve, readCurve } from "./networks.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
+import type { Tuned } from "./tune.js";
 
 export interface TrainedModel extends StageOutput, AsyncDisposable {
   readonly name: string;
@@ -29,26 +31,33 @@ export interface TrainedModel extends StageOutput, AsyncDisposable {
 const VERSION = 1;
 
 /**
- * Trains one model. The run's own goes by the settings of training; what it is held against goes by its own recipe.
+ * Trains one model. The run's own goes by the settings of training, and by what `tune` has chosen under them; what it is held
+ * against goes by its own recipe.
  *
  * @throws PrismrecError INVALID_ARGUMENT where there is no such model
  */
-export function trainStage(name: string, { own }: { readonly own: boolean }): Stage<TrainedModel> {
+export function trainStage(
+  name: string,
+  { own, tune }: { readonly own: boolean; readonly tune?: Stage<Tuned> },
+): Stage<TrainedModel> {
   const entry = modelOf(name);
   const names = own ? [...entry.settings, "train" as const] : entry.settings;
   const settings = z.object(Object.fromEntries(names.map((setting) => [setting, settingsSchema.shape[setting]])));
-  const configOf = async (context: StageContext): Promise<ModelConfig> => {
+  const configOf = async (context: StageContext, chosen: RawSettings = {}): Promise<ModelConfig> => {
     const { dataset } = await context.open(importStage);
     // The entry has named the settings that its code reads.
     const given = { train: {}, ...(context.settings as object) } as ModelSettings;
-    return (await entry.code()).config(dataset, given);
+    return (await entry.code()).config(dataset, { ...given, train: { ...mergeSettings(chosen, given.train) } });
   };
+  /** Undefined where nothing was tried. */
+  const tuned = async (context: StageContext): Promise<Tuned | undefined> =>
+    tune === undefined ? undefined : await context.find(tune);
   return defineStage({
-    name: `train-${name}`,
+    name: trainStageName(name),
     summary: own ? "trains the run's own model" : `fits ${name}, which the run's own model is held against`,
     version: VERSION,
     command: "train",
-    reads: inputsOf(entry),
+    reads: [...inputsOf(entry), ...(tune === undefined ? [] : [tune])],
     settings,
     // Settings that do not go with the recipe that fits the data are found before the histories are read.
     foresee: { after: importStage, check: async (context) => void (await configOf(context)) },
@@ -62,15 +71,20 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
         hint: "Choose another one with --model NAME.",
       });
     },
-    plan: configOf,
+    plan: async (context) => configOf(context, (await tuned(context))?.result.settings),
     async run(context, dir) {
       const code = await entry.code();
-      await code.fit(context, dir, name, await trainInput(context, entry), await configOf(context));
+      const found = await tuned(context);
+      const config = await configOf(context, found?.result.settings);
+      await found?.hand(dir);
+      await code.fit(context, dir, name, await trainInput(context, entry), config);
     },
     open: async (context, finished) => trainedModel(context, entry, finished),
     describe: async (_context, { dir }) => ({ summary: (await (await entry.code()).describe?.(dir)) ?? "" }),
   });
 }
+
+export const trainStageName = (model: string): string => `train-${model}`;
 
 /** The stages that a model learns from. */
 export function inputsOf({ reads }: Pick<ModelEntry, "reads">): Stage[] {
@@ -103,7 +117,7 @@ export function trainedModel(context: StageContext, entry: ModelEntry, finished:
 }
 
 /** What a model learns from, as far as the run has it. */
-async function trainInput(context: StageContext, { reads }: ModelEntry): Promise<TrainInput> {
+export async function trainInput(context: StageContext, { reads }: ModelEntry): Promise<TrainInput> {
   const { dataset } = await context.open(importStage);
   const partitions = reads.includes("clusters")
     ? (await (await context.open(clusterStage)).contents()).partitions

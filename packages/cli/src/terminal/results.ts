@@ -3,6 +3,7 @@ import { count, points } from "../format.js";
 import { type Ablation, minusThis } from "../pipeline/ablate.js";
 import { type EvaluationReport, verdicts } from "../pipeline/evaluate.js";
 import { headlineMetric } from "../pipeline/metrics.js";
+import type { TuneResult } from "../pipeline/tune.js";
 import type { Style } from "./style.js";
 import { formatTable } from "./table.js";
 
@@ -143,4 +144,31 @@ export function ablationTable({ variants }: Ablation, model: string, width?: num
     }),
     width,
   );
+}
+
+/** What was tried against the settings in use, round by round. */
+export function tuningTable({ chosen, rounds }: TuneResult, width?: number): string {
+  const own = rounds[0]?.trials[0]?.steps ?? 1;
+  const rows = rounds.flatMap(({ trials, chosen: best }) =>
+    trials.map(({ name, epochs, steps, value, difference }, place) => [
+      place === 0 ? "in use" : `${name === best ? "✔ " : "  "}${name}`,
+      String(epochs),
+      (steps / own).toFixed(2),
+      value === null ? "diverged" : points(value),
+      difference === undefined ? "" : `${points(difference.mean)} ±${points(difference.standardError)}`,
+    ]),
+  );
+  const table = formatTable(
+    [
+      { title: "validation" },
+      { title: "epochs", align: "right" },
+      { title: "trainings", align: "right" },
+      { title: "recall + ndcg", align: "right" },
+      { title: "above what is in use", align: "right" },
+    ],
+    rows,
+    width,
+  );
+  const outcome = chosen.length === 0 ? "The settings in use stay." : `Chosen: ${chosen.join(", ")}.`;
+  return `${table}\n\n${outcome}`;
 }

@@ -18,6 +18,15 @@ export interface Preset {
   readonly settings: SettingsRecord;
 }
 
+/** Settings over a recipe that validation may choose instead of it. */
+export interface Alternative {
+  /** A few words for people, e.g. "no crowd". */
+  readonly name: string;
+  readonly settings: SettingsRecord;
+  /** What it does without: nothing to try where a run has no such thing. */
+  readonly without?: LearningInput;
+}
+
 /** How a network learns; the trainer owns batches, schedules, steps and checkpoints. */
 export interface Recipe {
   /**
@@ -29,6 +38,8 @@ export interface Recipe {
   /** Their sum is the loss. */
   readonly terms: readonly Term[];
   readonly presets: readonly Preset[];
+  /** What validation may choose in its place, the most promising first. */
+  readonly alternatives?: readonly Alternative[];
 }
 
 /** What a network learns from beside the events: the interests in the histories, the crowd's synthesized users. */

@@ -229,5 +229,18 @@ export const ldmi: NetworkDefinition<LdmiConfig> = {
         settings: { network: { maxHistory: 50, layers: 2 }, batchSize: 64, positions: 10, targets: 5 },
       },
     ],
+    alternatives: [
+      { name: "no crowd", settings: { crowd: { weight: 0 } }, without: "crowd" },
+      { name: "no semantic interests", settings: { network: { maxClusters: 0 } }, without: "clusters" },
+      { name: "dropout .5", settings: { dropout: 0.5 } },
+      { name: "next item only", settings: { targets: 1 } },
+      { name: "one interest", settings: { network: { interests: 1 } } },
+      { name: "dropout .1", settings: { dropout: 0.1 } },
+      { name: "next ten items", settings: { targets: 10 } },
+      { name: "eight interests", settings: { network: { interests: 8 } } },
+      { name: "a third of the crowd", settings: { crowd: { weight: 0.3 } }, without: "crowd" },
+      { name: "histories of 100", settings: { network: { maxHistory: 100 } } },
+      { name: "histories of 10", settings: { network: { maxHistory: 10 } } },
+    ],
   },
 };

@@ -42,12 +42,14 @@ export interface TrainOptions {
   /** An abort finishes the step, writes a checkpoint and resolves with `stoppedBy: "signal"`. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
+  /** Most epochs of this call: it resolves with `stoppedBy: "pause"` after them, and another call goes on. */
+  readonly pauseAfter?: number;
 }
 
 export interface TrainResult {
   /** The best model on validation so far. */
   readonly model: InterestModel;
-  readonly stoppedBy: "patience" | "epochs" | "signal";
+  readonly stoppedBy: "patience" | "epochs" | "signal" | "pause";
   readonly bestEpoch: number;
   readonly curve: readonly EpochRecord[];
   readonly steps: number;
@@ -232,6 +234,9 @@ class TrainingRun {
           curve: progress.curve,
         });
         return this.#result(model, finished);
+      }
+      if (progress.curve.length >= (this.#options.pauseAfter ?? Infinity)) {
+        return this.#result(this.#trainable.modelOf(this.#best), "pause");
       }
       const started = performance.now();
       const { steps } = this.#learner.beginEpoch(progress.epoch);
