@@ -24,7 +24,7 @@ const program = `
 import { writeFile } from "node:fs/promises";
 const [library, dir, interactions, items, result] = process.argv.slice(1);
 const { openRun, openServing, servedStage } = await import(library);
-const settings = { interactions, items, clusterer: "category", baselines: ["most-popular"], train: { stopping: { epochs: 1 } } };
+const settings = { interactions, items, clusterer: "category", effort: "quick", baselines: ["most-popular"], train: { stopping: { epochs: 1 } } };
 const run = await openRun(dir, settings);
 const stages = await run.run();
 const serving = await openServing(run, servedStage(run.settings));

@@ -11,7 +11,7 @@ import { writeRows } from "./rows.js";
 
 const LIMIT = 240_000;
 const { interactions, items } = smallRows();
-const SETTINGS = { clusterer: "category", train: { stopping: { epochs: 1 } } };
+const SETTINGS = { effort: "quick", clusterer: "category", train: { stopping: { epochs: 1 } } };
 const HISTORY = { history: ["i1", "i7", "i13"] };
 
 let folder: string;
@@ -87,7 +87,11 @@ describe("fit", () => {
     async (model) => {
       await using shop = await fit(
         { interactions, items },
-        { model, llm: "none", settings: { train: model === "comirec-sa" ? { stopping: { epochs: 1 } } : {} } },
+        {
+          model,
+          llm: "none",
+          settings: { effort: "quick", train: model === "comirec-sa" ? { stopping: { epochs: 1 } } : {} },
+        },
       );
       const { items: found } = await shop.recommend("u7", { k: 3 });
       expect(found).toHaveLength(3);
@@ -153,7 +157,11 @@ describe("filter and exclude", () => {
     "leave the best of what matches, from fit, from open and from the command line (%s)",
     async (model) => {
       const dir = inside(`filtered-${model}`);
-      const settings = { clusterer: "category", train: model === "ldmi" ? { stopping: { epochs: 1 } } : {} };
+      const settings = {
+        effort: "quick",
+        clusterer: "category",
+        train: model === "ldmi" ? { stopping: { epochs: 1 } } : {},
+      };
       await using shop = await fit({ interactions, items }, { dir, model, settings });
       const filter = { inStock: true, price: { from: 3, to: 18 }, categories: ["group 1", "group 2"] };
       const options = { k: 4, filter, exclude: ["i7"] };
@@ -211,7 +219,7 @@ describe("trainAll", () => {
     "serves a model of everybody, %s",
     async (model) => {
       const train = model === "ldmi" ? { stopping: { epochs: 2 } } : {};
-      const options = { model, settings: { clusterer: "category", train } };
+      const options = { model, settings: { effort: "quick", clusterer: "category", train } };
       const dir = inside(`all-${model}`);
       await using held = await fit({ interactions, items }, options);
       await using shop = await fit({ interactions, items }, { ...options, dir, trainAll: true });

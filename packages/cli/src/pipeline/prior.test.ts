@@ -16,7 +16,12 @@ const rows = smallRows();
 /** Everybody's nth event at about the same time: a moment in time divides every history. */
 const interactions = rows.interactions.map((row, n) => ({ ...row, timestamp: (row.timestamp % 100) * 1000 + n }));
 const data = { ...rows, interactions };
-const SETTINGS = { llm: "none", baselines: [], train: { stopping: { epochs: 1 }, network: { dim: 8 } } };
+const SETTINGS = {
+  effort: "quick",
+  llm: "none",
+  baselines: [],
+  train: { stopping: { epochs: 1 }, network: { dim: 8 } },
+};
 let folder = "";
 const inside = (name: string): string => join(folder, name);
 

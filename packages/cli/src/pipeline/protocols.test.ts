@@ -54,6 +54,7 @@ describe.each(protocols)("the whole pipeline under %s", (protocol) => {
         interactions: join(folder, "events.csv"),
         items: join(folder, "items.csv"),
         clusterer: "random",
+        effort: "quick",
         core: { mode: "none" },
         split: { protocol, seed: 3 },
         baselines: scorers,

@@ -75,7 +75,9 @@ export async function tune(
   const own = await trials.train({ key: IN_USE, config: inUse });
   const epochs = own.curve.length;
   const rungs = [...new Set(RUNGS.map((share) => Math.max(1, Math.round(share * epochs))))].filter((r) => r < epochs);
-  let left = candidates.slice(0, mostCandidates(rungs, epochs, options.budget * epochs));
+  // Without a rung nothing can tell the candidates apart before their end.
+  const most = rungs.length === 0 ? 1 : candidates.length;
+  let left = candidates.slice(0, mostCandidates(most, rungs, epochs, options.budget * epochs));
   for (const rung of rungs) {
     const judged: { readonly candidate: TuningCandidate; readonly value: number }[] = [];
     for (const candidate of left) judged.push({ candidate, value: await trials.valueAfter(candidate, rung) });
@@ -98,7 +100,7 @@ export async function tune(
 }
 
 /** As many candidates as a budget of epochs has room for, beside the end of the last one's training. */
-function mostCandidates(rungs: readonly number[], epochs: number, budget: number): number {
+function mostCandidates(most: number, rungs: readonly number[], epochs: number, budget: number): number {
   const cost = (count: number): number => {
     let [left, before, sum] = [count, 0, 0];
     for (const rung of rungs) {
@@ -109,7 +111,7 @@ function mostCandidates(rungs: readonly number[], epochs: number, budget: number
     return sum + epochs - before;
   };
   let count = 0;
-  while (cost(count + 1) <= budget) count++;
+  while (count < most && cost(count + 1) <= budget) count++;
   return count;
 }
 
