@@ -95,6 +95,9 @@ const evaluationSchema = z.object({
 });
 export type EvaluationReport = z.infer<typeof evaluationSchema>;
 
+/** What the run's own network is called where it is judged without its prior. */
+export const aloneName = (own: string): string => `${own}-alone`;
+
 export interface Evaluated extends StageOutput {
   readonly report: EvaluationReport;
   /** Metrics of each test user, `model/metric` each an array over `split.test.users`. */
@@ -140,7 +143,7 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
         if (found === undefined) continue;
         // The own network by itself: the same as the judged model where no prior is added.
         if (found.name !== name) models.set(found.name, found);
-        else if (judged.prior !== undefined) models.set(`${name}-alone`, found);
+        else if (judged.prior !== undefined) models.set(aloneName(name), found);
       }
       const evaluations = new Map<string, Evaluation>();
       for (const [key, trained] of models) {

@@ -15,10 +15,12 @@ import { crowdStage } from "./crowd.js";
 import type { Evaluated } from "./evaluate.js";
 import { type Imported, importStage } from "./import.js";
 import type { Indexed } from "./index-stage.js";
+import type { WithPrior } from "./prior.js";
 import { openServing, type Serving } from "./serving.js";
 import { storedSettings } from "./settings-file.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
 import type { TrainedModel } from "./train.js";
+import type { Tuned } from "./tune.js";
 
 const NAME = "report";
 /** 2: what the lists do to the catalog, and whether named interests fit. */
@@ -37,6 +39,9 @@ export interface ReportParts {
   /** The run's own model by itself, as it is judged (with its prior, where one is chosen), and what it is held against. */
   readonly trained: Stage<TrainedModel>;
   readonly own: Stage<TrainedModel>;
+  /** What chose the settings and the prior of `own`, where anything was to be chosen. */
+  readonly tune: Stage<Tuned> | undefined;
+  readonly prior: Stage<WithPrior> | undefined;
   readonly others: readonly Stage<TrainedModel>[];
   readonly evaluate: Stage<Evaluated>;
   /** Whose model is served: `own`, or the same trained on everybody. */
@@ -44,10 +49,14 @@ export interface ReportParts {
   readonly index: Stage<Indexed>;
 }
 
+/** The stages behind the report that make models, judge and serve them, in order. */
+export function madeStages({ tune, trained, own, others, served, evaluate, index }: ReportParts): Stage[] {
+  return [...(tune === undefined ? [] : [tune]), ...new Set([trained, ...others, own, served]), evaluate, index];
+}
+
 /** Writes the report of a finished run. */
 export function reportStage(parts: ReportParts): Stage<Reported> {
-  const { trained, own, served, others, evaluate, index } = parts;
-  const reads = [importStage, clusterStage, crowdStage, ...new Set([trained, ...others, own, served]), evaluate, index];
+  const reads = [importStage, clusterStage, crowdStage, ...madeStages(parts)];
   return defineStage({
     name: NAME,
     summary: "writes one HTML file that tells of the run and needs no network",
@@ -79,21 +88,14 @@ export async function writeReport(context: Context, parts: ReportParts, file: st
 }
 
 async function collect(context: Context, parts: ReportParts, command: string): Promise<ReportData> {
-  const { trained, own, served, others, evaluate, index } = parts;
+  const { own, served, evaluate, tune, prior } = parts;
   const { directory, settings, signal } = context;
   const imported = await context.open(importStage);
   const clustered = await context.open(clusterStage);
   const { report: clusters, partitions } = await clustered.contents();
   const { report: crowd } = await context.open(crowdStage);
   const times: { name: string; seconds: number; fingerprint: string }[] = [];
-  for (const { name } of [
-    importStage,
-    clusterStage,
-    crowdStage,
-    ...new Set([trained, ...others, own, served]),
-    evaluate,
-    index,
-  ]) {
+  for (const { name } of [importStage, clusterStage, crowdStage, ...madeStages(parts)]) {
     const manifest = await directory.manifest(name);
     if (manifest === undefined) continue;
     times.push({ name, seconds: manifest.wallSeconds, fingerprint: manifest.fingerprint });
@@ -106,6 +108,8 @@ async function collect(context: Context, parts: ReportParts, command: string): P
     imported: imported.report,
     evaluation: (await context.open(evaluate)).report,
     curve: await (await context.open(own)).curve(),
+    tuning: (await (tune && context.find(tune)))?.result,
+    prior: (await (prior && context.open(prior)))?.choice,
     clusterer: {
       name: clusters.clusterer,
       model: clusters.model === undefined ? undefined : basename(clusters.model.path),

@@ -6,7 +6,7 @@ import { type Imported, importStage } from "./import.js";
 import { type Indexed, indexStage } from "./index-stage.js";
 import { priorNames } from "./models.js";
 import { priorStage, type WithPrior } from "./prior.js";
-import { type Reported, type ReportParts, reportStage } from "./report.js";
+import { madeStages, type Reported, type ReportParts, reportStage } from "./report.js";
 import type { Stage } from "./stage.js";
 import { type TrainedModel, trainStage, trainStageName } from "./train.js";
 import { trainAllStage } from "./train-all.js";
@@ -29,8 +29,8 @@ export interface StandardOutputs {
 type StageSettings = Pick<Settings, "model" | "baselines" | "trainAll" | "prior" | "effort" | "preset">;
 
 /** The stage that trains the run's own model. */
-export function ownStage(settings: Pick<Settings, "model" | "effort" | "preset">): Stage<TrainedModel> {
-  return trainStage(settings.model, { own: true, ...(isTuned(settings) ? { tune: tuneStage(settings) } : {}) });
+export function ownStage(settings: Omit<StageSettings, "baselines">): Stage<TrainedModel> {
+  return reportParts({ ...settings, baselines: [] }).trained;
 }
 
 /** The stage whose model is served: the run's own model with its prior, or the same trained on everybody. */
@@ -41,7 +41,8 @@ export function servedStage(settings: Omit<StageSettings, "baselines">): Stage<T
 /** What the report of a run under these settings tells of. */
 export function reportParts(settings: StageSettings): ReportParts {
   const { model, baselines, trainAll } = settings;
-  const trained = ownStage(settings);
+  const tune = isTuned(settings) ? tuneStage(settings) : undefined;
+  const trained = trainStage(model, { own: true, ...(tune === undefined ? {} : { tune }) });
   const priors = priorNames(settings);
   const stages = [...new Set(baselines)]
     .filter((name) => name !== model)
@@ -50,16 +51,13 @@ export function reportParts(settings: StageSettings): ReportParts {
   const own = prior ?? trained;
   const others = prior === undefined ? stages : [trained, ...stages];
   const served = trainAll ? trainAllStage(model, trained, prior) : own;
-  return { trained, own, served, others, evaluate: evaluateStage(own, others), index: indexStage(served) };
+  return { tune, trained, prior, own, served, others, evaluate: evaluateStage(own, others), index: indexStage(served) };
 }
 
 /** The stages of a run under these settings, in the order in which a person would tell them. */
 export function stagesOf(settings: StageSettings): Stage[] {
   const parts = reportParts(settings);
-  const { trained, own, served, others, evaluate, index } = parts;
-  const models = new Set([trained, ...others, own, served]);
-  const tuned = isTuned(settings) ? [tuneStage(settings)] : [];
-  return [importStage, clusterStage, crowdStage, ...tuned, ...models, evaluate, index, reportStage(parts)];
+  return [importStage, clusterStage, crowdStage, ...madeStages(parts), reportStage(parts)];
 }
 
 /** A listed stage by its name, `train` for the run's own model; undefined where there is none. */

@@ -1,6 +1,8 @@
 import type { ImportReport } from "@prismrec/core/data";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
 import type { LearningCurve } from "../pipeline/networks.js";
+import type { WithPrior } from "../pipeline/prior.js";
+import type { TuneResult } from "../pipeline/tune.js";
 
 /** One interest of a user: what it is called, how much it weighs, what it rests on. */
 export interface ReportInterest {
@@ -28,6 +30,10 @@ export interface ReportData {
   readonly evaluation: EvaluationReport;
   /** Undefined for a model that is not trained by steps. */
   readonly curve: LearningCurve | undefined;
+  /** What was tried of the own model's settings; undefined where nothing was. */
+  readonly tuning: TuneResult | undefined;
+  /** What was tried of priors; undefined where none was asked for. */
+  readonly prior: WithPrior["choice"] | undefined;
   readonly clusterer: {
     readonly name: string | undefined;
     readonly model: string | undefined;

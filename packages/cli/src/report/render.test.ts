@@ -15,6 +15,7 @@ describe("renderReport", () => {
       "Accuracy on test users",
       "What the lists do to the catalog",
       "Do the named interests fit?",
+      "What validation has chosen",
       "Learning curve",
       "Crowd",
       "Were the known interests found?",
@@ -82,10 +83,26 @@ describe("renderReport", () => {
     expect(page.length).toBeLessThan(1_000_000);
   });
 
+  it("says what was chosen against what, and marks it", () => {
+    const { document } = parseHTML(renderReport(reportData()));
+    const section = [...document.querySelectorAll("section")].find((one) =>
+      one.textContent?.startsWith("What validation has chosen"),
+    );
+    expect(section?.querySelector("p")?.textContent).toBe("Settings: no crowd. ldmi is served with ease, weight 0.5.");
+    const rows = [...(section?.querySelectorAll("tr.own") ?? [])].map((row) => row.textContent);
+    expect(rows).toEqual(["no crowd74.003.10 ± 1.201.00", "ease, weight 0.578.004.00 ± 1.00"]);
+    expect(section?.textContent).toContain("dropout <.5>–");
+    const data = reportData();
+    const prior = { ...data.prior!, chosen: null };
+    expect(renderReport({ ...data, tuning: undefined, prior })).toContain("ldmi is served without a prior.");
+  });
+
   it("leaves out what a run does not have", () => {
     const { recovery: _, ...evaluation } = reportData().evaluation;
     const silent = { ...evaluation, exposure: {}, explanations: {} };
-    const page = renderReport({ ...reportData(), evaluation: silent, crowd: undefined, curve: undefined, users: [] });
+    const none = { crowd: undefined, curve: undefined, tuning: undefined, prior: undefined };
+    const page = renderReport({ ...reportData(), ...none, evaluation: silent, users: [] });
+    expect(page).not.toContain("What validation has chosen");
     expect(page).not.toContain("What the lists do to the catalog");
     expect(page).not.toContain("Do the named interests fit?");
     expect(page).not.toContain("Learning curve");

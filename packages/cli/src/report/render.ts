@@ -36,6 +36,7 @@ ${metricsSection(data)}
 ${groupsSection(data)}
 ${exposureSection(data)}
 ${explanationSection(data)}
+${choicesSection(data)}
 ${curveSection(data)}
 ${crowdSection(data)}
 ${recoverySection(data)}
@@ -116,6 +117,50 @@ function explanationSection({ evaluation }: ReportData): Html {
 <div class="scroll"><table><thead><tr><th>%</th><th>right</th><th>at random</th><th>difference ± s.e.</th><th>users</th><th>items</th></tr></thead>
 <tbody>${rows}</tbody></table></div>
 <p class="soft">Right: of all interests of the user, the named one rests on the items whose ${first[1].by} are most like the recommended item's (mean Jaccard; a tie of n counts 1/n). At random: any interest of the user. Test users with two interests and more, the first items of their lists; no model or clusterer in this table has read the ${first[1].by}.</p></section>`;
+}
+
+/** What validation has chosen, and against what. */
+function choicesSection({ tuning, prior, evaluation: { own } }: ReportData): Html {
+  if (tuning === undefined && prior === undefined) return html``;
+  const steps = tuning?.rounds[0]?.trials[0]?.steps ?? 1;
+  const trials = tuning?.rounds.flatMap(({ trials: round }, n) => (n === 0 ? round : round.slice(1))) ?? [];
+  const settings = trials.map(({ name, value, difference, steps: own }, n) => {
+    const kept = n > 0 && tuning?.chosen.includes(name) === true;
+    return html`<tr${kept ? trusted(' class="own"') : ""}><td>${n === 0 ? "the recipe" : name}</td><td>${
+      value === null ? "–" : points(value)
+    }</td><td>${
+      difference === undefined ? "" : `${points(difference.mean)} ± ${points(difference.standardError)}`
+    }</td><td>${(own / steps).toFixed(2)}</td></tr>`;
+  });
+  const added = prior?.tried.map(({ prior: name, weight, value, standardError }) => {
+    const kept = prior.chosen?.prior === name && prior.chosen.weight === weight;
+    const above = prior.alone === null ? "" : `${points(value - prior.alone)} ± ${points(standardError)}`;
+    return html`<tr${kept ? trusted(' class="own"') : ""}><td>${name}, weight ${weight}</td><td>${points(value)}</td><td>${above}</td></tr>`;
+  });
+  const chosen =
+    tuning === undefined
+      ? ""
+      : tuning.chosen.length === 0
+        ? "The recipe stays. "
+        : `Settings: ${tuning.chosen.join(", ")}. `;
+  const served =
+    prior === undefined
+      ? ""
+      : prior.chosen === null
+        ? `${own} is served without a prior.`
+        : `${own} is served with ${prior.chosen.prior}, weight ${prior.chosen.weight}.`;
+  return html`<section><h2>What validation has chosen</h2><p>${chosen}${served}</p>${
+    settings.length === 0
+      ? ""
+      : html`<div class="scroll"><table><thead><tr><th>settings</th><th>recall + ndcg</th><th>above the recipe ± s.e.</th><th>trainings</th></tr></thead>
+<tbody>${settings}</tbody></table></div>
+<p class="soft">Alternatives are dropped by halves on the way; the last is taken where it is above by more than a standard error, paired over validation users.</p>`
+  }${
+    added === undefined || added.length === 0
+      ? ""
+      : html`<details><summary>Priors</summary><div class="scroll"><table><thead><tr><th>prior</th><th>recall + ndcg</th><th>above none ± s.e.</th></tr></thead>
+<tbody>${added}</tbody></table></div></details>`
+  }</section>`;
 }
 
 function curveSection({ curve }: ReportData): Html {

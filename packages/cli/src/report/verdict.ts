@@ -1,12 +1,12 @@
 import { percent, points } from "../format.js";
-import type { EvaluationReport } from "../pipeline/evaluate.js";
+import { aloneName, type EvaluationReport } from "../pipeline/evaluate.js";
 import { headlineMetric } from "../pipeline/metrics.js";
 
 /** The report's first sentence: how good, and against what, with no more certainty than the interval allows. */
 export function verdict({ own: name, models, comparisons }: EvaluationReport): string {
   const own = models[name] ?? {};
   const metric = headlineMetric(own) ?? "";
-  const baselines = Object.entries(models).filter(([other]) => other !== name);
+  const baselines = Object.entries(models).filter(([other]) => other !== name && other !== aloneName(name));
   const best = baselines.reduce<{ name: string; value: number } | undefined>((above, [name, values]) => {
     const value = values[metric] ?? 0;
     return above === undefined || value > above.value ? { name, value } : above;

@@ -91,6 +91,36 @@ export function reportData(text = "Plain title"): ReportData {
       warnings: [`warning of ${text}`],
     },
     evaluation,
+    tuning: {
+      chosen: ["no crowd"],
+      settings: { crowd: { weight: 0 } },
+      rounds: [
+        {
+          chosen: "no crowd",
+          steps: 900,
+          trials: [
+            { name: "in-use", steps: 400, epochs: 8, value: 0.71 },
+            {
+              name: "no crowd",
+              steps: 400,
+              epochs: 8,
+              value: 0.74,
+              difference: { mean: 0.031, standardError: 0.012, count: 40 },
+            },
+            { name: "dropout <.5>", steps: 100, epochs: 2, value: null },
+          ],
+        },
+      ],
+    },
+    prior: {
+      chosen: { prior: "ease", weight: 0.5 },
+      metric: "recall@50 + ndcg@50",
+      alone: 0.74,
+      tried: [
+        { prior: "ease", weight: 0.1, value: 0.75, standardError: 0.004 },
+        { prior: "ease", weight: 0.5, value: 0.78, standardError: 0.01 },
+      ],
+    },
     curve: {
       bestEpoch: 2,
       stoppedBy: "patience",

@@ -16,6 +16,13 @@ import { measuredItems, spreadOf } from "./score-spread.js";
 export const DENSE_PRIOR_ITEMS = 20_000;
 export const PRUNED_ENTRIES = 200;
 
+export interface PriorOptions {
+  /** Places (dense id - 1) of the items that both spreads are measured over; default `measuredItems`. */
+  readonly measured?: Uint32Array;
+  /** Largest positive scores of a user that are added, the rest being 0; default all, or `PRUNED_ENTRIES` in a large catalog. */
+  readonly entries?: number;
+}
+
 /**
  * A network together with a linear prior: of user u and item i
  *
@@ -35,6 +42,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
   readonly itemCount: number;
   readonly readout: "max" | "log-sum-exp";
   readonly #places: Uint32Array;
+  readonly #entries: number | undefined;
   /** [places, d] */
   readonly #measured: Matrix;
   readonly #search: InterestSearch;
@@ -49,6 +57,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
     readonly network: MultiInterestModel,
     readonly prior: ScoringModel,
     readonly weight: number,
+    { measured: places = measuredItems(network.itemCount), entries }: PriorOptions = {},
   ) {
     if (network.itemCount !== prior.itemCount) {
       throw new PrismrecError("SHAPE_MISMATCH", "the prior was fitted on another catalog", {
@@ -68,7 +77,8 @@ export class PriorModel implements MultiInterestModel, Disposable {
     this.maxHistory = network.maxHistory;
     this.itemCount = network.itemCount;
     this.readout = network.readout;
-    this.#places = measuredItems(network.itemCount);
+    this.#places = places;
+    this.#entries = entries ?? (network.itemCount > DENSE_PRIOR_ITEMS ? PRUNED_ENTRIES : undefined);
     const { data, cols } = network.itemVectors();
     const measured = new Float32Array(this.#places.length * cols);
     this.#places.forEach((place, n) => {
@@ -123,7 +133,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
     const run = signal === undefined ? {} : { signal };
     const own = await matrixProduct(interests.vectors, this.#measured, { transposeB: true }, run);
     const network = histories.map((_, b) => spreadOf(this.#readOut(own, interests, b)));
-    const addend = new PriorRows(this.itemCount, histories.length);
+    const addend = new PriorRows(this.itemCount, histories.length, this.#entries);
     const scores = new Float64Array(this.itemCount);
     const means: number[] = [];
     for (const [b, history] of histories.entries()) {
@@ -164,18 +174,20 @@ export class PriorModel implements MultiInterestModel, Disposable {
   }
 }
 
-/** Users' priors as the search takes them: whole rows for a catalog up to `DENSE_PRIOR_ITEMS`, else their best entries. */
+/** Users' priors as the search takes them: whole rows, or the `entries` largest positive scores of each. */
 class PriorRows {
   readonly #dense: Float32Array | undefined;
   readonly #entries: ReadonlyMap<number, number>[] = [];
-  readonly #top = new TopK(PRUNED_ENTRIES);
+  readonly #top: TopK;
   #users = 0;
 
   constructor(
     readonly items: number,
     users: number,
+    entries: number | undefined,
   ) {
-    if (items <= DENSE_PRIOR_ITEMS) this.#dense = new Float32Array(users * items);
+    if (entries === undefined) this.#dense = new Float32Array(users * items);
+    this.#top = new TopK(entries ?? 0);
   }
 
   /** The next user's scores ([N]), each times `factor`. */
