@@ -2,6 +2,7 @@ import { isPrismrecError, type PrismrecError } from "@prismrec/core/base";
 import { networkNamed } from "@prismrec/core/models";
 import { describe, expect, it } from "vitest";
 import {
+  type ConfigOverrides,
   defaultTrainConfig,
   parseTrainConfig,
   presetFor,
@@ -16,6 +17,7 @@ const short = handMade([
   [2, 3, 4, 5],
   [1, 5],
 ]);
+const many = handMade(Array.from({ length: 3300 }, () => [1, 2, 3]));
 const long = handMade(Array.from({ length: 3 }, () => Array.from({ length: 12 }, (_, i) => i + 1)));
 
 function refusal(value: unknown): PrismrecError {
@@ -63,8 +65,18 @@ describe("defaultTrainConfig", () => {
 
   it("keeps the patience of a recipe where another setting of stopping is given", () => {
     const stopping = { epochs: 3 };
-    expect(defaultTrainConfig("comirec-sa", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 10 });
-    expect(defaultTrainConfig("ldmi", short, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 4 });
+    expect(defaultTrainConfig("comirec-sa", many, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 10 });
+    expect(defaultTrainConfig("ldmi", many, { stopping }).stopping).toMatchObject({ epochs: 3, patience: 4 });
+  });
+
+  it("is patient for a hundred steps where epochs are short, unless it is told otherwise", () => {
+    const patienceOf = (overrides: ConfigOverrides, data = short) =>
+      defaultTrainConfig("ldmi", data, overrides).stopping;
+    expect(patienceOf({})).toMatchObject({ patience: 100 });
+    expect(patienceOf({ batchSize: 2 })).toMatchObject({ patience: 50 });
+    expect(patienceOf({ batchSize: 100 }, many)).toMatchObject({ patience: 4 });
+    expect(patienceOf({ batchSize: 150 }, many)).toMatchObject({ patience: 5 });
+    expect(patienceOf({ stopping: { patience: 2 } })).toMatchObject({ patience: 2 });
   });
 
   it("is whole: parsing it again changes nothing", () => {

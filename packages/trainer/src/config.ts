@@ -21,7 +21,15 @@ const optimizerSchema = z.strictObject({
   clipNorm: z.number().positive().default(5).describe("largest global gradient norm"),
 });
 
-const patience = z.int().min(1).describe("epochs without a better validation recall + ndcg at the largest cut-off");
+const patience = z
+  .int()
+  .min(1)
+  .describe(
+    "epochs without a better validation recall + ndcg at the largest cut-off; where few users make an epoch short, as many " +
+      "as make 100 steps unless another number is given",
+  );
+/** What patience comes to at least, in steps: an epoch of few users is too short to tell that training has ended. */
+const LEAST_PATIENCE = 100;
 
 const stoppingSchema = z.strictObject({
   epochs: z.int().min(1).default(200).describe("most epochs"),
@@ -156,9 +164,17 @@ export function defaultTrainConfig(model: string, dataset: Dataset, overrides: C
   const network = definition.fromData?.(dataset);
   const permuted = dataset.log.unordered === true && definition.recipe.batches === "positions";
   const ofData = { ...(network === undefined ? {} : { network }), ...(permuted ? { order: "permuted" } : {}) };
-  const config = parseTrainConfig(mergeSettings(mergeSettings(presetSettings(definition, preset), ofData), overrides));
+  const settings = mergeSettings(mergeSettings(presetSettings(definition, preset), ofData), overrides);
+  const config = parseTrainConfig(settings);
   if (readsBaskets(config) && dataset.log.timestamps === undefined) throw basketsNeedTimes();
-  return config;
+  const { stopping } = settings;
+  if (isRecord(stopping) && stopping.patience !== undefined) return config;
+  return { ...config, stopping: { ...config.stopping, patience: patienceFor(config, dataset) } };
+}
+
+function patienceFor({ batchSize, stopping }: TrainConfig, { split }: Dataset): number {
+  const users = split.train.ends.filter((end) => end >= 2).length;
+  return Math.max(stopping.patience, Math.ceil(LEAST_PATIENCE / Math.max(1, Math.ceil(users / batchSize))));
 }
 
 /** A preset with the model that it is of. */
