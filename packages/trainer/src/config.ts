@@ -1,5 +1,5 @@
 import { PrismrecError } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
+import { type Dataset, minuteOf } from "@prismrec/core/data";
 import {
   DEFAULT_MODEL,
   isNetwork,
@@ -137,9 +137,23 @@ export function trainingSchema({ name, config, recipe }: NetworkDefinition): z.Z
 }
 
 /** What presets are chosen by, of a dataset's training part. */
-export function trainingShape({ split }: Dataset): TrainingShape {
-  const lengths = split.train.ends.slice().sort();
-  return { medianLength: lengths[lengths.length >> 1] ?? 0 };
+export function trainingShape({ log, split: { train } }: Dataset): TrainingShape {
+  const lengths = train.ends.slice().sort();
+  return { medianLength: lengths[lengths.length >> 1] ?? 0, withinMinute: withinMinute(log, train) };
+}
+
+function withinMinute({ indptr, timestamps }: Dataset["log"], { users, ends }: Dataset["split"]["train"]): number {
+  if (timestamps === undefined) return 0;
+  const minute = minuteOf(timestamps);
+  let [near, all] = [0, 0];
+  users.forEach((user, r) => {
+    const first = indptr[user]!;
+    for (let at = first + 1; at < first + ends[r]!; at++) {
+      all++;
+      if (timestamps[at]! - timestamps[at - 1]! <= minute) near++;
+    }
+  });
+  return all === 0 ? 0 : near / all;
 }
 
 /** The preset of a network for data of that shape. */

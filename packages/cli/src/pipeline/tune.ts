@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { createRandom, PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
 import { type Alternative, networkNamed } from "@prismrec/core/models";
-import { IN_USE, parseTrainConfig, type TrainConfig, type TuningCandidate, tune } from "@prismrec/trainer";
+import {
+  IN_USE,
+  parseTrainConfig,
+  type TrainConfig,
+  type TuningCandidate,
+  trainingShape,
+  tune,
+} from "@prismrec/trainer";
 import { z } from "zod";
 import { isRecord, mergeSettings, type RawSettings } from "../config/load.js";
 import { type Settings, settingsSchema } from "../config/schema.js";
@@ -200,8 +207,10 @@ async function alternativesOf(context: StageContext<TuneSettings>): Promise<Alte
   };
   const inUse = await trainConfigOf(context, {});
   const found: Alternative[] = [];
+  const shape = trainingShape((await context.open(importStage)).dataset);
   for (const one of all) {
     if (overlap(one.settings, own) || (one.without !== undefined && !has[one.without])) continue;
+    if (one.fits?.(shape) === false) continue;
     if (!isDeepStrictEqual(await trainConfigOf(context, one.settings), inUse)) found.push(one);
   }
   return found;

@@ -8,6 +8,8 @@ import type { ScorerDefinition, SettingsRecord } from "./scorer-definition.js";
 export interface TrainingShape {
   /** Of the training histories, in events. */
   readonly medianLength: number;
+  /** Share of training events within a minute of the one before, whose order may say little; 0 without times. */
+  readonly withinMinute: number;
 }
 
 /** Named settings over a recipe's defaults. */
@@ -25,6 +27,8 @@ export interface Alternative {
   readonly settings: SettingsRecord;
   /** What it does without: nothing to try where a run has no such thing. */
   readonly without?: LearningInput;
+  /** Whether it is worth a trial on data of that shape; absent: on any. */
+  fits?(data: TrainingShape): boolean;
 }
 
 /** How a network learns; the trainer owns batches, schedules, steps and checkpoints. */

@@ -203,6 +203,8 @@ function softmaxOverInterests(logits: tf.Tensor3D): tf.Tensor3D {
 }
 
 const SHORT_MEDIAN = 10;
+/** Share of events within a minute of the one before from which baskets are tried. */
+const MANY_IN_BASKETS = 0.3;
 
 export const ldmi: NetworkDefinition<LdmiConfig> = {
   kind: "network",
@@ -230,6 +232,11 @@ export const ldmi: NetworkDefinition<LdmiConfig> = {
       },
     ],
     alternatives: [
+      {
+        name: "baskets without order",
+        settings: { order: "baskets" },
+        fits: ({ withinMinute }) => withinMinute >= MANY_IN_BASKETS,
+      },
       { name: "no crowd", settings: { crowd: { weight: 0 } }, without: "crowd" },
       { name: "no semantic interests", settings: { network: { maxClusters: 0 } }, without: "clusters" },
       { name: "dropout .5", settings: { dropout: 0.5 } },
