@@ -1,5 +1,6 @@
 import type { Progress } from "@prismrec/core/base";
 import type { TrainEvent } from "@prismrec/trainer/events";
+import type { UpdatedTraining } from "./update.js";
 
 /** What a run says while it is under way. Texts may hold what data or a language model said: they are not to be trusted. */
 export type RunEvent =
@@ -10,6 +11,7 @@ export type RunEvent =
   | StageRepaired
   | Note
   | Warning
+  | UpdatedTrainingEvent
   | SettingsNotKept;
 
 /** A stage's turn has come; whether there is anything to do for it is not known yet. */
@@ -65,6 +67,12 @@ export interface Warning {
   readonly type: "warning";
   readonly stage?: string;
   readonly text: string;
+}
+
+/** What a training of an updated run took, beside the former one. */
+export interface UpdatedTrainingEvent {
+  readonly type: "updated-training";
+  readonly training: UpdatedTraining;
 }
 
 /** The run cannot be written to, and nothing had to be but the settings. */

@@ -7,6 +7,7 @@ export { type Crowded, type CrowdReport, crowdStage } from "./crowd.js";
 export { deliverReport } from "./deliver-report.js";
 export type { Evaluated, EvaluationReport } from "./evaluate.js";
 export type * from "./events.js";
+export { type ForgetOptions, type ForgetResult, forgetUsers } from "./forget.js";
 export { type Imported, importStage } from "./import.js";
 export type { Indexed } from "./index-stage.js";
 export { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "./models.js";
@@ -36,3 +37,4 @@ export {
 } from "./stage.js";
 export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./stages.js";
 export { type TrainedModel, trainStage } from "./train.js";
+export { type UpdatedTraining, type UpdateFiles, type UpdateOptions, type UpdateResult, updateRun } from "./update.js";

@@ -5,10 +5,12 @@ import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
+import { formerFile } from "./lineage.js";
 import { modelOf } from "./models.js";
 import { defineStage, type Stage } from "./stage.js";
-import { inputsOf, type TrainedModel, trainedModel } from "./train.js";
+import { inputsOf, type TrainedModel, trainedModel, warmStartFrom } from "./train.js";
 
+const NAME = "train-all";
 const VERSION = 1;
 
 /**
@@ -18,13 +20,17 @@ const VERSION = 1;
 export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<TrainedModel> {
   const entry = modelOf(name);
   return defineStage({
-    name: "train-all",
+    name: NAME,
     summary: "trains the model that is served on every event of every user, as validation has found best",
     version: VERSION,
     command: "train",
     reads: [...inputsOf(entry), own],
     settings: settingsSchema.pick({}),
-    async run(context, dir) {
+    async plan(context, made) {
+      const { dataset } = await context.open(importStage);
+      return { config: {}, files: await formerFile(context.directory, NAME, dataset, made) };
+    },
+    async run(context, dir, plan) {
       const code = await entry.code();
       const dataset = productionDataset((await context.open(importStage)).dataset);
       const clustered = entry.reads.includes("clusters") ? await context.open(clusterStage) : undefined;
@@ -36,6 +42,7 @@ export function trainAllStage(own: Stage<TrainedModel>, name: string): Stage<Tra
       }
       const input: TrainInput = {
         dataset,
+        ...(await warmStartFrom(plan)),
         ...(partitions === undefined ? {} : { partitions }),
         ...(crowd === undefined ? {} : { crowd }),
       };

@@ -6,9 +6,10 @@ import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
+import { formerFile, readFormer } from "./lineage.js";
 import { type ModelConfig, type ModelEntry, type ModelSettings, modelOf } from "./models.js";
 import { type LearningCurve, readCurve } from "./networks.js";
-import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
+import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 
 export interface TrainedModel extends StageOutput, AsyncDisposable {
   readonly name: string;
@@ -37,8 +38,9 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
     const given = { train: {}, ...(context.settings as object) } as ModelSettings;
     return (await entry.code()).config(dataset, given);
   };
+  const stageName = `train-${name}`;
   return defineStage({
-    name: `train-${name}`,
+    name: stageName,
     summary: own ? "trains the run's own model" : `fits ${name}, which the run's own model is held against`,
     version: VERSION,
     command: "train",
@@ -56,10 +58,14 @@ export function trainStage(name: string, { own }: { readonly own: boolean }): St
         hint: "Choose another one with --model NAME.",
       });
     },
-    plan: configOf,
-    async run(context, dir) {
+    async plan(context, made) {
+      const { dataset } = await context.open(importStage);
+      return { ...(await configOf(context)), files: await formerFile(context.directory, stageName, dataset, made) };
+    },
+    async run(context, dir, plan) {
       const code = await entry.code();
-      await code.fit(context, dir, name, await trainInput(context, entry), await configOf(context));
+      const input = { ...(await trainInput(context, entry)), ...(await warmStartFrom(plan)) };
+      await code.fit(context, dir, name, input, await configOf(context));
     },
     open: async (context, finished) => trainedModel(context, entry, finished),
     describe: async (_context, { dir }) => ({ summary: (await (await entry.code()).describe?.(dir)) ?? "" }),
@@ -89,6 +95,11 @@ export function trainedModel(context: StageContext, entry: ModelEntry, finished:
     curve: async () => ((await entry.code()).isTrained ? readCurve(finished.dir) : undefined),
     [Symbol.asyncDispose]: async () => dispose(await opened?.catch(() => undefined)),
   };
+}
+
+/** What a training goes on from, where its plan names it. */
+export async function warmStartFrom({ files }: StagePlan): Promise<Pick<TrainInput, "warmStart">> {
+  return files?.former === undefined ? {} : { warmStart: await readFormer(files.former) };
 }
 
 /** What a model learns from, as far as the run has it. */

@@ -112,8 +112,13 @@ export interface ImportReport {
   readonly minRating?: number;
   /** Where kinds of events were asked for: what each weighs, and how many usable rows it has. */
   readonly events?: readonly { readonly name: string; readonly weight: number; readonly rows: number }[];
-  /** Where the interactions are in several files: rows of each, and its events that an earlier file had already. */
-  readonly files?: readonly { readonly name: string; readonly rows: number; readonly alreadyThere: number }[];
+  /** Where the interactions are in several files: of each its rows, those that an earlier file had already, and usable events. */
+  readonly files?: readonly {
+    readonly name: string;
+    readonly rows: number;
+    readonly alreadyThere: number;
+    readonly events: number;
+  }[];
   /** Columns that look like times or ids and were not read, with the flag that takes each. */
   readonly passedOver: readonly { readonly column: string; readonly flag: string }[];
   /** Columns of the items file beside its id, title, categories and year; absent: there are none. */

@@ -62,6 +62,11 @@ export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
+  /**
+   * What its questions to the model are about: each item by itself, or histories too, whose answers go when a user is to be
+   * forgotten (default).
+   */
+  readonly asksAbout?: "items" | "histories";
   /** Counts up with every change of what the model is asked (default 1). */
   readonly version?: number;
   /** What one request may ask for at most; absent: anything. */

@@ -25,6 +25,7 @@ export const LEAST_COSINE = 0.1;
 export const facetsClusterer: ClustererDefinition = {
   name: "facets",
   needs: "model",
+  asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
   async create(context) {

@@ -178,6 +178,7 @@ export async function readInteractions(
             name: basename(path),
             rows: log.delivered(file) + malformed[file]!,
             alreadyThere: counters[file]!.count("already-there"),
+            events: usable.files?.filter((of) => of === file).length ?? 0,
           })),
         }),
     notes: [

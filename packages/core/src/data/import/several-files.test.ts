@@ -75,8 +75,8 @@ describe("several files of one log", () => {
     ]);
     const { dataset, report } = await read([first, second], { repeats: "keep" });
     expect(report.files).toEqual([
-      { name: "a.csv", rows: 72, alreadyThere: 0 },
-      { name: "b.csv", rows: 5, alreadyThere: 1 },
+      { name: "a.csv", rows: 72, alreadyThere: 0, events: 72 },
+      { name: "b.csv", rows: 5, alreadyThere: 1, events: 4 },
     ]);
     const [drop] = report.drops.filter(({ reason }) => reason === "already-there");
     expect(drop).toMatchObject({ count: 1, examples: [{ row: 1, text: "b.csv: u0, i0" }] });

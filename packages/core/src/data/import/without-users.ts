@@ -1,11 +1,12 @@
 import { writeFileAtomic } from "../../base/atomic-file.js";
 import type { RunOptions } from "../../base/run-options.js";
-import { chooseColumns, type InteractionColumns, idColumn } from "./columns.js";
+import { chooseColumns, idColumn } from "./columns.js";
 import type { Forgotten } from "./forgotten.js";
 import type { ImportOptions } from "./import.js";
 import { sampleTable } from "./profile.js";
 import { withDuckDb } from "./tables/duckdb.js";
 import { openTable } from "./tables/open-table.js";
+import type { Table } from "./tables/table.js";
 
 /** Characters that are handed on at once. */
 const CHUNK = 1 << 16;
@@ -18,30 +19,59 @@ export interface WithoutUsers {
   readonly malformed: number;
 }
 
+/** A table in which users have rows. */
+export type UserTable =
+  | { readonly kind: "interactions" }
+  /** `userColumn`: what the interactions call the column of its ids. */
+  | { readonly kind: "users"; readonly userColumn: string };
+
+type NamedColumns = NonNullable<ImportOptions["columns"]>;
+
+/**
+ * Which of some users have a row in a table.
+ *
+ * @throws PrismrecError FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, IO
+ */
+export function usersIn(
+  source: string,
+  table: UserTable,
+  named: NamedColumns,
+  wanted: ReadonlySet<string>,
+  run: RunOptions = {},
+): Promise<ReadonlySet<string>> {
+  return withDuckDb(async (connection) => {
+    const opened = await openTable(connection, source);
+    const [user = ""] = await neededColumns(source, opened, table, named, run);
+    const found = new Set<string>();
+    for await (const [ids = []] of opened.read([user], run.signal, 0)) {
+      for (const cell of ids) {
+        const id = cell?.trim() ?? "";
+        if (wanted.has(id)) found.add(id);
+      }
+    }
+    return found;
+  });
+}
+
 /**
  * Copies a table of interactions or of users as JSON lines, all cells as text, without the rows of users who are to be
  * forgotten. Imported, the copy gives what the table gives without them.
  *
- * @param userColumn for a table of users: what the interactions call the column of its ids
  * @returns undefined where no row of theirs is in the table: nothing is written then
  * @throws PrismrecError FILE_NOT_FOUND, DATA_FORMAT, DATA_EMPTY, IO, DISK_FULL
  */
 export async function writeWithoutUsers(
   source: string,
   target: string,
-  table: { readonly kind: "interactions" } | { readonly kind: "users"; readonly userColumn: string },
-  named: NonNullable<ImportOptions["columns"]>,
+  table: UserTable,
+  named: NamedColumns,
   forgotten: Forgotten,
   run: RunOptions = {},
 ): Promise<WithoutUsers | undefined> {
   return withDuckDb(async (connection) => {
     const opened = await openTable(connection, source);
     const { columns } = opened;
-    // What the import needs of a row comes first: a row that lacks it is no use there.
-    const needed =
-      table.kind === "users"
-        ? [idColumn(source, columns, "user", named.userId, table.userColumn)]
-        : neededOf(chooseColumns(source, await sampleTable(opened, run.signal), named));
+    const needed = await neededColumns(source, opened, table, named, run);
     const chosen = [...new Set([...needed, ...columns])];
     const isTheirs = (cell: string | null | undefined): boolean => forgotten.has(cell?.trim() ?? "");
     let removed = 0;
@@ -70,6 +100,15 @@ export async function writeWithoutUsers(
   });
 }
 
-function neededOf({ user, item, timestamp }: InteractionColumns): string[] {
+/** What the import needs of a row, the user first: a row that lacks one of these is no use there. */
+async function neededColumns(
+  source: string,
+  opened: Table,
+  table: UserTable,
+  named: NamedColumns,
+  run: RunOptions,
+): Promise<string[]> {
+  if (table.kind === "users") return [idColumn(source, opened.columns, "user", named.userId, table.userColumn)];
+  const { user, item, timestamp } = chooseColumns(source, await sampleTable(opened, run.signal), named);
   return [user, item, ...timestamp];
 }
