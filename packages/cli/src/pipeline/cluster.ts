@@ -12,11 +12,20 @@ import {
   partitionDataset,
   saveClusterer,
 } from "@prismrec/core/interests";
-import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, inspectGguf, LlamaCppModel } from "@prismrec/llm";
+import {
+  AnswerCache,
+  type AskedFacets,
+  CLUSTERERS,
+  createClusterer,
+  ensureModel,
+  inspectGguf,
+  LlamaCppModel,
+} from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
 import { count, percent, shellQuote } from "../format.js";
 import { importStage, withoutUndefined } from "./import.js";
+import { readAsked } from "./lineage.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -43,6 +52,13 @@ const reportSchema = z.object({
   /** Most items of a history that the clusterer itself takes; undefined: any number. */
   maxItems: z.int().optional(),
   facets: z.array(z.string()).optional(),
+  /** All that items were asked about, for an update that asks new ones the same. */
+  asked: z
+    .object({
+      preset: z.string(),
+      facets: z.array(z.object({ word: z.string(), source: z.enum(["user", "preset", "category", "model"]) })),
+    })
+    .optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
   /** Why the run goes on with less than was hoped for. */
@@ -83,6 +99,8 @@ interface Choice {
   readonly clusterer: string | undefined;
   readonly model?: { readonly path: string; readonly hash: string };
   readonly notice?: string;
+  /** What items were asked about in the state of the run before its update. */
+  readonly asked?: AskedFacets;
 }
 
 const settings = settingsSchema.pick({
@@ -113,7 +131,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     if (made !== undefined) {
       const choice = await readChoice(made.dir);
       const now = await chosenNow(context, choice);
-      return { ...decisive(context.settings, now.clusterer, now.hash), choice };
+      return { ...decisive(context.settings, now.clusterer, now.hash, made.manifest.inputs.asked), choice };
     }
     const { dataset, report } = await context.open(importStage);
     const choice = await chooseClusterer(context, dataset.catalog);
@@ -123,7 +141,12 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
           "of items with --items, or its title column with --item-title",
       );
     }
-    return { ...decisive(context.settings, choice.clusterer, choice.model?.hash), choice };
+    const before = await readAsked(context.directory, choice.model?.hash);
+    const asked = before === undefined ? {} : { asked: before.asked };
+    return {
+      ...decisive(context.settings, choice.clusterer, choice.model?.hash, before?.fingerprint),
+      choice: { ...choice, ...asked },
+    };
   },
   async run(context, dir, { choice }) {
     const { dataset } = await context.open(importStage);
@@ -134,7 +157,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
     await using source = await openSource(context, dataset, choice);
-    const { clusterer, facets, threshold } = source;
+    const { clusterer, facets, asked, threshold } = source;
     const partitions = await partitionDataset(dataset, clusterer, {
       ...historyLimits(context.settings),
       ...context.options,
@@ -147,6 +170,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
+      ...(asked === undefined ? {} : { asked: { ...asked, facets: [...asked.facets] } }),
       ...(threshold === undefined ? {} : { threshold }),
       clusters: describeClusters(partitions.train),
       labels: {
@@ -236,14 +260,19 @@ async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choi
   return { clusterer: definition?.name };
 }
 
-function decisive(settings: ClusterSettings, clusterer: string | undefined, modelHash: string | undefined): StagePlan {
+function decisive(
+  settings: ClusterSettings,
+  clusterer: string | undefined,
+  modelHash: string | undefined,
+  asked: string | undefined,
+): StagePlan {
   const { budget: _, ...config } = settings.cluster;
   return {
     config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
     version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
     files: {},
-    inputs: modelHash === undefined ? {} : { model: modelHash },
+    inputs: withoutUndefined({ model: modelHash, asked }),
   };
 }
 
@@ -293,6 +322,7 @@ export async function openSavedClusterer(dir: string, catalog: Catalog): Promise
 
 interface Source extends OpenClusterer {
   readonly facets?: readonly string[];
+  readonly asked?: AskedFacets;
   readonly threshold?: number | "silhouette";
 }
 
@@ -319,6 +349,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
       ...(cache === undefined ? {} : { cache }),
       budget: withoutUndefined(budget),
       seed: settings.seed,
+      ...(choice.asked === undefined ? {} : { asked: choice.asked }),
       ...withoutUndefined({ cut, facets, maxFacets, textMode }),
       ...context.options,
     });
@@ -331,6 +362,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
     return {
       clusterer,
       ...(report.facets === undefined ? {} : { facets: report.facets.map(({ word }) => word) }),
+      ...(report.asked === undefined ? {} : { asked: report.asked }),
       ...(report.threshold === undefined ? {} : { threshold: report.threshold }),
       [Symbol.asyncDispose]: close,
     };

@@ -25,7 +25,7 @@ import { openRun, type Run, type StageResult } from "./run.js";
 import { RunDirectory } from "./run-directory/run-directory.js";
 import { MARKER } from "./run-directory/run-format.js";
 import { settingsToKeep, storedSettings } from "./settings-file.js";
-import { columnsOf, keptInputs, requireRun, trainingStages } from "./update.js";
+import { columnsOf, handOnAsked, keptInputs, requireRun, trainingStages } from "./update.js";
 
 export interface ForgetOptions {
   readonly signal?: AbortSignal;
@@ -113,6 +113,7 @@ async function erase(
   if (imported !== undefined) {
     await writeParts(directory, run.settings, imported.dataset, known?.parts, (id) => forgotten.has(id));
   }
+  if (imported !== undefined) await handOnAsked(run, directory);
   await dropFormer(
     directory,
     trainingStages(run).map(({ name }) => name),

@@ -6,6 +6,7 @@ import { PrismrecError, readJson, sha256File, writeFileAtomic, writeJsonAtomic }
 import type { Dataset, SplitPart } from "@prismrec/core/data";
 import { InterestModel, type Model } from "@prismrec/core/models";
 import { encodeSafetensors, type StoredTensor } from "@prismrec/core/nn";
+import type { AskedFacets } from "@prismrec/llm";
 import { type WarmStart, warmStartOf } from "@prismrec/trainer";
 import { z } from "zod";
 import type { Settings } from "../config/schema.js";
@@ -16,6 +17,7 @@ import { readTensors } from "./tensors.js";
 /** What the state of a run before its last update hands on; no file of it is needed to serve. */
 const PARTS = "parts.json";
 const FORMER = "former.json";
+const ASKED = "asked.json";
 
 const SPLIT_PARTS = ["train", "valid", "test"] as const;
 const partsSchema = z.object({
@@ -75,6 +77,35 @@ export async function writeParts(
     drawn,
     parts: { train: of("train"), valid: of("valid"), test: of("test") },
   });
+}
+
+const askedSchema = z.object({
+  /** Hash of the language model that was asked. */
+  model: z.string(),
+  preset: z.string(),
+  facets: z.array(z.object({ word: z.string(), source: z.enum(["user", "preset", "category", "model"]) })),
+});
+
+/** Writes down what items were asked about, so that only new ones are read in the states of a run that come after. */
+export function writeAsked(directory: RunDirectory, model: string, { preset, facets }: AskedFacets): Promise<void> {
+  return writeJsonAtomic(join(directory.lineage, ASKED), {
+    model,
+    preset,
+    facets: facets.map(({ word, source }) => ({ word, source })),
+  } satisfies z.infer<typeof askedSchema>);
+}
+
+/** What items were asked about before by a language model, with a fingerprint; undefined where they were not. Throws RUN_INVALID. */
+export async function readAsked(
+  directory: RunDirectory,
+  model: string | undefined,
+): Promise<{ readonly asked: AskedFacets; readonly fingerprint: string } | undefined> {
+  const path = join(directory.lineage, ASKED);
+  if (model === undefined || !existsSync(path)) return undefined;
+  const parsed = askedSchema.safeParse(await readJson(path, "RUN_INVALID"));
+  if (!parsed.success) throw damaged(path, parsed.error);
+  const { model: of, ...asked } = parsed.data;
+  return of === model ? { asked, fingerprint: await sha256File(path) } : undefined;
 }
 
 const weightsFile = ({ lineage }: RunDirectory, stage: string): string => join(lineage, `${stage}.safetensors`);

@@ -20,7 +20,7 @@ import {
   tablesOf,
   takeIn,
 } from "./inputs.js";
-import { approveFormer, dropFormer, readParts, writeFormer, writeParts } from "./lineage.js";
+import { approveFormer, dropFormer, readParts, writeAsked, writeFormer, writeParts } from "./lineage.js";
 import { numbered } from "./outside-files.js";
 import { openRun, type Run, type StageResult } from "./run.js";
 import { RunDirectory } from "./run-directory/run-directory.js";
@@ -142,6 +142,7 @@ class Update {
     const tables = mapTables((table) => [...base[table], ...added[table]]);
     const known = await readParts(directory, former.settings);
     await writeParts(beside, former.settings, dataset, known?.parts);
+    await handOnAsked(former, beside);
     const settings = { ...this.settings, ...tableSettings(tables) };
     await using next = await openRun(path, settings, { ...this.options, directory: beside, continued: true });
     let imported: { readonly dataset: Dataset; readonly report: ImportReport };
@@ -263,6 +264,13 @@ class Update {
   #note(text: string): void {
     this.options.onEvent?.({ type: "note", text, when: "always" });
   }
+}
+
+/** Writes down what items were asked about, where a language model was. */
+export async function handOnAsked(run: Run, to: RunDirectory): Promise<void> {
+  const clustered = await run.find("cluster");
+  const { asked, model } = (await clustered?.contents())?.report ?? {};
+  if (asked !== undefined && model !== undefined) await writeAsked(to, model.hash, asked);
 }
 
 /** Throws RUN_INVALID where there is no run to work on; nothing is written. */
