@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { createReadStream, existsSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fromFileError, PrismrecError, systemCode, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
@@ -217,9 +217,9 @@ async function removeMade(dir: string): Promise<string[]> {
 /** Removes the answers of a language model about histories: which of them were a user's cannot be told from their keys. */
 async function removeAnswers(run: Run): Promise<string[]> {
   const folder = join(run.directory.path, "cache", "llm");
-  const asksAbout = CLUSTERERS.find(({ name }) => name === run.settings.clusterer)?.asksAbout;
+  const clusterer = CLUSTERERS.find(({ name }) => name === run.settings.clusterer);
   // Before answers about histories were kept apart they stood among the others.
-  const all = run.settings.clusterer !== undefined && asksAbout !== "items";
+  const all = clusterer?.needs === "model" && clusterer.asksAbout !== "items";
   const names = await readdir(folder).catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return [];
     throw fromFileError(error, folder, "read");
@@ -240,7 +240,6 @@ async function removeOthers(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly removed: readonly string[]; readonly suspect: readonly string[] }> {
   const wanted = new Set(ids);
-  const word = new RegExp(`(?<![\\p{L}\\p{N}_-])(?:${ids.map(escaped).join("|")})(?![\\p{L}\\p{N}_-])`, "u");
   const removed: string[] = [];
   const suspect: string[] = [];
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
@@ -257,12 +256,34 @@ async function removeOthers(
         await rm(path, { force: true });
         removed.push(name);
       }
-    } else if (word.test((await readFile(path)).toString("utf8"))) suspect.push(name);
+    } else if (await holdsWord(path, ids)) suspect.push(name);
   }
   return { removed, suspect };
 }
 
-const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const IN_WORD = /[\p{L}\p{N}_-]/u;
+
+/** Whether a file holds one of the ids as a word of its own. */
+async function holdsWord(path: string, ids: readonly string[]): Promise<boolean> {
+  const longest = Math.max(...ids.map(({ length }) => length));
+  let text = "";
+  const isIn = (isEnd: boolean): boolean =>
+    ids.some((id) => {
+      for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {
+        const [before = "", after] = [text[at - 1], text[at + id.length]];
+        // What stands behind it may still come.
+        if (after === undefined && !isEnd) return false;
+        if (!IN_WORD.test(before) && !IN_WORD.test(after ?? "")) return true;
+      }
+      return false;
+    });
+  for await (const chunk of createReadStream(path, { encoding: "utf8" })) {
+    text += String(chunk);
+    if (isIn(false)) return true;
+    text = text.slice(-longest - 1);
+  }
+  return isIn(true);
+}
 
 async function hasCell(path: string, wanted: ReadonlySet<string>, signal: AbortSignal | undefined): Promise<boolean> {
   try {
