@@ -107,6 +107,9 @@ async function erase(
       hint: "Remove the run directory.",
     });
   }
+  if (directory.hasBeside) {
+    onEvent?.({ type: "warning", text: "an update that was interrupted is given up: give its files again" });
+  }
   // From here on the users stay out, whatever happens: each step may be done again.
   await writeForgotten(path, forgotten);
   const known = await readParts(directory, run.settings);

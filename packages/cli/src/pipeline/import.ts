@@ -1,12 +1,14 @@
+import { basename } from "node:path";
 import { hashJson, PrismrecError } from "@prismrec/core/base";
 import { DATASET_FORMAT, type Dataset, type ImportReport, loadDataset, saveDataset } from "@prismrec/core/data";
 import { IMPORT_VERSION, type ImportOptions, importDataset, pathsOf, spoolInputs } from "@prismrec/core/data/import";
 import type { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { count, percent } from "../format.js";
-import { dropInputs, isFile, keepInputs, readForgotten, tablesOf } from "./inputs.js";
+import { dropInputs, isFile, isKept, keepInputs, readForgotten, tablesOf } from "./inputs.js";
 import { readParts } from "./lineage.js";
 import { numbered } from "./outside-files.js";
+import { storedSettings } from "./settings-file.js";
 import { type Description, defineStage, type StageOutput, type StagePlan } from "./stage.js";
 
 export interface Imported extends StageOutput {
@@ -82,13 +84,21 @@ export const importStage = defineStage<Imported, typeof settings, ImportPlan>({
     const close = async (): Promise<void> => spooled[Symbol.asyncDispose]();
     return { ...decisive(options), files: filesOf(options), inputs, options, [Symbol.asyncDispose]: close };
   },
-  async run({ directory, settings, options: run, signal }, dir, { options }) {
+  async run({ directory, settings, options: run, signal, warn }, dir, { options }) {
     const { dataset, report } = await importDataset(options, run);
     await saveDataset(dataset, report, dir);
     const columns = { named: options.columns ?? {}, userColumn: report.columns.user };
     const kept = await keepInputs(directory.path, options, columns, signal);
     // An update that was begun has taken in some of its own.
-    if (!directory.hasBeside) await dropInputs(directory.path, [...kept, ...Object.values(tablesOf(settings)).flat()]);
+    if (directory.hasBeside) return;
+    const needed = new Set([...kept, ...Object.values(tablesOf(settings)).flat()]);
+    const before = Object.values(tablesOf(await storedSettings(directory.path, directory.settingsFile))).flat();
+    const left = before
+      .filter((path) => isKept(directory.path, path) && !needed.has(path))
+      .map((path) => basename(path));
+    if (left.length > 0)
+      warn(`left out, as they are not named any more: ${left.join(", ")}, which the run was made from`);
+    await dropInputs(directory.path, needed);
   },
   open: async (_context, finished) => ({ ...finished, ...(await loadDataset(finished.dir)) }),
   describe: async (_context, { report }) => describe(report),

@@ -62,8 +62,12 @@ export function network(name: string): ModelCode {
       const config = defaultTrainConfig(name, dataset, mergeSettings(mergeSettings({ seed }, models[name] ?? {}), own));
       return { config, seed: config.seed };
     },
-    async fit({ signal, training }, dir, label, input, { config: resolved }) {
+    async fit({ signal, training, warn }, dir, label, given, { config: resolved }) {
       const config: TrainConfig = parseTrainConfig(resolved);
+      const { warmStart, ...others } = given;
+      const fits = warmStart === undefined || warmStart.items.cols === config.network.dim;
+      if (!fits) warn(`${label} has another width than the former model: it is trained anew`);
+      const input = fits ? given : others;
       const onEvent = training.bind(undefined, label, config.stopping.epochs);
       const result = await train(input, config, { dir, signal, onEvent });
       if (result.stoppedBy === "signal") signal.throwIfAborted();

@@ -7,17 +7,19 @@ import { type Dataset, userItems } from "@prismrec/core/data";
  * @returns external ids
  */
 export function learnedTargets(former: Dataset, dataset: Dataset): string[] {
-  const learned = new Map<string, ReadonlySet<string>>();
+  /** [users of `former`] events that were learned from. */
+  const ends = new Uint32Array(former.log.userCount);
   former.split.train.users.forEach((user, j) => {
-    const items = userItems(former.log, user).subarray(0, former.split.train.ends[j]);
-    learned.set(former.log.userIds[user]!, new Set(Array.from(items, (item) => former.catalog.items[item]!.id)));
+    ends[user] = former.split.train.ends[j]!;
   });
   const found = new Set<string>();
   for (const { users, historyEnds, targetEnds } of [dataset.split.valid, dataset.split.test]) {
     users.forEach((user, j) => {
       const id = dataset.log.userIds[user]!;
-      const own = learned.get(id);
-      if (own === undefined) return;
+      const before = former.log.indexOf(id);
+      if (before === undefined || ends[before] === 0) return;
+      const learned = userItems(former.log, before).subarray(0, ends[before]);
+      const own = new Set(Array.from(learned, (item) => former.catalog.items[item]!.id));
       const events = userItems(dataset.log, user);
       const history = new Set(events.subarray(0, historyEnds[j]));
       for (const item of events.subarray(historyEnds[j], targetEnds[j])) {
