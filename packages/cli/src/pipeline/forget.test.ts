@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import type { Dataset } from "@prismrec/core/data";
 import { openTable, withDuckDb } from "@prismrec/core/data/import";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { fit } from "../api/fit.js";
 import { open } from "../api/open.js";
 import { smallRows } from "../testing/small-data.js";
-import { spawnPrismrec } from "../testing/spawn.js";
+import { buildPackages, spawnPrismrec } from "../testing/spawn.js";
 import { forgetUsers, openRun, type RunEvent, updateRun } from "./index.js";
 
 const LIMIT = 240_000;
@@ -21,6 +22,7 @@ const SETTINGS = {
 
 let folder: string;
 let dir: string;
+beforeAll(buildPackages, LIMIT);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "prismrec-forget-"));
   dir = join(folder, "run");
@@ -148,6 +150,22 @@ describe("forget", () => {
       // The very file of before is a part of the run, and stays one.
       expect(await updateRun(dir, { interactions: [join(folder, "log.csv.gz")] })).toMatchObject({ updated: false });
       expect(await filesWith(id)).toEqual([]);
+    },
+    LIMIT,
+  );
+
+  it(
+    "keeps them out where a program brings its rows again",
+    async () => {
+      const { interactions, items } = smallRows();
+      const own = interactions.map(({ user, ...row }) => ({ ...row, user: `shopper-${user.slice(1)}-Q` }));
+      const settings = { clusterer: "category", train: { stopping: { epochs: 1 } } };
+      await (await fit({ interactions: own, items }, { dir, settings })).close();
+      await forgetUsers(dir, ["shopper-7-Q"]);
+      expect(await filesWith("shopper-7-Q")).toEqual([]);
+      await using shop = await fit({ interactions: own, items }, { dir, settings });
+      expect(await filesWith("shopper-7-Q")).toEqual([]);
+      await expect(shop.recommend("shopper-7-Q")).rejects.toMatchObject({ code: "UNKNOWN_USER" });
     },
     LIMIT,
   );

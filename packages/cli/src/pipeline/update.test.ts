@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { open } from "../api/open.js";
 import type { RawSettings } from "../config/load.js";
 import { smallRows } from "../testing/small-data.js";
+import { buildPackages, spawnPrismrec } from "../testing/spawn.js";
 import { openRun, type RunEvent, type UpdateFiles, updateRun } from "./index.js";
 
 const LIMIT = 240_000;
@@ -21,6 +22,7 @@ const HISTORY = { history: ["i1", "i7", "i13"] };
 
 let folder: string;
 let dir: string;
+beforeAll(buildPackages, LIMIT);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "prismrec-update-"));
   dir = join(folder, "run");
@@ -286,6 +288,31 @@ describe("update", () => {
         await using shop = await open(at);
         expect((await shop.recommend("v3", { k: 5 })).items).toHaveLength(5);
       }
+    },
+    LIMIT,
+  );
+});
+
+describe("prismrec update", () => {
+  it(
+    "tells what came, in words and as JSON, and another process serves it",
+    async () => {
+      const flags = ["--clusterer", "category", "--epochs", "2", "--baselines", "most-popular", "--since", "1000"];
+      const log = ["-i", await events("log.csv", former), "--items", await writeItems()];
+      expect((await spawnPrismrec(["run", ...log, ...flags, "--out", dir])).code).toBe(0);
+      const more = await events("more.csv", [["u1", "i40", 999], ...newcomers]);
+      const { code, stdout, stderr } = await spawnPrismrec(["update", dir, "-i", more]);
+      expect([code, stderr.includes("✖")]).toEqual([0, false]);
+      expect(stdout).toMatch(/^Added \d+ events, 12 users and 2 items to /);
+      expect(stdout).toMatch(/The model took \d+ steps from where it was; the training before took \d+\./);
+      expect(stderr).toContain("1 before-since");
+      expect(stderr).toMatch(/train-ldmi: \d+ steps from the former model/);
+      const served = await spawnPrismrec(["recommend", dir, "--user", "v5", "-k", "4", "--json"]);
+      expect(JSON.parse(served.stdout).items).toHaveLength(4);
+      const again = await spawnPrismrec(["update", dir, "-i", more, "--json"]);
+      expect(JSON.parse(again.stdout)).toMatchObject({ updated: false });
+      const wrong = await spawnPrismrec(["update", dir, "--json"]);
+      expect([wrong.code, wrong.stderr.includes("INVALID_ARGUMENT")]).toEqual([2, true]);
     },
     LIMIT,
   );

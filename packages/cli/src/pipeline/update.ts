@@ -157,7 +157,7 @@ class Update {
     }
     const came = (imported.report.files ?? []).slice(base.interactions.length);
     if (added.items.length + added.users.length === 0 && came.every(({ events }) => events === 0)) {
-      for (const { name, rows } of came) this.#note(`${name}: the run has all of its ${count(rows)} rows already`);
+      for (const { name, rows } of came) this.#note(`${name}: its ${count(rows)} rows bring no event that is new`);
       this.#note("nothing new: the run is as it was");
       return { ...(await untouched()), files: came };
     }
