@@ -1,6 +1,5 @@
 import type { Progress } from "@prismrec/core/base";
 import type { TrainEvent } from "@prismrec/trainer/events";
-import type { UpdatedTraining } from "./update.js";
 
 /** What a run says while it is under way. Texts may hold what data or a language model said: they are not to be trusted. */
 export type RunEvent =
@@ -67,6 +66,17 @@ export interface Warning {
   readonly type: "warning";
   readonly stage?: string;
   readonly text: string;
+}
+
+/** How a model of an updated run was trained, beside its former training. */
+export interface UpdatedTraining {
+  readonly stage: string;
+  /** Whether it went on from the former model; a model that is fitted at once never does. */
+  readonly warm: boolean;
+  /** Training steps and best epoch; absent: it is not trained by steps. */
+  readonly steps?: number;
+  readonly bestEpoch?: number;
+  readonly former?: { readonly steps: number; readonly bestEpoch: number };
 }
 
 /** What a training of an updated run took, beside the former one. */

@@ -37,4 +37,4 @@ export {
 } from "./stage.js";
 export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./stages.js";
 export { type TrainedModel, trainStage } from "./train.js";
-export { type UpdatedTraining, type UpdateFiles, type UpdateOptions, type UpdateResult, updateRun } from "./update.js";
+export { type UpdateFiles, type UpdateOptions, type UpdateResult, updateRun } from "./update.js";

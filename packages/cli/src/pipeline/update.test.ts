@@ -318,6 +318,31 @@ describe("prismrec update", () => {
   );
 });
 
+it(
+  "killed at any point, an update leaves a run that serves, and is done in the end",
+  async () => {
+    await makeRun();
+    const answer = async (): Promise<string[]> => {
+      await using shop = await open(dir);
+      return (await shop.recommend(HISTORY, { k: 3 })).items.map(({ id, score }) => `${id} ${score}`);
+    };
+    const [before, more] = [await answer(), await events("more.csv", newcomers)];
+    for (const stage of ["import", "train-ldmi", "report"]) {
+      const signalWhen = () => existsSync(join(dir, ".update", stage, "manifest.json"));
+      const killed = await spawnPrismrec(["update", dir, "-i", more], { signal: "SIGKILL", signalWhen });
+      // A fast machine may be done before the signal comes.
+      if (killed.code === 0) break;
+      if (!existsSync(join(dir, ".update", "complete.json"))) expect(await answer()).toEqual(before);
+      else expect(await answer()).not.toEqual(before);
+    }
+    await spawnPrismrec(["update", dir, "-i", more]);
+    expect(await answer()).not.toEqual(before);
+    expect((await datasetOf()).log.indexOf("v3")).toBeDefined();
+    expect(existsSync(join(dir, ".update"))).toBe(false);
+  },
+  LIMIT,
+);
+
 describe("the split of an updated run", () => {
   it(
     "keeps every user in the part of before, twice over, while newcomers are drawn",

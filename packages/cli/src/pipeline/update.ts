@@ -6,7 +6,7 @@ import { openTable, spoolIfPipe, withDuckDb } from "@prismrec/core/data/import";
 import { learnedTargets } from "@prismrec/trainer";
 import type { RawSettings } from "../config/load.js";
 import { count, shellQuote } from "../format.js";
-import type { OnEvent } from "./events.js";
+import type { OnEvent, UpdatedTraining } from "./events.js";
 import { importStage, withoutUndefined } from "./import.js";
 import {
   dropInputs,
@@ -35,17 +35,6 @@ export type UpdateFiles = Readonly<Partial<Record<TableName, readonly string[]>>
 export interface UpdateOptions {
   readonly signal?: AbortSignal;
   readonly onEvent?: OnEvent;
-}
-
-/** How a model of an updated run was trained, beside its former training. */
-export interface UpdatedTraining {
-  readonly stage: string;
-  /** Whether it went on from the former model; a model that is fitted at once never does. */
-  readonly warm: boolean;
-  /** Training steps and best epoch; absent: it is not trained by steps. */
-  readonly steps?: number;
-  readonly bestEpoch?: number;
-  readonly former?: { readonly steps: number; readonly bestEpoch: number };
 }
 
 export interface UpdateResult {

@@ -1,7 +1,6 @@
 import type { EpochRecord } from "@prismrec/trainer/events";
 import { count, duration, points } from "../format.js";
-import type { OnEvent, StageTraining } from "../pipeline/events.js";
-import type { UpdatedTraining } from "../pipeline/update.js";
+import type { OnEvent, StageTraining, UpdatedTraining } from "../pipeline/events.js";
 import { plain } from "./style.js";
 import type { Ui } from "./ui.js";
 
