@@ -10,6 +10,7 @@ export type * from "./events.js";
 export { type ForgetOptions, type ForgetResult, forgetUsers } from "./forget.js";
 export { type Imported, importStage } from "./import.js";
 export type { Indexed } from "./index-stage.js";
+export type { TableName } from "./inputs.js";
 export { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "./models.js";
 export type { LearningCurve } from "./networks.js";
 export type { Reported } from "./report.js";

@@ -1,7 +1,15 @@
 import { constants, existsSync } from "node:fs";
-import { copyFile, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { copyFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, sep } from "node:path";
-import { fromFileError, PrismrecError, readJson, sha256File, systemCode, writeJsonAtomic } from "@prismrec/core/base";
+import {
+  fromFileError,
+  PrismrecError,
+  readJson,
+  sha256File,
+  syncFolder,
+  systemCode,
+  writeJsonAtomic,
+} from "@prismrec/core/base";
 import { Forgotten, type ImportOptions, pathsOf, writeWithoutUsers } from "@prismrec/core/data/import";
 import { z } from "zod";
 import { inputsOf } from "./run-directory/run-directory.js";
@@ -101,7 +109,10 @@ export async function takeIn(
     await mkdir(folder, { recursive: true });
     // Where the disk can, the copy takes no room.
     await copyFile(path, partial, constants.COPYFILE_FICLONE);
+    await using copy = await open(partial, "r");
+    await copy.sync();
     await rename(partial, target);
+    await syncFolder(folder);
   } catch (error) {
     await rm(partial, { force: true });
     throw fromFileError(error, target, "write");

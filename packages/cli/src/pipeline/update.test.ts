@@ -197,6 +197,26 @@ describe("update", () => {
   );
 
   it(
+    "keeps what is too little to count, until enough has come",
+    async () => {
+      await makeRun();
+      const rare = (from: number, name: string) =>
+        events(
+          name,
+          Array.from({ length: 3 }, (_, n): Row => [`u${from + n}`, "rare", 95_000 + from + n]),
+        );
+      expect(await updateRun(dir, { interactions: [await rare(0, "some.csv")] })).toMatchObject({
+        updated: true,
+        added: { users: 0, items: 0, events: 0 },
+      });
+      expect((await datasetOf()).catalog.idOf("rare")).toBeUndefined();
+      const result = await updateRun(dir, { interactions: [await rare(3, "more.csv")] });
+      expect(result.added).toEqual({ users: 0, items: 1, events: 6 });
+    },
+    LIMIT,
+  );
+
+  it(
     "of items alone keeps the model's place, and of users alone their columns",
     async () => {
       await makeRun();
@@ -262,6 +282,9 @@ describe("update", () => {
       await expect(updateRun(dir, { interactions: [first] }, { signal: stop.signal, onEvent })).rejects.toThrow(
         "enough",
       );
+      // A file that cannot be used takes nothing of that away.
+      const other = await csv("other.csv", "customer,sku", [["u1", "i1"]]);
+      await expect(updateRun(dir, { interactions: [other] })).rejects.toMatchObject({ code: "DATA_FORMAT" });
       const result = await updateRun(dir, { interactions: [await events("second.csv", later)] });
       expect(result.files.map(({ name }) => name)).toEqual(["first.csv", "second.csv"]);
       expect((await datasetOf()).log.indexOf("v3")).toBeDefined();

@@ -134,14 +134,15 @@ class Update {
     await handOnAsked(former, beside);
     const settings = { ...this.settings, ...tableSettings(tables) };
     await using next = await openRun(path, settings, { ...this.options, directory: beside, continued: true });
+    const readable = goesOn && (await beside.manifest("import")) !== undefined;
     let imported: { readonly dataset: Dataset; readonly report: ImportReport };
     try {
       await next.run({ to: "import" });
       imported = await next.open("import");
     } catch (error) {
-      // What cannot be read is none of the run's files.
-      if (!goesOn) await directory.discardBeside();
-      await dropInputs(path, Object.values(there).flat());
+      // What cannot be read is none of the run's files; what an update before could read goes on without it.
+      if (!readable) await directory.discardBeside();
+      await dropInputs(path, Object.values(readable ? there : base).flat());
       throw error;
     }
     const came = (imported.report.files ?? []).slice(base.interactions.length);

@@ -7,7 +7,7 @@ import { isNoTime } from "../read-time.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "../report.js";
 import { chooseColumns, type InteractionColumns, NO_COLUMN } from "./columns.js";
 import { DropCounter } from "./drops.js";
-import { type EventColumns, IdTable } from "./events.js";
+import { byUser, type EventColumns, IdTable } from "./events.js";
 import type { Forgotten } from "./forgotten.js";
 import { Float32Column, Uint32Column } from "./growing.js";
 import { isNoText, judgeIds } from "./ids.js";
@@ -78,6 +78,15 @@ class Log {
 
   fileOf(ordinal: number): number {
     return this.#ends.findIndex((end) => ordinal <= end);
+  }
+
+  /** Of each of ascending ordinals. */
+  filesOf(ordinals: Uint32Array): Uint32Array {
+    let file = 0;
+    return ordinals.map((ordinal) => {
+      while (ordinal > this.#ends[file]!) file++;
+      return file;
+    });
   }
 
   example(ordinal: number, text: string): Example {
@@ -440,8 +449,9 @@ function usableRows(
   const settled = rows.timesFilled > 0 ? settleTimes(path, rows.times, options) : undefined;
   const noTimes = whyNoTimes(log.tables[0]!, roles, options);
   const period = readPeriod(options, settled, noTimes);
-  const files = log.tables.length === 1 ? undefined : columns.rows.map((ordinal) => log.fileOf(ordinal));
-  const there = files === undefined ? undefined : alreadyThere(columns, files, settled?.values, rows.behaviours);
+  const files = log.tables.length === 1 ? undefined : log.filesOf(columns.rows);
+  const there =
+    files === undefined ? undefined : alreadyThere(columns, ids.user.length, files, settled?.values, rows.behaviours);
   const lacking = new Map<DropReason, number[]>();
   const kept = Uint32Array.from(columns.rows.keys()).filter((place) => {
     let reason: DropReason;
@@ -450,7 +460,7 @@ function usableRows(
     else if (settled !== undefined && !settled.known(place)) reason = "bad-timestamp";
     else {
       const outside = settled === undefined ? undefined : outsideOf(settled.values[place]!, period);
-      if (outside === undefined && there?.has(place) !== true) return true;
+      if (outside === undefined && there?.[place] !== 1) return true;
       reason = outside ?? "already-there";
     }
     const places = lacking.get(reason);
@@ -496,33 +506,29 @@ function outsideOf(time: bigint, { since, until }: Period): "before-since" | "fr
 }
 
 /**
- * Places of later files whose user, item, time and kind an earlier file has: logs overlap. What one file says twice is left to
- * `repeats`.
+ * [events] 1 where a later file has an event whose user, item, time and kind an earlier file has: logs overlap. What one file
+ * says twice is left to `repeats`.
  */
 function alreadyThere(
   { users, items }: Rows["columns"],
+  userCount: number,
   files: Uint32Array,
   times: BigInt64Array | undefined,
   behaviours: Uint32Array | undefined,
-): ReadonlySet<number> {
-  const keyOf = (place: number): string =>
-    `${users[place]} ${items[place]} ${times?.[place] ?? ""} ${behaviours?.[place] ?? ""}`;
-  const isLater = new Uint8Array(users.reduce((most, user) => Math.max(most, user + 1), 0));
-  // Only events of users that come again are looked at: a day's log is short beside all that came before.
-  const firstFiles = new Map<string, number>();
-  for (let place = 0; place < files.length; place++) {
-    if (files[place] === 0) continue;
-    isLater[users[place]!] = 1;
-    firstFiles.set(keyOf(place), files.length);
-  }
-  const found = new Set<number>();
-  for (let place = 0; place < files.length; place++) {
-    if (isLater[users[place]!] === 0) continue;
-    const key = keyOf(place);
-    const first = firstFiles.get(key);
-    if (first === undefined) continue;
-    if (files[place]! > first) found.add(place);
-    else firstFiles.set(key, files[place]!);
+): Uint8Array {
+  const found = new Uint8Array(files.length);
+  const { starts, places } = byUser(users, userCount);
+  for (let user = 0; user < userCount; user++) {
+    const own = places.subarray(starts[user], starts[user + 1]);
+    // Places ascend with files: whoever has events in one file alone has no other to be found in.
+    if (own.length === 0 || files[own[0]!] === files[own.at(-1)!]) continue;
+    const firstFiles = new Map<string, number>();
+    for (const place of own) {
+      const key = `${items[place]} ${times?.[place] ?? ""} ${behaviours?.[place] ?? ""}`;
+      const first = firstFiles.get(key);
+      if (first === undefined) firstFiles.set(key, files[place]!);
+      else if (files[place]! > first) found[place] = 1;
+    }
   }
   return found;
 }
