@@ -125,6 +125,10 @@ describe("update", () => {
       await using shop = await open(moved);
       expect((await shop.recommend("v3", { k: 5 })).items).toHaveLength(5);
       expect((await shop.similarItems("new0", { k: 3 })).length).toBe(3);
+      const copy = join(folder, "copy");
+      await shop.save(copy);
+      await using copied = await open(copy);
+      expect(await copied.recommend("v3", { k: 5 })).toEqual(await shop.recommend("v3", { k: 5 }));
     },
     LIMIT,
   );
