@@ -12,7 +12,8 @@ interface SettingFlag {
   readonly description: string;
   /** Where the value goes in the settings, e.g. `core.minimum`. */
   readonly path: string;
-  readonly parse?: (text: string) => unknown;
+  /** @param previous what the flag said before, where it is given again */
+  readonly parse?: (text: string, previous: unknown) => unknown;
   readonly choices?: readonly string[];
 }
 
@@ -36,6 +37,10 @@ const list =
     return names;
   };
 
+/** A file, or several where the flag is given several times. */
+const oneMoreFile = (text: string, previous: unknown): unknown =>
+  previous === undefined ? text : [previous, text].flat();
+
 export const GLOBAL_SETTINGS = {
   threads: {
     flags: "--threads <n>",
@@ -54,11 +59,22 @@ export const GLOBAL_SETTINGS = {
 export const SETTING_FLAGS = {
   interactions: {
     flags: "-i, --interactions <file>",
-    description: "events: CSV, TSV, JSONL or Parquet with user, item and, where known, time",
+    description: "events: CSV, TSV, JSONL or Parquet with user, item and, where known, time (again: a later file)",
     path: "interactions",
+    parse: oneMoreFile,
   },
-  items: { flags: "--items <file>", description: "items: id, title, categories", path: "items" },
-  users: { flags: "--users <file>", description: "users: id, and whatever is known of them", path: "users" },
+  items: {
+    flags: "--items <file>",
+    description: "items: id, title, categories (again: a later file)",
+    path: "items",
+    parse: oneMoreFile,
+  },
+  users: {
+    flags: "--users <file>",
+    description: "users: id, and whatever is known of them (again: a later file)",
+    path: "users",
+    parse: oneMoreFile,
+  },
   splitFile: {
     flags: "--split-file <file>",
     description: "fixes the split: columns user and part (train, valid, test)",
@@ -142,6 +158,16 @@ export const SETTING_FLAGS = {
     description: "kinds of events that count, e.g. view,cart,buy (default: all)",
     path: "events",
     parse: (text) => text.split(",").map((name) => name.trim()),
+  },
+  since: {
+    flags: "--since <time>",
+    description: "leave events before this date or time out",
+    path: "since",
+  },
+  until: {
+    flags: "--until <time>",
+    description: "leave events from this date or time on out",
+    path: "until",
   },
   repeats: {
     flags: "--repeats <which>",
@@ -293,12 +319,15 @@ export function asFlags(settings: RawSettings): {
 } {
   const flags: (readonly [string, string])[] = [];
   const expressed: Record<string, unknown> = {};
-  for (const flag of [...Object.values(SETTING_FLAGS), ...Object.values(GLOBAL_SETTINGS)]) {
+  const all: readonly SettingFlag[] = [...Object.values(SETTING_FLAGS), ...Object.values(GLOBAL_SETTINGS)];
+  for (const flag of all) {
     const path = flag.path.split(".");
     const value = path.reduce<unknown>((inside, key) => (isRecord(inside) ? inside[key] : undefined), settings);
     if (value === undefined) continue;
     const long = new Option(flag.flags).long ?? "";
-    flags.push([long, Array.isArray(value) ? value.join(",") : String(value)]);
+    // Names are joined by commas; files, whose names may hold some, are given one by one.
+    const values = !Array.isArray(value) || flag.parse === oneMoreFile ? [value].flat() : [value.join(",")];
+    for (const one of values) flags.push([long, String(one)]);
     place(expressed, path, value);
   }
   const { out: _, ...rest } = settings;

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +7,8 @@ import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
 
 const ITEMS = 90;
 const USERS = 120;
+/** Films that come with an update. */
+const LATER = 8;
 const LIMIT = 600_000;
 
 const data = sharedPath("data", "movietweetings-100k");
@@ -16,23 +18,23 @@ const missing = [
   ...(model === undefined ? [missingShared("models", "SmolLM2-135M-Instruct.Q4_1.gguf")] : []),
 ];
 
-/** The most rated films and the first users with at least eight ratings of them. */
+/** The most rated films and the first users with at least eight ratings of them; what they rated of further films comes later. */
 async function writeSlice(from: string, to: string): Promise<void> {
   const [header = "", ...rows] = (await readFile(join(from, "interactions.csv"), "utf8")).trim().split("\n");
   const itemOf = (row: string): string => row.split(",")[1] ?? "";
   const userOf = (row: string): string => row.split(",")[0] ?? "";
   const counts = new Map<string, number>();
   for (const row of rows) counts.set(itemOf(row), (counts.get(itemOf(row)) ?? 0) + 1);
-  const kept = new Set(
-    [...counts]
-      .sort(([, a], [, b]) => b - a)
-      .slice(0, ITEMS)
-      .map(([item]) => item),
-  );
+  const films = [...counts].sort(([, a], [, b]) => b - a).map(([item]) => item);
+  const kept = new Set(films.slice(0, ITEMS));
   const byUser = new Map<string, string[]>();
   for (const row of rows) if (kept.has(itemOf(row))) byUser.set(userOf(row), [...(byUser.get(userOf(row)) ?? []), row]);
   const users = [...byUser.values()].filter((own) => own.length >= 8).slice(0, USERS);
   await writeFile(join(to, "events.csv"), `${[header, ...users.flat()].join("\n")}\n`);
+  const further = new Set(films.slice(ITEMS, ITEMS + LATER));
+  const chosen = new Set(users.map(([row = ""]) => userOf(row)));
+  const later = rows.filter((row) => further.has(itemOf(row)) && chosen.has(userOf(row)));
+  await writeFile(join(to, "later.csv"), `${[header, ...later].join("\n")}\n`);
 }
 
 describe.skipIf(missing.length > 0)(
@@ -90,6 +92,31 @@ describe.skipIf(missing.length > 0)(
         expect(again.code).toBe(0);
         expect(again.stderr).toMatch(/\d+ answers of the model are kept/);
         expect(again.stdout).toBe(outcome.stdout);
+      },
+      LIMIT,
+    );
+
+    it(
+      "reads new films alone when the run is updated, each once, whatever they do to the catalog",
+      async () => {
+        const run = join(folder, "run");
+        const answers = async (): Promise<Set<string>> => {
+          const cache = join(run, "cache/llm");
+          const [name = ""] = await readdir(cache);
+          return new Set((await readFile(join(cache, name), "utf8")).trim().split("\n"));
+        };
+        const items = async (): Promise<number> =>
+          JSON.parse(await readFile(join(run, "import/items.json"), "utf8")).length;
+        const [known, before] = [await answers(), await items()];
+        const { code, stdout } = await spawnPrismrec(["update", run, "-i", join(folder, "later.csv"), "--json"], {
+          env: { PRISMREC_THREADS: "2" },
+        });
+        expect(code).toBe(0);
+        const { added } = JSON.parse(stdout);
+        expect(added.items).toBe((await items()) - before);
+        expect(added.items).toBeGreaterThan(3);
+        const read = [...(await answers())].filter((answer) => !known.has(answer));
+        expect(read).toHaveLength(added.items);
       },
       LIMIT,
     );

@@ -1,10 +1,11 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { RawSettings } from "./config/load.js";
+import { absolutePaths, type RawSettings } from "./config/load.js";
 import { shellQuote } from "./format.js";
 import { watchInterrupts } from "./interrupt.js";
 import type { Io } from "./io.js";
-import { gatherSettings } from "./options.js";
+import { fromFlags, gatherSettings } from "./options.js";
+import type { OnEvent } from "./pipeline/events.js";
 import type { OpenRunOptions, Run } from "./pipeline/run.js";
 import { watchOutputs, writeThrough } from "./terminal/outputs.js";
 import { printEvents } from "./terminal/run-events.js";
@@ -18,6 +19,12 @@ export interface Session {
   readonly signal: AbortSignal;
   /** The settings of flags, environment and configuration file, or of a run where one is named (`gatherSettings`). */
   settings(runDir?: string): Promise<RawSettings>;
+  /** The settings that flags and environment alone give. */
+  flags(): RawSettings;
+  /** A folder that the command names. */
+  place(dir: string): string;
+  /** What work on a run is told: when to stop, and where to say how it goes. */
+  readonly surroundings: { readonly onEvent: OnEvent; readonly signal: AbortSignal };
   /** The settings that a run directory holds, nothing where it holds none. */
   stored(runDir: string): Promise<RawSettings>;
   /** A run to write to, under its settings and those of this command over them, or under settings given instead. */
@@ -87,6 +94,13 @@ export async function withSession(io: Io, command: Command, work: (session: Sess
       ui,
       signal: interrupts.signal,
       settings,
+      flags: () =>
+        absolutePaths(
+          fromFlags(command, io.cwd, (notice) => ui.warn(plain(notice))),
+          io.cwd,
+        ),
+      place,
+      surroundings,
       stored: (dir) => storedSettings(place(dir)),
       open: async (dir, { settings: given, ...options } = {}) =>
         openRun(place(dir), given ?? (await settings(dir)), { ...surroundings, ...options }),

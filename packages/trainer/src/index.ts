@@ -8,8 +8,11 @@ export * from "./evaluation/evaluate.js";
 export * from "./evaluation/explanation-fidelity.js";
 export { type GroupMetrics, userGroups } from "./evaluation/groups.js";
 export * from "./evaluation/leakage.js";
+export * from "./evaluation/learned-targets.js";
 export * from "./planted/experiment.js";
 export * from "./planted/planted-data.js";
 export * from "./training/events.js";
 export * from "./training/train.js";
+
+export { type WarmStart, warmStartOf } from "./training/warm-start.js";
 export * from "./tuning/tune.js";

@@ -4,8 +4,10 @@ import { join, resolve } from "node:path";
 import { PrismrecError, suggest } from "@prismrec/core/base";
 import type { RawSettings } from "../config/load.js";
 import type { OnEvent } from "../pipeline/events.js";
-import { openRun } from "../pipeline/run.js";
-import type { RunDirectory } from "../pipeline/run-directory/run-directory.js";
+import { withoutUndefined } from "../pipeline/import.js";
+import { readForgotten, TABLES, withoutForgotten } from "../pipeline/inputs.js";
+import { openRun, type Run } from "../pipeline/run.js";
+import { inputsOf } from "../pipeline/run-directory/run-directory.js";
 import { open } from "./open.js";
 import type { Recommender } from "./recommender.js";
 import { type Rows, writeRows } from "./rows.js";
@@ -63,7 +65,7 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
       const events = onEvent === undefined ? {} : { onEvent };
       const settings = settingsOf(data, options, dir);
       await using run = await openRun(dir, settings, { ...(signal === undefined ? {} : { signal }), ...events });
-      await writeInputs(data, run.directory, signal);
+      await writeInputs(data, run, signal);
       await run.run({ to: "index" });
     }
     return await open(dir, { ...(signal === undefined ? {} : { signal }), onClose: discard });
@@ -73,10 +75,7 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
   }
 }
 
-/** Tables that may be given as rows. */
-const TABLES = ["interactions", "items", "users"] as const;
-
-const inputFile = (dir: string, table: string): string => join(dir, "inputs", `${table}.jsonl`);
+const inputFile = (dir: string, table: string): string => join(inputsOf(dir), `${table}.jsonl`);
 
 function settingsOf(data: FitData, options: FitOptions, dir: string): RawSettings {
   const { model, llm, seed, trainAll } = options;
@@ -90,12 +89,18 @@ function settingsOf(data: FitData, options: FitOptions, dir: string): RawSetting
 }
 
 /** Rows become files of the run, written by nobody else meanwhile. */
-async function writeInputs(data: FitData, directory: RunDirectory, signal: AbortSignal | undefined): Promise<void> {
+async function writeInputs(data: FitData, run: Run, signal: AbortSignal | undefined): Promise<void> {
+  const { directory, settings } = run;
+  const forgotten = await readForgotten(directory.path);
+  const named = withoutUndefined(settings.columns);
   for (const table of TABLES) {
     const rows = data[table];
     if (rows === undefined || typeof rows === "string") continue;
     await directory.lock();
-    await writeRows(inputFile(directory.path, table), rows, table, signal);
+    const path = inputFile(directory.path, table);
+    await writeRows(path, rows, table, signal);
+    if (forgotten === undefined || table === "items") continue;
+    await withoutForgotten(path, path, table, { named, userColumn: named.user ?? "user" }, forgotten, signal);
   }
 }
 

@@ -26,8 +26,13 @@ export async function saveRun(run: Run, dir: string): Promise<void> {
   const partial = join(dirname(target), `.${process.pid}.${Date.now()}.partial`);
   try {
     await mkdir(partial, { recursive: true });
-    for (const name of [MARKER, CONFIG_FILE, ...needed]) {
-      await cp(join(run.path, name), join(partial, name), { recursive: true }).catch((error: unknown) => {
+    const sources = [
+      [MARKER, join(run.path, MARKER)],
+      [CONFIG_FILE, run.directory.settingsFile],
+      ...[...needed].map((name) => [name, run.directory.stageDir(name)] as const),
+    ] as const;
+    for (const [name, source] of sources) {
+      await cp(source, join(partial, name), { recursive: true }).catch((error: unknown) => {
         // A stage that was left out has no folder.
         if (systemCode(error) !== "ENOENT") throw error;
       });

@@ -22,6 +22,8 @@ export const IMPORT_SETTINGS: readonly SettingName[] = [
   "minRating",
   "eventColumn",
   "events",
+  "since",
+  "until",
   "repeats",
   "order",
   "ties",

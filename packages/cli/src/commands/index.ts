@@ -6,6 +6,7 @@ import { addCrowd } from "./crowd.js";
 import { addDoctor } from "./doctor.js";
 import { addEvaluate } from "./evaluate.js";
 import { addExport } from "./export.js";
+import { addForget } from "./forget.js";
 import { addImport } from "./import.js";
 import { addInit } from "./init.js";
 import { addProbe } from "./probe.js";
@@ -15,6 +16,7 @@ import { addRun } from "./run.js";
 import { addSimilar } from "./similar.js";
 import { addTrain } from "./train.js";
 import { addTune } from "./tune.js";
+import { addUpdate } from "./update.js";
 
 /** Adds one command to the program; what it touches of its surroundings is `io`. */
 export type AddCommand = (program: Command, io: Io) => void;
@@ -23,6 +25,8 @@ export type AddCommand = (program: Command, io: Io) => void;
 export function addCommands(program: Command, io: Io): void {
   const commands: readonly AddCommand[] = [
     addRun,
+    addUpdate,
+    addForget,
     addRecommend,
     addSimilar,
     addInit,

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
@@ -76,11 +76,30 @@ export function isModelFile(text: string, folder: string): boolean {
 export function absolutePaths(settings: RawSettings, folder: string): RawSettings {
   const moved: Record<string, unknown> = { ...settings };
   for (const name of PATHS) {
-    const value = moved[name];
-    const isPath = typeof value === "string" && !(name === "llm" && value === NO_LLM);
-    if (isPath && !isAbsolute(value)) moved[name] = resolve(folder, value);
+    if (name === "llm" && moved[name] === NO_LLM) continue;
+    moved[name] = eachPath(moved[name], (path) => (isAbsolute(path) ? path : resolve(folder, path)));
+    if (moved[name] === undefined) delete moved[name];
   }
   return moved;
+}
+
+/** Paths that lie in `inside` as they are seen from `folder`, so that they still hold when the folder has been moved. */
+export function portablePaths(settings: RawSettings, folder: string, inside: string): RawSettings {
+  const moved: Record<string, unknown> = { ...settings };
+  for (const name of PATHS) {
+    if (moved[name] === undefined) continue;
+    moved[name] = eachPath(moved[name], (path) =>
+      path.startsWith(`${inside}${sep}`) ? relative(folder, path).replaceAll("\\", "/") : path,
+    );
+  }
+  return moved;
+}
+
+/** One path or several; what is neither is for the schema to refuse. */
+function eachPath(value: unknown, change: (path: string) => string): unknown {
+  if (typeof value === "string") return change(value);
+  if (!Array.isArray(value)) return value;
+  return value.map((path: unknown) => (typeof path === "string" ? change(path) : path));
 }
 
 /** Later layers win, member by member; arrays are replaced as a whole. */

@@ -3,6 +3,8 @@ import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, PRIOR_NAMES } from "../p
 
 const text = z.string().min(1);
 const share = z.number().gt(0).lt(1);
+/** One file, or several in the order in which they came. */
+const files = z.union([text, z.array(text).min(1)]);
 
 export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", "shuffled", "random"] as const;
 
@@ -12,9 +14,9 @@ export const NO_LLM = "none";
 /** Every setting of a run. The one source of defaults, of `prismrec.config.schema.json` and of error messages. */
 export const settingsSchema = z.strictObject({
   $schema: text.optional().describe("where editors find this schema"),
-  interactions: text.optional().describe("CSV, TSV, JSONL or Parquet with one event a row"),
-  items: text.optional().describe("CSV, TSV, JSONL or Parquet with one item a row: id, title, categories"),
-  users: text.optional().describe("CSV, TSV, JSONL or Parquet with one user a row: id and whatever is known of users"),
+  interactions: files.optional().describe("CSV, TSV, JSONL or Parquet with one event a row; several files are one log"),
+  items: files.optional().describe("CSV, TSV, JSONL or Parquet with one item a row: id, title, categories"),
+  users: files.optional().describe("CSV, TSV, JSONL or Parquet with one user a row: id and whatever is known of users"),
   splitFile: text.optional().describe("table with the columns user and part (train, valid, test)"),
   truth: text.optional().describe("table with the columns item and interest: interest recovery is measured against it"),
   out: text.optional().describe("run directory"),
@@ -48,6 +50,8 @@ export const settingsSchema = z.strictObject({
     .min(1)
     .optional()
     .describe('kinds of events that count, e.g. ["view", "buy=5"]; weights are kept in the report (default: all)'),
+  since: text.optional().describe("events before this date or time, as the log may have it, are left out"),
+  until: text.optional().describe("events from this date or time on are left out"),
   repeats: z
     .enum(["earliest", "keep"])
     .default("earliest")

@@ -12,11 +12,20 @@ import {
   partitionDataset,
   saveClusterer,
 } from "@prismrec/core/interests";
-import { AnswerCache, CLUSTERERS, createClusterer, ensureModel, inspectGguf, LlamaCppModel } from "@prismrec/llm";
+import {
+  AnswerCache,
+  type AskedFacets,
+  CLUSTERERS,
+  createClusterer,
+  ensureModel,
+  inspectGguf,
+  LlamaCppModel,
+} from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
 import { count, percent, shellQuote } from "../format.js";
 import { importStage, withoutUndefined } from "./import.js";
+import { readAsked } from "./lineage.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -43,6 +52,13 @@ const reportSchema = z.object({
   /** Most items of a history that the clusterer itself takes; undefined: any number. */
   maxItems: z.int().optional(),
   facets: z.array(z.string()).optional(),
+  /** All that items were asked about, for an update that asks new ones the same. */
+  asked: z
+    .object({
+      preset: z.string(),
+      facets: z.array(z.object({ word: z.string(), source: z.enum(["user", "preset", "category", "model"]) })),
+    })
+    .optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
   /** Why the run goes on with less than was hoped for. */
@@ -88,6 +104,8 @@ interface Choice {
   readonly clusterer: string | undefined;
   readonly model?: { readonly path: string; readonly hash: string };
   readonly notice?: string;
+  /** What items were asked about in the state of the run before its update. */
+  readonly asked?: AskedFacets;
 }
 
 const settings = settingsSchema.pick({
@@ -118,7 +136,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     if (made !== undefined) {
       const choice = await readChoice(made.dir);
       const now = await chosenNow(context, choice);
-      return { ...decisive(context.settings, now.clusterer, now.hash), choice };
+      return { ...decisive(context.settings, now.clusterer, now.hash, made.manifest.inputs.asked), choice };
     }
     const { dataset, report } = await context.open(importStage);
     const choice = await chooseClusterer(context, dataset.catalog);
@@ -128,7 +146,12 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
           "of items with --items, or its title column with --item-title",
       );
     }
-    return { ...decisive(context.settings, choice.clusterer, choice.model?.hash), choice };
+    const before = await readAsked(context.directory, choice.model?.hash);
+    const asked = before === undefined ? {} : { asked: before.asked };
+    return {
+      ...decisive(context.settings, choice.clusterer, choice.model?.hash, before?.fingerprint),
+      choice: { ...choice, ...asked },
+    };
   },
   async run(context, dir, { choice }) {
     const { dataset } = await context.open(importStage);
@@ -139,7 +162,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
     await using source = await openSource(context, dataset, choice);
-    const { clusterer, facets, threshold } = source;
+    const { clusterer, facets, asked, threshold } = source;
     const partitions = await partitionDataset(dataset, clusterer, {
       ...historyLimits(context.settings),
       ...context.options,
@@ -152,6 +175,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
+      ...(asked === undefined ? {} : { asked: { ...asked, facets: [...asked.facets] } }),
       ...(threshold === undefined ? {} : { threshold }),
       clusters: describeClusters(partitions.train),
       labels: {
@@ -241,14 +265,19 @@ async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choi
   return { clusterer: definition?.name };
 }
 
-function decisive(settings: ClusterSettings, clusterer: string | undefined, modelHash: string | undefined): StagePlan {
+function decisive(
+  settings: ClusterSettings,
+  clusterer: string | undefined,
+  modelHash: string | undefined,
+  asked: string | undefined,
+): StagePlan {
   const { budget: _, ...config } = settings.cluster;
   return {
     config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
     version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
     files: {},
-    inputs: modelHash === undefined ? {} : { model: modelHash },
+    inputs: withoutUndefined({ model: modelHash, asked }),
   };
 }
 
@@ -298,6 +327,7 @@ export async function openSavedClusterer(dir: string, catalog: Catalog): Promise
 
 interface Source extends OpenClusterer {
   readonly facets?: readonly string[];
+  readonly asked?: AskedFacets;
   readonly threshold?: number | "silhouette";
 }
 
@@ -313,7 +343,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
   };
   try {
     if (model !== undefined) {
-      cache = await openAnswers(context, model.hash.slice(0, 16));
+      cache = await openAnswers(context, answersOf(model.hash, choice.clusterer));
       const { entries, damaged } = cache.state();
       if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache.path}`, "verbose");
       if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
@@ -324,6 +354,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
       ...(cache === undefined ? {} : { cache }),
       budget: withoutUndefined(budget),
       seed: settings.seed,
+      ...(choice.asked === undefined ? {} : { asked: choice.asked }),
       ...withoutUndefined({ cut, facets, maxFacets, textMode }),
       ...context.options,
     });
@@ -336,6 +367,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
     return {
       clusterer,
       ...(report.facets === undefined ? {} : { facets: report.facets.map(({ word }) => word) }),
+      ...(report.asked === undefined ? {} : { asked: report.asked }),
       ...(report.threshold === undefined ? {} : { threshold: report.threshold }),
       [Symbol.asyncDispose]: close,
     };
@@ -350,6 +382,15 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
 export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: number): Required<HistoryLimits> {
   const { maxClusters, maxItems } = cluster;
   return { maxClusters, maxItems: Math.min(maxItems, taken ?? maxItems) };
+}
+
+/** Ends the names of answers about users' histories, as those that go with a user. */
+export const ABOUT_HISTORIES = "-histories";
+
+/** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
+function answersOf(modelHash: string, clusterer: string | undefined): string {
+  const items = CLUSTERERS.find(({ name }) => name === clusterer)?.asksAbout === "items";
+  return `${modelHash.slice(0, 16)}${items ? "" : ABOUT_HISTORIES}`;
 }
 
 /** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */

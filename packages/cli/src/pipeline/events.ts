@@ -10,6 +10,7 @@ export type RunEvent =
   | StageRepaired
   | Note
   | Warning
+  | UpdatedTrainingEvent
   | SettingsNotKept;
 
 /** A stage's turn has come; whether there is anything to do for it is not known yet. */
@@ -65,6 +66,23 @@ export interface Warning {
   readonly type: "warning";
   readonly stage?: string;
   readonly text: string;
+}
+
+/** How a model of an updated run was trained, beside its former training. */
+export interface UpdatedTraining {
+  readonly stage: string;
+  /** Whether it went on from the former model; a model that is fitted at once never does. */
+  readonly warm: boolean;
+  /** Training steps and best epoch; absent: it is not trained by steps. */
+  readonly steps?: number;
+  readonly bestEpoch?: number;
+  readonly former?: { readonly steps: number; readonly bestEpoch: number };
+}
+
+/** What a training of an updated run took, beside the former one. */
+export interface UpdatedTrainingEvent {
+  readonly type: "updated-training";
+  readonly training: UpdatedTraining;
 }
 
 /** The run cannot be written to, and nothing had to be but the settings. */

@@ -1,10 +1,14 @@
-import { stat } from "node:fs/promises";
-import { fromFileError, PrismrecError, systemCode } from "@prismrec/core/base";
+import { basename } from "node:path";
+import { hashJson, PrismrecError } from "@prismrec/core/base";
 import { DATASET_FORMAT, type Dataset, type ImportReport, loadDataset, saveDataset } from "@prismrec/core/data";
-import { IMPORT_VERSION, type ImportOptions, importDataset, spoolInputs } from "@prismrec/core/data/import";
+import { IMPORT_VERSION, type ImportOptions, importDataset, pathsOf, spoolInputs } from "@prismrec/core/data/import";
 import type { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { count, percent } from "../format.js";
+import { dropInputs, isFile, isKept, keepInputs, readForgotten, tablesOf } from "./inputs.js";
+import { readParts } from "./lineage.js";
+import { numbered } from "./outside-files.js";
+import { storedSettings } from "./settings-file.js";
 import { type Description, defineStage, type StageOutput, type StagePlan } from "./stage.js";
 
 export interface Imported extends StageOutput {
@@ -21,6 +25,8 @@ const settings = settingsSchema.pick({
   categorySeparator: true,
   minRating: true,
   events: true,
+  since: true,
+  until: true,
   repeats: true,
   order: true,
   ties: true,
@@ -47,8 +53,8 @@ export const importStage = defineStage<Imported, typeof settings, ImportPlan>({
   // Files that turn out not to be readable are none that the run was made from.
   keepsSettings: "end",
   async unreadable(context) {
-    const { interactions, items, users, splitFile } = context.settings;
-    for (const path of [interactions, items, users, splitFile]) {
+    const { interactions, items, users } = tablesOf(context.settings);
+    for (const path of [...interactions, ...items, ...users, context.settings.splitFile]) {
       if (path !== undefined && !(await isFile(path))) {
         return `${path} cannot be read again: going on with what was imported from it`;
       }
@@ -57,28 +63,46 @@ export const importStage = defineStage<Imported, typeof settings, ImportPlan>({
   },
   async plan(context, made) {
     const named = importOptions(context.settings);
-    if (made !== undefined) return { ...decisive(named), files: filesOf(named), options: named };
-    const spooled = await spoolInputs(named, context.signal);
-    const { options } = spooled;
+    if (made !== undefined) {
+      const { parts, forgotten } = made.manifest.inputs;
+      const inputs = withoutUndefined({ parts, forgotten });
+      return { ...decisive(named), files: filesOf(named), inputs, options: named };
+    }
+    const { directory, signal } = context;
+    const known = await readParts(directory, context.settings);
+    const forgotten = await readForgotten(directory.path);
+    const spooled = await spoolInputs(named, signal);
+    const options: ImportOptions = {
+      ...spooled.options,
+      ...(known === undefined ? {} : { split: { ...named.split, known: known.parts } }),
+      ...(forgotten === undefined ? {} : { forgotten }),
+    };
+    const inputs = withoutUndefined({
+      parts: known?.fingerprint,
+      forgotten: forgotten === undefined ? undefined : hashJson(forgotten.hashes),
+    });
     const close = async (): Promise<void> => spooled[Symbol.asyncDispose]();
-    return { ...decisive(options), files: filesOf(options), options, [Symbol.asyncDispose]: close };
+    return { ...decisive(options), files: filesOf(options), inputs, options, [Symbol.asyncDispose]: close };
   },
-  async run(context, dir, { options }) {
-    const { dataset, report } = await importDataset(options, context.options);
+  async run({ directory, settings, options: run, signal, warn }, dir, { options }) {
+    const { dataset, report } = await importDataset(options, run);
     await saveDataset(dataset, report, dir);
+    const columns = { named: options.columns ?? {}, userColumn: report.columns.user };
+    const kept = await keepInputs(directory.path, options, columns, signal);
+    // An update that was begun has taken in some of its own.
+    if (directory.hasBeside) return;
+    const needed = new Set([...kept, ...Object.values(tablesOf(settings)).flat()]);
+    const before = Object.values(tablesOf(await storedSettings(directory.path, directory.settingsFile))).flat();
+    const left = before
+      .filter((path) => isKept(directory.path, path) && !needed.has(path))
+      .map((path) => basename(path));
+    if (left.length > 0)
+      warn(`left out, as they are not named any more: ${left.join(", ")}, which the run was made from`);
+    await dropInputs(directory.path, needed);
   },
   open: async (_context, finished) => ({ ...finished, ...(await loadDataset(finished.dir)) }),
   describe: async (_context, { report }) => describe(report),
 });
-
-async function isFile(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isFile();
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw fromFileError(error, path, "read");
-  }
-}
 
 /** What was read, what was guessed, and what was passed over or left out. */
 function describe(report: ImportReport): Description {
@@ -110,7 +134,7 @@ function describe(report: ImportReport): Description {
   };
 }
 
-function describeReading({ columns, order, passedOver, notes, minRating, events }: ImportReport): string[] {
+function describeReading({ columns, order, passedOver, notes, minRating, events, files }: ImportReport): string[] {
   const named = { user: columns.user, item: columns.item, time: columns.timestamp };
   const taken = Object.entries({ ...named, rating: columns.rating, event: columns.event })
     .filter(([, column]) => column !== undefined)
@@ -122,6 +146,10 @@ function describeReading({ columns, order, passedOver, notes, minRating, events 
     const rows = events.map(({ name, rows }) => `${count(rows)} ${name}`);
     lines.push(`events that count, all alike: ${rows.join(", ")}`);
   }
+  for (const { name, rows, alreadyThere } of files ?? []) {
+    const known = alreadyThere === 0 ? "" : `, ${count(alreadyThere)} of them in an earlier file already: counted once`;
+    lines.push(`${name}: ${count(rows)} rows${known}`);
+  }
   lines.push(...notes);
   if (passedOver.length > 0) {
     const offers = passedOver.map(({ column, flag }) => `"${column}" (${flag})`);
@@ -131,18 +159,30 @@ function describeReading({ columns, order, passedOver, notes, minRating, events 
 }
 
 function decisive(options: ImportOptions): { readonly config: unknown } {
-  const { interactions: _interactions, items: _items, users: _users, split, ...reading } = options;
-  const { file: _file, ...protocol } = split ?? {};
+  const {
+    interactions: _interactions,
+    items: _items,
+    users: _users,
+    forgotten: _forgotten,
+    split,
+    ...reading
+  } = options;
+  const { file: _file, known: _known, ...protocol } = split ?? {};
   return { config: { ...reading, split: protocol } };
 }
 
 function filesOf({ interactions, items, users, split }: ImportOptions): Record<string, string> {
-  return { interactions, ...withoutUndefined({ items, users, splitFile: split?.file }) };
+  return {
+    ...numbered("interactions", pathsOf(interactions)),
+    ...numbered("items", pathsOf(items)),
+    ...numbered("users", pathsOf(users)),
+    ...withoutUndefined({ splitFile: split?.file }),
+  };
 }
 
 function importOptions(settings: ImportSettings): ImportOptions {
   const { interactions, items, users, splitFile, columns, categorySeparator, core, split, repeats, ties } = settings;
-  const { minRating, events, order, dateOrder } = settings;
+  const { minRating, events, since, until, order, dateOrder } = settings;
   if (interactions === undefined) {
     throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read");
   }
@@ -153,7 +193,7 @@ function importOptions(settings: ImportSettings): ImportOptions {
     categorySeparator,
     repeats,
     ties,
-    ...withoutUndefined({ minRating, events, order, dateOrder }),
+    ...withoutUndefined({ minRating, events, since, until, order, dateOrder }),
     core,
     split: { ...split, ...(splitFile === undefined ? {} : { file: splitFile }) },
   };

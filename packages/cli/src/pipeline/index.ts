@@ -14,8 +14,10 @@ export { type Crowded, type CrowdReport, crowdStage } from "./crowd.js";
 export { deliverReport } from "./deliver-report.js";
 export type { Evaluated, EvaluationReport } from "./evaluate.js";
 export type * from "./events.js";
+export { type ForgetOptions, type ForgetResult, forgetUsers } from "./forget.js";
 export { type Imported, importStage } from "./import.js";
 export type { Indexed } from "./index-stage.js";
+export type { TableName } from "./inputs.js";
 export { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES } from "./models.js";
 export type { LearningCurve } from "./networks.js";
 export { priorStage, type WithPrior } from "./prior.js";
@@ -45,3 +47,4 @@ export {
 export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./stages.js";
 export { type TrainedModel, trainStage } from "./train.js";
 export { type Tuned, type TuneResult, tuneStage } from "./tune.js";
+export { type UpdateFiles, type UpdateOptions, type UpdateResult, updateRun } from "./update.js";

@@ -20,6 +20,8 @@ const curveSchema = z.object({
   bestEpoch: z.int(),
   stoppedBy: z.string(),
   steps: z.int(),
+  /** Validation metrics of a warm start before its first step. */
+  start: z.record(z.string(), z.number()).optional(),
   config: z.record(z.string(), z.unknown()),
   curve: z.array(
     z.object({
@@ -60,8 +62,12 @@ export function network(name: string): ModelCode {
       const config = defaultTrainConfig(name, dataset, mergeSettings(mergeSettings({ seed }, models[name] ?? {}), own));
       return { config, seed: config.seed };
     },
-    async fit({ signal, training }, dir, label, input, { config: resolved }) {
+    async fit({ signal, training, warn }, dir, label, given, { config: resolved }) {
       const config: TrainConfig = parseTrainConfig(resolved);
+      const { warmStart, ...others } = given;
+      const fits = warmStart === undefined || warmStart.items.cols === config.network.dim;
+      if (!fits) warn(`${label} has another width than the former model: it is trained anew`);
+      const input = fits ? given : others;
       const onEvent = training.bind(undefined, label, config.stopping.epochs);
       const result = await train(input, config, { dir, signal, onEvent });
       if (result.stoppedBy === "signal") signal.throwIfAborted();
@@ -70,6 +76,7 @@ export function network(name: string): ModelCode {
         stoppedBy: result.stoppedBy,
         steps: result.steps,
         config,
+        ...(result.start === undefined ? {} : { start: { ...result.start } }),
         curve: result.curve.map(({ epoch, loss, parts, metrics, best }) => ({ epoch, loss, parts, metrics, best })),
       } satisfies LearningCurve);
       await rm(join(dir, "checkpoints"), { recursive: true, force: true });
@@ -82,11 +89,11 @@ export function network(name: string): ModelCode {
     },
     open: (dir, dataset) => loadModel(join(dir, "model"), dataset.catalog),
     async describe(dir) {
-      const { curve, bestEpoch } = await readCurve(dir);
-      const best = curve.find(({ epoch }) => epoch === bestEpoch);
-      const metric = headlineMetric(best?.metrics ?? {});
-      const found = metric === undefined ? "" : `, validation ${metric} ${points(best?.metrics[metric] ?? 0)} %`;
-      return `best epoch ${bestEpoch} of ${curve.length}${found}`;
+      const { curve, bestEpoch, start } = await readCurve(dir);
+      const best = curve.find(({ epoch }) => epoch === bestEpoch)?.metrics ?? start ?? {};
+      const metric = headlineMetric(best);
+      const found = metric === undefined ? "" : `, validation ${metric} ${points(best[metric] ?? 0)} %`;
+      return `${start === undefined ? "" : "warm start, "}best epoch ${bestEpoch} of ${curve.length}${found}`;
     },
   };
 }

@@ -6,10 +6,17 @@ import type { Stage } from "./stage.js";
 export function outsideFiles(stage: Stage, settings: Readonly<Record<string, unknown>>): Record<string, string> {
   const named: Record<string, string> = {};
   for (const { setting, none } of stage.files ?? []) {
-    const path = settings[setting];
-    if (typeof path === "string" && path !== none) named[setting] = path;
+    Object.assign(named, numbered(setting, [settings[setting]].flat().filter(isText)));
+    if (named[setting] === none) delete named[setting];
   }
   return named;
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+/** The files of one setting: the first under its name, the others under that and a number. */
+export function numbered(setting: string, paths: readonly string[]): Record<string, string> {
+  return Object.fromEntries(paths.map((path, n) => [n === 0 ? setting : `${setting} ${n + 1}`, path]));
 }
 
 /**
@@ -18,10 +25,8 @@ export function outsideFiles(stage: Stage, settings: Readonly<Record<string, unk
  * @throws PrismrecError FILE_NOT_FOUND, IO, DATA_FORMAT, and what the stage's own checks throw
  */
 export async function checkOutsideFiles(stage: Stage, settings: Readonly<Record<string, unknown>>): Promise<void> {
-  const paths = outsideFiles(stage, settings);
-  for (const { setting, check } of stage.files ?? []) {
-    const path = paths[setting];
-    if (path === undefined) continue;
+  const checks = new Map(stage.files?.map(({ setting, check }) => [setting, check]));
+  for (const [setting, path] of Object.entries(outsideFiles(stage, settings))) {
     const found = await stat(path).catch((error: unknown) => {
       throw fromFileError(error, path, "read");
     });
@@ -32,6 +37,6 @@ export async function checkOutsideFiles(stage: Stage, settings: Readonly<Record<
       });
     }
     // What comes through a pipe can be read once, and not now.
-    if (found.isFile()) await check?.(path);
+    if (found.isFile()) await checks.get(setting)?.(path);
   }
 }

@@ -5,7 +5,7 @@ import { type Dataset, userItems } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
 import { native } from "@prismrec/core/ops";
 import { CONFIG_FILE } from "../config/load.js";
-import { settingsSchema } from "../config/schema.js";
+import { type Settings, settingsSchema } from "../config/schema.js";
 import { shellQuote } from "../format.js";
 import { asFlags } from "../options.js";
 import type { ReportData, ReportUser } from "../report/data.js";
@@ -16,8 +16,9 @@ import type { Evaluated } from "./evaluate.js";
 import { type Imported, importStage } from "./import.js";
 import type { Indexed } from "./index-stage.js";
 import type { WithPrior } from "./prior.js";
+import type { RunDirectory } from "./run-directory/run-directory.js";
 import { openServing, type Serving } from "./serving.js";
-import { storedSettings } from "./settings-file.js";
+import { settingsToKeep, storedSettings } from "./settings-file.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
 import type { TrainedModel } from "./train.js";
 import type { Tuned } from "./tune.js";
@@ -66,7 +67,10 @@ export function reportStage(parts: ReportParts): Stage<Reported> {
     settings: settingsSchema.pick({ interactions: true }),
     // By the settings alone: where the run lies is said in the report, and a run that was moved is still the same.
     plan: async ({ directory }) => ({
-      config: { settings: await storedSettings(directory.path), program: PROGRAM },
+      config: {
+        settings: settingsToKeep(await storedSettings(directory.path, directory.settingsFile), directory.path),
+        program: PROGRAM,
+      },
       files: {},
     }),
     run: (context, dir) => writeReport(context, parts, join(dir, REPORT_FILE)),
@@ -76,7 +80,7 @@ export function reportStage(parts: ReportParts): Stage<Reported> {
 }
 
 type Context = Pick<
-  StageContext<{ readonly interactions?: string | undefined }>,
+  StageContext<Pick<Settings, "interactions">>,
   "directory" | "settings" | "signal" | "open" | "find"
 >;
 
@@ -84,7 +88,7 @@ type Context = Pick<
 export async function writeReport(context: Context, parts: ReportParts, file: string): Promise<void> {
   // Charts bring a document model and d3: only the report pays for them.
   const { renderReport } = await import("../report/render.js");
-  await writeFileAtomic(file, renderReport(await collect(context, parts, await reproduce(context.directory.path))));
+  await writeFileAtomic(file, renderReport(await collect(context, parts, await reproduce(context.directory))));
 }
 
 async function collect(context: Context, parts: ReportParts, command: string): Promise<ReportData> {
@@ -102,7 +106,7 @@ async function collect(context: Context, parts: ReportParts, command: string): P
   }
   await using serving = await openServing(context, served);
   return {
-    name: settings.interactions === undefined ? basename(directory.path) : basename(settings.interactions),
+    name: nameOf(settings.interactions) ?? basename(directory.path),
     date: new Date().toISOString().slice(0, 10),
     command,
     imported: imported.report,
@@ -186,9 +190,15 @@ async function exampleUser(
   };
 }
 
+/** What a run is called after: the file that it began with. */
+function nameOf(interactions: Settings["interactions"]): string | undefined {
+  const [first] = [interactions ?? []].flat();
+  return first === undefined ? undefined : basename(first);
+}
+
 /** The command that makes this run again: its flags, or its configuration where flags cannot say all of it. */
-async function reproduce(path: string): Promise<string> {
-  const { flags, complete } = asFlags(await storedSettings(path));
+async function reproduce({ path, settingsFile }: RunDirectory): Promise<string> {
+  const { flags, complete } = asFlags(await storedSettings(path, settingsFile));
   const all: readonly (readonly [string, string])[] = complete
     ? [...flags, ["--out", path]]
     : [

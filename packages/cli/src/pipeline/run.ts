@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import {
   isPrismrecError,
@@ -11,15 +10,15 @@ import {
   writeJsonAtomic,
 } from "@prismrec/core/base";
 import { checkSettings } from "../config/check.js";
-import { absolutePaths, CONFIG_FILE, parseSettings, type RawSettings, renamed } from "../config/load.js";
+import { absolutePaths, parseSettings, type RawSettings, renamed } from "../config/load.js";
 import type { Settings } from "../config/schema.js";
 import { shellQuote } from "../format.js";
 import type { OnEvent } from "./events.js";
 import { checkOutsideFiles, outsideFiles } from "./outside-files.js";
-import { RunDirectory, type StageManifest } from "./run-directory/run-directory.js";
+import { placeOfSettings, RunDirectory, type StageManifest } from "./run-directory/run-directory.js";
 import { type StageSpec, type Staleness, staleness } from "./run-directory/stage-key.js";
 import { type RunPart, select, unknownStage } from "./select.js";
-import { isUnwritable, storedSettings } from "./settings-file.js";
+import { isUnwritable, settingsToKeep, storedSettings } from "./settings-file.js";
 import {
   inOrder,
   type Made,
@@ -41,6 +40,8 @@ export interface OpenRunOptions {
   readonly stages?: readonly Stage[];
   /** Nothing is written, and another process may write meanwhile. */
   readonly readOnly?: boolean;
+  /** The run as somebody else holds it open, who will close it. */
+  readonly directory?: RunDirectory;
   /** false: the settings are a trial's, and the run keeps those that it has. */
   readonly keepSettings?: boolean;
   /**
@@ -90,7 +91,8 @@ type Kept = Extract<Found, { readonly state: "finished" | "left out" }>;
 export async function openRun(dir: string, settings?: RawSettings, options: OpenRunOptions = {}): Promise<Run> {
   const parts = { ...options, list: (all: Settings) => [...stagesOf(all), ...(options.stages ?? [])] };
   if (settings === undefined) {
-    return Run.create(dir, await storedSettings(dir), join(dir, CONFIG_FILE), { continued: true, ...parts });
+    const file = options.directory?.settingsFile ?? placeOfSettings(dir);
+    return Run.create(dir, await storedSettings(dir, file), file, { continued: true, ...parts });
   }
   const here = process.cwd();
   const { settings: current, notice } = renamed(settings, here);
@@ -115,6 +117,7 @@ export class Run implements AsyncDisposable {
   readonly #further: readonly Stage[];
   readonly #continued: boolean;
   readonly #keep: boolean;
+  readonly #isLent: boolean;
 
   private constructor(
     readonly directory: RunDirectory,
@@ -128,6 +131,7 @@ export class Run implements AsyncDisposable {
     this.#emit = parts.onEvent ?? (() => undefined);
     this.#further = parts.stages ?? [];
     this.#continued = parts.continued === true;
+    this.#isLent = parts.directory !== undefined;
     this.#keep = parts.keepSettings !== false && parts.readOnly !== true;
     this.options = { signal: this.signal, onProgress: (progress) => this.#emit({ type: "progress", progress }) };
   }
@@ -139,7 +143,8 @@ export class Run implements AsyncDisposable {
       await checkSettings(settings, source);
       if (settings.threads !== undefined) setThreadBudget(settings.threads);
     }
-    const directory = await RunDirectory.open(dir, parts.readOnly ? { readOnly: true } : { lock: "when-writing" });
+    const directory =
+      parts.directory ?? (await RunDirectory.open(dir, parts.readOnly ? { readOnly: true } : { lock: "when-writing" }));
     return new Run(directory, settings, raw, parts.base, parts);
   }
 
@@ -258,7 +263,7 @@ export class Run implements AsyncDisposable {
   /** Gives back what has been opened, and the lock. */
   async close(): Promise<void> {
     for (const name of [...this.#entries.keys()]) await this.#forget(name);
-    await this.directory.close();
+    if (!this.#isLent) await this.directory.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -410,7 +415,7 @@ export class Run implements AsyncDisposable {
         name,
         spec,
         async (folder) => {
-          if (stage.keepsSettings !== "end" || !existsSync(join(this.path, CONFIG_FILE))) await this.#keepSettings();
+          if (stage.keepsSettings !== "end" || !existsSync(this.directory.settingsFile)) await this.#keepSettings();
           await stage.run(context, folder, plan);
         },
         context.options,
@@ -457,14 +462,15 @@ export class Run implements AsyncDisposable {
 
   /** Writes the settings down for whoever comes after, where they are the run's own and have changed. */
   async #keepSettings(): Promise<void> {
-    if (!this.#keep || isDeepStrictEqual(this.raw, await storedSettings(this.path))) return;
+    const stored = (): Promise<RawSettings> => storedSettings(this.path, this.directory.settingsFile);
+    if (!this.#keep || isDeepStrictEqual(this.raw, await stored())) return;
     await this.directory.lock();
-    await writeJsonAtomic(join(this.path, CONFIG_FILE), this.raw);
+    await writeJsonAtomic(this.directory.settingsFile, settingsToKeep(this.raw, this.path));
   }
 
   #howToBring({ command }: Stage): string {
     const dir = shellQuote(this.path);
-    if (!existsSync(join(this.path, CONFIG_FILE)))
+    if (!existsSync(this.directory.settingsFile))
       return `prismrec import or prismrec run, with --out ${dir}, begins one.`;
     const everything = `prismrec run ${dir} brings every stage up to date.`;
     return command === undefined || command === "import"

@@ -5,11 +5,13 @@ import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
+import { formerFile } from "./lineage.js";
 import { modelOf } from "./models.js";
 import { keepPrior, keptModel, type WithPrior } from "./prior.js";
 import { defineStage, type Stage } from "./stage.js";
-import { inputsOf, type TrainedModel } from "./train.js";
+import { inputsOf, type TrainedModel, warmStartFrom } from "./train.js";
 
+const NAME = "train-all";
 const VERSION = 1;
 
 /**
@@ -23,13 +25,17 @@ export function trainAllStage(
 ): Stage<TrainedModel> {
   const entry = modelOf(name);
   return defineStage({
-    name: "train-all",
+    name: NAME,
     summary: "trains the model that is served on every event of every user, as validation has found best",
     version: VERSION,
     command: "train",
     reads: [...inputsOf(entry), own, ...(prior === undefined ? [] : [prior])],
     settings: settingsSchema.pick({}),
-    async run(context, dir) {
+    async plan(context, made) {
+      const { dataset } = await context.open(importStage);
+      return { config: {}, files: await formerFile(context.directory, NAME, dataset, made) };
+    },
+    async run(context, dir, plan) {
       const code = await entry.code();
       const dataset = productionDataset((await context.open(importStage)).dataset);
       const clustered = entry.reads.includes("clusters") ? await context.open(clusterStage) : undefined;
@@ -41,6 +47,7 @@ export function trainAllStage(
       }
       const input: TrainInput = {
         dataset,
+        ...(await warmStartFrom(plan)),
         ...(partitions === undefined ? {} : { partitions }),
         ...(crowd === undefined ? {} : { crowd }),
       };

@@ -9,9 +9,10 @@ import { settingsSchema } from "../config/schema.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
+import { formerFile, readFormer } from "./lineage.js";
 import { type ModelConfig, type ModelEntry, type ModelSettings, modelOf } from "./models.js";
 import { type LearningCurve, readCurve } from "./networks.js";
-import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
+import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import type { Tuned } from "./tune.js";
 
 export interface TrainedModel extends StageOutput, AsyncDisposable {
@@ -52,8 +53,9 @@ export function trainStage(
   /** Undefined where nothing was tried. */
   const tuned = async (context: StageContext): Promise<Tuned | undefined> =>
     tune === undefined ? undefined : await context.find(tune);
+  const stageName = trainStageName(name);
   return defineStage({
-    name: trainStageName(name),
+    name: stageName,
     summary: own ? "trains the run's own model" : `fits ${name}, which the run's own model is held against`,
     version: VERSION,
     command: "train",
@@ -71,13 +73,19 @@ export function trainStage(
         hint: "Choose another one with --model NAME.",
       });
     },
-    plan: async (context) => configOf(context, (await tuned(context))?.result.settings),
-    async run(context, dir) {
+    async plan(context, made) {
+      const { dataset } = await context.open(importStage);
+      const config = await configOf(context, (await tuned(context))?.result.settings);
+      return { ...config, files: await formerFile(context.directory, stageName, dataset, made) };
+    },
+    async run(context, dir, plan) {
       const code = await entry.code();
       const found = await tuned(context);
       const config = await configOf(context, found?.result.settings);
-      await found?.hand(dir);
-      await code.fit(context, dir, name, await trainInput(context, entry), config);
+      const warm = await warmStartFrom(plan);
+      if (warm.warmStart === undefined) await found?.hand(dir);
+      const input = { ...(await trainInput(context, entry)), ...warm };
+      await code.fit(context, dir, name, input, config);
     },
     open: async (context, finished) => trainedModel(context, entry, finished),
     describe: async (_context, { dir }) => ({ summary: (await (await entry.code()).describe?.(dir)) ?? "" }),
@@ -114,6 +122,11 @@ export function trainedModel(context: StageContext, entry: ModelEntry, finished:
     },
     [Symbol.asyncDispose]: async () => dispose(await opened?.catch(() => undefined)),
   };
+}
+
+/** What a training goes on from, where its plan names it. */
+export async function warmStartFrom({ files }: StagePlan): Promise<Pick<TrainInput, "warmStart">> {
+  return files?.former === undefined ? {} : { warmStart: await readFormer(files.former) };
 }
 
 /** What a model learns from, as far as the run has it. */

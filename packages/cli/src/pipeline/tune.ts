@@ -19,6 +19,7 @@ import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
+import { readTuned } from "./lineage.js";
 import { type ModelConfig, modelOf } from "./models.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
 import { inputsOf, trainInput } from "./train.js";
@@ -86,13 +87,17 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
     },
     async plan(context) {
       const { effort } = context.settings;
+      const before = await readTuned(context.directory);
+      if (before !== undefined) return { config: { before } };
       const { config, seed } = await configWith(context, {});
       const alternatives = await alternativesOf(context);
       const tried = alternatives.map(({ name, settings }) => ({ name, settings }));
       return { config: { budget: BUDGETS[effort], inUse: config, tried }, ...(seed === undefined ? {} : { seed }) };
     },
     async run(context, dir) {
-      await writeJsonAtomic(join(dir, RESULT), await search(context, dir));
+      const before = await readTuned(context.directory);
+      const result = before === undefined ? await search(context, dir) : { ...before, rounds: [] };
+      await writeJsonAtomic(join(dir, RESULT), result satisfies TuneResult);
     },
     async open(_context, finished) {
       const path = join(finished.dir, RESULT);
@@ -119,13 +124,15 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
     },
     async describe(_context, { result }) {
       const { rounds, chosen } = result;
+      const kept = chosen.length === 0 ? "the recipe stays" : chosen.join(", ");
+      if (rounds.length === 0) return { summary: `${kept}, as before the update` };
       const trials = rounds.flatMap(({ trials }) => trials.slice(1));
       if (trials.length === 0) return { summary: "nothing to try" };
       const own = rounds[0]!.trials[0]!;
       const trainings = rounds.reduce((sum, { steps }) => sum + steps, 0) / own.steps;
       const spent = `${trials.length} alternatives, ${trainings.toFixed(1)} trainings`;
       return {
-        summary: `${chosen.length === 0 ? "the recipe stays" : chosen.join(", ")}   (${spent})`,
+        summary: `${kept}   (${spent})`,
         notes: trials.flatMap(({ name, difference, value }) => {
           const outcome =
             difference === undefined

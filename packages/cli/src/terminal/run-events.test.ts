@@ -22,13 +22,17 @@ const events: RunEvent[] = [
     stage: "train-x",
     label: "x",
     epochs: 3,
-    event: { type: "start", epoch: 2, step: 4, resumed: true },
+    event: { type: "start", epoch: 2, step: 4, resumed: true, warm: false },
   },
   { type: "training", stage: "train-x", label: "x", epochs: 3, event: { type: "epoch", seconds: 0.5, ...epoch } },
   { type: "training", stage: "train-x", label: "x", epochs: 3, event: { type: "checkpoint", step: 8, path: "here" } },
   { type: "stage-repaired", stage: "train-x" },
   { type: "stage-finished", stage: "train-x", reused: false, seconds: 65, summary: "done" },
   { type: "stage-finished", stage: "index", reused: true, seconds: 65, summary: "there" },
+  {
+    type: "updated-training",
+    training: { stage: "train-x", warm: true, steps: 120, bestEpoch: 2, former: { steps: 1200, bestEpoch: 9 } },
+  },
   { type: "note", text: "for all", when: "always" },
   { type: "note", text: "for few", when: "verbose" },
   { type: "note", text: "for most", when: "brief" },
@@ -44,6 +48,7 @@ describe("printEvents", () => {
       "! train-x was damaged and has been done again",
       "✔ train-x              done   1 min 05 s",
       "✔ index                there   as before",
+      "  train-x: 120 steps from the former model; the former training took 1,200",
       "  for all",
     ];
     expect(printed(events)).toEqual([...common, "  for most", "! careful"]);

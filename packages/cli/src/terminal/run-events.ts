@@ -1,6 +1,6 @@
 import type { EpochRecord } from "@prismrec/trainer/events";
-import { duration, points } from "../format.js";
-import type { OnEvent, StageTraining } from "../pipeline/events.js";
+import { count, duration, points } from "../format.js";
+import type { OnEvent, StageTraining, UpdatedTraining } from "../pipeline/events.js";
 import { plain } from "./style.js";
 import type { Ui } from "./ui.js";
 
@@ -29,6 +29,9 @@ export function printEvents(ui: Ui): OnEvent {
         if (event.when === "verbose") ui.detail(`  ${plain(event.text)}`);
         else if (event.when === "always" || !ui.verbose) ui.info(`  ${plain(event.text)}`);
         return;
+      case "updated-training":
+        ui.info(`  ${trainingLine(event.training)}`);
+        return;
       case "warning":
         ui.warn(plain(event.text));
         return;
@@ -42,6 +45,7 @@ export function printEvents(ui: Ui): OnEvent {
 function printTraining(ui: Ui, { label, epochs, event }: StageTraining): void {
   switch (event.type) {
     case "start":
+      if (event.warm && !event.resumed) ui.info(`  ${label} goes on from the former model`);
       if (event.resumed) ui.info(`  ${label} goes on from step ${event.step} of epoch ${event.epoch}`);
       return;
     case "step":
@@ -61,6 +65,12 @@ function printTraining(ui: Ui, { label, epochs, event }: StageTraining): void {
       ui.detail(`  saved ${event.path}`);
       return;
   }
+}
+
+function trainingLine({ stage, warm, steps = 0, former }: UpdatedTraining): string {
+  const from = warm ? "from the former model" : "anew";
+  const before = former === undefined ? "" : `; the former training took ${count(former.steps)}`;
+  return `${stage}: ${count(steps)} steps ${from}${before}`;
 }
 
 function epochLine({ epoch, loss, parts, metrics, best }: EpochRecord, seconds: number, most: number): string {

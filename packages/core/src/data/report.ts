@@ -14,6 +14,14 @@ export type DropReason =
   | "below-min-rating"
   /** An event of a kind that was not asked for. */
   | "other-event"
+  /** Before the first instant that was asked for. */
+  | "before-since"
+  /** At the first instant that was not asked for any more, or after it. */
+  | "from-until"
+  /** A later file has the event exactly as an earlier one: the same user, item, time and kind. */
+  | "already-there"
+  /** Of a user who is to be forgotten: counted, and never shown. */
+  | "forgotten"
   /** A later event of the same user and item. */
   | "duplicate"
   /** The user or the item has too few events. */
@@ -104,6 +112,13 @@ export interface ImportReport {
   readonly minRating?: number;
   /** Where kinds of events were asked for: what each weighs, and how many usable rows it has. */
   readonly events?: readonly { readonly name: string; readonly weight: number; readonly rows: number }[];
+  /** Where the interactions are in several files: of each its rows, those that an earlier file had already, and usable events. */
+  readonly files?: readonly {
+    readonly name: string;
+    readonly rows: number;
+    readonly alreadyThere: number;
+    readonly events: number;
+  }[];
   /** Columns that look like times or ids and were not read, with the flag that takes each. */
   readonly passedOver: readonly { readonly column: string; readonly flag: string }[];
   /** Columns of the items file beside its id, title, categories and year; absent: there are none. */

@@ -18,6 +18,11 @@ export interface SplitOptions {
   readonly historyShare?: number;
   /** Part of each external user id: fixes a `user-disjoint` split; users that it does not name are left out. */
   readonly assignment?: ReadonlyMap<string, SplitPart>;
+  /**
+   * Parts that users of a `user-disjoint` split have from before, by external id: they stay there, and each other user's part is
+   * drawn by itself, so that whoever comes moves nobody.
+   */
+  readonly known?: ReadonlyMap<string, SplitPart>;
 }
 
 export const DEFAULT_SPLIT_SEED = 2026;
@@ -43,7 +48,7 @@ export interface SplitOutcome {
 
 /**
  * Splits users' sequences under one of four protocols:
- * - `user-disjoint`: users are shuffled with the seed and shared out; of a valid or test user the first
+ * - `user-disjoint`: users are shuffled with the seed and shared out (`known`: stay where they were); of a valid or test user the first
  *   floor(historyShare * n) events are the history and the rest the targets;
  * - `leave-one-out`: the last event is the test target, the one before it the valid target, the rest is trained on;
  * - `user-ratio`: the same with floor(trainShare * n) and floor((trainShare + validShare) * n) leading events;
@@ -107,6 +112,13 @@ function splitUsers(
     sequences.userIds.forEach((id, user) => {
       const part = options.assignment?.get(id);
       if (part !== undefined) parts.set(user, part);
+    });
+  } else if (options.known !== undefined) {
+    const { known, trainShare, validShare, seed = DEFAULT_SPLIT_SEED } = options;
+    sequences.userIds.forEach((id, user) => {
+      const drawn = createRandom(seed, `split/${id}`).uniform();
+      const part = drawn < trainShare ? "train" : drawn < trainShare + validShare ? "valid" : "test";
+      parts.set(user, known.get(id) ?? part);
     });
   } else {
     const shuffled = createRandom(options.seed ?? DEFAULT_SPLIT_SEED, "split").shuffle(

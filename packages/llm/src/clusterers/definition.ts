@@ -18,6 +18,11 @@ export interface ClustererContext extends RunOptions {
   readonly seed?: number;
   /** Facet words of the user's own; they replace the preset, the categories and the model's own. */
   readonly facets?: readonly string[];
+  /**
+   * What items were asked about before, as a report says (`asked`): what was read then need not be read again. It stands in the
+   * place of what the data and the model would give now, but for `facets`.
+   */
+  readonly asked?: AskedFacets;
   /** Most facets kept, those that tell most about the items (default 40). */
   readonly maxFacets?: number;
   /** Default `without-year`. */
@@ -26,6 +31,12 @@ export interface ClustererContext extends RunOptions {
   readonly cut?: number | "silhouette";
   /** What `shuffled` shuffles: `facets` where there is a model, else `category`. */
   readonly inner?: Clusterer;
+}
+
+/** The vocabulary of a way of asking, and its name. */
+export interface AskedFacets {
+  readonly preset: string;
+  readonly facets: readonly Facet[];
 }
 
 /** What a clusterer did to come about; for the report. */
@@ -37,6 +48,8 @@ export interface ClustererReport {
   /** Facets in use, most telling first: where each came from, and the nats that its answers tell about an item. */
   readonly facets?: readonly (Facet & { readonly information: number })[];
   readonly dropped?: readonly DroppedWord[];
+  /** What every item was asked about; absent where that was the user's own choice. */
+  readonly asked?: AskedFacets;
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";
   readonly seconds?: number;
@@ -62,6 +75,11 @@ export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
+  /**
+   * What its questions to the model are about: each item by itself, or histories too, whose answers go when a user is to be
+   * forgotten (default).
+   */
+  readonly asksAbout?: "items" | "histories";
   /** Counts up with every change of what the model is asked (default 1). */
   readonly version?: number;
   /** What one request may ask for at most; absent: anything. */

@@ -9,6 +9,7 @@ import { requireModel } from "./require-model.js";
 export const embeddingClusterer: ClustererDefinition = {
   name: "embedding",
   needs: "embedding-model",
+  asksAbout: "items",
   description: "histories are grouped by the cosine of an embedding model's vectors of the items' titles",
   async create(context) {
     const start = performance.now();

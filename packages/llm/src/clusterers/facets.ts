@@ -2,7 +2,14 @@ import { createRandom, hashJson } from "@prismrec/core/base";
 import { SignatureClusterer } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
 import { itemText } from "../facets/item-text.js";
-import { FACET_PROMPT_VERSION, type FacetPreset, facetPrefix, facetPreset, facetQuestion } from "../facets/prompts.js";
+import {
+  FACET_PRESETS,
+  FACET_PROMPT_VERSION,
+  type FacetPreset,
+  facetPrefix,
+  facetPreset,
+  facetQuestion,
+} from "../facets/prompts.js";
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
 import type { ScoreRequest } from "../model/language-model.js";
@@ -25,6 +32,7 @@ export const LEAST_COSINE = 0.1;
 export const facetsClusterer: ClustererDefinition = {
   name: "facets",
   needs: "model",
+  asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
   async create(context) {
@@ -32,7 +40,7 @@ export const facetsClusterer: ClustererDefinition = {
     const model = requireModel("facets", context);
     const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
-    const preset = facetPreset(categoryWords(catalog));
+    const preset = presetOf(context);
     const vocabulary = await facetVocabulary(model, preset, texts, context);
     const scored = await model.scoreNext(scoreRequest(preset, texts, vocabulary), context);
     const z = centred(scored.logProbs);
@@ -68,6 +76,7 @@ export const facetsClusterer: ClustererDefinition = {
         model: model.model.name,
         preset: preset.name,
         facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, information: information[column]! })),
+        ...(context.facets === undefined ? { asked: { preset: preset.name, facets: vocabulary } } : {}),
         dropped: [
           ...scored.dropped,
           ...scored.words.filter(saysNothing).map((word) => ({ word, collidesWith: word.split(/[\s-]/)[0]! })),
@@ -81,10 +90,11 @@ export const facetsClusterer: ClustererDefinition = {
     const model = requireModel("facets", context);
     const { catalog, textMode = "without-year", facets = [] } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
-    const preset = facetPreset(categoryWords(catalog));
+    const preset = presetOf(context);
     const { prompts, options } = proposalRequest(preset, texts);
-    const asked = facets.length > 0 ? 0 : prompts.length;
-    const proposals = facets.length > 0 ? 0 : model.keptTexts(prompts, options);
+    const isGiven = facets.length > 0 || context.asked?.preset === preset.name;
+    const asked = isGiven ? 0 : prompts.length;
+    const proposals = isGiven ? 0 : model.keptTexts(prompts, options);
     const unique = [...new Set(texts)];
     // Until the model has named its own facets, what is scored is not known, and nothing kept can be counted on.
     const scores =
@@ -114,15 +124,22 @@ function proposalRequest(preset: FacetPreset, texts: readonly string[]) {
   };
 }
 
-/** The user's facets; or the preset's, the data's categories and what the model says sampled items are about. */
+/** The way of asking of before, else the one that fits the catalog. */
+function presetOf({ asked, catalog }: ClustererContext): FacetPreset {
+  const before = FACET_PRESETS.find(({ name }) => name === asked?.preset);
+  return before ?? facetPreset(categoryWords(catalog));
+}
+
+/** The user's facets; or those of before; or the preset's, the data's categories and what the model says sampled items are about. */
 async function facetVocabulary(
   model: CachedModel,
   preset: FacetPreset,
   texts: readonly string[],
   context: ClustererContext,
 ): Promise<Facet[]> {
-  const { catalog, facets } = context;
+  const { catalog, facets, asked } = context;
   if (facets !== undefined && facets.length > 0) return mergeFacets([{ source: "user", words: facets }]);
+  if (asked !== undefined && asked.preset === preset.name) return [...asked.facets];
   const { prompts, options } = proposalRequest(preset, texts);
   const answers = await model.generate(prompts, {
     ...options,

@@ -7,6 +7,7 @@ import { facetsClusterer } from "./facets.js";
 export const shuffledClusterer: ClustererDefinition = {
   name: "shuffled",
   needs: "nothing",
+  asksAbout: "items",
   description: "control: the same cluster sizes as facets (or category), members permuted inside each history",
   async create(context) {
     const { seed = 1, inner, model } = context;

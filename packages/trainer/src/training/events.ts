@@ -1,5 +1,12 @@
 export type TrainEvent =
-  | { readonly type: "start"; readonly epoch: number; readonly step: number; readonly resumed: boolean }
+  | {
+      readonly type: "start";
+      readonly epoch: number;
+      readonly step: number;
+      readonly resumed: boolean;
+      /** It goes on from a former training. */
+      readonly warm: boolean;
+    }
   | {
       readonly type: "step";
       readonly epoch: number;

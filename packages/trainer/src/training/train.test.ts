@@ -90,7 +90,7 @@ describe("train", () => {
     expect(result.stoppedBy).toBe("signal");
     expect(await checkpointNames(folder.path)).toEqual(["000000002"]);
     expect(await readdir(folder.path)).toEqual(["checkpoints"]);
-    expect(events[0]).toEqual({ type: "start", epoch: 1, step: 0, resumed: false });
+    expect(events[0]).toEqual({ type: "start", epoch: 1, step: 0, resumed: false, warm: false });
     expect(events.at(-1)).toMatchObject({ type: "checkpoint", step: 2 });
     // What it hands back can rank.
     const ranking = await result.model.rank([{ items: Uint32Array.of(1, 2) }], { k: 5 });

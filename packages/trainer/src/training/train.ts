@@ -23,6 +23,7 @@ import { popularityBias, randomItems, svdItems } from "./initial-items.js";
 import { Learner, type LearnerStep } from "./learner.js";
 import { type TrainingSequences, trainingSequences } from "./sequences.js";
 import type { Trainable } from "./trainable.js";
+import { featureMap, formerRows, mapped, NO_FORMER, type WarmStart, warmStartFingerprint } from "./warm-start.js";
 
 export interface TrainInput {
   readonly dataset: Dataset;
@@ -32,6 +33,12 @@ export interface TrainInput {
   readonly crowd?: CrowdSet;
   /** [items, t] given vectors of the items (of their texts, for instance), for the towers that map them. */
   readonly itemVectors?: Matrix;
+  /**
+   * A former training to go on from. Its parameters and the vectors of the items that it knew are where this one starts; a new
+   * item starts as it would without, mapped to where the former training put items like it. Nothing that it learned from may be
+   * asked for in `dataset` (`learnedTargets`).
+   */
+  readonly warmStart?: WarmStart;
 }
 
 export interface TrainOptions {
@@ -53,6 +60,8 @@ export interface TrainResult {
   readonly bestEpoch: number;
   readonly curve: readonly EpochRecord[];
   readonly steps: number;
+  /** Validation metrics of a warm start before its first step. */
+  readonly start?: Readonly<Record<string, number>>;
 }
 
 const KEPT_CHECKPOINTS = 2;
@@ -82,6 +91,7 @@ const progressSchema = z.object({
   bestEpoch: z.int(),
   bestValue: z.number(),
   curve: z.array(epochSchema),
+  start: z.record(z.string(), z.number()).optional(),
 });
 
 type Progress = z.infer<typeof progressSchema>;
@@ -90,7 +100,8 @@ type Progress = z.infer<typeof progressSchema>;
  * Trains a network until validation recall + ndcg, at the largest cut-off that the catalog allows (50 by default), has
  * not improved for `patience` epochs, and stores the best model in `<dir>/model` (see `loadModel`). A checkpoint after
  * every epoch, and on abort, holds everything: a resumed run gives the same bytes as one that was never stopped. Where
- * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last.
+ * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last. A warm start is
+ * judged before its first step: where no epoch is better, the best epoch is 0 and the model is what it started from.
  *
  * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
  *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
@@ -100,7 +111,7 @@ export async function train(input: TrainInput, config: TrainConfig, options: Tra
   const { dataset } = input;
   checkNoLeakage(dataset, input.partitions, input.crowd);
   const run = new TrainingRun(input, config, options);
-  await run.resume();
+  if (!(await run.resume())) await run.warmStart();
   return run.loop();
 }
 
@@ -114,7 +125,7 @@ class TrainingRun {
   #best: ReadonlyMap<string, StoredTensor>;
 
   constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
-    const { dataset, partitions, crowd, itemVectors } = input;
+    const { dataset, partitions, crowd, itemVectors, warmStart } = input;
     this.#input = input;
     this.#config = config;
     this.#options = options;
@@ -137,6 +148,7 @@ class TrainingRun {
         partitions: partitions === undefined ? null : [partitions.train, partitions.valid].map(partitionFingerprint),
         crowd: crowd?.fingerprint ?? null,
         ...(itemVectors === undefined ? {} : { itemVectors: sha256(bytesOf(itemVectors.data)) }),
+        ...(warmStart === undefined ? {} : { warmStart: warmStartFingerprint(warmStart) }),
       }),
       dataset: dataset.fingerprint,
       catalog: catalogFingerprint(dataset.catalog),
@@ -164,7 +176,8 @@ class TrainingRun {
     return join(this.#options.dir, "checkpoints");
   }
 
-  async resume(): Promise<void> {
+  /** Takes up the newest checkpoint; false where there is none, or none is to be taken up. */
+  async resume(): Promise<boolean> {
     const found = await listCheckpoints(this.#checkpoints);
     const newest = found.at(-1);
     const resumed = newest !== undefined && this.#options.resume !== false;
@@ -181,7 +194,49 @@ class TrainingRun {
     } else if (newest !== undefined) {
       await rm(this.#checkpoints, { recursive: true });
     }
-    this.#options.onEvent?.({ type: "start", epoch: this.#progress.epoch, step: this.#progress.step, resumed });
+    const { epoch, step } = this.#progress;
+    this.#options.onEvent?.({ type: "start", epoch, step, resumed, warm: this.#input.warmStart !== undefined });
+    return resumed;
+  }
+
+  /** Starts from a former training, where there is one. */
+  async warmStart(): Promise<void> {
+    const { warmStart, itemVectors, dataset } = this.#input;
+    if (warmStart === undefined) return;
+    const trainable = this.#trainable;
+    const former = formerRows(warmStart, dataset.catalog);
+    const { signal } = this.#options;
+    const run = signal === undefined ? {} : { signal };
+    const { dim, tower } = { dim: trainable.items.cols, tower: this.#config.tower ?? "id" };
+    if (warmStart.items.cols !== dim) {
+      throw new PrismrecError("SHAPE_MISMATCH", "the former training is of another width", {
+        expected: `item vectors of ${dim} numbers`,
+        received: `${warmStart.items.cols}`,
+        hint: "Train anew, or with the network.dim of before.",
+      });
+    }
+    // What a new item's vector can be made of: its text, or where the matrix of co-occurrence puts it. Noise says nothing.
+    const features = itemVectors ?? (usesSvd(this.#config) ? trainable.items : undefined);
+    const map = features === undefined ? undefined : await featureMap(features, former, warmStart.items, run);
+    const start = features === undefined || map === undefined ? trainable.items : mapped(features, map);
+    const vectors = start.data.slice();
+    former.forEach((row, item) => {
+      if (row === NO_FORMER) return;
+      vectors.set(warmStart.items.data.subarray(row * dim, (row + 1) * dim), item * dim);
+    });
+    trainable.startFrom({
+      parameters: new Map([
+        ...warmStart.parameters,
+        ...(tower === "id" || map === undefined ? [] : [["tower/text", map.data] as const]),
+      ]),
+      vectors,
+      ...(warmStart.itemBias === undefined ? {} : { bias: biasOf(warmStart.itemBias, former) }),
+    });
+    const { metrics, value } = await this.#judge();
+    this.#progress.start = { ...metrics };
+    if (dataset.split.valid.users.length === 0) return;
+    this.#progress.bestValue = value;
+    this.#best = new Map(trainable.weights());
   }
 
   async #read(path: string, former: string | undefined): Promise<Checkpoint & { readonly content: Progress }> {
@@ -232,6 +287,7 @@ class TrainingRun {
           epochs: progress.curve.length,
           stoppedBy: finished,
           curve: progress.curve,
+          ...(progress.start === undefined ? {} : { start: progress.start }),
         });
         return this.#result(model, finished);
       }
@@ -356,8 +412,8 @@ class TrainingRun {
   }
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
-    const { bestEpoch, curve, step } = this.#progress;
-    return { model, stoppedBy, bestEpoch, curve, steps: step };
+    const { bestEpoch, curve, step, start } = this.#progress;
+    return { model, stoppedBy, bestEpoch, curve, steps: step, ...(start === undefined ? {} : { start }) };
   }
 }
 
@@ -371,7 +427,16 @@ function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array | 
 }
 
 function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
-  return learnsFromPositions(config) && config.initialItems === "svd"
+  return usesSvd(config)
     ? svdItems(sequences, catalog.size, dim, config.seed)
     : randomItems(catalog.size, dim, config.seed);
+}
+
+function usesSvd(config: TrainConfig): boolean {
+  return learnsFromPositions(config) && config.initialItems === "svd";
+}
+
+/** [N] the former bias of each item, undefined for a new one. */
+function biasOf(bias: Float32Array, former: Int32Array): (item: number) => number | undefined {
+  return (item) => (former[item] === NO_FORMER ? undefined : bias[former[item]!]);
 }

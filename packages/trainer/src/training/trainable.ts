@@ -214,6 +214,36 @@ export class Trainable {
     this.#project();
   }
 
+  /**
+   * Starts from other weights than new ones: of the parameters those that there are under their name in the same size, the item
+   * vectors as they are to come out of the tower, and the bias of the items that have one. The optimizer's moments stay as they
+   * are.
+   */
+  startFrom(given: {
+    readonly parameters: ReadonlyMap<string, Float32Array>;
+    /** [N * d] */
+    readonly vectors: Float32Array;
+    readonly bias?: (item: number) => number | undefined;
+  }): void {
+    for (const { name, values } of this.parameters) {
+      const former = given.parameters.get(name);
+      if (former?.length === values.length) values.set(former);
+    }
+    if (this.#table !== undefined) {
+      // A tower is linear in its table: what it gives without one is what the table has to make up for.
+      this.#table.data.fill(0);
+      this.#project();
+      const without = this.#tower === idTower ? undefined : this.items.data.slice();
+      given.vectors.forEach((value, i) => {
+        this.#table!.data[i] = value - (without?.[i] ?? 0);
+      });
+    }
+    this.bias?.forEach((_, item, bias) => {
+      bias[item] = given.bias?.(item) ?? bias[item]!;
+    });
+    this.#project();
+  }
+
   /** The model of stored `weights`; of an empty map the model as it is now. Its memory is its own. */
   modelOf(weights: ReadonlyMap<string, StoredTensor>): InterestModel {
     if (weights.size === 0) return this.snapshot();

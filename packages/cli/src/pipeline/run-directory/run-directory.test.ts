@@ -254,3 +254,74 @@ describe("RunDirectory", () => {
     expect(await run.cacheDir("answers")).toBe(join(dir, "cache", "answers"));
   });
 });
+
+describe("a next state beside a run", () => {
+  const at = (place: string) => join(dir, place);
+  const text = (path: string) => readFile(path, "utf8");
+
+  /** A run of two stages, and a next state with one of them, one that is new, and settings. */
+  async function makeBoth(run: RunDirectory): Promise<RunDirectory> {
+    await run.stage("one", spec, counter("one").work);
+    await run.stage("two", spec, counter("two").work);
+    await writeFile(run.settingsFile, "old");
+    const beside = run.beside();
+    await beside.stage("two", { ...spec, seed: 2 }, counter("next two").work);
+    await beside.stage("three", spec, counter("next three").work);
+    await writeFile(beside.settingsFile, "next");
+    return beside;
+  }
+
+  it("is none of the run's until it is complete, and all of it then", async () => {
+    await using run = await RunDirectory.open(dir);
+    await makeBoth(run);
+    expect(await text(join(run.stageDir("two"), "out.txt"))).toBe("two");
+    expect([await run.manifest("three"), await text(run.settingsFile)]).toEqual([undefined, "old"]);
+    await run.takeOver();
+    for (const [stage, content] of [
+      ["one", "one"],
+      ["two", "next two"],
+      ["three", "next three"],
+    ] as const) {
+      expect(await text(join(at(stage), "out.txt"))).toBe(content);
+      expect((await run.manifest(stage))?.stage).toBe(stage);
+    }
+    expect(await text(at("prismrec.config.json"))).toBe("next");
+    expect((await readdir(dir)).filter((name) => name.startsWith(".") && !name.startsWith(".lock"))).toEqual([]);
+  });
+
+  it("is the run's for whoever opens it, wherever a kill stopped its folders on their way", async () => {
+    for (const moved of [[], ["two"], ["two", "prismrec.config.json"], ["aside two"]]) {
+      await rm(dir, { recursive: true });
+      await mkdir(dir);
+      {
+        await using run = await RunDirectory.open(dir);
+        await makeBoth(run);
+        await writeFile(at(".update/complete.json"), "{}");
+        for (const entry of moved) {
+          const name = entry.replace("aside ", "");
+          await rename(at(name), at(`.${name}.old`));
+          if (!entry.startsWith("aside")) await rename(at(`.update/${name}`), at(name));
+        }
+      }
+      await using reader = await RunDirectory.open(dir, { readOnly: true });
+      expect(await text(join(reader.stageDir("two"), "out.txt"))).toBe("next two");
+      expect(await text(join(reader.stageDir("three"), "out.txt"))).toBe("next three");
+      expect(await text(join(reader.stageDir("one"), "out.txt"))).toBe("one");
+      expect(await text(reader.settingsFile)).toBe("next");
+      await using writer = await RunDirectory.open(dir);
+      expect(await text(join(at("two"), "out.txt"))).toBe("next two");
+      expect(await text(writer.settingsFile)).toBe("next");
+      expect((await readdir(dir)).filter((name) => name.startsWith(".") && !name.startsWith(".lock"))).toEqual([]);
+    }
+  });
+
+  it("is forgotten when that is asked for, and goes on where it was begun", async () => {
+    await using run = await RunDirectory.open(dir);
+    const beside = await makeBoth(run);
+    const { calls, work } = counter();
+    expect((await run.beside().stage("three", spec, work)).reused).toBe(true);
+    expect([calls.length, run.hasBeside, beside.locked]).toEqual([0, true, true]);
+    await run.discardBeside();
+    expect([run.hasBeside, await text(run.settingsFile)]).toEqual([false, "old"]);
+  });
+});

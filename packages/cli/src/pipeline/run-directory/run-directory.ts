@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
@@ -14,11 +15,16 @@ import {
   writeJsonAtomic,
 } from "@prismrec/core/base";
 import { z } from "zod";
+import { CONFIG_FILE } from "../../config/load.js";
 import { acquireLock, type Lock } from "./lock.js";
 import { checkRunFormat, markRunFormat } from "./run-format.js";
 import { type StageSpec, stageKey } from "./stage-key.js";
 
 const MANIFEST = "manifest.json";
+/** Where a run's next state is made while the former one serves. */
+const BESIDE = ".update";
+/** Says in that folder that the next state is complete: from then on it is the run's. */
+const COMPLETE = "complete.json";
 const STAGE_NAME = /^[a-z][a-z0-9-]*$/;
 
 const manifestSchema = z.object({
@@ -55,20 +61,79 @@ export interface StageResult {
   readonly reason?: "new" | "changed" | "damaged" | "interrupted";
 }
 
+/** Where the settings of a run lie. */
+export function placeOfSettings(dir: string): string {
+  const next = join(dir, BESIDE, CONFIG_FILE);
+  return existsSync(join(dir, BESIDE, COMPLETE)) && existsSync(next) ? next : join(dir, CONFIG_FILE);
+}
+
+/** The folder in a run that keeps copies of the tables it was made from. */
+export function inputsOf(dir: string): string {
+  return join(dir, "inputs");
+}
+
 /**
  * A run: one folder per stage, each with its manifest. A stage runs in a hidden folder that is named by its key and is
  * renamed when it is complete, so that a process killed at any point leaves either the old output or the new one, and
  * the interrupted attempt to go on from. One process writes at a time.
+ *
+ * The next state of a whole run is made in a folder beside it (`beside`), and becomes the run's by one file (`takeOver`): a
+ * process killed at any point leaves either the old run or the new one.
  */
 export class RunDirectory implements AsyncDisposable {
   readonly path: string;
   readonly #readOnly: boolean;
+  /** Where its stages are written. */
+  readonly #root: string;
+  /** Whose next state this is, and who has the lock. */
+  readonly #former: RunDirectory | undefined;
+  /** The next state is complete, and has not been moved to its place yet. */
+  #ahead: boolean;
   #lock: Lock | undefined;
   #closed = false;
 
-  private constructor(path: string, readOnly: boolean) {
+  private constructor(path: string, readOnly: boolean, former?: RunDirectory) {
     this.path = path;
     this.#readOnly = readOnly;
+    this.#former = former;
+    this.#root = former === undefined ? path : join(path, BESIDE);
+    this.#ahead = former === undefined && existsSync(join(path, BESIDE, COMPLETE));
+  }
+
+  /** The next state of this run, made in a folder of its own under this run's lock, with its caches and its inputs. */
+  beside(): RunDirectory {
+    return new RunDirectory(this.path, false, this);
+  }
+
+  /** Forgets what was made of a next state. */
+  async discardBeside(): Promise<void> {
+    await this.lock();
+    await removeAll(join(this.path, BESIDE));
+  }
+
+  /** Whether a next state has been begun. */
+  get hasBeside(): boolean {
+    return existsSync(join(this.path, BESIDE));
+  }
+
+  /**
+   * Makes the state beside this run the run's: at once for whoever opens it from now on, whatever happens while its folders
+   * are moved to their places. Throws IO, DISK_FULL.
+   */
+  async takeOver(): Promise<void> {
+    await this.lock();
+    await writeJsonAtomic(join(this.path, BESIDE, COMPLETE), {});
+    await this.#moveAhead();
+  }
+
+  /** Where the settings are kept. */
+  get settingsFile(): string {
+    return this.#place(CONFIG_FILE);
+  }
+
+  /** What a former state hands on to this one: who is in which part of the split, and what was learned. */
+  get lineage(): string {
+    return this.#place("lineage");
   }
 
   /**
@@ -96,6 +161,7 @@ export class RunDirectory implements AsyncDisposable {
 
   /** Makes this process the one that writes, where it is not yet. Throws RUN_LOCKED, IO, DISK_FULL, INVALID_ARGUMENT. */
   async lock(): Promise<void> {
+    if (this.#former !== undefined) return this.#former.lock();
     if (this.#lock !== undefined) return;
     if (this.#closed) throw new PrismrecError("DISPOSED", "this run has been closed", { received: this.path });
     if (this.#readOnly) throw new PrismrecError("INVALID_ARGUMENT", "this run was opened for reading only");
@@ -107,6 +173,7 @@ export class RunDirectory implements AsyncDisposable {
     const lock = await acquireLock(this.path);
     try {
       if ((await checkRunFormat(this.path)) === "none") await markRunFormat(this.path);
+      await this.#moveAhead();
     } catch (error) {
       await lock.release();
       throw error;
@@ -122,7 +189,12 @@ export class RunDirectory implements AsyncDisposable {
         received: name,
       });
     }
-    return join(this.path, name);
+    return this.#place(name);
+  }
+
+  #place(entry: string): string {
+    const next = join(this.path, BESIDE, entry);
+    return this.#ahead && existsSync(next) ? next : join(this.#root, entry);
   }
 
   /** Manifest of a finished stage, undefined where it has not been run; RUN_INVALID where the manifest is damaged. */
@@ -151,15 +223,16 @@ export class RunDirectory implements AsyncDisposable {
     run: RunOptions = {},
   ): Promise<StageResult> {
     run.signal?.throwIfAborted();
-    const dir = this.stageDir(name);
     const { inputs, config, seed = null, version = 1 } = spec;
     const key = stageKey(name, spec);
-    if (this.#lock === undefined) {
+    if (!this.locked) {
+      const dir = this.stageDir(name);
       const finished = await inspect(dir, key);
       if (finished.state === "whole") return { dir, manifest: finished.manifest, reused: true };
       await this.lock();
     }
-    const attempt = join(this.path, `.${name}.${key.slice(0, 16)}.partial`);
+    const dir = this.stageDir(name);
+    const attempt = join(this.#root, `.${name}.${key.slice(0, 16)}.partial`);
     await this.#finishRename(name);
     const current = await inspect(dir, key);
     if (current.state === "whole") return { dir, manifest: current.manifest, reused: true };
@@ -200,7 +273,7 @@ export class RunDirectory implements AsyncDisposable {
 
   /** Whether this process is the one that writes. */
   get locked(): boolean {
-    return this.#lock !== undefined;
+    return this.#former?.locked ?? this.#lock !== undefined;
   }
 
   /**
@@ -228,24 +301,53 @@ export class RunDirectory implements AsyncDisposable {
   /** Puts a complete attempt in the stage's place; a kill between the two renames is mended by `#finishRename`. */
   async #replace(name: string, attempt: string): Promise<void> {
     const dir = this.stageDir(name);
-    const old = join(this.path, `.${name}.old`);
+    const old = join(this.#root, `.${name}.old`);
     try {
       await rm(old, { recursive: true, force: true });
       if ((await sizeOf(dir)) !== undefined) await rename(dir, old);
       await rename(attempt, dir);
-      await syncFolder(this.path);
-      for (const entry of await readdir(this.path)) {
+      await syncFolder(this.#root);
+      for (const entry of await readdir(this.#root)) {
         const stale = entry.startsWith(`.${name}.`) && (entry.endsWith(".partial") || entry.endsWith(".old"));
-        if (stale) await rm(join(this.path, entry), { recursive: true, force: true });
+        if (stale) await rm(join(this.#root, entry), { recursive: true, force: true });
       }
     } catch (error) {
       throw fromFileError(error, dir, "write");
     }
   }
 
+  /** Moves a complete next state to its places; what was there goes. Whatever was moved before a kill is found there. */
+  async #moveAhead(): Promise<void> {
+    const beside = join(this.path, BESIDE);
+    if (!existsSync(join(beside, COMPLETE))) {
+      this.#ahead = false;
+      return;
+    }
+    try {
+      const entries = (await readdir(beside)).filter((entry) => !entry.startsWith(".") && entry !== COMPLETE);
+      for (const entry of entries) {
+        const [place, old] = [join(this.path, entry), join(this.path, `.${entry}.old`)];
+        await rm(old, { recursive: true, force: true });
+        if (existsSync(place)) await rename(place, old);
+        await rename(join(beside, entry), place);
+      }
+      await syncFolder(this.path);
+      for (const entry of await readdir(this.path)) {
+        if (/^\..+\.(?:old|partial)$/.test(entry)) await rm(join(this.path, entry), { recursive: true, force: true });
+      }
+      for (const entry of await readdir(beside)) {
+        if (entry !== COMPLETE) await rm(join(beside, entry), { recursive: true, force: true });
+      }
+      await removeAll(beside);
+      this.#ahead = false;
+    } catch (error) {
+      throw fromFileError(error, this.path, "write");
+    }
+  }
+
   /** After a kill between the two renames the stage's folder is missing and the old output stands aside: bring it back. */
   async #finishRename(name: string): Promise<void> {
-    const old = join(this.path, `.${name}.old`);
+    const old = join(this.#root, `.${name}.old`);
     try {
       if ((await sizeOf(this.stageDir(name))) === undefined && (await sizeOf(old)) !== undefined) {
         await rename(old, this.stageDir(name));
@@ -311,6 +413,14 @@ async function makeFolder(path: string): Promise<boolean> {
   try {
     await mkdir(path, { recursive: true });
     return (await readdir(path)).length > 0;
+  } catch (error) {
+    throw fromFileError(error, path, "write");
+  }
+}
+
+async function removeAll(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
   } catch (error) {
     throw fromFileError(error, path, "write");
   }

@@ -41,6 +41,16 @@ export class DropCounter {
     }
   }
 
+  /** Rows of any file that were dropped for a reason. */
+  count(reason: DropReason): number {
+    return this.list().reduce((sum, drop) => sum + (drop.reason === reason ? drop.count : 0), 0);
+  }
+
+  /** Adds what another has counted. */
+  take(other: DropCounter): void {
+    for (const { file, reason, count, examples } of other.list()) this.addCounted(file, reason, count, examples);
+  }
+
   list(): Drop[] {
     return [...this.#drops.values()].map(({ drop, count, examples }) => ({ ...drop, count, examples }));
   }

@@ -6,8 +6,10 @@ export interface EventColumns {
   readonly items: Uint32Array;
   /** Absent: the file has no times. */
   readonly times?: BigInt64Array;
-  /** 1-based data row of the file. */
+  /** 1-based data row of the file, or of all files together. */
   readonly rows: Uint32Array;
+  /** Which of several files each is of, from 0; absent: there is one. */
+  readonly files?: Uint32Array;
 }
 
 /** Text ids and their dense codes in order of first appearance. */
@@ -40,11 +42,15 @@ export function compareIds(ids: Iterable<string>): (a: string, b: string) => num
   };
 }
 
-/** How events of one time, or without any, are put in order when the file's order is not to count. */
+/**
+ * How events of one time, or without any, are put in order when the file's order is not to count. Of several files the later
+ * comes after the earlier.
+ */
 export interface DrawnOrder {
   /** [items] place of each item's id among all: what the draw starts from, so that the file's order cannot matter. */
   readonly itemRanks: Uint32Array;
-  randomOf(user: number): Pick<Random, "shuffle">;
+  /** Each file's rows are drawn by themselves: what comes later does not change the order of what was there. */
+  randomOf(user: number, file: number): Pick<Random, "shuffle">;
 }
 
 export interface OrderedEvents {
@@ -66,16 +72,17 @@ export function orderEvents(
   itemCount: number,
   drawn?: DrawnOrder,
 ): OrderedEvents {
-  const { users, items, times } = events;
+  const { users, items, times, files } = events;
   const { starts, places: all } = byUser(users, userCount);
   const timeOf = (place: number): bigint => times?.[place] ?? 0n;
+  const fileOf = (place: number): number => files?.[place] ?? 0;
   const lastOwner = new Uint32Array(itemCount).fill(userCount);
   const order = new Uint32Array(users.length);
   const repeated: number[] = [];
   let kept = 0;
   for (let u = 0; u < userCount; u++) {
     const own = all.subarray(starts[u]!, starts[u + 1]!);
-    if (drawn !== undefined) drawTies(own, timeOf, items, drawn, u);
+    if (drawn !== undefined) drawTies(own, { timeOf, fileOf, items }, drawn, u);
     else if (times !== undefined && !isOrdered(own, times)) {
       // Places ascend with file rows, so they settle ties by file order.
       own.sort((a, b) => (times[a]! < times[b]! ? -1 : times[a]! > times[b]! ? 1 : a - b));
@@ -111,19 +118,27 @@ export function byUser(
 
 function drawTies(
   own: Uint32Array,
-  timeOf: (place: number) => bigint,
-  items: Uint32Array,
+  events: {
+    readonly timeOf: (place: number) => bigint;
+    readonly fileOf: (place: number) => number;
+    readonly items: Uint32Array;
+  },
   { itemRanks, randomOf }: DrawnOrder,
   user: number,
 ): void {
+  const { timeOf, fileOf, items } = events;
   own.sort((a, b) => {
     const [x, y] = [timeOf(a), timeOf(b)];
-    return x < y ? -1 : x > y ? 1 : itemRanks[items[a]!]! - itemRanks[items[b]!]! || a - b;
+    if (x !== y) return x < y ? -1 : 1;
+    return fileOf(a) - fileOf(b) || itemRanks[items[a]!]! - itemRanks[items[b]!]! || a - b;
   });
-  const random = randomOf(user);
+  const randoms = new Map<number, Pick<Random, "shuffle">>();
   for (let from = 0; from < own.length; ) {
     let to = from + 1;
-    while (to < own.length && timeOf(own[to]!) === timeOf(own[from]!)) to++;
+    const file = fileOf(own[from]!);
+    while (to < own.length && timeOf(own[to]!) === timeOf(own[from]!) && fileOf(own[to]!) === file) to++;
+    const random = randoms.get(file) ?? randomOf(user, file);
+    randoms.set(file, random);
     if (to - from > 1) random.shuffle(own.subarray(from, to));
     from = to;
   }

@@ -11,21 +11,25 @@ import type { Catalog, Dataset, Item, Split } from "../types.js";
 import { readAssignment } from "./assignment.js";
 import { DropCounter } from "./drops.js";
 import { byUser, type CoreMode, compareIds, coreFilter, type DrawnOrder, orderEvents } from "./events.js";
+import type { Forgotten } from "./forgotten.js";
 import { differentForm } from "./ids.js";
 import { parseEvents, type RawEvents, readInteractions } from "./interactions.js";
 import { type ItemFile, readItems } from "./items.js";
 import { type Sorting, sortedByColumn, sortedByItem } from "./sortedness.js";
-import { spoolInputs } from "./spool-inputs.js";
+import { pathsOf, spoolInputs } from "./spool-inputs.js";
 import { withDuckDb } from "./tables/duckdb.js";
 import { readUsers, type UserFile } from "./users.js";
 
 export interface ImportOptions {
-  /** CSV, TSV, JSONL or Parquet with one event a row: user, item and, where known, time. */
-  readonly interactions: string;
-  /** CSV, TSV, JSONL or Parquet with one item a row: id, title, categories. */
-  readonly items?: string;
+  /**
+   * CSV, TSV, JSONL or Parquet with one event a row: user, item and, where known, time. Several files are one log in the order in
+   * which it came: they have the same columns, and what a later one has exactly as an earlier one is counted once.
+   */
+  readonly interactions: string | readonly string[];
+  /** CSV, TSV, JSONL or Parquet with one item a row: id, title, categories. Rows of later files stand over earlier ones. */
+  readonly items?: string | readonly string[];
   /** CSV, TSV, JSONL or Parquet with one user a row: its columns are kept as the log's `profile`. */
-  readonly users?: string;
+  readonly users?: string | readonly string[];
   /**
    * Names of columns; those left out are found by their usual names and their values. `timestamp`, `rating` and `event`
    * may be `none`, and `behaviour` and `weight`; a date and a time of day in two columns are one `timestamp` joined by a comma.
@@ -54,6 +58,12 @@ export interface ImportOptions {
   readonly minRating?: number;
   /** Kinds of events that count, each a name or `name=weight`; all by default. Weights are kept in the report. */
   readonly events?: readonly string[];
+  /** Events before this date or time, in any form that a log may have it, are left out. */
+  readonly since?: string;
+  /** Events from this date or time on are left out. */
+  readonly until?: string;
+  /** Users whose rows are left out, and shown nowhere. */
+  readonly forgotten?: Forgotten;
   /** Of a repeated user and item the earliest event (default), or all of them. */
   readonly repeats?: "earliest" | "keep";
   /** What orders a user's events where there are no times: a draw (default), or the file. */
@@ -163,6 +173,7 @@ export async function importDataset(
       repeats: settings.repeats,
       ...(options.minRating === undefined ? {} : { minRating: options.minRating }),
       ...(raw.events === undefined ? {} : { events: raw.events }),
+      ...(raw.perFile === undefined ? {} : { files: raw.perFile }),
       passedOver: raw.passedOver,
       ...(itemColumns.length === 0 ? {} : { itemColumns }),
       ...(users === undefined ? {} : { userColumns: users.kept }),
@@ -177,9 +188,9 @@ export async function importDataset(
         ...raw.warnings,
         ...ordered.warnings,
         ...(itemFile?.warnings ?? []),
-        ...withoutRows(catalog, itemFile, options.items),
+        ...withoutRows(catalog, itemFile, pathsOf(options.items).join(", ")),
         ...(userFile?.warnings ?? []),
-        ...usersWithoutRows(log, userFile, options.users),
+        ...usersWithoutRows(log, userFile, pathsOf(options.users).join(", ")),
       ],
     };
     return { dataset, report };
@@ -210,25 +221,32 @@ function resolve(options: ImportOptions): Settings {
 }
 
 async function fingerprintOf(options: ImportOptions, settings: Settings, signal?: AbortSignal): Promise<string> {
-  const { file, ...split } = settings.split;
+  const { file, known, ...split } = settings.split;
   const { core, categorySeparator, repeats, order, ties } = settings;
+  const contentOf = async (files: string | readonly string[]): Promise<string | string[]> => {
+    const [first, ...others] = await Promise.all(pathsOf(files).map((path) => sha256File(path, signal)));
+    return others.length === 0 ? (first ?? []) : [first!, ...others];
+  };
   return hashJson({
     version: IMPORT_VERSION,
-    interactions: await sha256File(options.interactions, signal),
-    items: options.items === undefined ? null : await sha256File(options.items, signal),
-    users: options.users === undefined ? undefined : await sha256File(options.users, signal),
+    interactions: await contentOf(options.interactions),
+    items: options.items === undefined ? null : await contentOf(options.items),
+    users: options.users === undefined ? undefined : await contentOf(options.users),
+    since: options.since,
+    until: options.until,
+    forgotten: options.forgotten?.hashes,
     splitFile: file === undefined ? null : await sha256File(file, signal),
     columns: options.columns ?? {},
     ...{ core, categorySeparator, repeats, order, ties },
     minRating: options.minRating,
     events: options.events === undefined ? undefined : parseEvents(options.events),
     dateOrder: options.dateOrder,
-    split,
+    split: { ...split, ...(known === undefined ? {} : { known: [...known] }) },
   });
 }
 
 /** What is to be said of the items that the items file lacks. */
-function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: string | undefined): string[] {
+function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: string): string[] {
   if (itemFile === undefined) return [];
   const lacking = catalog.items
     .slice(1)
@@ -248,7 +266,7 @@ function withoutRows(catalog: Catalog, itemFile: ItemFile | undefined, path: str
   ];
 }
 
-function usersWithoutRows(log: UserLog, userFile: UserFile | undefined, path: string | undefined): string[] {
+function usersWithoutRows(log: UserLog, userFile: UserFile | undefined, path: string): string[] {
   if (userFile === undefined) return [];
   const lacking = log.userCodes.filter((code) => userFile.found[code] === 0).length;
   return lacking === 0 ? [] : [`${lacking} of ${log.userIds.length} users have no row in ${path}`];
@@ -289,10 +307,9 @@ function keepEvents(
     ["not-in-split", difference(ofCore, inSplit, raw.users.length)],
   ];
   for (const [reason, places] of left) {
-    drops.addAll("interactions", reason, places, (place) => ({
-      row: raw.rowOf(raw.rows[place]!),
-      text: `${raw.userIds[raw.users[place]!]}, ${raw.itemIds[raw.items[place]!]}`,
-    }));
+    drops.addAll("interactions", reason, places, (place) =>
+      raw.example(raw.rows[place]!, `${raw.userIds[raw.users[place]!]}, ${raw.itemIds[raw.items[place]!]}`),
+    );
   }
   const distinctUsers = (places: Uint32Array): number => new Set(places.map((place) => raw.users[place]!)).size;
   return { order: inSplit, usersOutsideSplit: distinctUsers(ofCore) - distinctUsers(inSplit) };
@@ -319,7 +336,7 @@ function drawnOrder(raw: RawEvents, { order, ties, split }: Settings): DrawnOrde
   const seed = split.seed ?? DEFAULT_SPLIT_SEED;
   return {
     itemRanks: ranksOf(raw.itemIds, compareIds(raw.itemIds)),
-    randomOf: (user) => createRandom(seed, `order/${raw.userIds[user]!}`),
+    randomOf: (user, file) => createRandom(seed, `order/${raw.userIds[user]!}${file === 0 ? "" : `/${file}`}`),
   };
 }
 

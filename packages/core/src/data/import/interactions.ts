@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { PrismrecError } from "../../base/errors.js";
 import type { RunOptions } from "../../base/run-options.js";
@@ -5,14 +6,17 @@ import { TextCoder } from "../columns.js";
 import { isNoTime } from "../read-time.js";
 import type { ColumnsUsed, DropReason, ImportReport } from "../report.js";
 import { chooseColumns, type InteractionColumns, NO_COLUMN } from "./columns.js";
-import type { DropCounter } from "./drops.js";
-import { type EventColumns, IdTable } from "./events.js";
+import { DropCounter } from "./drops.js";
+import { byUser, type EventColumns, IdTable } from "./events.js";
+import type { Forgotten } from "./forgotten.js";
 import { Float32Column, Uint32Column } from "./growing.js";
 import { isNoText, judgeIds } from "./ids.js";
 import type { ImportOptions } from "./import.js";
+import { type Period, readPeriod } from "./period.js";
 import { type Sample, sampleTable } from "./profile.js";
+import { pathsOf } from "./spool-inputs.js";
 import { openTable } from "./tables/open-table.js";
-import type { Table } from "./tables/table.js";
+import type { Cells, Table } from "./tables/table.js";
 import { type ColumnTimes, TimeColumn } from "./timestamps.js";
 
 const MAX_EVENTS = 2 ** 31;
@@ -28,7 +32,7 @@ export interface CountedEvent {
   readonly weight: number;
 }
 
-/** The usable rows of an interactions file, as columns. */
+/** The usable rows of the interactions files, as columns. */
 export interface RawEvents extends EventColumns {
   readonly userIds: readonly string[];
   readonly itemIds: readonly string[];
@@ -51,9 +55,51 @@ export interface RawEvents extends EventColumns {
   readonly noTimes: string;
   readonly events?: ImportReport["events"];
   readonly passedOver: ImportReport["passedOver"];
+  /** Where there are several files: what each of them brought. */
+  readonly perFile?: ImportReport["files"];
   readonly notes: readonly string[];
   readonly warnings: readonly string[];
-  rowOf(ordinal: number): number;
+  /** A row to be shown, by its place in `rows`. */
+  example(ordinal: number, text: string): Example;
+}
+
+type Example = ImportReport["drops"][number]["examples"][number];
+
+/** The files of a log in the order in which they came: ordinals count the rows that they delivered together, from 1. */
+class Log {
+  /** [files] Rows that were delivered up to the end of each. */
+  readonly #ends: number[] = [];
+
+  constructor(readonly tables: readonly Table[]) {}
+
+  ended(read: number): void {
+    this.#ends.push(read);
+  }
+
+  fileOf(ordinal: number): number {
+    return this.#ends.findIndex((end) => ordinal <= end);
+  }
+
+  /** Of each of ascending ordinals. */
+  filesOf(ordinals: Uint32Array): Uint32Array {
+    let file = 0;
+    return ordinals.map((ordinal) => {
+      while (ordinal > this.#ends[file]!) file++;
+      return file;
+    });
+  }
+
+  example(ordinal: number, text: string): Example {
+    const file = this.fileOf(ordinal);
+    const table = this.tables[file]!;
+    const row = table.rowOf(ordinal - (this.#ends[file - 1] ?? 0));
+    return { row, text: this.tables.length === 1 ? text : `${basename(table.path)}: ${text}` };
+  }
+
+  /** Rows that a file delivered. */
+  delivered(file: number): number {
+    return this.#ends[file]! - (this.#ends[file - 1] ?? 0);
+  }
 }
 
 /** Reads `name` or `name=weight`; CONFIG_INVALID for anything else. */
@@ -76,8 +122,9 @@ export function parseEvents(texts: readonly string[]): CountedEvent[] {
 }
 
 /**
- * Reads an interactions file: its columns chosen, ids as text, times settled over the whole column. Rows without a
- * usable user, item, time or rating, and rows that the filters leave out, go to `drops`.
+ * Reads the interactions files as one log: the columns that are chosen in the first are those of all, ids are text, and times
+ * are settled over the whole column. Rows without a usable user, item, time or rating, rows that the filters leave out, and
+ * events of a later file that an earlier one has exactly, go to `drops`.
  */
 export async function readInteractions(
   connection: DuckDBConnection,
@@ -85,23 +132,34 @@ export async function readInteractions(
   drops: DropCounter,
   run: RunOptions,
 ): Promise<RawEvents> {
-  const path = options.interactions;
+  const paths = pathsOf(options.interactions);
   const counted = options.events === undefined ? undefined : parseEvents(options.events);
-  const table = await openTable(connection, path);
+  const [first, ...others] = paths;
+  if (first === undefined) throw new PrismrecError("CONFIG_INVALID", "there are no interactions to read");
+  const table = await openTable(connection, first);
   const sample = await sampleTable(table, run.signal);
-  const roles = chooseColumns(path, sample, options.columns ?? {});
-  refuseNarrowTimes(table, roles.timestamp);
+  const roles = chooseColumns(first, sample, options.columns ?? {});
   const filters: Filters = {
     ...(options.minRating === undefined
       ? {}
       : { rating: { column: neededColumn(table, roles, "rating", "--min-rating"), minimum: options.minRating } }),
     ...(counted === undefined ? {} : { event: { column: neededColumn(table, roles, "event", "--events"), counted } }),
   };
-  const rows = await readRows(table, roles, filters, run);
-  const rowsRead = rows.read + countDropped(table, rows, drops);
-  const usable = usableRows(path, table, roles, rows, options, drops);
-  const unreadable = drops.judge("interactions", path, rowsRead);
-  if (usable.rows.length === 0) throw noUsableEvent(path, rowsRead, drops, rows.otherEvents, filters);
+  const log = new Log([table, ...(await openOthers(connection, others, table, roles, filters))]);
+  for (const { path, float32 } of log.tables) refuseNarrowTimes(path, float32, roles.timestamp);
+  const rows = await readRows(log, roles, filters, options.forgotten, run);
+  const counters = log.tables.map(() => new DropCounter());
+  const malformed = countDropped(log, rows, counters);
+  const rowsRead = rows.read + malformed.reduce((sum, count) => sum + count, 0);
+  const usable = usableRows(log, roles, rows, options, counters);
+  // Each by itself: a file that was misread must not hide behind a large one that was not.
+  const unreadable = counters.flatMap((counter, file) =>
+    counter.judge("interactions", log.tables[file]!.path, log.delivered(file) + malformed[file]!),
+  );
+  for (const counter of counters) drops.take(counter);
+  if (usable.rows.length === 0) {
+    throw noUsableEvent(paths.join(", "), rowsRead, drops, rows.otherEvents, filters, options);
+  }
   const { rating, event } = filters;
   const unused = unusedColumns(roles, sample, filters);
   const { userIds, itemIds } = usable;
@@ -122,8 +180,21 @@ export async function readInteractions(
     sample,
     ...(counted === undefined ? {} : { events: counted.map((kind, n) => ({ ...kind, rows: rows.eventRows[n]! })) }),
     passedOver: roles.passedOver,
+    ...(log.tables.length === 1
+      ? {}
+      : {
+          perFile: log.tables.map(({ path }, file) => ({
+            name: basename(path),
+            rows: log.delivered(file) + malformed[file]!,
+            alreadyThere: counters[file]!.count("already-there"),
+            events: usable.files?.filter((of) => of === file).length ?? 0,
+          })),
+        }),
     notes: [
-      ...table.notes.map((note) => `interactions: ${note}`),
+      ...log.tables.flatMap(({ path, notes }) => {
+        const what = log.tables.length === 1 ? "interactions" : basename(path);
+        return notes.map((note) => `${what}: ${note}`);
+      }),
       ...[...roles.notes, ...usable.notes, ...unused.notes],
     ],
     warnings: [
@@ -135,14 +206,41 @@ export async function readInteractions(
         .map(({ name }) => `no row with the event "${name}" is left`),
       ...unused.warnings,
     ],
-    rowOf: (ordinal) => table.rowOf(ordinal),
+    example: (ordinal, text) => log.example(ordinal, text),
   };
 }
 
-function refuseNarrowTimes(table: Table, timestamp: readonly string[]): void {
-  const narrow = timestamp.find((column) => table.float32?.has(column) === true);
+/** Opens the files after the first, which must have the columns that are read of that one; DATA_FORMAT where one has not. */
+async function openOthers(
+  connection: DuckDBConnection,
+  paths: readonly string[],
+  first: Table,
+  roles: InteractionColumns,
+  { rating, event }: Filters,
+): Promise<Table[]> {
+  const { user, item, timestamp, behaviour, weight } = roles;
+  const read = new Set([user, item, ...timestamp, rating?.column, event?.column, behaviour, weight]);
+  read.delete(undefined);
+  const tables: Table[] = [];
+  for (const path of paths) {
+    const table = await openTable(connection, path);
+    const lacking = [...read].filter((column) => column !== undefined && !table.columns.includes(column));
+    if (lacking.length > 0) {
+      throw new PrismrecError("DATA_FORMAT", `${path} has other columns than ${first.path}`, {
+        expected: `columns ${[...read].map((name) => `"${name}"`).join(", ")}`.slice(0, 400),
+        received: `columns ${table.columns.map((name) => `"${name.slice(0, 40)}"`).join(", ")}`.slice(0, 400),
+        hint: "Files of one log have the same columns under the same names: write this one as the first is.",
+      });
+    }
+    tables.push(table);
+  }
+  return tables;
+}
+
+function refuseNarrowTimes(path: string, float32: Table["float32"], timestamp: readonly string[]): void {
+  const narrow = timestamp.find((column) => float32?.has(column) === true);
   if (narrow === undefined) return;
-  throw new PrismrecError("DATA_FORMAT", `${table.path}: the time column "${narrow}" is 32-bit floating point`, {
+  throw new PrismrecError("DATA_FORMAT", `${path}: the time column "${narrow}" is 32-bit floating point`, {
     expected: "64-bit integers, timestamps or text",
     received: "FLOAT, which rounds today's Unix seconds to steps of 128 and so loses the order of events",
     hint: "Write the column as int64 from the original data.",
@@ -165,15 +263,17 @@ interface Filters {
   readonly event?: { readonly column: string; readonly counted: readonly CountedEvent[] };
 }
 
-/** Rows of one reason that were dropped while reading: all are counted, the first few kept. */
+/** Rows of one file and reason that were dropped while reading: all are counted, the first few kept. */
 interface Pending {
+  readonly file: number;
+  readonly reason: DropReason;
   count: number;
   readonly examples: { readonly ordinal: number; readonly text: string }[];
 }
 
 /** Rows that have a user and an item and passed the filters, as they were read. */
 interface Rows {
-  /** Rows that the table delivered. */
+  /** Rows that the tables delivered. */
   readonly read: number;
   readonly users: IdTable;
   readonly items: IdTable;
@@ -189,13 +289,14 @@ interface Rows {
   readonly eventRows: Uint32Array;
   /** Some kinds of events that were not asked for. */
   readonly otherEvents: ReadonlySet<string>;
-  readonly pending: ReadonlyMap<DropReason, Pending>;
+  readonly pending: Iterable<Pending>;
 }
 
 async function readRows(
-  table: Table,
+  log: Log,
   roles: InteractionColumns,
   { rating, event }: Filters,
+  forgotten: Forgotten | undefined,
   run: RunOptions,
 ): Promise<Rows> {
   const filtered = [rating?.column, event?.column].filter((column) => column !== undefined);
@@ -221,13 +322,18 @@ async function readRows(
   const weights = new Float32Column();
   const times = new TimeColumn();
   const badTimes = new Map<number, string>();
-  const pending = new Map<DropReason, Pending>();
+  const pending = new Map<string, Pending>();
   const places = new Map(event?.counted.map(({ name }, place) => [name.toLowerCase(), place]));
   const eventRows = new Uint32Array(places.size);
   const otherEvents = new Set<string>();
   let timesFilled = 0;
   let read = 0;
-  for await (const cells of table.read(chosen, run.signal, wanted.length)) {
+  for (const [file, table] of log.tables.entries()) {
+    for await (const cells of table.read(chosen, run.signal, wanted.length)) readChunk(file, table, cells);
+    log.ended(read);
+  }
+
+  function readChunk(file: number, table: Table, cells: Cells): void {
     const count = cells[0]?.length ?? 0;
     for (let r = 0; r < count; r++) {
       read++;
@@ -240,6 +346,7 @@ async function readRows(
       if (userId === "" && itemId === "" && table.format === "jsonl" && wanted.every((_, c) => cell(c) === "")) {
         reason = "malformed";
       } else if (userId === "") reason = "missing-user";
+      else if (forgotten?.has(userId) === true) reason = "forgotten";
       else if (itemId === "") reason = "missing-item";
       else if (kind !== undefined && place === undefined) {
         reason = "other-event";
@@ -247,10 +354,12 @@ async function readRows(
       } else if (rating !== undefined && value === undefined) reason = "bad-rating";
       else if (rating !== undefined && value! < rating.minimum) reason = "below-min-rating";
       if (reason !== undefined) {
-        const dropped = pending.get(reason) ?? { count: 0, examples: [] };
-        pending.set(reason, dropped);
+        const key = `${file} ${reason}`;
+        const dropped = pending.get(key) ?? { file, reason, count: 0, examples: [] };
+        pending.set(key, dropped);
         dropped.count++;
-        if (dropped.examples.length < EXAMPLES) {
+        // Whoever is to be forgotten must not be shown.
+        if (dropped.examples.length < EXAMPLES && reason !== "forgotten") {
           dropped.examples.push({ ordinal: read, text: wanted.map((_, c) => cell(c)).join(", ") });
         }
         continue;
@@ -273,13 +382,18 @@ async function readRows(
     run.onProgress?.({ stage: "import", done: read, unit: "rows" });
   }
   if (columns.rows.length > MAX_EVENTS) {
-    throw new PrismrecError("DATA_FORMAT", `${table.path} holds more events than fit`, {
-      expected: `at most ${MAX_EVENTS}`,
-      received: String(columns.rows.length),
-    });
+    throw new PrismrecError(
+      "DATA_FORMAT",
+      `${log.tables.map(({ path }) => path).join(", ")} holds more events than fit`,
+      {
+        expected: `at most ${MAX_EVENTS}`,
+        received: String(columns.rows.length),
+      },
+    );
   }
   return {
-    ...{ read, users, items, times, timesFilled, badTimes, eventRows, otherEvents, pending },
+    ...{ read, users, items, times, timesFilled, badTimes, eventRows, otherEvents },
+    pending: pending.values(),
     columns: { users: columns.users.toArray(), items: columns.items.toArray(), rows: columns.rows.toArray() },
     kinds,
     ...(at.behaviour < 0 ? {} : { behaviours: behaviours.toArray() }),
@@ -287,15 +401,17 @@ async function readRows(
   };
 }
 
-/** Hands the rows that were dropped while reading to `drops`; the number of those that the table did not deliver. */
-function countDropped(table: Table, { pending }: Rows, drops: DropCounter): number {
-  const malformed = table.malformed();
-  drops.addCounted("interactions", "malformed", malformed.count, malformed.examples);
-  for (const [reason, { count, examples }] of pending) {
-    const shown = examples.map(({ ordinal, text }) => ({ row: table.rowOf(ordinal), text }));
-    drops.addCounted("interactions", reason, count, shown);
+/** Hands the rows that were dropped while reading to their file's counter; [files] rows that a table did not deliver. */
+function countDropped(log: Log, { pending }: Rows, counters: readonly DropCounter[]): number[] {
+  const malformed = log.tables.map((table) => table.malformed());
+  for (const [file, { count, examples }] of malformed.entries()) {
+    counters[file]!.addCounted("interactions", "malformed", count, examples);
   }
-  return malformed.count;
+  for (const { file, reason, count, examples } of pending) {
+    const shown = examples.map(({ ordinal, text }) => log.example(ordinal, text));
+    counters[file]!.addCounted("interactions", reason, count, shown);
+  }
+  return malformed.map(({ count }) => count);
 }
 
 type Usable = Pick<
@@ -303,6 +419,7 @@ type Usable = Pick<
   | "users"
   | "items"
   | "rows"
+  | "files"
   | "times"
   | "behaviours"
   | "kinds"
@@ -316,40 +433,49 @@ type Usable = Pick<
   | "warnings"
 >;
 
-/** The rows whose ids and times hold once the whole file is known; the others go to `drops`. */
+/** The rows whose ids and times hold once all files are known; the others go to the counter of their file. */
 function usableRows(
-  path: string,
-  table: Table,
+  log: Log,
   roles: InteractionColumns,
   rows: Rows,
   options: ImportOptions,
-  drops: DropCounter,
+  counters: readonly DropCounter[],
 ): Usable {
   const { columns, users, items, badTimes } = rows;
   const ids = { user: users.ids, item: items.ids };
   const user = judgeIds("user", ids.user, rowsOfIds(columns.users, ids.user.length));
   const item = judgeIds("item", ids.item, rowsOfIds(columns.items, ids.item.length));
+  const path = log.tables.map((table) => table.path).join(", ");
   const settled = rows.timesFilled > 0 ? settleTimes(path, rows.times, options) : undefined;
+  const noTimes = whyNoTimes(log.tables[0]!, roles, options);
+  const period = readPeriod(options, settled, noTimes);
+  const files = log.tables.length === 1 ? undefined : log.filesOf(columns.rows);
+  const there =
+    files === undefined ? undefined : alreadyThere(columns, ids.user.length, files, settled?.values, rows.behaviours);
   const lacking = new Map<DropReason, number[]>();
   const kept = Uint32Array.from(columns.rows.keys()).filter((place) => {
     let reason: DropReason;
     if (user.missing.has(columns.users[place]!)) reason = "missing-user";
     else if (item.missing.has(columns.items[place]!)) reason = "missing-item";
     else if (settled !== undefined && !settled.known(place)) reason = "bad-timestamp";
-    else return true;
+    else {
+      const outside = settled === undefined ? undefined : outsideOf(settled.values[place]!, period);
+      if (outside === undefined && there?.[place] !== 1) return true;
+      reason = outside ?? "already-there";
+    }
     const places = lacking.get(reason);
     if (places === undefined) lacking.set(reason, [place]);
     else places.push(place);
     return false;
   });
   for (const [reason, places] of lacking) {
-    drops.addAll("interactions", reason, places, (place) => {
-      const cells = [ids.user[columns.users[place]!], ids.item[columns.items[place]!], badTimes.get(place)];
-      return {
-        row: table.rowOf(columns.rows[place]!),
-        text: cells.filter((cell) => cell !== undefined).join(", "),
-      };
-    });
+    for (const [file, counter] of counters.entries()) {
+      const own = files === undefined ? places : places.filter((place) => files[place] === file);
+      counter.addAll("interactions", reason, own, (place) => {
+        const cells = [ids.user[columns.users[place]!], ids.item[columns.items[place]!], badTimes.get(place)];
+        return log.example(columns.rows[place]!, cells.filter((cell) => cell !== undefined).join(", "));
+      });
+    }
   }
   const take = (column: Uint32Array): Uint32Array =>
     kept.length === column.length ? column : kept.map((place) => column[place]!);
@@ -359,6 +485,7 @@ function usableRows(
     users: take(columns.users),
     items: take(columns.items),
     rows: take(columns.rows),
+    ...(files === undefined ? {} : { files: take(files) }),
     ...(settled === undefined ? {} : { times: BigInt64Array.from(kept, (place) => settled.values[place]!) }),
     ...(behaviours === undefined ? {} : { behaviours: take(behaviours) }),
     kinds: rows.kinds.dictionary,
@@ -367,10 +494,43 @@ function usableRows(
     itemIds: ids.item,
     ticks: settled?.ticksPerSecond ?? 1,
     timedShare: columns.rows.length === 0 ? 0 : timed / columns.rows.length,
-    noTimes: whyNoTimes(table, roles, options),
+    noTimes,
     notes: [...user.notes, ...item.notes, ...(settled?.notes ?? [])],
     warnings: [...(settled?.warnings ?? []), ...user.warnings, ...item.warnings],
   };
+}
+
+function outsideOf(time: bigint, { since, until }: Period): "before-since" | "from-until" | undefined {
+  if (since !== undefined && time < since) return "before-since";
+  return until !== undefined && time >= until ? "from-until" : undefined;
+}
+
+/**
+ * [events] 1 where a later file has an event whose user, item, time and kind an earlier file has: logs overlap. What one file
+ * says twice is left to `repeats`.
+ */
+function alreadyThere(
+  { users, items }: Rows["columns"],
+  userCount: number,
+  files: Uint32Array,
+  times: BigInt64Array | undefined,
+  behaviours: Uint32Array | undefined,
+): Uint8Array {
+  const found = new Uint8Array(files.length);
+  const { starts, places } = byUser(users, userCount);
+  for (let user = 0; user < userCount; user++) {
+    const own = places.subarray(starts[user], starts[user + 1]);
+    // Places ascend with files: whoever has events in one file alone has no other to be found in.
+    if (own.length === 0 || files[own[0]!] === files[own.at(-1)!]) continue;
+    const firstFiles = new Map<string, number>();
+    for (const place of own) {
+      const key = `${items[place]} ${times?.[place] ?? ""} ${behaviours?.[place] ?? ""}`;
+      const first = firstFiles.get(key);
+      if (first === undefined) firstFiles.set(key, files[place]!);
+      else if (files[place]! > first) found[place] = 1;
+    }
+  }
+  return found;
 }
 
 function whyNoTimes({ columns }: Table, { timestamp }: InteractionColumns, options: ImportOptions): string {
@@ -385,8 +545,17 @@ function noUsableEvent(
   drops: DropCounter,
   otherEvents: ReadonlySet<string>,
   { event }: Filters,
+  { since, until }: ImportOptions,
 ): PrismrecError {
   const reasons = drops.list().map((drop) => `${drop.count} ${drop.reason}`);
+  if (drops.count("before-since") + drops.count("from-until") > 0) {
+    const asked = [since === undefined ? [] : [`since ${since}`], until === undefined ? [] : [`until ${until}`]].flat();
+    return new PrismrecError("DATA_EMPTY", `${path} holds no usable event ${asked.join(" and ")}`, {
+      expected: "events in that period",
+      received: `${rowsRead} rows, dropped: ${reasons.join(", ")}`,
+      hint: "Choose another period with --since and --until.",
+    });
+  }
   return new PrismrecError(rowsRead === 0 ? "DATA_EMPTY" : "DATA_FORMAT", `${path} holds no usable event`, {
     expected: "rows with a user, an item and a readable time",
     received: rowsRead === 0 ? "a header without rows" : `${rowsRead} rows, dropped: ${reasons.join(", ")}`,

@@ -1,6 +1,12 @@
 import type { ImportOptions } from "./import.js";
 import { type SpooledFile, spoolIfPipe } from "./tables/spool.js";
 
+/** The files of a table that may be in several. */
+export function pathsOf(files: string | readonly string[] | undefined): readonly string[] {
+  if (files === undefined) return [];
+  return typeof files === "string" ? [files] : files;
+}
+
 /** Import options whose files can all be read more than once; copies of pipes go when this is disposed of. */
 export interface SpooledInputs extends AsyncDisposable {
   readonly options: ImportOptions;
@@ -22,12 +28,17 @@ export async function spoolInputs(options: ImportOptions, signal?: AbortSignal):
   };
   try {
     const { interactions, items, users, split } = options;
+    const all = async (paths: string | readonly string[]): Promise<string[]> => {
+      const spooled: string[] = [];
+      for (const path of pathsOf(paths)) spooled.push(await spool(path));
+      return spooled;
+    };
     return {
       options: {
         ...options,
-        interactions: await spool(interactions),
-        ...(items === undefined ? {} : { items: await spool(items) }),
-        ...(users === undefined ? {} : { users: await spool(users) }),
+        interactions: await all(interactions),
+        ...(items === undefined ? {} : { items: await all(items) }),
+        ...(users === undefined ? {} : { users: await all(users) }),
         ...(split?.file === undefined ? {} : { split: { ...split, file: await spool(split.file) } }),
       },
       [Symbol.asyncDispose]: dispose,

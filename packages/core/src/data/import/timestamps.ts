@@ -41,6 +41,10 @@ export interface ColumnTimes {
   /** Whether the text at a place was read: not for the missing, the unreadable, and those that fit no common unit. */
   known(place: number): boolean;
   readonly ticksPerSecond: number;
+  /** Whether the values count from 1970; else only their order means something. */
+  readonly isEpoch: boolean;
+  /** What a number that shows no unit was multiplied by. */
+  readonly unitless: bigint;
   /** Guesses that were made. */
   readonly notes: readonly string[];
   readonly warnings: readonly string[];
@@ -107,7 +111,8 @@ export class TimeColumn {
     const unreadable = new Set<number>();
     const known = (place: number): boolean => this.#kinds.at(place) !== MISSING && !unreadable.has(place);
     const days = this.#settleDays(values, unreadable, order, notes, warnings);
-    if (days !== undefined) return { ...days, values, known, notes, warnings, ticksPerSecond: 1e6 };
+    if (days !== undefined)
+      return { ...days, values, known, notes, warnings, ticksPerSecond: 1e6, isEpoch: true, unitless: 1n };
     const ticks = this.#settleNumbers(values, unreadable, notes, warnings);
     // A writer of shortest forms has few of these; a spreadsheet rounds them all.
     if (this.#rounded > values.length / 10) {
@@ -121,7 +126,7 @@ export class TimeColumn {
       else
         warnings.push(`${this.#unzoned} times have no zone beside ${this.#zoned} that have one: they are taken as UTC`);
     }
-    return { values, known, ticksPerSecond: ticks, notes, warnings };
+    return { values, known, ...ticks, notes, warnings };
   }
 
   /** Fills in the two-way dates; an answer means that they cannot be settled. */
@@ -151,8 +156,14 @@ export class TimeColumn {
     return undefined;
   }
 
-  /** Brings numbers to one unit, and to microseconds where other forms stand beside them; units a second. */
-  #settleNumbers(values: BigInt64Array, unreadable: Set<number>, notes: string[], warnings: string[]): number {
+  /** Brings numbers to one unit, and to microseconds where other forms stand beside them. */
+  #settleNumbers(
+    values: BigInt64Array,
+    unreadable: Set<number>,
+    notes: string[],
+    warnings: string[],
+  ): Pick<ColumnTimes, "ticksPerSecond" | "isEpoch" | "unitless"> {
+    const asTheyAre = (ticks: number, isEpoch = true) => ({ ticksPerSecond: ticks, isEpoch, unitless: 1n });
     const isNumber = (place: number): boolean => this.#kinds.at(place) === NUMBER;
     const fractions = this.#nanos.used;
     const counts = new Map<Unit, number>();
@@ -163,11 +174,11 @@ export class TimeColumn {
       const unit = unitOf(values[place]!);
       if (unit !== undefined) counts.set(unit, (counts.get(unit) ?? 0) + 1);
     }
-    if (numbers === 0) return 1e6;
+    if (numbers === 0) return asTheyAre(1e6);
     const texts = values.length - this.#missing - numbers;
     if (texts === 0 && !fractions && calendarNumbers(values, isNumber)) {
       notes.push("times such as 20191001 are read as calendar days");
-      return 1e6;
+      return asTheyAre(1e6);
     }
     const typical = values.find((_, place) => place >= values.length >> 1 && isNumber(place)) ?? 0n;
     const units = [...counts.keys()].sort((a, b) => Number(a - b));
@@ -183,7 +194,7 @@ export class TimeColumn {
       );
     }
     if (units.length < 2 && texts === 0 && !fractions) {
-      return main === undefined ? ticksPerSecond(typical) : Number(main);
+      return main === undefined ? asTheyAre(ticksPerSecond(typical), false) : asTheyAre(Number(main));
     }
     if (units.length > 1) {
       if (!oneAge(values, isNumber, units, main!)) {
@@ -191,7 +202,7 @@ export class TimeColumn {
           `numbers of ${units.map((unit) => UNIT_NAMES.get(unit)).join(" and ")} stand in one column of times, years apart: ` +
             "they are left as they are, and their order may mean nothing",
         );
-        if (!fractions && texts === 0) return Number(main);
+        if (!fractions && texts === 0) return asTheyAre(Number(main));
       } else {
         const parts = units.map((unit) => `${counts.get(unit)} in ${UNIT_NAMES.get(unit)}`).join(", ");
         const factor = units.slice(1).map((unit, i) => String(unit / units[i]!));
@@ -220,7 +231,11 @@ export class TimeColumn {
       if (BigInt.asIntN(64, scaled) === scaled) values[place] = scaled;
       else unreadable.add(place);
     }
-    return Number(target);
+    return {
+      ticksPerSecond: Number(target),
+      isEpoch: main !== undefined || texts > 0,
+      unitless: target / (main ?? 1n),
+    };
   }
 }
 
