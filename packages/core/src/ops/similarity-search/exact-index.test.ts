@@ -585,6 +585,20 @@ describe("an exact index", () => {
     });
   });
 
+  it.skipIf(native() === undefined)("adds what it was given when it was called, given away since or not", async () => {
+    const entries = sparse(26, 40, 3000, 60);
+    using index = await ExactIndex.build(wholeNumbers(24, 3000, 8));
+    const query = { queries: wholeNumbers(25, 40, 8), k: 20 };
+    for (const additive of [dense(entries), entries]) {
+      const expected = await index.search({ ...query, additive });
+      const pending = index.search({ ...query, additive });
+      const arrays = isSparse(additive) ? [additive.indices, additive.indptr, additive.values] : [additive.data];
+      for (const { buffer } of arrays) structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+      const found = await pending;
+      expect([found.ids, found.scores]).toEqual([expected.ids, expected.scores]);
+    }
+  });
+
   it.skipIf(native() === undefined)("gives its native memory back when it is disposed of", () => {
     const items = wholeNumbers(7, 16_384, 64);
     const build = (times: number) => {
