@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { PrismrecError, readJson, sha256File, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset, SplitPart } from "@prismrec/core/data";
-import { InterestModel, type Model } from "@prismrec/core/models";
+import { InterestModel, type Model, PriorModel } from "@prismrec/core/models";
 import { encodeSafetensors, type StoredTensor } from "@prismrec/core/nn";
 import type { AskedFacets } from "@prismrec/llm";
 import { type WarmStart, warmStartOf } from "@prismrec/trainer";
@@ -139,8 +139,9 @@ export async function writeFormer(
   model: Model,
   { catalog }: Dataset,
 ): Promise<boolean> {
-  if (!(model instanceof InterestModel)) return false;
-  const { parameters, items, itemBias, itemIds } = warmStartOf(model, catalog);
+  const network = model instanceof PriorModel ? model.network : model;
+  if (!(network instanceof InterestModel)) return false;
+  const { parameters, items, itemBias, itemIds } = warmStartOf(network, catalog);
   const ids = Buffer.from(JSON.stringify(itemIds));
   const tensors: (readonly [string, StoredTensor])[] = [
     ["ids", { shape: [ids.length], data: Uint8Array.from(ids) }],

@@ -21,6 +21,7 @@ import { type ModelCode, modelOf } from "./models.js";
 import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
 import { dispose, type TrainedModel, trainedModel } from "./train.js";
 
+export const PRIOR_STAGE = "prior";
 const VERSION = 1;
 const CHOICE = "prior.json";
 /** Folder of a prior's files beside those of the network that it is added to. */
@@ -60,7 +61,7 @@ const settings = settingsSchema.pick({ evaluate: true, models: true });
  */
 export function priorStage(own: Stage<TrainedModel>, candidates: readonly string[]): Stage<WithPrior> {
   return defineStage<WithPrior, typeof settings>({
-    name: "prior",
+    name: PRIOR_STAGE,
     summary: "adds the scores of a linear model to those of the run's own, with a weight from validation",
     version: VERSION,
     command: "train",

@@ -69,7 +69,8 @@ describe.each(protocols)("the whole pipeline under %s", (protocol) => {
       const { report, perUser } = await run.open("evaluate");
       const { log, split, catalog } = dataset;
       const { test } = split;
-      expect(Object.keys(report.models)).toEqual(["ldmi", ...scorers]);
+      const alone = report.prior === null ? [] : ["ldmi-alone"];
+      expect(Object.keys(report.models)).toEqual(["ldmi", ...alone, ...scorers]);
 
       // No leakage, whatever the program's own check says.
       const ends = trainingEnds(dataset);

@@ -22,6 +22,7 @@ import {
 } from "./inputs.js";
 import { approveFormer, dropFormer, readParts, writeAsked, writeFormer, writeParts, writeTuned } from "./lineage.js";
 import { numbered } from "./outside-files.js";
+import { PRIOR_STAGE } from "./prior.js";
 import { openRun, type Run, type StageResult } from "./run.js";
 import { RunDirectory } from "./run-directory/run-directory.js";
 import { storedSettings } from "./settings-file.js";
@@ -342,8 +343,10 @@ async function hasRows(path: string, signal: AbortSignal | undefined): Promise<b
 /** The stages of a run that train or fit a model. */
 export function trainingStages(run: Run): Stage<TrainedModel>[] {
   const own = ownStage(run.settings).name;
-  // Every one of them was made by `trainStage` or `trainAllStage`.
-  return run.stages.filter(({ name, command }) => name === own || command === "train") as Stage<TrainedModel>[];
+  // Every one of them was made by `trainStage` or `trainAllStage`; a prior is fitted anew for the network that it is added to.
+  return run.stages.filter(
+    ({ name, command }) => name === own || (command === "train" && name !== PRIOR_STAGE),
+  ) as Stage<TrainedModel>[];
 }
 
 function mapTables(of: (table: TableName) => readonly string[]): Tables {
