@@ -214,6 +214,7 @@ describe("a run from a program", () => {
     interactions: join(folder, "events.csv"),
     items: join(folder, "items.csv"),
     clusterer: "category",
+    effort: "quick",
     baselines: ["most-popular"],
     train: { stopping: { epochs: 2 } },
     ...more,
