@@ -16,6 +16,8 @@ export interface ModelSummary {
   readonly reads: readonly ("clusters" | "crowd")[];
   /** Whether runs are held against it where they name no others. */
   readonly baseline: boolean;
+  /** Whether validation may add it to a network where the settings leave the prior to it. */
+  readonly prior: boolean;
 }
 
 /** Every model of the registry, in its order. */

@@ -34,6 +34,8 @@ export interface FitOptions {
   readonly dir?: string;
   /** Serve a model of every event of every user, nobody held out, once validation has said how long to train. */
   readonly trainAll?: boolean;
+  /** What may be spent on choosing settings by validation; default "standard", twice the steps of one training. */
+  readonly effort?: "quick" | "standard" | "thorough";
   /** Seed of everything that is drawn; default 1. */
   readonly seed?: number;
   /** Further settings, as a configuration file has them (`docs/reference/configuration.md`). */
@@ -54,7 +56,7 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
   const { signal, onEvent } = options;
   signal?.throwIfAborted();
   checkNames("the data of fit", data, TABLES);
-  checkNames("fit", options, ["model", "llm", "dir", "trainAll", "seed", "settings", "signal", "onEvent"]);
+  checkNames("fit", options, ["model", "llm", "dir", "trainAll", "effort", "seed", "settings", "signal", "onEvent"]);
   const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "prismrec-")) : undefined;
   const dir = resolve(options.dir ?? temporary ?? "");
   const discard = async (): Promise<void> => {
@@ -78,8 +80,8 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
 const inputFile = (dir: string, table: string): string => join(inputsOf(dir), `${table}.jsonl`);
 
 function settingsOf(data: FitData, options: FitOptions, dir: string): RawSettings {
-  const { model, llm, seed, trainAll } = options;
-  const given = Object.entries({ model, llm, seed, trainAll }).filter(([, value]) => value !== undefined);
+  const { model, llm, seed, trainAll, effort } = options;
+  const given = Object.entries({ model, llm, seed, trainAll, effort }).filter(([, value]) => value !== undefined);
   const files = TABLES.flatMap((table) => {
     const rows = data[table];
     if (rows === undefined) return [];

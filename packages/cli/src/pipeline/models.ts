@@ -23,7 +23,7 @@ export const DEFAULT_BASELINES: readonly string[] = MODEL_LIST.flatMap(({ name, 
 export const PRIOR_NAMES: readonly string[] = MODEL_LIST.flatMap(({ name, kind }) => (kind === "scorer" ? [name] : []));
 
 /** What validation chooses a prior from where the settings leave it to it. */
-const USUAL_PRIORS: readonly string[] = ["ease", "item-knn"];
+const USUAL_PRIORS: readonly string[] = MODEL_LIST.flatMap(({ name, prior }) => (prior ? [name] : []));
 
 /** The priors that a run tries: none for a model that is fitted at once, which needs none. */
 export function priorNames({ model, prior, preset }: Pick<Settings, "model" | "prior" | "preset">): readonly string[] {
@@ -46,6 +46,8 @@ export interface ModelEntry extends Pick<ModelSummary, "name" | "reads"> {
 export interface ModelCode {
   /** Largest catalog that it can be made for; absent: any. */
   readonly maxItems?: number;
+  /** Largest catalog in which it is tried as a prior that nobody has named. */
+  readonly priorUpTo?: number;
   /** Trained by steps: it has a learning curve. */
   readonly isTrained?: true;
   /** Files and folders of its stage that serving needs. */

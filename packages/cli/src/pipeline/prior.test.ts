@@ -55,8 +55,9 @@ it.each([
     expect(await answers(copied)).toEqual(told);
     const { chosen, alone, tried } = JSON.parse(await readFile(join(dir, "prior", "prior.json"), "utf8"));
     expect(tried.map(({ prior }: { prior: string }) => prior)).toEqual([
-      ...Array(5).fill("ease"),
       ...Array(5).fill("item-knn"),
+      ...Array(5).fill("ease"),
+      ...Array(5).fill("l3ae"),
     ]);
     const best = Math.max(...tried.map(({ value }: { value: number }) => value));
     if (best > alone) expect(tried.find(({ value }: { value: number }) => value === best)).toMatchObject(chosen);

@@ -58,8 +58,21 @@ const settings = settingsSchema.pick({ evaluate: true, models: true });
  * Chooses on validation which of the candidates is added to the run's own network, and with what weight: none where the
  * network is best alone. A candidate's own settings are chosen together with the weight, for what is best alone need not
  * be best beside the network.
+ *
+ * @param named whether the user has named the candidate, however long it takes
  */
-export function priorStage(own: Stage<TrainedModel>, candidates: readonly string[]): Stage<WithPrior> {
+export function priorStage(
+  own: Stage<TrainedModel>,
+  candidates: readonly string[],
+  { named }: { readonly named: boolean },
+): Stage<WithPrior> {
+  const most = ({ maxItems = Infinity, priorUpTo = Infinity }: ModelCode): number =>
+    named ? maxItems : Math.min(maxItems, priorUpTo);
+  /** The candidates that are fitted to a catalog of that size. */
+  const fitting = async ({ catalog }: Dataset): Promise<{ readonly name: string; readonly code: ModelCode }[]> => {
+    const all = await Promise.all(candidates.map(async (name) => ({ name, code: await modelOf(name).code() })));
+    return all.filter(({ code }) => catalog.size <= most(code));
+  };
   return defineStage<WithPrior, typeof settings>({
     name: PRIOR_STAGE,
     summary: "adds the scores of a linear model to those of the run's own, with a weight from validation",
@@ -71,7 +84,7 @@ export function priorStage(own: Stage<TrainedModel>, candidates: readonly string
       const { dataset } = await context.open(importStage);
       const { models, evaluate } = context.settings;
       const configs: Record<string, unknown> = {};
-      for (const { name, code } of await fitting(candidates, dataset)) {
+      for (const { name, code } of await fitting(dataset)) {
         configs[name] = code.config(dataset, { models, evaluate, seed: 0, train: {} }).config;
       }
       return { config: { candidates: configs, cutoffs: evaluate.cutoffs } };
@@ -88,7 +101,7 @@ export function priorStage(own: Stage<TrainedModel>, candidates: readonly string
       const trials = new Trials(judge);
       // What an interrupted attempt took for the best so far is chosen anew.
       await rm(join(dir, FOLDER), { recursive: true, force: true });
-      for (const { name, code } of await fitting(candidates, dataset)) {
+      for (const { name, code } of await fitting(dataset)) {
         if (judge.alone === undefined) break;
         const { models, evaluate } = context.settings;
         const config = code.config(dataset, { models, evaluate, seed: 0, train: {} });
@@ -130,15 +143,6 @@ export function priorStage(own: Stage<TrainedModel>, candidates: readonly string
       return { summary: `${what}: ${metric} ${points(value)} (${name} alone ${points(alone)})` };
     },
   });
-}
-
-/** The candidates that can be fitted to a catalog of that size. */
-async function fitting(
-  candidates: readonly string[],
-  { catalog }: Dataset,
-): Promise<{ readonly name: string; readonly code: ModelCode }[]> {
-  const all = await Promise.all(candidates.map(async (name) => ({ name, code: await modelOf(name).code() })));
-  return all.filter(({ code }) => catalog.size <= (code.maxItems ?? Infinity));
 }
 
 /** What has been tried beside a network, and the best of it. */

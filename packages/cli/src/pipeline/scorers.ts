@@ -19,9 +19,10 @@ const configSchema = z.object({ settings: recordSchema, metric: z.string().optio
 export function scorer(name: string): ModelCode {
   const definition = modelNamed(name);
   if (!isScorer(definition)) throw new PrismrecError("INTERNAL", `${name} is not fitted at once`);
-  const { settings: schema, chooses, maxItems } = definition;
+  const { settings: schema, chooses, maxItems, priorUpTo } = definition;
   return {
     ...(maxItems === undefined ? {} : { maxItems }),
+    ...(priorUpTo === undefined ? {} : { priorUpTo }),
     files: [FACTS, ARRAYS],
     check(settings) {
       const { error } = schema.safeParse(settings);

@@ -61,27 +61,31 @@ const member = z.strictObject({
   weight: z.number().min(0).optional().describe("absent: chosen by validation; that of the first is 1"),
 });
 
-const blendSettings = z.strictObject({
-  members: z
-    .array(member)
-    .min(1)
-    .default([
-      { model: "ease", settings: {} },
-      { model: "item-knn", settings: {} },
-      { model: "ials", settings: {} },
-    ])
-    .describe("what is added up, each model once, the strongest first"),
-  weights: z
-    .array(z.number().min(0))
-    .min(1)
-    .default([0.5, 0, 0.1, 0.25, 1, 2])
-    .describe("tried for each member after the first that has none, one member after the other"),
-});
+const settingsWith = (usual: readonly string[]) =>
+  z.strictObject({
+    members: z
+      .array(member)
+      .min(1)
+      .default(usual.map((model) => ({ model, settings: {} })))
+      .describe("what is added up, each model once, the strongest first"),
+    weights: z
+      .array(z.number().min(0))
+      .min(1)
+      .default([0.5, 0, 0.1, 0.25, 1, 2])
+      .describe("tried for each member after the first that has none, one member after the other"),
+  });
 
-export type BlendSettings = z.infer<typeof blendSettings>;
+export type BlendSettings = z.infer<ReturnType<typeof settingsWith>>;
 
-/** @param scorerNamed the registry's scorers; throws CONFIG_INVALID for a name that none has */
-export function blendOf(scorerNamed: (name: string) => ScorerDefinition): ScorerDefinition<BlendSettings, Blend> {
+/**
+ * @param scorerNamed the registry's scorers; throws CONFIG_INVALID for a name that none has
+ * @param usual names of the members where the settings name none
+ */
+export function blendOf(
+  scorerNamed: (name: string) => ScorerDefinition,
+  usual: readonly string[],
+): ScorerDefinition<BlendSettings, Blend> {
+  const blendSettings = settingsWith(usual);
   const definitionOf = (name: string): ScorerDefinition => {
     if (name !== "blend") return scorerNamed(name);
     throw new PrismrecError("CONFIG_INVALID", "a blend cannot be a member of a blend");

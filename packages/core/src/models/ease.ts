@@ -148,6 +148,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   about: "a linear autoencoder of the interactions in closed form",
   settings: easeSettings,
   baseline: true,
+  priorUpTo: EASE_MAX_ITEMS,
   chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {

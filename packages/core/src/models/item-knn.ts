@@ -71,6 +71,7 @@ export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn>
   about: "items like those of the history, by cosine of their users",
   settings: itemKnnSettings,
   baseline: true,
+  priorUpTo: Number.POSITIVE_INFINITY,
   fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),
   tensors({ votes: { indptr, indices, values = new Float32Array(indices.length).fill(1) } }) {
     return new Map(

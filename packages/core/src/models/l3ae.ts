@@ -20,6 +20,8 @@ import { storedArray } from "./stored-array.js";
 
 /** Above this the [N, N] matrices would not fit an ordinary machine. */
 export const L3AE_MAX_ITEMS = 20_000;
+/** Above this fitting takes longer than training a network, which nobody has asked for. */
+const L3AE_PRIOR_ITEMS = 6000;
 
 /**
  * L3AE (Moon et al., "LLM-Enhanced Linear Autoencoders for Recommendation", 2025), two closed forms one after the other:
@@ -58,7 +60,7 @@ const l3aeSettings = z.strictObject({
   lambdas: z
     .array(z.number().positive())
     .min(1)
-    .default([500, 250, 1000])
+    .default([500, 250, 1000, 100])
     .describe("penalties, in events; chosen together with the share by validation recall at the largest cut-off"),
   featureShares: z
     .array(z.number().min(0).max(1))
@@ -262,6 +264,7 @@ export const l3ae: ScorerDefinition<L3aeSettings, L3ae> = {
   settings: l3aeSettings,
   chooses: true,
   maxItems: L3AE_MAX_ITEMS,
+  priorUpTo: L3AE_PRIOR_ITEMS,
   async fit(dataset, settings, run = {}, choose) {
     const { model, lambda, featureShare, validation } = await fitL3ae(dataset, { ...settings, ...run }, choose);
     const chosen: L3aeSettings = { ...settings, lambdas: [lambda], featureShares: [featureShare] };

@@ -8,24 +8,26 @@ export interface ModelSummary {
   readonly reads: readonly ("clusters" | "crowd")[];
   /** Whether runs are held against it where they name no others. */
   readonly baseline: boolean;
+  /** Whether validation may add it to a network where the settings leave the prior to it. */
+  readonly prior: boolean;
 }
 
 /** Every model of the registry, in its order. */
 export const MODEL_LIST: readonly ModelSummary[] = [
-  { name: "ldmi", kind: "network", reads: ["clusters", "crowd"], baseline: false },
-  { name: "comirec-sa", kind: "network", reads: [], baseline: false },
-  { name: "comirec-dr", kind: "network", reads: [], baseline: false },
-  { name: "sasrec", kind: "network", reads: [], baseline: false },
-  { name: "gru4rec", kind: "network", reads: [], baseline: false },
-  { name: "mind", kind: "network", reads: [], baseline: false },
-  { name: "sine", kind: "network", reads: [], baseline: false },
-  { name: "most-popular", kind: "scorer", reads: [], baseline: true },
-  { name: "recent-popular", kind: "scorer", reads: [], baseline: false },
-  { name: "item-knn", kind: "scorer", reads: [], baseline: true },
-  { name: "ease", kind: "scorer", reads: [], baseline: true },
-  { name: "ials", kind: "scorer", reads: [], baseline: false },
-  { name: "l3ae", kind: "scorer", reads: [], baseline: false },
-  { name: "blend", kind: "scorer", reads: [], baseline: false },
+  { name: "ldmi", kind: "network", reads: ["clusters", "crowd"], baseline: false, prior: false },
+  { name: "comirec-sa", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "comirec-dr", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "sasrec", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "gru4rec", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "mind", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "sine", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "most-popular", kind: "scorer", reads: [], baseline: true, prior: false },
+  { name: "recent-popular", kind: "scorer", reads: [], baseline: false, prior: false },
+  { name: "item-knn", kind: "scorer", reads: [], baseline: true, prior: true },
+  { name: "ease", kind: "scorer", reads: [], baseline: true, prior: true },
+  { name: "ials", kind: "scorer", reads: [], baseline: false, prior: false },
+  { name: "l3ae", kind: "scorer", reads: [], baseline: false, prior: true },
+  { name: "blend", kind: "scorer", reads: [], baseline: false, prior: false },
 ];
 
 /** The model that a run is about unless it says otherwise. */

@@ -36,7 +36,7 @@ export const MODELS: readonly ModelDefinition[] = [
   ease,
   ials,
   l3ae,
-  blendOf(scorerNamed),
+  blendOf(scorerNamed, [ease.name, itemKnn.name]),
 ] as readonly ModelDefinition[];
 
 /** The model that a run is about unless it says otherwise. */
@@ -52,6 +52,7 @@ export function modelSummary(model: ModelDefinition): ModelSummary {
     kind: model.kind,
     reads: isNetwork(model) ? [...(model.reads ?? [])] : [],
     baseline: isScorer(model) && model.baseline === true,
+    prior: isScorer(model) && model.priorUpTo !== undefined,
   };
 }
 

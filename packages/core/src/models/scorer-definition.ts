@@ -25,6 +25,8 @@ export interface ScorerDefinition<S = SettingsRecord, M extends Model = Model> {
   readonly settings: z.ZodType<S>;
   /** Whether runs are held against it where they name no others. */
   readonly baseline?: true;
+  /** Largest catalog in which validation may add it to a network where the settings leave the prior to it; absent: none. */
+  readonly priorUpTo?: number;
   /** Whether its settings can leave a choice, which validation makes. */
   readonly chooses?: true;
   /** Largest catalog it can be fitted to; absent: any. */
