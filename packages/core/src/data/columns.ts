@@ -67,6 +67,22 @@ export function categoryTexts(column: Exclude<Column, ListColumn>): (row: number
   }
 }
 
+/** The value of one row: null where it is missing, a list of none for an empty list. */
+export function valueAt(column: Column, row: number): string | number | boolean | readonly string[] | null {
+  switch (column.kind) {
+    case "number":
+      return Number.isNaN(column.values[row]!) ? null : column.values[row]!;
+    case "boolean":
+      return column.values[row] === MISSING_BOOLEAN ? null : column.values[row] === 1;
+    case "text":
+      return column.codes[row] === 0 ? null : column.dictionary[column.codes[row]!]!;
+    default: {
+      const { indptr, codes, dictionary } = column;
+      return Array.from(codes.subarray(indptr[row], indptr[row + 1]), (code) => dictionary[code]!);
+    }
+  }
+}
+
 /** What is wrong with a column of that many rows; undefined: nothing. */
 export function columnFault(column: Column, rows: number): string | undefined {
   if (rowsOf(column) !== rows) return `${rowsOf(column)} rows, not ${rows}`;

@@ -34,18 +34,19 @@ export class InterestSearch implements Disposable {
   /**
    * As `MultiInterestModel.rank`.
    *
-   * @param add what is to be added to the scores of a batch of users
+   * @param add what is to be added to the scores of a batch of users; `offsets` are those that the search goes by
    */
   async rank(
     histories: readonly History[],
     options: InterestRankOptions,
-    add?: (histories: readonly History[], interests: InterestBatch) => Promise<Addition>,
+    add?: (histories: readonly History[], interests: InterestBatch, offsets: Float32Array) => Promise<Addition>,
   ): Promise<Ranking> {
-    const { k, interests: given, filter, signal } = options;
+    const { k, interests: given, offsets: asked, filter, signal } = options;
     const { itemCount, readout } = this.#model;
     checkRank(itemCount, histories, options);
     const rows = histories.length;
     if (given !== undefined) checkLength("interests.offsets", given.offsets.length, rows * given.count);
+    if (asked !== undefined) checkLength("offsets", asked.length, given?.offsets.length ?? 0);
     const ranking = {
       k,
       ids: new Uint32Array(rows * k),
@@ -58,8 +59,9 @@ export class InterestSearch implements Disposable {
       const part = histories.slice(start, start + INTEREST_BATCH);
       const index = await this.index(signal);
       const interests = given === undefined ? this.#model.interests(part) : interestRows(given, start, part.length);
-      const { count, vectors, offsets } = interests;
-      const addition = await add?.(part, interests);
+      const { count, vectors } = interests;
+      const offsets = asked?.subarray(start * count, (start + part.length) * count) ?? interests.offsets;
+      const addition = await add?.(part, interests, offsets);
       const found = await index.search(
         {
           queries: vectors,

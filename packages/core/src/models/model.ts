@@ -69,6 +69,11 @@ export interface InterestBatch {
 export interface InterestRankOptions extends RankOptions {
   /** What `interests` gave for these very histories: the network is not run again. */
   readonly interests?: InterestBatch;
+  /**
+   * [B * J] what the search adds to each interest in the place of `interests.offsets`, which has to be given: -Infinity
+   * leaves one out. What a model adds to the scores beside its interests does not depend on it.
+   */
+  readonly offsets?: Float32Array;
 }
 
 /** A model served by exact search over item vectors. */

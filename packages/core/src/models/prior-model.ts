@@ -104,8 +104,8 @@ export class PriorModel implements MultiInterestModel, Disposable {
     checkRank(this.itemCount, histories, options);
     const { k } = options;
     const shares = new Float32Array(histories.length * k);
-    const ranking = await this.#search.rank(histories, options, (part, interests) =>
-      this.#addition(part, interests, options, shares),
+    const ranking = await this.#search.rank(histories, options, (part, interests, offsets) =>
+      this.#addition(part, interests, offsets, options, shares),
     );
     return { ...ranking, priorShares: shares };
   }
@@ -127,12 +127,18 @@ export class PriorModel implements MultiInterestModel, Disposable {
   async #addition(
     histories: readonly History[],
     interests: InterestBatch,
+    offsets: Float32Array,
     { k, signal }: InterestRankOptions,
     shares: Float32Array,
   ): Promise<Addition> {
     const run = signal === undefined ? {} : { signal };
     const own = await matrixProduct(interests.vectors, this.#measured, { transposeB: true }, run);
     const network = histories.map((_, b) => spreadOf(this.#readOut(own, interests, b)));
+    // The prior goes by what the network says of its own; a lead is one over the mean of what was searched.
+    const searched =
+      offsets === interests.offsets
+        ? network
+        : histories.map((_, b) => spreadOf(this.#readOut(own, { ...interests, offsets }, b)));
     const addend = new PriorRows(this.itemCount, histories.length, this.#entries);
     const scores = new Float64Array(this.itemCount);
     const means: number[] = [];
@@ -152,7 +158,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
           for (const [place, id] of ids.entries()) {
             const added = addend.at(b, id);
             const lead = Math.max(0, added - means[b]!);
-            const rest = Math.max(0, found[place]! - added - network[b]!.mean);
+            const rest = Math.max(0, found[place]! - added - searched[b]!.mean);
             shares[(firstUser + b) * k + place] = lead > 0 ? lead / (lead + rest) : 0;
           }
         }

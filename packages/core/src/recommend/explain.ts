@@ -48,26 +48,27 @@ export function explain(
   const interests = describeInterests(model, user, history, labels, catalog);
   return {
     interests,
-    named: interests.length === 0 || list.winners === undefined ? [] : nameItems(model, user, interests, list),
+    named: nameItems(model, user, interests, list),
   };
 }
 
 /**
- * [listed] the interest behind each item. Under `max` that whose term is the score. Under `log-sum-exp` all interests score
+ * [listed] the interest behind each item; none for a ranking that says nothing of interests. Under `max` that whose term is the score. Under `log-sum-exp` all interests score
  * an item together, `exp(<h_j, e_i> + b_i) pi_j` each. The prior `pi_j` is left out: it is the same for every item, and would
  * name the largest interest nearly always. What is left is how likely the item is under the interest (not normalised over
  * items). Of the interests with at least a fifth of the largest likelihood, that is named whose evidence is most like the
  * item, by the mean cosine of their vectors less the catalog's mean, which all items share and popular ones most. Equal
  * ones go by likelihood, then by their order.
  */
-function nameItems(
+export function nameItems(
   model: MultiInterestModel,
   { batch, row }: InterestRow,
   interests: readonly DescribedInterest[],
   { ids, winners }: RankedList,
 ): number[] {
+  if (interests.length === 0 || winners === undefined) return [];
   if (model.readout === "max") {
-    return Array.from(winners ?? [], (winner) => interests.findIndex(({ members }) => members.includes(winner)));
+    return Array.from(winners, (winner) => interests.findIndex(({ members }) => members.includes(winner)));
   }
   const { data: items, cols } = model.itemVectors();
   const { data: vectors } = batch.vectors;

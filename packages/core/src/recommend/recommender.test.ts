@@ -12,7 +12,7 @@ import { InterestModel } from "../models/interest-model.js";
 import { INTEREST_BATCH } from "../models/interest-search.js";
 import { fitItemKnn } from "../models/item-knn.js";
 import { LdmiNetwork, ldmiSchema } from "../models/ldmi.js";
-import type { InterestBatch, Model, MultiInterestModel, RankOptions } from "../models/model.js";
+import type { InterestBatch, InterestRankOptions, Model, MultiInterestModel } from "../models/model.js";
 import { MostPopular } from "../models/most-popular.js";
 import { ParameterSet } from "../nn/layers/parameters.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
@@ -107,9 +107,10 @@ class TwoTastes implements MultiInterestModel {
     };
   }
 
-  async rank(histories: readonly History[], options: RankOptions): Promise<Ranking> {
+  async rank(histories: readonly History[], options: InterestRankOptions): Promise<Ranking> {
     using index = ExactIndex.buildSync(this.itemVectors());
-    const { count, vectors: queries, offsets } = this.interests(histories);
+    const { count, vectors: queries, offsets: own } = this.interests(histories);
+    const offsets = options.offsets ?? own;
     const hidden = histories.map(({ items: own }, row) => [
       ...(options.excludeHistory === false ? [] : own),
       ...(options.exclude?.indices.subarray(options.exclude.indptr[row]!, options.exclude.indptr[row + 1]!) ?? []),

@@ -3,6 +3,7 @@ import { PrismrecError } from "../base/errors.js";
 import type { CsrMatrix } from "../base/matrix.js";
 import type { RunOptions } from "../base/run-options.js";
 import { userHistory } from "../data/catalog.js";
+import { valueAt } from "../data/columns.js";
 import type { History } from "../data/history.js";
 import { eventClusters, type HistoryLimits, historyRequest } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
@@ -11,8 +12,10 @@ import { INTEREST_BATCH } from "../models/interest-search.js";
 import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
 import { PriorModel } from "../models/prior-model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
+import { appendHistory } from "./append-history.js";
+import { controlledOffsets, interestFactors } from "./control-interests.js";
 import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
-import { explain, rankedList } from "./explain.js";
+import { nameItems, rankedList } from "./explain.js";
 import { compileFilter, type ItemFilter } from "./filter.js";
 import { orderHistory } from "./read-history.js";
 import { readProfile } from "./read-profile.js";
@@ -20,6 +23,9 @@ import { readsHistories, strongestEvents } from "./strongest-events.js";
 import type {
   GivenProfile,
   HistoryEntry,
+  InterestControls,
+  ItemDetails,
+  PopularItems,
   Recommendation,
   RecommendationRequest,
   RecommendedItem,
@@ -122,7 +128,12 @@ export class Recommender implements Disposable {
   ): Promise<Recommendation[]> {
     const { model, catalog } = this.#use();
     const { signal, excludeHistory = true } = options;
+    const controls = this.#controlsOf(options.interests);
     const histories = readings.map(({ history }) => history);
+    const excluded = this.#excludedIds(options.exclude);
+    const considered = histories.map(({ items }) =>
+      countAllowed(catalog.size, filter.filter, excludeHistory ? [...excluded, ...items] : excluded),
+    );
     const wanted = {
       k: Math.min(k, catalog.size),
       excludeHistory,
@@ -137,21 +148,36 @@ export class Recommender implements Disposable {
         items: this.#listed(ranking, row, (place) => ({ interest: null, because: because[row]?.[place] ?? [] })),
         interests: [],
         unknownItems,
+        considered: considered[row]!,
       }));
     }
     const batch = model.interests(histories);
-    const ranking = await model.rank(histories, { ...wanted, interests: batch });
+    const described = readings.map(({ history, labels }, row) =>
+      describeInterests(model, { batch, row }, history, labels, catalog),
+    );
+    const factors = controls === undefined ? undefined : described.map((own) => interestFactors(own, controls));
+    const ranking = await model.rank(histories, {
+      ...wanted,
+      interests: batch,
+      ...(factors === undefined ? {} : { offsets: controlledOffsets(batch, described, factors) }),
+    });
     const fromPrior = await this.#becauseOfPrior(histories, ranking, options);
-    return readings.map(({ history, labels, unknownItems }, row) => {
-      const list = rankedList(ranking, row);
-      const { interests, named } = explain(model, { batch, row }, history, labels, catalog, list);
+    return readings.map(({ unknownItems }, row) => {
+      const interests = described[row]!;
+      const factorOf = (place: number): number | undefined => factors?.[row]?.get(place);
+      const heard = interests.filter((_, place) => factorOf(place) !== 0);
+      const named = nameItems(model, { batch, row }, heard, rankedList(ranking, row));
       return {
         items: this.#listed(ranking, row, (place) => {
-          const { index = null, because = [] } = interests[named[place] ?? -1]?.shown ?? {};
+          const { index = null, because = [] } = heard[named[place] ?? -1]?.shown ?? {};
           return { interest: index, because: fromPrior[row]?.[place] ?? because };
         }),
-        interests: interests.map(({ shown }) => shown),
+        interests: interests.map(({ shown }, place) => {
+          const factor = factorOf(place);
+          return factor === undefined ? shown : { ...shown, factor };
+        }),
         unknownItems,
+        considered: considered[row]!,
       };
     });
   }
@@ -243,6 +269,54 @@ export class Recommender implements Disposable {
     return Array.from(ids, (other, place) => this.#similar(other + 1, scores[place]!));
   }
 
+  /** Whether `{ user }` has a history here. */
+  knowsUser(id: string): boolean {
+    return this.#use().log?.indexOf(id) !== undefined;
+  }
+
+  /** @throws PrismrecError UNKNOWN_ITEM, DISPOSED */
+  item(id: string): ItemDetails {
+    const { catalog } = this.#use();
+    const dense = this.#denseId(id);
+    const { title, categories } = catalog.items[dense]!;
+    return {
+      id,
+      title,
+      categories,
+      popularity: catalog.popularity[dense]!,
+      columns: Object.fromEntries(
+        Array.from(catalog.columns ?? [], ([name, column]) => [name, valueAt(column, dense)]),
+      ),
+    };
+  }
+
+  /** Whether the catalog has an item of this external id. */
+  hasItem(id: string): boolean {
+    return this.#use().catalog.idOf(id) !== undefined;
+  }
+
+  /**
+   * The items that most training users took: for somebody of whom nothing is known.
+   *
+   * @throws PrismrecError INVALID_ARGUMENT, DISPOSED
+   */
+  popularItems(options: Pick<RecommendOptions, "k" | "filter" | "exclude"> = {}): PopularItems {
+    const { catalog } = this.#use();
+    const { k = DEFAULT_K } = options;
+    checkCount("k", k);
+    const { filter } = this.#filterOf(options.filter);
+    const excluded = this.#excludedIds(options.exclude);
+    const hidden = new Set(excluded);
+    const items: PopularItems["items"][number][] = [];
+    // Dense ids stand by popularity.
+    for (let dense = 1; dense <= catalog.size && items.length < k; dense++) {
+      if (hidden.has(dense) || !passes(filter, dense)) continue;
+      const { id, title } = catalog.items[dense]!;
+      items.push({ id, title, score: catalog.popularity[dense]! });
+    }
+    return { items, considered: countAllowed(catalog.size, filter, excluded) };
+  }
+
   async #recommendedWith(
     item: number,
     wanted: { readonly k: number; readonly filter?: Uint32Array },
@@ -300,8 +374,14 @@ export class Recommender implements Disposable {
   async #read(requests: readonly RecommendationRequest[], options: RecommendOptions): Promise<Reading[]> {
     const { clusterer } = this.#options;
     const found = requests.map((request) => {
-      if ("user" in request) return { history: this.#userHistory(request.user), unknownItems: [] };
-      const { history, unknownItems } = this.#known(request.history, options.unknownItems ?? "error");
+      const unknown = options.unknownItems ?? "error";
+      if ("user" in request) {
+        const history = this.#userHistory(request.user);
+        if (request.since === undefined) return { history, unknownItems: [] };
+        const { history: since, unknownItems } = this.#known(request.since, unknown);
+        return { history: appendHistory(history, since), unknownItems };
+      }
+      const { history, unknownItems } = this.#known(request.history, unknown);
       return { history: { ...history, ...this.#profile(request.profile) }, unknownItems };
     });
     const clustered = await clusterEach(
@@ -362,6 +442,18 @@ export class Recommender implements Disposable {
     });
   }
 
+  /** @throws PrismrecError MODEL_UNSUPPORTED where there are controls and the model has nothing to control */
+  #controlsOf(controls: InterestControls | undefined): InterestControls | undefined {
+    if (controls === undefined || (controls.mute ?? []).length + (controls.boost ?? []).length === 0) return undefined;
+    const { model } = this.#options;
+    if (isMultiInterest(model)) return controls;
+    throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has no interests to be muted or boosted`, {
+      expected: "a model that tells interests",
+      received: model.name,
+      hint: "docs/reference/models.md lists what each model tells.",
+    });
+  }
+
   #filterOf(filter: ItemFilter | undefined): { readonly filter?: Uint32Array } {
     return filter === undefined ? {} : { filter: compileFilter(this.#options.catalog, filter) };
   }
@@ -404,6 +496,21 @@ async function clusterEach(
       labels: partition?.labels ?? [],
     };
   });
+}
+
+function passes(filter: Uint32Array | undefined, id: number): boolean {
+  return filter === undefined || (filter[(id - 1) >> 5]! & (1 << ((id - 1) & 31))) !== 0;
+}
+
+/** How many items a list is the best of. */
+function countAllowed(size: number, filter: Uint32Array | undefined, hidden: readonly number[]): number {
+  let count = size;
+  if (filter !== undefined) {
+    count = 0;
+    for (let word of filter) for (; word !== 0; word &= word - 1) count++;
+  }
+  for (const id of new Set(hidden)) if (passes(filter, id)) count--;
+  return count;
 }
 
 function runOptions({ signal, onProgress }: RunOptions): RunOptions {

@@ -43,8 +43,23 @@ export type GivenProfile = {
  * ignores either.
  */
 export type RecommendationRequest =
-  | { readonly user: string }
+  | {
+      readonly user: string;
+      /** What the user has done since the log was written; by time where both have times, else behind all of it. */
+      readonly since?: readonly HistoryEntry[];
+    }
   | { readonly history: readonly HistoryEntry[]; readonly profile?: GivenProfile };
+
+/** An interest of a user: `index`, or `labels` joined by ", ". */
+export type InterestName = number | string;
+
+/** What is to count more or less than it does by itself; nothing is kept of it. */
+export interface InterestControls {
+  /** Left out of the search: no item is recommended for these. Where all are muted the list is empty. */
+  readonly mute?: readonly InterestName[];
+  /** `log(factor)` is added to the interest's part of every score: above 1 it counts more, below 1 less. */
+  readonly boost?: readonly { readonly interest: InterestName; readonly factor: number }[];
+}
 
 export interface RecommendOptions extends RunOptions {
   /** Length of the list (default 10); a smaller catalog gives a shorter one. */
@@ -55,6 +70,11 @@ export interface RecommendOptions extends RunOptions {
   readonly exclude?: Iterable<string>;
   /** Leave out what the history holds (default true). */
   readonly excludeHistory?: boolean;
+  /**
+   * Interests to mute or to boost, in every request of the call. The scores that a prior adds stay as they are
+   * (MODEL_UNSUPPORTED for a model without interests).
+   */
+  readonly interests?: InterestControls;
   /** An item of a history that the catalog lacks is an error (default), or left out and reported. */
   readonly unknownItems?: "error" | "skip";
   /**
@@ -94,6 +114,8 @@ export interface UserInterest {
   readonly share: number;
   /** External ids of the history's items that it rests on most, strongest first. */
   readonly because: readonly string[];
+  /** What the request made it count, 0 where it is muted; absent: what it counts by itself. The share is without it. */
+  readonly factor?: number;
 }
 
 export interface Recommendation {
@@ -103,6 +125,27 @@ export interface Recommendation {
   readonly interests: readonly UserInterest[];
   /** External ids of the history that the catalog lacks (`unknownItems: "skip"`). */
   readonly unknownItems: readonly string[];
+  /** How many items the list is the best of: those that history, `exclude` and `filter` let through. */
+  readonly considered: number;
+}
+
+/** All that is known of an item of the catalog. Titles, categories and columns are untrusted text. */
+export interface ItemDetails {
+  readonly id: string;
+  readonly title: string;
+  readonly categories: readonly string[];
+  /** Number of training users who took it. */
+  readonly popularity: number;
+  /** What the items file further says of it, by column; null where it says nothing. */
+  readonly columns: { readonly [column: string]: string | number | boolean | readonly string[] | null };
+}
+
+/** A list for somebody of whom nothing is known. */
+export interface PopularItems {
+  /** `score`: the number of training users who took it. Descending, ties by external id. */
+  readonly items: readonly { readonly id: string; readonly title: string; readonly score: number }[];
+  /** As `Recommendation.considered`. */
+  readonly considered: number;
 }
 
 export interface SimilarItem {
