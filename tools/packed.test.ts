@@ -7,7 +7,9 @@ import { root, run } from "./lib/run.mjs";
 
 /** Every path that one of the packages exports. */
 async function exportedPaths(): Promise<string[]> {
-  const manifests = ["core", "llm", "trainer", "cli"].map((name) => join(root, "packages", name, "package.json"));
+  const manifests = ["core", "llm", "trainer", "service", "cli"].map((name) =>
+    join(root, "packages", name, "package.json"),
+  );
   const paths: string[] = [];
   for (const path of manifests) {
     const { name, exports } = JSON.parse(await readFile(path, "utf8"));
@@ -42,7 +44,7 @@ describe("the packed packages in an empty folder", () => {
       expect(files, name).toContain("README.md");
       expect(files.filter((path) => /\.test\.|(^|\/)testing\//.test(path) && !path.startsWith("src/"))).toEqual([]);
     }
-    expect([...packed.files.keys()]).toHaveLength(5);
+    expect([...packed.files.keys()]).toHaveLength(6);
   });
 
   it("can be imported and required, by every path that they export", async () => {

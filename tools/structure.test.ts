@@ -74,7 +74,7 @@ describe("core", () => {
 
 describe("a model's name", () => {
   /** Sources of the packages, tests and what only they use apart. */
-  const sources = ["core", "llm", "trainer", "cli"].flatMap((name) => {
+  const sources = ["core", "llm", "trainer", "service", "cli"].flatMap((name) => {
     const folder = join(root, "packages", name, "src");
     return readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((entry) => entry.endsWith(".ts") && !entry.endsWith(".test.ts") && !entry.includes("testing/"))
@@ -111,7 +111,7 @@ function loadedBy(module: string): string[] {
 }
 
 describe("importing", () => {
-  const heavy = /duckdb|packages\/(trainer|llm|cli)\//;
+  const heavy = /duckdb|packages\/(trainer|llm|service|cli)\//;
 
   it("DuckDB is seen by this test where it is loaded", () => {
     expect(loadedBy("@duckdb/node-api").filter((path) => heavy.test(path))).not.toEqual([]);

@@ -11,6 +11,7 @@ const PACKAGES = new Map([
   ["@prismrec/core", "packages/core"],
   ["@prismrec/llm", "packages/llm"],
   ["@prismrec/trainer", "packages/trainer"],
+  ["@prismrec/service", "packages/service"],
   ["prismrec", "packages/cli"],
 ]);
 

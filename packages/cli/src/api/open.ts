@@ -22,6 +22,7 @@ export async function open(dir: string, { signal, onClose }: OpenOptions = {}): 
     const { dataset } = await run.open("import");
     return new Recommender(serving.recommender, {
       model: serving.model.name,
+      hash: serving.hash,
       items: dataset.catalog.size,
       users: dataset.log.userCount,
       run,

@@ -1,5 +1,7 @@
 import { PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type {
+  ItemDetails,
+  PopularItems,
   Recommender as Reader,
   Recommendation,
   RecommendationRequest,
@@ -16,6 +18,7 @@ export type Whom = string | RecommendationRequest;
 
 interface Holdings {
   readonly model: string;
+  readonly hash: string;
   readonly items: number;
   readonly users: number;
   readonly run: Run;
@@ -26,6 +29,8 @@ interface Holdings {
 export class Recommender implements AsyncDisposable {
   /** Name of the model. */
   readonly model: string;
+  /** Hash of all that its answers depend on: data, clusters and model. The same answers, the same hash. */
+  readonly hash: string;
   /** How many items can be recommended. */
   readonly items: number;
   /** How many users are known by id. */
@@ -38,8 +43,9 @@ export class Recommender implements AsyncDisposable {
   constructor(reader: Reader, holdings: Holdings) {
     this.#reader = reader;
     this.#holdings = holdings;
-    const { model, items, users } = holdings;
+    const { model, hash, items, users } = holdings;
     this.model = model;
+    this.hash = hash;
     this.items = items;
     this.users = users;
   }
@@ -78,6 +84,38 @@ export class Recommender implements AsyncDisposable {
   async similarItems(id: string, options: SimilarOptions = {}): Promise<SimilarItem[]> {
     this.#use();
     return this.#reader.similarItems(id, options);
+  }
+
+  /**
+   * The items that most training users took: for somebody of whom nothing is known.
+   *
+   * @throws PrismrecError INVALID_ARGUMENT
+   */
+  popularItems(options: Pick<RecommendOptions, "k" | "filter" | "exclude"> = {}): PopularItems {
+    this.#use();
+    return this.#reader.popularItems(options);
+  }
+
+  /**
+   * All that is known of an item.
+   *
+   * @throws PrismrecError UNKNOWN_ITEM
+   */
+  item(id: string): ItemDetails {
+    this.#use();
+    return this.#reader.item(id);
+  }
+
+  /** Whether there is an item of this id. */
+  hasItem(id: string): boolean {
+    this.#use();
+    return this.#reader.hasItem(id);
+  }
+
+  /** Whether there is a user of this id. */
+  knowsUser(id: string): boolean {
+    this.#use();
+    return this.#reader.knowsUser(id);
   }
 
   /**

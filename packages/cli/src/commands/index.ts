@@ -13,6 +13,7 @@ import { addProbe } from "./probe.js";
 import { addRecommend } from "./recommend.js";
 import { addReport } from "./report.js";
 import { addRun } from "./run.js";
+import { addServe } from "./serve.js";
 import { addSimilar } from "./similar.js";
 import { addTrain } from "./train.js";
 import { addTune } from "./tune.js";
@@ -29,6 +30,7 @@ export function addCommands(program: Command, io: Io): void {
     addForget,
     addRecommend,
     addSimilar,
+    addServe,
     addInit,
     addImport,
     addProbe,

@@ -1,3 +1,4 @@
+import { hashJson } from "@prismrec/core/base";
 import type { HistoryLimits } from "@prismrec/core/interests";
 import type { Model } from "@prismrec/core/models";
 import { Recommender } from "@prismrec/core/recommend";
@@ -10,6 +11,8 @@ import { dispose, type TrainedModel } from "./train.js";
 export interface Serving extends AsyncDisposable {
   readonly model: Model;
   readonly recommender: Recommender;
+  /** Of all that its answers depend on: the data, the model and the clusterer. */
+  readonly hash: string;
 }
 
 /** A run, or a stage that reads what serving takes. */
@@ -41,6 +44,11 @@ export async function openServing(run: Opener, own: Stage<TrainedModel>): Promis
     return {
       model,
       recommender,
+      hash: hashJson({
+        dataset: dataset.fingerprint,
+        clusters: clustered.fingerprint,
+        model: (index ?? trained).fingerprint,
+      }),
       [Symbol.asyncDispose]: async () => {
         recommender[Symbol.dispose]();
         await close();

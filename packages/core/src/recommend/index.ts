@@ -1,5 +1,6 @@
 export type { DescribedInterest, InterestRow } from "./describe-interests.js";
 export * from "./explain.js";
 export * from "./filter.js";
+export { checkEvent } from "./read-history.js";
 export * from "./recommender.js";
 export * from "./types.js";

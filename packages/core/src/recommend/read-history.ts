@@ -43,6 +43,15 @@ export function orderHistory(history: readonly HistoryEntry[], timestamps: BigIn
   };
 }
 
+/**
+ * Whether an event that is to be part of a history later can be.
+ *
+ * @throws PrismrecError INVALID_ARGUMENT for a time that cannot be read
+ */
+export function checkEvent({ time }: HistoryEvent): void {
+  if (time !== undefined) timeOf(time, undefined);
+}
+
 /** @param ticks of the log a second; undefined: its times are of no unit that is known, and whole numbers are taken as they are */
 function timeOf(time: number | bigint | string, ticks: bigint | undefined): bigint {
   const reading = readTime(String(time).trim());

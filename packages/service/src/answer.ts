@@ -1,0 +1,172 @@
+import type { RecommendationRequest, RecommendedItem, RecommendOptions, UserInterest } from "@prismrec/core/recommend";
+import { cursorOf, readCursor } from "./cursor.js";
+import type { EventStore } from "./events.js";
+import type { RecommendAnswer, RecommendBody } from "./schemas.js";
+import type { Served } from "./served.js";
+import type { ServiceSettings } from "./settings.js";
+
+type Warning = RecommendAnswer["warnings"][number];
+type Answered = Omit<RecommendAnswer, "requestId">;
+type Interest = Answered["interests"][number];
+
+interface Surroundings {
+  readonly served: Served;
+  readonly events: EventStore;
+  readonly settings: ServiceSettings;
+}
+
+export const modelOf = ({ model, hash }: Served): Answered["model"] => ({ name: model, hash });
+
+/**
+ * The answer to one request for a list: the recommender's, or, where nothing is known of whom it is for, the most popular
+ * items, which it says.
+ *
+ * @throws PrismrecError INVALID_ARGUMENT, MODEL_UNSUPPORTED; RequestError for a cursor of another request; an aborted
+ *   signal rejects with its reason
+ */
+export async function answerRecommend(
+  body: RecommendBody,
+  { served, events, settings }: Surroundings,
+  signal: AbortSignal,
+): Promise<Answered> {
+  const before = readCursor(body);
+  const { k, filter, interests } = body;
+  const exclude = [...(body.exclude ?? []), ...before];
+  const list = { k: Math.min(k, served.items), exclude, ...(filter === undefined ? {} : { filter }) };
+  const found = whomOf(body, served, events);
+  if ("reason" in found) {
+    const { items, considered } = served.popularItems(list);
+    const warnings = [...found.warnings];
+    if (interests !== undefined) {
+      warnings.push({
+        code: "INVALID_ARGUMENT",
+        detail: "there are no interests to control here",
+        pointer: "#/interests",
+      });
+    }
+    return {
+      model: modelOf(served),
+      exact: true,
+      considered,
+      fallback: { kind: "popular", reason: found.reason, detail: found.detail },
+      interests: [],
+      items: items.map((item) => ({
+        ...item,
+        because: { interest: null, label: null, evidence: [] },
+        prior: null,
+      })),
+      ...paged(body, before, items, settings, warnings),
+    };
+  }
+  const options: RecommendOptions = {
+    ...list,
+    explain: body.explain,
+    unknownItems: "skip",
+    signal,
+    ...(interests === undefined ? {} : { interests }),
+  };
+  const { items, interests: own, considered } = await served.recommend(found.whom, options);
+  const told = interestsOf(served, own);
+  const warnings = [...found.warnings];
+  if (own.length > 0 && own.every(({ factor }) => factor === 0)) {
+    warnings.push({
+      code: "INVALID_ARGUMENT",
+      detail: "every interest is muted: nothing is left",
+      pointer: "#/interests",
+    });
+  }
+  return {
+    model: modelOf(served),
+    exact: true,
+    considered,
+    fallback: null,
+    interests: told,
+    items: items.map((item) => recommended(served, item, told)),
+    ...paged(body, before, items, settings, warnings),
+  };
+}
+
+type Found =
+  | { readonly whom: RecommendationRequest; readonly warnings: readonly Warning[] }
+  | {
+      readonly reason: "unknown-user" | "empty-history";
+      readonly detail: string;
+      readonly warnings: readonly Warning[];
+    };
+
+/** Whose history a list is made from, or why there is none. */
+function whomOf({ user, history = [], profile }: RecommendBody, served: Served, events: EventStore): Found {
+  if (user !== undefined) {
+    const since = events.of(user);
+    const warnings = since
+      .filter(({ item }) => !served.hasItem(item))
+      .map(({ item }) => unknownItem(`an event of this user is of an item that the model does not know: ${item}`));
+    if (served.knowsUser(user)) return { whom: { user, ...(since.length === 0 ? {} : { since }) }, warnings };
+    if (warnings.length < since.length) return { whom: { history: since }, warnings };
+    return { reason: "unknown-user", detail: "nothing is known of this user: the most popular items", warnings };
+  }
+  const warnings = history.flatMap((entry, place) => {
+    const item = typeof entry === "string" ? entry : entry.item;
+    if (served.hasItem(item)) return [];
+    return [unknownItem(`the catalog has no item ${item}: left out`, `#/history/${place}`)];
+  });
+  if (warnings.length === history.length) {
+    const detail =
+      history.length === 0
+        ? "the history is empty: the most popular items"
+        : "the catalog knows no item of the history: the most popular items";
+    return { reason: "empty-history", detail, warnings };
+  }
+  return { whom: { history, ...(profile === undefined ? {} : { profile }) }, warnings };
+}
+
+const unknownItem = (detail: string, pointer?: string): Warning => ({
+  code: "UNKNOWN_ITEM",
+  detail,
+  ...(pointer === undefined ? {} : { pointer }),
+});
+
+export function interestsOf(served: Served, interests: readonly UserInterest[]): Interest[] {
+  return interests.map(({ index, kind, labels, share, because, factor }) => ({
+    index,
+    label: labels.join(", "),
+    kind,
+    share,
+    ...(factor === undefined ? {} : { factor }),
+    evidence: evidenceOf(served, because),
+  }));
+}
+
+function recommended(
+  served: Served,
+  { id, title, score, interest, because, prior }: RecommendedItem,
+  interests: readonly Interest[],
+): Answered["items"][number] {
+  const label = interests.find(({ index }) => index === interest)?.label ?? null;
+  return {
+    id,
+    title,
+    score,
+    because: { interest, label, evidence: evidenceOf(served, because) },
+    prior: prior ?? null,
+  };
+}
+
+function evidenceOf(served: Served, ids: readonly string[]): { id: string; title: string }[] {
+  return ids.map((id) => ({ id, title: served.item(id).title }));
+}
+
+/** The cursor of the next page; a list that fell short of `k` has none. */
+function paged(
+  body: RecommendBody,
+  before: readonly string[],
+  items: readonly { readonly id: string }[],
+  { pagedMax }: ServiceSettings,
+  warnings: readonly Warning[],
+): Pick<Answered, "cursor" | "warnings"> {
+  if (items.length < body.k) return { cursor: null, warnings: [...warnings] };
+  const ids = [...before, ...items.map(({ id }) => id)];
+  if (ids.length < pagedMax) return { cursor: cursorOf(body, ids), warnings: [...warnings] };
+  const detail = `the pages of a list hold ${pagedMax} items together at most: this is the last`;
+  return { cursor: null, warnings: [...warnings, { code: "INVALID_ARGUMENT", detail }] };
+}

@@ -1,0 +1,145 @@
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fromFileError, PrismrecError, syncFolder } from "@prismrec/core/base";
+
+interface Waiting {
+  readonly text: string;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * A file of JSON lines that grows at its end. What `append` has resolved for is on the disk; lines that come while the disk
+ * is busy go there together. One process writes it at a time.
+ */
+export class Journal {
+  readonly #waiting: Waiting[] = [];
+  #running: Promise<void> | undefined;
+  #broken: PrismrecError | undefined;
+
+  private constructor(
+    readonly path: string,
+    private readonly file: FileHandle,
+    private size: number,
+    private readonly durable: boolean,
+    /** Bytes of a line that was begun and never finished, cut off when the file was opened. */
+    readonly torn: number,
+  ) {}
+
+  /**
+   * @param options `durable`: a line counts once it would outlive the machine; `onLine` is given every line that is there
+   * @throws PrismrecError DATA_FORMAT for a line that is no JSON, IO, DISK_FULL
+   */
+  static async open(
+    path: string,
+    { durable, onLine }: { readonly durable: boolean; readonly onLine?: (value: unknown, line: number) => void },
+  ): Promise<Journal> {
+    let file: FileHandle | undefined;
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      file = await open(path, "a");
+      const { size } = await file.stat();
+      const whole = await readLines(path, onLine);
+      if (whole < size) await file.truncate(whole);
+      if (durable) {
+        await file.sync();
+        await syncFolder(dirname(path));
+      }
+      return new Journal(path, file, whole, durable, size - whole);
+    } catch (error) {
+      await file?.close();
+      throw fromFileError(error, path, "write");
+    }
+  }
+
+  /** @throws PrismrecError IO, DISK_FULL: nothing of it is kept then */
+  append(values: readonly unknown[]): Promise<void> {
+    if (values.length === 0) return Promise.resolve();
+    const text = values.map((value) => `${JSON.stringify(value)}\n`).join("");
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ text, resolve, reject });
+      this.#running ??= this.#write().finally(() => {
+        this.#running = undefined;
+      });
+    });
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await this.#running;
+    await this.file.close();
+  }
+
+  async #write(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const together = this.#waiting.splice(0);
+      try {
+        if (this.#broken !== undefined) throw this.#broken;
+        await this.#put(Buffer.from(together.map(({ text }) => text).join("")));
+        for (const { resolve } of together) resolve();
+      } catch (error) {
+        for (const { reject } of together) reject(error);
+      }
+    }
+  }
+
+  async #put(bytes: Buffer): Promise<void> {
+    try {
+      await this.file.appendFile(bytes);
+    } catch (error) {
+      await this.file.truncate(this.size).catch((fault: unknown) => {
+        this.#broken = fromFileError(fault, this.path, "write");
+      });
+      throw fromFileError(error, this.path, "write");
+    }
+    this.size += bytes.length;
+    if (!this.durable) return;
+    try {
+      await this.file.datasync();
+    } catch (error) {
+      // What the system has after a failed sync is not known, and a second one would not tell.
+      this.#broken = new PrismrecError("IO", `${this.path} could not be brought to the disk`, {
+        received: error instanceof Error ? error.message : String(error),
+        hint: "Restart the service once the disk is well: what was acknowledged before is there.",
+        cause: error,
+      });
+      throw this.#broken;
+    }
+  }
+}
+
+/** Gives each whole line as JSON, and how many bytes they are together. */
+async function readLines(path: string, onLine: ((value: unknown, line: number) => void) | undefined): Promise<number> {
+  let rest = Buffer.alloc(0);
+  let [whole, line] = [0, 0];
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    const bytes = Buffer.concat([rest, chunk]);
+    let from = 0;
+    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, from)) {
+      line++;
+      onLine?.(parsed(bytes.toString("utf8", from, end), path, line), line);
+      whole += end + 1 - from;
+      from = end + 1;
+    }
+    rest = bytes.subarray(from);
+  }
+  return whole;
+}
+
+function parsed(text: string, path: string, line: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw damaged(path, line, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** A line that the service did not write. */
+export function damaged(path: string, line: number, received: string): PrismrecError {
+  return new PrismrecError("DATA_FORMAT", `line ${line} of ${path} cannot be read`, {
+    expected: "a line as the service writes it",
+    received,
+    hint: "Mend or remove the line: the service starts with all of its events or not at all.",
+  });
+}

@@ -1,0 +1,206 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { answerRecommend, interestsOf, modelOf } from "../answer.js";
+import { problemOf, problemSchema, RequestError, validationError } from "../problems.js";
+import {
+  batchAnswer,
+  eventsAnswer,
+  interestsAnswer,
+  itemAnswer,
+  type RecommendAnswer,
+  type RecommendBody,
+  recommendAnswer,
+  requestSchemas,
+  similarAnswer,
+} from "../schemas.js";
+import type { Served } from "../served.js";
+import type { App, Context } from "../service.js";
+
+/** What every verb may answer instead. */
+const PROBLEMS = { "4xx": problemSchema, "5xx": problemSchema };
+
+export function addVerbs(app: App, context: Context): void {
+  const { holder, events, gate, metrics, settings, exposures } = context;
+  const schemas = requestSchemas(settings);
+
+  /** Waits for a turn and works with the recommender of now, until the client goes away or the time is up. */
+  function withServed<Result>(
+    reply: FastifyReply,
+    work: (served: Served, signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const signal = requestSignal(reply, settings.timeoutMs);
+    return gate.pass(() => holder.use((served) => work(served, signal)), signal);
+  }
+
+  async function recommend(
+    body: RecommendBody,
+    served: Served,
+    { id: requestId }: FastifyRequest,
+    signal: AbortSignal,
+  ): Promise<RecommendAnswer> {
+    const answer = { requestId, ...(await answerRecommend(body, { served, events, settings }, signal)) };
+    metrics.lists.inc({ made_by: answer.fallback === null ? "model" : "popularity" });
+    await logExposure(body.user ?? null, answer);
+    return answer;
+  }
+
+  /** A list is given even where it cannot be logged; that it was not is counted and told. */
+  async function logExposure(user: string | null, answer: RecommendAnswer): Promise<void> {
+    try {
+      await exposures?.append([
+        {
+          time: new Date().toISOString(),
+          requestId: answer.requestId,
+          user,
+          model: answer.model.hash,
+          fallback: answer.fallback?.reason ?? null,
+          items: answer.items.map(({ id, because: { interest } }) => ({ id, interest })),
+          interests: answer.interests.map(({ index, label, share }) => ({ index, label, share })),
+        },
+      ]);
+    } catch (error) {
+      metrics.unlogged.inc();
+      context.onError(error, answer.requestId);
+    }
+  }
+
+  app.post(
+    "/v1/recommend",
+    {
+      schema: {
+        summary: "The best items for a user or a history, each with the interest behind it",
+        body: schemas.recommend,
+        response: { 200: recommendAnswer, ...PROBLEMS },
+      },
+    },
+    (request, reply) => withServed(reply, (served, signal) => recommend(request.body, served, request, signal)),
+  );
+
+  app.post(
+    "/v1/recommend/batch",
+    {
+      schema: {
+        summary: "Several lists, each with a status of its own",
+        body: schemas.batch,
+        response: { 200: batchAnswer, ...PROBLEMS },
+      },
+    },
+    (request, reply) =>
+      withServed(reply, async (served, signal) => {
+        const results: (typeof batchAnswer)["_output"]["results"] = [];
+        for (const [index, entry] of request.body.requests.entries()) {
+          try {
+            const parsed = schemas.recommend.safeParse(entry);
+            if (!parsed.success) throw validationError(parsed.error, entry, ["requests", String(index)]);
+            results.push({ status: 200, answer: await recommend(parsed.data, served, request, signal) });
+          } catch (error) {
+            signal.throwIfAborted();
+            const problem = problemOf(error, request.id);
+            if (problem.status >= 500) context.onError(error, request.id);
+            results.push({ status: problem.status, problem });
+          }
+        }
+        return { requestId: request.id, results };
+      }),
+  );
+
+  app.post(
+    "/v1/similar",
+    {
+      schema: {
+        summary: "The items most like one",
+        body: schemas.similar,
+        response: { 200: similarAnswer, ...PROBLEMS },
+      },
+    },
+    (request, reply) =>
+      withServed(reply, async (served, signal) => {
+        const { item, k, ...rest } = request.body;
+        const { id, title } = served.item(item);
+        const items = await served.similarItems(item, { k, ...rest, signal });
+        return { requestId: request.id, model: modelOf(served), item: { id, title }, items };
+      }),
+  );
+
+  app.get(
+    "/v1/users/:id/interests",
+    {
+      schema: {
+        summary: "What a user is interested in, largest share first",
+        params: schemas.id,
+        response: { 200: interestsAnswer, ...PROBLEMS },
+      },
+    },
+    (request, reply) =>
+      withServed(reply, async (served, signal) => {
+        const user = request.params.id;
+        const since = events.of(user);
+        const whom = since.length === 0 ? { user } : served.knowsUser(user) ? { user, since } : { history: since };
+        const interests = await served.interests(whom, { unknownItems: "skip", signal });
+        return { requestId: request.id, model: modelOf(served), user, interests: interestsOf(served, interests) };
+      }),
+  );
+
+  app.get(
+    "/v1/items/:id",
+    {
+      schema: {
+        summary: "What is known of an item",
+        params: schemas.id,
+        response: { 200: itemAnswer, ...PROBLEMS },
+      },
+    },
+    (request) =>
+      holder.use(async (served) => {
+        const { categories, columns, ...item } = served.item(request.params.id);
+        return {
+          ...item,
+          categories: [...categories],
+          columns: columns as (typeof itemAnswer)["_output"]["columns"],
+        };
+      }),
+  );
+
+  app.post(
+    "/v1/events",
+    {
+      schema: {
+        summary: "What users have done: on the disk when it is acknowledged, and known to the next answer",
+        body: schemas.events,
+        response: { 200: eventsAnswer, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const hasItem = await holder.use(async (served) => (id: string) => served.hasItem(id));
+      const { accepted, repeated, rejected } = await events.record(request.body.events, hasItem, new Date());
+      metrics.events.inc({ outcome: "accepted" }, accepted);
+      metrics.events.inc({ outcome: "repeated" }, repeated);
+      metrics.events.inc({ outcome: "rejected" }, rejected.length);
+      return {
+        requestId: request.id,
+        accepted,
+        repeated,
+        rejected: rejected.map(({ index, error }) => ({ index, problem: problemOf(error, request.id) })),
+      };
+    },
+  );
+}
+
+/** Aborted when the client goes away before its answer, or when its time is up. */
+function requestSignal(reply: FastifyReply, timeoutMs: number): AbortSignal {
+  const controller = new AbortController();
+  const late = setTimeout(() => {
+    controller.abort(
+      new RequestError({
+        code: "TIMED_OUT",
+        status: 504,
+        detail: `the request took longer than ${timeoutMs} ms`,
+        hint: "Ask for less at once, or start the service with a larger --timeout.",
+      }),
+    );
+  }, timeoutMs);
+  reply.raw.once("close", () => {
+    clearTimeout(late);
+    if (!reply.raw.writableFinished) controller.abort(new DOMException("the client went away", "AbortError"));
+  });
+  return controller.signal;
+}

@@ -1,0 +1,201 @@
+import { z } from "zod";
+import { problemSchema } from "./problems.js";
+import type { ServiceSettings } from "./settings.js";
+
+const id = z.string().min(1).max(512);
+const interestName = z.union([z.int().min(0), z.string()]).describe("an interest's index, or its label");
+
+const historyEntry = z.union([
+  id,
+  z.strictObject({
+    item: id,
+    event: z.string().exactOptional(),
+    time: z.union([z.number(), z.string()]).exactOptional(),
+  }),
+]);
+
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const end = z.union([z.string(), z.number()]);
+const filter = z
+  .record(
+    z.string(),
+    z.union([scalar, z.array(scalar), z.strictObject({ from: end.exactOptional(), to: end.exactOptional() })]),
+  )
+  .describe(
+    'what the items must be, by column: {"inStock": true, "category": ["a", "b"], "price": {"from": 5, "to": 20}}',
+  );
+
+const profile = z
+  .record(z.string(), z.union([scalar, z.array(z.string()), z.null()]))
+  .describe("what is known of somebody beside the history, by column of the users file");
+
+/** What each verb takes, within the limits of the settings. */
+export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: ServiceSettings) {
+  const k = z.int().min(1).max(kMax).default(10).describe("length of the list");
+  const exclude = z.array(id).max(10_000).describe("ids of items that must not be listed");
+  const recommend = z
+    .strictObject({
+      user: id.describe("a user of the run, or of events that were sent").exactOptional(),
+      history: z
+        .array(historyEntry)
+        .max(historyMax)
+        .describe("anybody's history in place of a user: ids, or events with kind and time; oldest first")
+        .exactOptional(),
+      profile: profile.exactOptional(),
+      k,
+      filter: filter.exactOptional(),
+      exclude: exclude.exactOptional(),
+      interests: z
+        .strictObject({
+          mute: z.array(interestName).max(100).exactOptional(),
+          boost: z
+            .array(z.strictObject({ interest: interestName, factor: z.number().positive() }))
+            .max(100)
+            .exactOptional(),
+        })
+        .describe("interests that are left out, or count more (a factor above 1) or less (below 1)")
+        .exactOptional(),
+      explain: z
+        .boolean()
+        .default(true)
+        .describe("whether a model without interests is asked which events are behind each item"),
+      cursor: z
+        .string()
+        .max(100_000)
+        .describe("of the page before; the rest of the request stays as it was")
+        .exactOptional(),
+    })
+    .refine(({ user, history }) => (user === undefined) !== (history === undefined), {
+      message: "either user or history",
+    })
+    .refine(({ user, profile }) => user === undefined || profile === undefined, {
+      message: "a profile goes with a history; that of a user is known",
+      path: ["profile"],
+    });
+  return {
+    recommend,
+    batch: z.strictObject({
+      requests: z
+        .array(z.unknown())
+        .min(1)
+        .max(batchMax)
+        .meta({ items: z.toJSONSchema(recommend, { io: "input" }) })
+        .describe("each as /v1/recommend takes it; one that cannot be costs no other"),
+    }),
+    similar: z.strictObject({ item: id, k, filter: filter.exactOptional(), exclude: exclude.exactOptional() }),
+    events: z.strictObject({
+      events: z
+        .array(z.unknown())
+        .min(1)
+        .max(eventsMax)
+        .meta({ items: z.toJSONSchema(eventSchema) })
+        .describe("one that cannot be costs no other"),
+    }),
+    id: z.strictObject({ id }),
+  };
+}
+export type RequestSchemas = ReturnType<typeof requestSchemas>;
+export type RecommendBody = z.output<RequestSchemas["recommend"]>;
+
+export const eventSchema = z.strictObject({
+  id: z.string().min(1).max(128).describe("made by the client: an event that is sent again under its id is one event"),
+  user: id,
+  item: id,
+  event: z.string().max(128).describe("what happened (view, cart, buy), in the words of the log").exactOptional(),
+  time: z
+    .union([z.number(), z.string().max(64)])
+    .describe("a number as in the log, or a date; absent: when the service received it")
+    .exactOptional(),
+});
+export type EventBody = z.output<typeof eventSchema>;
+
+const item = z.strictObject({ id: z.string(), title: z.string() });
+const model = z.strictObject({ name: z.string(), hash: z.string() });
+
+const interest = z.strictObject({
+  index: z.int(),
+  label: z.string(),
+  kind: z.enum(["semantic", "collaborative"]).describe("of a cluster of the history, or learned from behaviour alone"),
+  share: z.number(),
+  factor: z.number().describe("what the request made it count, 0: muted").exactOptional(),
+  evidence: z.array(item).describe("items of the history that it rests on, strongest first"),
+});
+
+export const recommendAnswer = z.strictObject({
+  requestId: z.string(),
+  model,
+  exact: z.literal(true).describe("the list is the best of all items considered, not of some of them"),
+  considered: z.int().describe("items that history, exclude and filter let through"),
+  fallback: z
+    .strictObject({ kind: z.literal("popular"), reason: z.enum(["unknown-user", "empty-history"]), detail: z.string() })
+    .nullable()
+    .describe("why the list is of the most popular items; null: it is the model's"),
+  interests: z.array(interest).describe("of the user, largest share first"),
+  items: z.array(
+    z.strictObject({
+      id: z.string(),
+      title: z.string(),
+      score: z.number(),
+      because: z.strictObject({
+        interest: z.int().nullable(),
+        label: z.string().nullable(),
+        evidence: z.array(item),
+      }),
+      prior: z
+        .number()
+        .nullable()
+        .describe("the part of its lead that a linear prior gives, 0 to 1; null: there is none"),
+    }),
+  ),
+  cursor: z.string().nullable().describe("for the next page; null: there is none"),
+  warnings: z.array(z.strictObject({ code: z.string(), detail: z.string(), pointer: z.string().exactOptional() })),
+});
+export type RecommendAnswer = z.output<typeof recommendAnswer>;
+
+export const batchAnswer = z.strictObject({
+  requestId: z.string(),
+  results: z.array(
+    z.union([
+      z.strictObject({ status: z.literal(200), answer: recommendAnswer }),
+      z.strictObject({ status: z.int(), problem: problemSchema }),
+    ]),
+  ),
+});
+
+export const similarAnswer = z.strictObject({
+  requestId: z.string(),
+  model,
+  item,
+  items: z.array(z.strictObject({ id: z.string(), title: z.string(), score: z.number() })),
+});
+
+export const interestsAnswer = z.strictObject({
+  requestId: z.string(),
+  model,
+  user: z.string(),
+  interests: z.array(interest),
+});
+
+export const itemAnswer = z.strictObject({
+  id: z.string(),
+  title: z.string(),
+  categories: z.array(z.string()),
+  popularity: z.int().describe("training users who took it"),
+  columns: z.record(z.string(), z.union([scalar, z.array(z.string()), z.null()])),
+});
+
+export const eventsAnswer = z.strictObject({
+  requestId: z.string(),
+  accepted: z.int().describe("new events, on the disk by now"),
+  repeated: z.int().describe("events that had been sent before"),
+  rejected: z.array(z.strictObject({ index: z.int(), problem: problemSchema })),
+});
+
+export const readyAnswer = z.strictObject({
+  status: z.literal("ready"),
+  model,
+  items: z.int(),
+  users: z.int(),
+});
+
+export const liveAnswer = z.strictObject({ status: z.literal("live") });

@@ -1,0 +1,38 @@
+import type { RunOptions } from "@prismrec/core/base";
+import type {
+  ItemDetails,
+  PopularItems,
+  Recommendation,
+  RecommendationRequest,
+  RecommendOptions,
+  SimilarItem,
+  SimilarOptions,
+  UserInterest,
+} from "@prismrec/core/recommend";
+
+/** An opened recommender as the service asks it: what `open` of the package `prismrec` gives. */
+export interface Served {
+  /** Name of the model. */
+  readonly model: string;
+  /** The same for the same model, and for no other. */
+  readonly hash: string;
+  /** How many items can be recommended. */
+  readonly items: number;
+  /** How many users are known by id. */
+  readonly users: number;
+  recommend(whom: RecommendationRequest, options?: RecommendOptions): Promise<Recommendation>;
+  interests(
+    whom: RecommendationRequest,
+    options?: RunOptions & Pick<RecommendOptions, "unknownItems">,
+  ): Promise<UserInterest[]>;
+  similarItems(id: string, options?: SimilarOptions): Promise<SimilarItem[]>;
+  popularItems(options?: Pick<RecommendOptions, "k" | "filter" | "exclude">): PopularItems;
+  item(id: string): ItemDetails;
+  hasItem(id: string): boolean;
+  knowsUser(id: string): boolean;
+  /** Gives back all that is held. */
+  close(): Promise<void>;
+}
+
+/** Opens what is to be served, at the start and at each reload. An aborted signal rejects with its reason. */
+export type OpenServed = (signal: AbortSignal) => Promise<Served>;
