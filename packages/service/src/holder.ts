@@ -49,9 +49,11 @@ export class Holder {
   /** One load after the other; where it fails, what was there goes on answering. */
   load(signal: AbortSignal): Promise<void> {
     const loading = this.#loading.then(async () => {
+      signal.throwIfAborted();
       const served = await this.open(signal);
       try {
         await warmUp(served, signal);
+        signal.throwIfAborted();
       } catch (error) {
         await served.close();
         throw error;
