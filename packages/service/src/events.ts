@@ -28,13 +28,10 @@ export class EventStore {
   static async open(path: string | undefined): Promise<EventStore> {
     if (path === undefined) return new EventStore(undefined);
     const lines: EventBody[] = [];
-    const journal = await Journal.open(path, {
-      durable: true,
-      onLine: (value, line) => {
-        const event = eventSchema.safeParse(value);
-        if (!event.success) throw damaged(path, line, event.error.issues[0]?.message ?? "no event");
-        lines.push(event.data);
-      },
+    const journal = await Journal.open(path, (value, line) => {
+      const event = eventSchema.safeParse(value);
+      if (!event.success) throw damaged(path, line, event.error.issues[0]?.message ?? "no event");
+      lines.push(event.data);
     });
     const store = new EventStore(journal);
     for (const event of lines) {

@@ -21,32 +21,37 @@ export class Journal {
   private constructor(
     readonly path: string,
     private readonly file: FileHandle,
-    private size: number,
+    /** Undefined for a pipe, which cannot be cut. */
+    private size: number | undefined,
     private readonly durable: boolean,
     /** Bytes of a line that was begun and never finished, cut off when the file was opened. */
     readonly torn: number,
   ) {}
 
   /**
-   * @param options `durable`: a line counts once it would outlive the machine; `onLine` is given every line that is there
-   * @throws PrismrecError DATA_FORMAT for a line that is no JSON, IO, DISK_FULL
+   * @param onLine given every line that is there, for a file that is to be kept: a line counts then once it would outlive
+   *   the machine. Without it what is there is not read, and the file may be a pipe
+   * @throws PrismrecError DATA_FORMAT for a line that is no JSON, INVALID_ARGUMENT for what is no file, IO, DISK_FULL
    */
-  static async open(
-    path: string,
-    { durable, onLine }: { readonly durable: boolean; readonly onLine?: (value: unknown, line: number) => void },
-  ): Promise<Journal> {
+  static async open(path: string, onLine?: (value: unknown, line: number) => void): Promise<Journal> {
     let file: FileHandle | undefined;
     try {
       await mkdir(dirname(path), { recursive: true });
       file = await open(path, "a");
-      const { size } = await file.stat();
-      const whole = await readLines(path, onLine);
-      if (whole < size) await file.truncate(whole);
-      if (durable) {
-        await file.sync();
-        await syncFolder(dirname(path));
+      const stats = await file.stat();
+      const isFile = stats.isFile();
+      if (onLine === undefined) return new Journal(path, file, isFile ? stats.size : undefined, false, 0);
+      if (!isFile) {
+        throw new PrismrecError("INVALID_ARGUMENT", `${path} is no file`, {
+          expected: "a file that can be read back",
+          received: path,
+        });
       }
-      return new Journal(path, file, whole, durable, size - whole);
+      const whole = await readLines(path, onLine);
+      if (whole < stats.size) await file.truncate(whole);
+      await file.sync();
+      await syncFolder(dirname(path));
+      return new Journal(path, file, whole, true, stats.size - whole);
     } catch (error) {
       await file?.close();
       throw fromFileError(error, path, "write");
@@ -88,12 +93,15 @@ export class Journal {
     try {
       await this.file.appendFile(bytes);
     } catch (error) {
-      await this.file.truncate(this.size).catch((fault: unknown) => {
-        this.#broken = fromFileError(fault, this.path, "write");
-      });
+      // What was written of it before it failed is cut off again.
+      if (this.size !== undefined) {
+        await this.file.truncate(this.size).catch((fault: unknown) => {
+          this.#broken = fromFileError(fault, this.path, "write");
+        });
+      }
       throw fromFileError(error, this.path, "write");
     }
-    this.size += bytes.length;
+    if (this.size !== undefined) this.size += bytes.length;
     if (!this.durable) return;
     try {
       await this.file.datasync();
@@ -110,7 +118,7 @@ export class Journal {
 }
 
 /** Gives each whole line as JSON, and how many bytes they are together. */
-async function readLines(path: string, onLine: ((value: unknown, line: number) => void) | undefined): Promise<number> {
+async function readLines(path: string, onLine: (value: unknown, line: number) => void): Promise<number> {
   let rest = Buffer.alloc(0);
   let [whole, line] = [0, 0];
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
@@ -118,7 +126,7 @@ async function readLines(path: string, onLine: ((value: unknown, line: number) =
     let from = 0;
     for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, from)) {
       line++;
-      onLine?.(parsed(bytes.toString("utf8", from, end), path, line), line);
+      onLine(parsed(bytes.toString("utf8", from, end), path, line), line);
       whole += end + 1 - from;
       from = end + 1;
     }

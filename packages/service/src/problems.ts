@@ -11,7 +11,8 @@ export type RequestErrorCode =
   | "TOO_MANY_REQUESTS"
   | "BUSY"
   | "NOT_READY"
-  | "TIMED_OUT";
+  | "TIMED_OUT"
+  | "CLIENT_GONE";
 
 /** A problem document (RFC 9457), with what every error of the project tells. */
 export const problemSchema = z.strictObject({

@@ -73,8 +73,7 @@ export class Service implements AsyncDisposable {
   static async create(options: ServiceOptions): Promise<Service> {
     const settings = parseServiceSettings(options.settings ?? {});
     const events = await EventStore.open(options.events);
-    const exposures =
-      options.exposures === undefined ? undefined : await Journal.open(options.exposures, { durable: false });
+    const exposures = options.exposures === undefined ? undefined : await Journal.open(options.exposures);
     const gate = new Gate(settings.concurrency, settings.queueMax);
     const context: Context = {
       holder: new Holder(options.open),
@@ -179,7 +178,7 @@ async function createApp(context: Context, { apiKey, version = "0.0.0" }: Servic
     const start = performance.now();
     reply.raw.once("close", () => {
       const { url = "unmatched" } = request.routeOptions;
-      const status = reply.raw.writableFinished ? reply.statusCode : 499;
+      const status = reply.raw.writableEnded ? reply.statusCode : 499;
       metrics.requests.observe({ method: request.method, route: url, status }, (performance.now() - start) / 1000);
     });
   });

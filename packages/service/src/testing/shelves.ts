@@ -1,0 +1,123 @@
+import { type Catalog, createLog } from "@prismrec/core/data";
+import type { Clusterer } from "@prismrec/core/interests";
+import { type InterestBatch, InterestSearch, type Model, type MultiInterestModel } from "@prismrec/core/models";
+import { Recommender } from "@prismrec/core/recommend";
+import { titledCatalog } from "../../../core/src/testing/catalog.js";
+import type { Served } from "../served.js";
+
+export const ITEMS = 30;
+const SHELVES = 3;
+/** A title and a label that would be markup where somebody took them for it. */
+export const NASTY = `<img src=x onerror="alert(1)">`;
+const NAMES = ["crime", "garden", `space & ${NASTY}`];
+
+const shelf = (dense: number): number => (dense - 1) % SHELVES;
+const titles = Array.from({ length: ITEMS }, (_, n) => (n === 4 ? NASTY : `Title ${n + 1}`));
+const plain = titledCatalog(
+  titles,
+  titles.map((_, n) => [NAMES[shelf(n + 1)]!]),
+);
+export const catalog: Catalog = {
+  ...plain,
+  popularity: Uint32Array.from({ length: ITEMS + 1 }, (_, n) => (n === 0 ? 0 : ITEMS + 1 - n)),
+  columns: new Map([["price", { kind: "number", values: Float64Array.from({ length: ITEMS + 1 }, (_, n) => n) }]]),
+};
+export const log = createLog({
+  userIds: ["ada", "bo b/ü"],
+  indptr: Uint32Array.of(0, 5, 7),
+  items: Uint32Array.of(1, 5, 4, 2, 7, 3, 6),
+});
+
+/** An interest for each shelf: the more of the history stands there, the more its items score, popular ones first. */
+export class Shelves implements MultiInterestModel, Disposable {
+  readonly name = "shelves";
+  readonly itemCount = ITEMS;
+  readonly dim = SHELVES;
+  readonly maxHistory = 100;
+  readonly readout = "log-sum-exp";
+  readonly #search = new InterestSearch(this);
+  readonly #vectors = {
+    data: Float32Array.from({ length: ITEMS * SHELVES }, (_, at) => {
+      const item = Math.floor(at / SHELVES);
+      return shelf(item + 1) === at % SHELVES ? 2 - item / ITEMS : 0;
+    }),
+    rows: ITEMS,
+    cols: SHELVES,
+  };
+
+  itemVectors() {
+    return this.#vectors;
+  }
+
+  itemBias(): undefined {
+    return undefined;
+  }
+
+  interests(histories: readonly { readonly items: Uint32Array; readonly clusters?: Int16Array }[]): InterestBatch {
+    const longest = Math.max(0, ...histories.map(({ items }) => items.length));
+    const rows = histories.length * SHELVES;
+    const offsets = new Float32Array(rows).fill(-Infinity);
+    const clusters = new Int16Array(rows).fill(-1);
+    const data = new Float32Array(rows * SHELVES);
+    const attention = new Float32Array(rows * longest);
+    for (const [b, { items, clusters: own }] of histories.entries()) {
+      for (let s = 0; s < SHELVES; s++) {
+        const at = b * SHELVES + s;
+        const events = [...items.keys()].filter((t) => shelf(items[t]!) === s);
+        if (events.length === 0) continue;
+        offsets[at] = Math.log(events.length / items.length);
+        clusters[at] = own?.[events[0]!] ?? -1;
+        data[at * SHELVES + s] = 1;
+        for (const t of events) attention[at * longest + t] = 1 / events.length;
+      }
+    }
+    return { count: SHELVES, vectors: { data, rows, cols: SHELVES }, offsets, clusters, attention };
+  }
+
+  rank(...asked: Parameters<MultiInterestModel["rank"]>): ReturnType<MultiInterestModel["rank"]> {
+    return this.#search.rank(...asked);
+  }
+
+  [Symbol.dispose](): void {
+    this.#search[Symbol.dispose]();
+  }
+}
+
+const clusterer: Clusterer = {
+  name: "shelves",
+  fingerprint: "shelves",
+  async partition(requests) {
+    return requests.map(({ key, items }) => {
+      const own = Array.from(items, shelf);
+      const found = [...new Set(own)];
+      return { key, assign: Int16Array.from(own, (n) => found.indexOf(n)), labels: found.map((n) => NAMES[n]!) };
+    });
+  },
+};
+
+/** Core's own recommender over a model, as `open` would give it. */
+export function servedOf(model: Model, { hash = "hash", onClose = () => {} } = {}): Served {
+  const recommender = new Recommender({
+    model,
+    catalog,
+    log,
+    ...("interests" in model ? { clusterer } : {}),
+  });
+  return {
+    model: model.name,
+    hash,
+    items: ITEMS,
+    users: log.userCount,
+    recommend: (whom, options) => recommender.recommend(whom, options),
+    interests: (whom, options) => recommender.interests(whom, options),
+    similarItems: (id, options) => recommender.similarItems(id, options),
+    popularItems: (options) => recommender.popularItems(options),
+    item: (id) => recommender.item(id),
+    hasItem: (id) => recommender.hasItem(id),
+    knowsUser: (id) => recommender.knowsUser(id),
+    close: async () => {
+      recommender[Symbol.dispose]();
+      onClose();
+    },
+  };
+}
