@@ -54,6 +54,9 @@ export type App = FastifyInstance<
   ZodTypeProvider
 >;
 
+/** Between two looks for idle connections while the service ends. */
+const SWEEP_MS = 50;
+
 /** A recommender over HTTP. */
 export class Service implements AsyncDisposable {
   readonly #stop = new AbortController();
@@ -141,7 +144,13 @@ export class Service implements AsyncDisposable {
   async #close(): Promise<void> {
     const { holder, events, exposures } = this.context;
     this.#stop.abort();
-    await this.app.close();
+    // A connection that is kept alive is idle once its last answer is out; nothing else would end it for a minute.
+    const sweep = setInterval(() => this.app.server.closeIdleConnections(), SWEEP_MS);
+    try {
+      await this.app.close();
+    } finally {
+      clearInterval(sweep);
+    }
     await holder.close();
     await events.close();
     await exposures?.close();
@@ -181,6 +190,13 @@ async function createApp(context: Context, { apiKey, version = "0.0.0" }: Servic
       const status = reply.raw.writableEnded ? reply.statusCode : 499;
       metrics.requests.observe({ method: request.method, route: url, status }, (performance.now() - start) / 1000);
     });
+  });
+  let closing = false;
+  app.addHook("preClose", async () => {
+    closing = true;
+  });
+  app.addHook("onSend", async (_request, reply) => {
+    if (closing) reply.header("connection", "close");
   });
   await app.register(helmet, { strictTransportSecurity: false, contentSecurityPolicy: PAGE_POLICY });
   if (settings.corsOrigins.length > 0) await app.register(cors, { origin: settings.corsOrigins });

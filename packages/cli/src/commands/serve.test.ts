@@ -1,0 +1,253 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { fit, open, type Recommender } from "../api/index.js";
+import { smallRows } from "../testing/small-data.js";
+import { buildPackages, repositoryRoot, spawnPrismrec } from "../testing/spawn.js";
+
+const LIMIT = 240_000;
+
+let folder: string;
+let library: Recommender;
+const inside = (...parts: string[]): string => join(folder, ...parts);
+const running: ChildProcess[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prismrec-serve-"));
+  await buildPackages();
+  const settings = { clusterer: "category", train: { stopping: { epochs: 2 } } };
+  for (const [name, seed] of [
+    ["run", 1],
+    ["other", 2],
+  ] as const) {
+    await (await fit(smallRows(), { dir: inside(name), seed, llm: "none", settings })).close();
+  }
+  library = await open(inside("run"));
+}, LIMIT);
+afterAll(async () => {
+  await library?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill("SIGKILL");
+});
+
+interface Serving {
+  readonly child: ChildProcess;
+  readonly url: string;
+  readonly hash: string;
+  stderr(): string;
+  /** Sends a signal, and gives the exit code. */
+  end(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+/** `prismrec serve` in a process of its own, once it has said where it listens. */
+function serve(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Serving> {
+  const program = join(repositoryRoot, "packages/cli/bin/prismrec.js");
+  const child = spawn(process.execPath, [program, "serve", ...args, "--port", "0", "--json"], {
+    env: { ...process.env, PRISMREC_THREADS: "1", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.push(child);
+  let [stdout, stderr] = ["", ""];
+  const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  return new Promise((resolve, reject) => {
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+      if (!stdout.includes("\n")) return;
+      const { url, hash } = JSON.parse(stdout);
+      const end = (signal: NodeJS.Signals): Promise<number | null> => {
+        child.kill(signal);
+        return exited;
+      };
+      resolve({ child, url, hash, stderr: () => stderr, end });
+    });
+    exited.then((code) => reject(new Error(`serve ended with ${code}: ${stderr}`)));
+  });
+}
+
+/** What the verbs asked here may answer. */
+interface Answer {
+  readonly requestId: string;
+  readonly model?: { readonly hash: string };
+  readonly items: readonly {
+    readonly id: string;
+    readonly score: number;
+    readonly because: { readonly interest: number | null };
+    readonly prior: number | null;
+  }[];
+  readonly results: readonly unknown[];
+}
+
+async function post(serving: Serving, path: string, body: unknown) {
+  const response = await fetch(`${serving.url}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, body: (await response.json()) as Answer };
+}
+const listed = ({ items }: { readonly items: readonly { readonly id: string; readonly score: number }[] }) =>
+  items.map(({ id, score }) => [id, score]);
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+};
+
+describe("prismrec serve", () => {
+  it(
+    "gives the library's answers, and keeps an acknowledged event through kill -9",
+    async () => {
+      const serving = await serve([inside("run"), "--log", inside("shown.jsonl")]);
+      expect(serving.hash).toBe(library.hash);
+      const options = { k: 6, filter: { inStock: true }, interests: { boost: [{ interest: "group 1", factor: 3 }] } };
+      const expected = await library.recommend("u7", { k: 6, filter: { inStock: true } });
+      const { status, body } = await post(serving, "/v1/recommend", { user: "u7", k: 6, filter: { inStock: true } });
+      expect(status).toBe(200);
+      expect(listed(body)).toEqual(listed(expected));
+      expect(body.items.map(({ because }) => because.interest)).toEqual(expected.items.map(({ interest }) => interest));
+      expect(body.items.map(({ prior }) => prior)).toEqual(expected.items.map(({ prior = null }) => prior));
+      const boosted = await post(serving, "/v1/recommend", { user: "u7", ...options });
+      expect(listed(boosted.body)).toEqual(listed(await library.recommend("u7", options)));
+      expect((await post(serving, "/v1/similar", { item: "i1", k: 3 })).body.items).toEqual(
+        await library.similarItems("i1", { k: 3 }),
+      );
+
+      const item = body.items[0]!.id;
+      const event = { id: "e1", user: "u7", item, event: "buy" };
+      const { body: acknowledged } = await post(serving, "/v1/events", { events: [event] });
+      expect(acknowledged).toMatchObject({ accepted: 1, rejected: [] });
+      expect(await serving.end("SIGKILL")).toBeNull();
+
+      const again = await serve([inside("run")]);
+      const { body: after } = await post(again, "/v1/recommend", { user: "u7", k: 6, filter: { inStock: true } });
+      const since = await library.recommend({ user: "u7", since: [{ item }] }, { k: 6, filter: { inStock: true } });
+      expect(listed(after)).toEqual(listed(since));
+      expect(listed(after).map(([id]) => id)).not.toContain(item);
+      expect((await post(again, "/v1/events", { events: [event] })).body).toMatchObject({ accepted: 0, repeated: 1 });
+      const lines = (await readFile(inside("shown.jsonl"), "utf8")).trim().split("\n");
+      expect(lines.map((line) => JSON.parse(line).requestId)).toEqual([body.requestId, boosted.body.requestId]);
+      // The journal is one process's.
+      const second = await spawnPrismrec(["serve", inside("run"), "--port", "0"]);
+      expect(second.code).toBe(3);
+      expect(second.stderr).toContain("RUN_LOCKED");
+      expect(await again.end("SIGTERM")).toBe(0);
+    },
+    LIMIT,
+  );
+
+  it(
+    "swaps the model at SIGHUP under requests, none of which fails, and keeps the old one where that fails",
+    async () => {
+      await cp(inside("run"), inside("swapped"), { recursive: true });
+      const serving = await serve([inside("swapped"), "--no-events", "--rate", "0"]);
+      const hashes: string[] = [];
+      const statuses = new Set<number>();
+      let asking = true;
+      const clients = Array.from({ length: 4 }, async (_, client) => {
+        while (asking) {
+          const { status, body } = await post(serving, "/v1/recommend", { user: `u${client}`, k: 5 });
+          statuses.add(status);
+          hashes.push(body.model?.hash ?? "none");
+        }
+      });
+      await until(() => hashes.length > 20);
+      await rename(inside("swapped"), inside("before"));
+      await cp(inside("other"), inside("swapped"), { recursive: true });
+      serving.child.kill("SIGHUP");
+      await until(() => serving.stderr().includes("from now on"));
+      const swapped = hashes.length;
+      await until(() => hashes.length > swapped + 20);
+      await using other = await open(inside("other"));
+      expect(new Set(hashes)).toEqual(new Set([library.hash, other.hash]));
+      expect(new Set(hashes.slice(swapped + 4))).toEqual(new Set([other.hash]));
+
+      await writeFile(inside("swapped", "index", "manifest.json"), "{");
+      await writeFile(inside("swapped", "import", "manifest.json"), "{");
+      serving.child.kill("SIGHUP");
+      await until(() => serving.stderr().includes("goes on being served"));
+      const failed = hashes.length;
+      await until(() => hashes.length > failed + 20);
+      asking = false;
+      await Promise.all(clients);
+      expect([...statuses]).toEqual([200]);
+      expect(hashes.at(-1)).toBe(other.hash);
+      expect(await serving.end("SIGINT")).toBe(0);
+    },
+    LIMIT,
+  );
+
+  it(
+    "ends what is under way at SIGTERM, takes no more, and is gone",
+    async () => {
+      const serving = await serve([inside("run"), "--no-events", "--concurrency", "1"]);
+      const requests = Array.from({ length: 64 }, (_, n) => ({ user: `u${n}`, k: 20 }));
+      const underWay = Array.from({ length: 6 }, () => post(serving, "/v1/recommend/batch", { requests }));
+      // One is worked on and five wait: all of them have arrived.
+      const metrics = async () => (await fetch(`${serving.url}/metrics`)).text();
+      while (!(await metrics()).includes("prismrec_requests_waiting 5"));
+      const code = serving.end("SIGTERM");
+      const answers = await Promise.all(underWay);
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200]);
+      expect(answers[5]!.body.results).toHaveLength(64);
+      expect(await code).toBe(0);
+      await expect(fetch(`${serving.url}/health/live`)).rejects.toThrow();
+    },
+    LIMIT,
+  );
+
+  it(
+    "takes its key from a file or the environment and never says it",
+    async () => {
+      await writeFile(inside("key"), "  open-sesame\n");
+      const serving = await serve([inside("run"), "--no-events", "--api-key-file", inside("key")], {
+        PRISMREC_API_KEY: "another",
+      });
+      const ask = (key: string) => fetch(`${serving.url}/v1/items/i1`, { headers: { authorization: `Bearer ${key}` } });
+      expect([(await ask("another")).status, (await ask("open-sesame")).status]).toEqual([401, 200]);
+      expect(await serving.end("SIGTERM")).toBe(0);
+      expect(serving.stderr()).not.toContain("sesame");
+      await writeFile(inside("empty"), "\n");
+      const refused = await spawnPrismrec(["serve", inside("run"), "--api-key-file", inside("empty")]);
+      expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("CONFIG_INVALID")]);
+    },
+    LIMIT,
+  );
+
+  it(
+    "prints where it listens, with a request that works as it stands",
+    async () => {
+      const program = join(repositoryRoot, "packages/cli/bin/prismrec.js");
+      const child = spawn(process.execPath, [program, "serve", inside("run"), "--no-events", "--port", "0"], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      running.push(child);
+      let stdout = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        stdout += text;
+      });
+      await until(() => stdout.includes("openapi.json"));
+      const [, url = "", body = ""] = /curl (\S+) -H 'content-type: application\/json' -d '(.*)'/.exec(stdout) ?? [];
+      const response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
+      expect(((await response.json()) as Answer).items).toHaveLength(5);
+    },
+    LIMIT,
+  );
+
+  it("says what is wrong before it listens", async () => {
+    const [nowhere, taken, port] = await Promise.all([
+      spawnPrismrec(["serve", inside("nowhere"), "--port", "0"]),
+      serve([inside("run"), "--no-events"]).then((serving) =>
+        spawnPrismrec(["serve", inside("run"), "--no-events", "--port", new URL(serving.url).port]),
+      ),
+      spawnPrismrec(["serve", inside("run"), "--port", "70000"]),
+    ]);
+    expect([nowhere.code, nowhere.stderr]).toEqual([3, expect.stringContaining("FILE_NOT_FOUND")]);
+    expect([taken.code, taken.stderr]).toEqual([4, expect.stringContaining("give another --port")]);
+    expect([port.code, port.stderr]).toEqual([2, expect.stringContaining("from 0 to 65535")]);
+  });
+});
