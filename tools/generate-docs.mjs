@@ -1,7 +1,7 @@
 // Writes docs/reference from what the program itself goes by: training.md from the schemas that the trainer validates
 // with, models.md from the registry, pipeline.md from the list of stages, configuration.md from the schema of a run's
-// settings, commands.md from the definitions that parse the command line, metrics.md from the ranking metrics. --check
-// fails where one is stale.
+// settings, commands.md from the definitions that parse the command line, metrics.md from the ranking metrics, service.md
+// from the schemas of its verbs. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
@@ -13,6 +13,7 @@ import { commandsPage } from "./reference/commands.mjs";
 import { configurationPage } from "./reference/configuration.mjs";
 import { metricsPage } from "./reference/metrics.mjs";
 import { modelsPage } from "./reference/models.mjs";
+import { servicePage } from "./reference/service.mjs";
 
 const networks = MODELS.filter(isNetwork);
 const presets = networks.flatMap((model) =>
@@ -74,6 +75,7 @@ const pages = {
   "configuration.md": configurationPage(),
   "commands.md": commandsPage(),
   "metrics.md": metricsPage(),
+  "service.md": await servicePage(),
 };
 
 let stale = false;

@@ -47,10 +47,11 @@ export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: Servic
       exclude: exclude.exactOptional(),
       interests: z
         .strictObject({
-          mute: z.array(interestName).max(100).exactOptional(),
+          mute: z.array(interestName).max(100).describe("left out of the search").exactOptional(),
           boost: z
             .array(z.strictObject({ interest: interestName, factor: z.number().positive() }))
             .max(100)
+            .describe("counted so many times: above 1 more, below 1 less")
             .exactOptional(),
         })
         .describe("interests that are left out, or count more (a factor above 1) or less (below 1)")
@@ -82,7 +83,12 @@ export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: Servic
         .meta({ items: z.toJSONSchema(recommend, { io: "input" }) })
         .describe("each as /v1/recommend takes it; one that cannot be costs no other"),
     }),
-    similar: z.strictObject({ item: id, k, filter: filter.exactOptional(), exclude: exclude.exactOptional() }),
+    similar: z.strictObject({
+      item: id.describe("what the others are to be like"),
+      k,
+      filter: filter.exactOptional(),
+      exclude: exclude.exactOptional(),
+    }),
     events: z.strictObject({
       events: z
         .array(z.unknown())
@@ -110,7 +116,9 @@ export const eventSchema = z.strictObject({
 export type EventBody = z.output<typeof eventSchema>;
 
 const item = z.strictObject({ id: z.string(), title: z.string() });
-const model = z.strictObject({ name: z.string(), hash: z.string() });
+const model = z
+  .strictObject({ name: z.string(), hash: z.string() })
+  .describe("what answered; the same answers, the same hash");
 
 const interest = z.strictObject({
   index: z.int(),
@@ -121,8 +129,10 @@ const interest = z.strictObject({
   evidence: z.array(item).describe("items of the history that it rests on, strongest first"),
 });
 
+const requestId = z.string().describe("also the header x-request-id, and the line of the exposure log");
+
 export const recommendAnswer = z.strictObject({
-  requestId: z.string(),
+  requestId,
   model,
   exact: z.literal(true).describe("the list is the best of all items considered, not of some of them"),
   considered: z.int().describe("items that history, exclude and filter let through"),
@@ -136,11 +146,13 @@ export const recommendAnswer = z.strictObject({
       id: z.string(),
       title: z.string(),
       score: z.number(),
-      because: z.strictObject({
-        interest: z.int().nullable(),
-        label: z.string().nullable(),
-        evidence: z.array(item),
-      }),
+      because: z
+        .strictObject({
+          interest: z.int().nullable(),
+          label: z.string().nullable(),
+          evidence: z.array(item),
+        })
+        .describe("the interest behind it, and the items of the history that it rests on; null without interests"),
       prior: z
         .number()
         .nullable()
@@ -148,12 +160,14 @@ export const recommendAnswer = z.strictObject({
     }),
   ),
   cursor: z.string().nullable().describe("for the next page; null: there is none"),
-  warnings: z.array(z.strictObject({ code: z.string(), detail: z.string(), pointer: z.string().exactOptional() })),
+  warnings: z
+    .array(z.strictObject({ code: z.string(), detail: z.string(), pointer: z.string().exactOptional() }))
+    .describe("what was left out of the request, with a pointer to it"),
 });
 export type RecommendAnswer = z.output<typeof recommendAnswer>;
 
 export const batchAnswer = z.strictObject({
-  requestId: z.string(),
+  requestId,
   results: z.array(
     z.union([
       z.strictObject({ status: z.literal(200), answer: recommendAnswer }),
@@ -163,14 +177,14 @@ export const batchAnswer = z.strictObject({
 });
 
 export const similarAnswer = z.strictObject({
-  requestId: z.string(),
+  requestId,
   model,
   item,
   items: z.array(z.strictObject({ id: z.string(), title: z.string(), score: z.number() })),
 });
 
 export const interestsAnswer = z.strictObject({
-  requestId: z.string(),
+  requestId,
   model,
   user: z.string(),
   interests: z.array(interest),
@@ -185,7 +199,7 @@ export const itemAnswer = z.strictObject({
 });
 
 export const eventsAnswer = z.strictObject({
-  requestId: z.string(),
+  requestId,
   accepted: z.int().describe("new events, on the disk by now"),
   repeated: z.int().describe("events that had been sent before"),
   rejected: z.array(z.strictObject({ index: z.int(), problem: problemSchema })),

@@ -238,6 +238,35 @@ describe("prismrec serve", () => {
     LIMIT,
   );
 
+  it(
+    "does what every request of the guide asks, as it stands there",
+    async () => {
+      const guide = await readFile(join(repositoryRoot, "docs/guides/serving.md"), "utf8");
+      const requests = Array.from(
+        guide
+          .replaceAll(/\\\n\s*/g, "")
+          .matchAll(/^curl -s localhost:8080(\S+)(?: -H '([^']*)')?(?: *-d '([^']*)')?$/gm),
+      );
+      expect(requests.length).toBe(guide.match(/^curl /gm)?.length);
+      const serving = await serve([inside("run"), "--events", inside("guide.jsonl")]);
+      const statuses: Record<string, number> = {};
+      for (const [, path = "", header, body] of requests) {
+        const response = await fetch(`${serving.url}${path}`, {
+          ...(body === undefined ? {} : { method: "POST", body }),
+          ...(header === undefined ? {} : { headers: { "content-type": header.split(": ")[1] ?? "" } }),
+        });
+        const answer = JSON.stringify(await response.json());
+        statuses[`${path} ${body ?? ""}`] = response.status;
+        if (response.status !== 200) expect(answer).toContain("#/k");
+        expect(answer).not.toMatch(/"fallback":\{|"rejected":\[\{|"status":4\d\d,"problem/);
+      }
+      expect(Object.values(statuses).filter((status) => status === 400)).toHaveLength(1);
+      expect(Object.values(statuses).filter((status) => status === 200)).toHaveLength(requests.length - 1);
+      expect(await serving.end("SIGTERM")).toBe(0);
+    },
+    LIMIT,
+  );
+
   it("says what is wrong before it listens", async () => {
     const [nowhere, taken, port] = await Promise.all([
       spawnPrismrec(["serve", inside("nowhere"), "--port", "0"]),
