@@ -66,7 +66,7 @@ function placeOf(described: readonly DescribedInterest[], name: InterestName): n
     expected:
       described.length === 0
         ? "no interests to be muted or boosted: the history holds none"
-        : `one of ${described.map(({ shown: { index, labels } }) => `${index} (${labels.join(", ")})`).join("; ")}`,
+        : described.map(({ shown: { index, labels } }) => `index ${index}, label "${labels.join(", ")}"`).join("; or "),
     received: shown(name),
     hint: "An interest is named by its index, or by its labels joined by a comma and a space.",
   });
