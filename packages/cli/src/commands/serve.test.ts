@@ -43,10 +43,19 @@ interface Serving {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** `prismrec serve` in a process of its own, once it has said where it listens. */
-function serve(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Serving> {
+/**
+ * `prismrec serve` in a process of its own, once it has said where it listens.
+ *
+ * @param fileKiB the largest file that it may write
+ */
+function serve(
+  args: readonly string[],
+  { env = {}, fileKiB }: { readonly env?: Readonly<Record<string, string>>; readonly fileKiB?: number } = {},
+): Promise<Serving> {
   const program = join(repositoryRoot, "packages/cli/bin/prismrec.js");
-  const child = spawn(process.execPath, [program, "serve", ...args, "--port", "0", "--json"], {
+  const limit = `ulimit -f ${fileKiB ?? "unlimited"}; exec "$0" "$@"`;
+  const command = [process.execPath, program, "serve", ...args, "--port", "0", "--json"];
+  const child = spawn("bash", ["-c", limit, ...command], {
     env: { ...process.env, PRISMREC_THREADS: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -116,6 +125,10 @@ describe("prismrec serve", () => {
       expect((await post(serving, "/v1/similar", { item: "i1", k: 3 })).body.items).toEqual(
         await library.similarItems("i1", { k: 3 }),
       );
+      expect(await (await fetch(`${serving.url}/v1/items/i1`)).json()).toEqual(library.item("i1"));
+      expect([library.hasItem("i1"), library.hasItem("gone"), library.knowsUser("u7"), library.knowsUser("x")]).toEqual(
+        [...[true, false, true, false]],
+      );
 
       const item = body.items[0]!.id;
       const event = { id: "e1", user: "u7", item, event: "buy" };
@@ -136,6 +149,28 @@ describe("prismrec serve", () => {
       expect(second.code).toBe(3);
       expect(second.stderr).toContain("RUN_LOCKED");
       expect(await again.end("SIGTERM")).toBe(0);
+    },
+    LIMIT,
+  );
+
+  it(
+    "keeps each acknowledged event and none else where the disk takes no more",
+    async () => {
+      const path = inside("full.jsonl");
+      const serving = await serve([inside("run"), "--events", path], { fileKiB: 2 });
+      const statuses: number[] = [];
+      for (let n = 0; n < 40; n++) {
+        const events = [{ id: `e${n}`, user: `u${n}`, item: "i1", event: "a".repeat(60) }];
+        statuses.push((await post(serving, "/v1/events", { events })).status);
+      }
+      const kept = statuses.flatMap((status, n) => (status === 200 ? [`e${n}`] : []));
+      expect(new Set(statuses)).toEqual(new Set([200, 500]));
+      expect(kept.length).toBeGreaterThan(5);
+      expect(serving.stderr()).toContain("full.jsonl");
+      expect((await post(serving, "/v1/recommend", { user: "u1", k: 3 })).status).toBe(200);
+      await serving.end("SIGKILL");
+      const lines = (await readFile(path, "utf8")).split("\n");
+      expect(lines.map((line) => line && JSON.parse(line).id)).toEqual([...kept, ""]);
     },
     LIMIT,
   );
@@ -205,7 +240,7 @@ describe("prismrec serve", () => {
     async () => {
       await writeFile(inside("key"), "  open-sesame\n");
       const serving = await serve([inside("run"), "--no-events", "--api-key-file", inside("key")], {
-        PRISMREC_API_KEY: "another",
+        env: { PRISMREC_API_KEY: "another" },
       });
       const ask = (key: string) => fetch(`${serving.url}/v1/items/i1`, { headers: { authorization: `Bearer ${key}` } });
       expect([(await ask("another")).status, (await ask("open-sesame")).status]).toEqual([401, 200]);
