@@ -46,6 +46,7 @@ export interface Context {
   onError(error: unknown, requestId: string | undefined): void;
 }
 
+/** Fastify with routes that are typed by their schemas. */
 export type App = FastifyInstance<
   import("node:http").Server,
   import("node:http").IncomingMessage,
@@ -161,6 +162,8 @@ async function createApp(context: Context, { apiKey, version = "0.0.0" }: Servic
   const { settings, metrics } = context;
   const app: App = Fastify({
     bodyLimit: settings.bodyMax,
+    // Until a request has arrived; from then on it has the same time again for its answer.
+    requestTimeout: settings.timeoutMs,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     forceCloseConnections: "idle",
