@@ -11,9 +11,7 @@ COPY . .
 ENV PRISMREC_REQUIRE_NATIVE=1
 RUN npm install --no-audit --no-fund \
     && npm run build \
-    && npm run prebuilt -w native \
-    && mkdir /tarballs \
-    && npm pack --ignore-scripts --workspaces --pack-destination /tarballs
+    && npm run pack -- /tarballs
 WORKDIR /app
 RUN npm install --no-audit --no-fund --ignore-scripts /tarballs/*.tgz
 
