@@ -67,6 +67,22 @@ export function categoryTexts(column: Exclude<Column, ListColumn>): (row: number
   }
 }
 
+/** What a row holds, as a program would write it; undefined where it is missing. */
+export function cellOf(column: Column, row: number): string | number | boolean | readonly string[] | undefined {
+  switch (column.kind) {
+    case "number":
+      return Number.isNaN(column.values[row]!) ? undefined : column.values[row]!;
+    case "boolean":
+      return column.values[row] === MISSING_BOOLEAN ? undefined : column.values[row] === 1;
+    case "text":
+      return column.codes[row] === 0 ? undefined : column.dictionary[column.codes[row]!]!;
+    case "list": {
+      const codes = column.codes.subarray(column.indptr[row], column.indptr[row + 1]);
+      return codes.length === 0 ? undefined : Array.from(codes, (code) => column.dictionary[code]!);
+    }
+  }
+}
+
 /** What is wrong with a column of that many rows; undefined: nothing. */
 export function columnFault(column: Column, rows: number): string | undefined {
   if (rowsOf(column) !== rows) return `${rowsOf(column)} rows, not ${rows}`;
