@@ -278,7 +278,7 @@ describe("the environment's wishes", () => {
     const code = `try { (await import(process.argv[1])).loadBinding(); } catch (error) { process.stdout.write(JSON.stringify({ ...error, message: error.message })); }`;
     const { stdout } = await inProcess(code, { PRISMREC_NATIVE_PATH: "/nowhere/addon.node" });
     const error: unknown = JSON.parse(stdout);
-    expect(error).toMatchObject({ code: "NATIVE_NOT_FOUND", hint: expect.stringContaining("npm run build") });
+    expect(error).toMatchObject({ code: "NATIVE_NOT_FOUND", hint: expect.stringContaining("native/build.js") });
     expect(error).toMatchObject({ message: expect.stringContaining(`${process.platform}-${process.arch}`) });
   });
 });

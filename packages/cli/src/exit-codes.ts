@@ -40,6 +40,7 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
   DISK_FULL: EXIT.environment,
   MODEL_INVALID: EXIT.environment,
   MODEL_UNSUPPORTED: EXIT.environment,
+  LLM_ENGINE_MISSING: EXIT.environment,
   LLM_OUTPUT_INVALID: EXIT.environment,
   BUDGET_EXCEEDED: EXIT.threshold,
   NON_FINITE: EXIT.unexpected,

@@ -153,7 +153,10 @@ describe("prismrec evaluate --json", () => {
     expect(document.explanations).toMatchObject({ ldmi: { by: "known interests", random: expect.any(Number) } });
     expect(document.explanations.ldmi.right).toBeGreaterThan(document.explanations.ldmi.random);
     expect(Object.keys(document.models)).toEqual(["ldmi", "ldmi-alone", "most-popular", "item-knn", "ease"]);
-    expect(document.prior).toEqual({ name: expect.stringMatching(/^(ease|item-knn|l3ae)$/), weight: expect.any(Number) });
+    expect(document.prior).toEqual({
+      name: expect.stringMatching(/^(ease|item-knn|l3ae)$/),
+      weight: expect.any(Number),
+    });
     for (const metrics of Object.values<Record<string, number>>(document.models)) {
       expect(Object.keys(metrics)).toEqual(expect.arrayContaining(["recall@20", "ndcg@20", "recall@50", "ndcg@50"]));
       for (const value of Object.values(metrics)) expect(value >= 0 && value <= 1).toBe(true);

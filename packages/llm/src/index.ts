@@ -9,6 +9,7 @@ export * from "./facets/item-text.js";
 export * from "./facets/prompts.js";
 export * from "./facets/vocabulary.js";
 export * from "./model/discovery.js";
+export * from "./model/engine.js";
 export * from "./model/gguf.js";
 export * from "./model/language-model.js";
 export * from "./model/llama-cpp.js";

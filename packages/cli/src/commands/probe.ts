@@ -23,7 +23,8 @@ export function addProbe(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec probe --llm model.gguf --catalog 9700 --users 610")
     .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
       withSession(io, own, async ({ ui, signal, settings }) => {
-        const { ensureModel, LlamaCppModel, probeModel } = await import("@prismrec/llm");
+        const { ensureModel, LlamaCppModel, probeModel, requireLlamaCpp } = await import("@prismrec/llm");
+        requireLlamaCpp();
         const { llm: named } = await settings();
         const found = await ensureModel({
           ...(typeof named === "string" ? { model: named } : {}),

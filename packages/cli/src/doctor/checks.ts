@@ -3,8 +3,15 @@ import { readdir, stat } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { join } from "node:path";
 import { isPrismrecError, threadBudget } from "@prismrec/core/base";
-import { cudaInfo, native, nativeUnavailableReason } from "@prismrec/core/ops";
-import { inspectGguf, LlamaCppModel, modelFolder, RECOMMENDED_MODEL } from "@prismrec/llm";
+import { cudaInfo, native, nativeUnavailableHint, nativeUnavailableReason } from "@prismrec/core/ops";
+import {
+  inspectGguf,
+  LLAMA_CPP_INSTALL,
+  LlamaCppModel,
+  llamaCppInstalled,
+  modelFolder,
+  RECOMMENDED_MODEL,
+} from "@prismrec/llm";
 import type { Io } from "../io.js";
 import type { Check } from "./check.js";
 
@@ -56,10 +63,7 @@ function checkNative(): Check {
     name,
     status: "missing",
     text: `not loaded, TypeScript stands in (slower): ${nativeUnavailableReason() ?? "unknown reason"}`,
-    remedy:
-      process.env.PRISMREC_NATIVE === "off"
-        ? "Unset PRISMREC_NATIVE to use it."
-        : "A C++17 compiler and CMake build it: npm run bootstrap.",
+    remedy: nativeUnavailableHint() ?? "Install prismrec again.",
   };
 }
 
@@ -125,6 +129,14 @@ function version(cuda: number): string {
 /** Opens the model for real: only that shows that llama.cpp and the file fit together. */
 async function checkLlamaCpp(path: string | undefined): Promise<Check> {
   const name = "llama.cpp";
+  if (!llamaCppInstalled()) {
+    return {
+      name,
+      status: "missing",
+      text: "not installed: interests come from the items' categories",
+      remedy: `For interests read from titles: ${LLAMA_CPP_INSTALL}`,
+    };
+  }
   if (path === undefined) return { name, status: "missing", text: "not tried: there is no model to open" };
   const start = performance.now();
   try {

@@ -1,12 +1,12 @@
 import { PrismrecError, yieldToEventLoop } from "@prismrec/core/base";
-import { evaluationCases } from "@prismrec/core/data";
+import { evaluationCases, ITEM_COLUMNS, itemColumn, itemColumnNames, valueAt } from "@prismrec/core/data";
 import type { TableColumn, TableRow } from "@prismrec/core/data/import";
-import { isMultiInterest } from "@prismrec/core/models";
+import { isMultiInterest, type MultiInterestModel, PriorModel } from "@prismrec/core/models";
 import { userGroups } from "@prismrec/trainer";
 import type { ExportKind } from "../export-kinds.js";
 import { type RecommendationDocument, recommendationDocument } from "./recommend.js";
 import type { Run } from "./run.js";
-import { openServing } from "./serving.js";
+import { openServing, type Serving } from "./serving.js";
 import { servedStage } from "./stages.js";
 
 /** Users that are recommended to at once. */
@@ -34,6 +34,8 @@ export async function openExport(run: Run, what: ExportKind, k: number): Promise
       return exportOf(INTERESTS, run, k);
     case "items":
       return exportOf(ITEMS, run, k);
+    case "vectors":
+      return exportOf(VECTORS, run, k);
     case "metrics":
       return exportOf(METRICS, run, k);
   }
@@ -142,13 +144,7 @@ const ITEMS: ExportSpec<ItemDocument> = {
   async *documents(run) {
     const { catalog } = (await run.open("import")).dataset;
     await using serving = await openServing(run, servedStage(run.settings));
-    const { model } = serving;
-    if (!isMultiInterest(model)) {
-      throw new PrismrecError("RUN_INVALID", `${model.name} has no item vectors`, {
-        expected: "a run whose own model searches among item vectors",
-        received: model.name,
-      });
-    }
+    const model = withVectors(serving);
     const { data, cols } = model.itemVectors();
     const bias = model.itemBias();
     for (let id = 1; id <= catalog.size; id++) {
@@ -166,6 +162,113 @@ const ITEMS: ExportSpec<ItemDocument> = {
   ],
   *rows({ item, title, bias = null, vector }) {
     yield { item, title, bias, vector };
+  },
+};
+
+function withVectors({ model }: Serving): MultiInterestModel {
+  if (isMultiInterest(model)) return model;
+  throw new PrismrecError("RUN_INVALID", `${model.name} has no item vectors`, {
+    expected: "a run whose own model searches among item vectors",
+    received: model.name,
+  });
+}
+
+/**
+ * An item or one interest of a user in one space of d + 1 numbers: the score of an item under an interest is the inner
+ * product of their vectors plus the interest's `offset`.
+ */
+export type VectorDocument =
+  | {
+      readonly kind: "item";
+      readonly id: string;
+      readonly title: string;
+      /** Every column of the items file, what is missing left out. */
+      readonly attributes: Readonly<Record<string, unknown>>;
+      /** 0 where the model has none. */
+      readonly bias: number;
+      /** [d + 1] the item's vector, then its bias */
+      readonly vector: readonly number[];
+    }
+  | {
+      readonly kind: "interest";
+      /** The user's. */
+      readonly id: string;
+      readonly interest: number;
+      readonly labels: readonly string[];
+      readonly share: number;
+      readonly offset: number;
+      /** [d + 1] the interest's vector, then 1 */
+      readonly vector: readonly number[];
+    };
+
+/** What makes scores of products: how a user's interests are joined, and what no vector holds. */
+export interface VectorReadout {
+  readonly model: string;
+  readonly dim: number;
+  readonly readout: "max" | "log-sum-exp";
+}
+
+/** The vectors of the items and of the interests of every user, the items first. */
+export async function* vectorDocuments(
+  run: Run,
+  onReadout?: (readout: VectorReadout) => void,
+): AsyncGenerator<VectorDocument> {
+  const { signal, onProgress } = run.options;
+  const { catalog, log } = (await run.open("import")).dataset;
+  await using serving = await openServing(run, servedStage(run.settings));
+  const model = withVectors(serving);
+  if (model instanceof PriorModel) {
+    run.warn(
+      `vectors are those of ${model.name} alone: the prior ${model.prior.name} that serving adds is not in them`,
+    );
+  }
+  onReadout?.({ model: model.name, dim: model.dim + 1, readout: model.readout });
+  const { data, cols } = model.itemVectors();
+  const biases = model.itemBias();
+  const own = new Set<string>(ITEM_COLUMNS.filter((name) => name === "id" || name === "title"));
+  const columns = itemColumnNames(catalog)
+    .filter((name) => !own.has(name))
+    .map((name) => [name, itemColumn(catalog, name)!] as const);
+  for (let id = 1; id <= catalog.size; id++) {
+    await breathe(id, run.signal);
+    const { id: external, title } = catalog.items[id]!;
+    const cells = columns.map(([name, column]) => [name, valueAt(column, id)] as const);
+    const attributes = Object.fromEntries(cells.filter(([, cell]) => cell !== null));
+    const bias = biases?.[id - 1] ?? 0;
+    const vector = [...data.subarray((id - 1) * cols, id * cols), bias];
+    yield { kind: "item", id: external, title, attributes, bias, vector };
+  }
+  for (let start = 0; start < log.userCount; start += BATCH) {
+    const users = log.userIds.slice(start, start + BATCH);
+    const found = await serving.recommender.interestVectors(
+      users.map((user) => ({ user })),
+      { signal },
+    );
+    for (const [i, id] of users.entries()) {
+      for (const { index: interest, labels, share, offset, vector } of found[i]!) {
+        yield { kind: "interest", id, interest, labels, share, offset, vector: [...vector, 1] };
+      }
+    }
+    onProgress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
+  }
+}
+
+const VECTORS: ExportSpec<VectorDocument> = {
+  documents: (run) => vectorDocuments(run),
+  columns: [
+    { name: "kind", type: "VARCHAR" },
+    { name: "id", type: "VARCHAR" },
+    { name: "title", type: "VARCHAR" },
+    { name: "attributes", type: "VARCHAR" },
+    { name: "bias", type: "FLOAT" },
+    { name: "interest", type: "BIGINT" },
+    { name: "labels", type: "VARCHAR[]" },
+    { name: "share", type: "DOUBLE" },
+    { name: "offset", type: "FLOAT" },
+    { name: "vector", type: "FLOAT[]" },
+  ],
+  *rows(document) {
+    yield document.kind === "item" ? { ...document, attributes: JSON.stringify(document.attributes) } : document;
   },
 };
 

@@ -5,6 +5,7 @@ export * from "./file-errors.js";
 export * from "./hash.js";
 export * from "./matrix.js";
 export * from "./memory.js";
+export * from "./npy.js";
 export * from "./random.js";
 export * from "./registry.js";
 export * from "./run-options.js";

@@ -6,7 +6,9 @@ interface NativeModule {
   loadBinding(): NativeBinding;
 }
 
-let loaded: { readonly binding: NativeBinding | undefined; readonly reason?: string } | undefined;
+let loaded:
+  | { readonly binding: NativeBinding | undefined; readonly reason?: string; readonly hint?: string }
+  | undefined;
 
 /**
  * The native addon, loaded once, or undefined where it is switched off (PRISMREC_NATIVE=off) or cannot be loaded: the
@@ -23,9 +25,20 @@ export function nativeUnavailableReason(): string | undefined {
   return loaded.reason;
 }
 
+/** What brings the addon here, the command in it; undefined where it is there. */
+export function nativeUnavailableHint(): string | undefined {
+  loaded ??= load();
+  return loaded.hint;
+}
+
 function load(): NonNullable<typeof loaded> {
-  if (process.env.PRISMREC_NATIVE === "off")
-    return { binding: undefined, reason: "switched off by PRISMREC_NATIVE=off" };
+  if (process.env.PRISMREC_NATIVE === "off") {
+    return {
+      binding: undefined,
+      reason: "switched off by PRISMREC_NATIVE=off",
+      hint: "Unset PRISMREC_NATIVE to use it.",
+    };
+  }
   try {
     const module = createRequire(import.meta.url)("@prismrec/native") as NativeModule;
     return { binding: module.loadBinding() };
@@ -33,11 +46,13 @@ function load(): NonNullable<typeof loaded> {
     const reason = error instanceof Error ? error.message : String(error);
     // A forced but impossible PRISMREC_SIMD or the like is the user's own wish: it must not fall back in silence.
     if (nativeCode(error) === "DEVICE_UNAVAILABLE") throw fromNativeError(error);
+    // Without a hint the package itself is not there.
+    const hint = textField(error, "hint") ?? "Install it with: npm install @prismrec/native";
     process.emitWarning(`the native addon could not be loaded, so TypeScript stands in for it (slower): ${reason}`, {
       code: "PRISMREC_NATIVE_NOT_FOUND",
-      detail: "`npm run bootstrap` builds it; `prismrec doctor` explains what is missing.",
+      detail: hint,
     });
-    return { binding: undefined, reason };
+    return { binding: undefined, reason, hint };
   }
 }
 

@@ -19,6 +19,8 @@ export interface DescribedInterest {
   readonly shown: UserInterest;
   /** Places in the model's interests (0..J - 1) of those that it is made of, the one with the largest share first. */
   readonly members: readonly number[];
+  /** Their shares, which add up to that of the whole. */
+  readonly shares: readonly number[];
   /** Dense ids of `shown.because`, which see. */
   readonly evidence: readonly number[];
 }
@@ -120,6 +122,7 @@ function asOne(
       because: evidence.map((item) => catalog.items[item]!.id),
     },
     members: ordered.map(({ place }) => place),
+    shares: ordered.map((own) => own.share),
     evidence,
   };
 }

@@ -218,6 +218,7 @@ describe("interests of one label", () => {
           because: ["up", "right"],
         },
         members: [1, 0],
+        shares: [expect.closeTo(0.6, 6), expect.closeTo(0.4, 6)],
         evidence: [1, 3],
       },
     ]);

@@ -213,6 +213,23 @@ describe("a recommender", () => {
     expect(found).toMatchObject({ items: [{ id: "a" }], interests: [] });
   });
 
+  it("gives the vectors of the interests that it shows, with their offsets", async () => {
+    using recommender = new Recommender({ model: new TwoTastes({ offsets: [-1, -0.25] }), catalog, log });
+    const [ada = [], nobody] = await recommender.interestVectors([{ user: "ada" }, { history: [] }]);
+    expect(nobody).toEqual([]);
+    expect(ada.map(({ index, offset }) => [index, offset])).toEqual([
+      [0, -1],
+      [1, -0.25],
+    ]);
+    const shown = await recommender.interests({ user: "ada" });
+    for (const { index, labels, share, vector } of ada) {
+      expect(vector).toHaveLength(2);
+      expect(shown.find((one) => one.index === index)).toMatchObject({ labels, share });
+    }
+    using popular = new Recommender({ model: new MostPopular(catalog.popularity), catalog, log });
+    await expect(popular.interestVectors([{ user: "ada" }])).rejects.toMatchObject({ code: "MODEL_UNSUPPORTED" });
+  });
+
   it("refuses a model of another catalog", () => {
     expect(() => open(new MostPopular(new Uint32Array(3)))).toThrow(
       expect.objectContaining({ code: "SHAPE_MISMATCH" }),

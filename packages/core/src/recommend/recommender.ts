@@ -24,6 +24,7 @@ import type {
   GivenProfile,
   HistoryEntry,
   InterestControls,
+  InterestVector,
   ItemDetails,
   PopularItems,
   Recommendation,
@@ -117,6 +118,46 @@ export class Recommender implements Disposable {
     const { history, labels } = reading!;
     const described = describeInterests(model, { batch: model.interests([history]), row: 0 }, history, labels, catalog);
     return described.map(({ shown }) => shown);
+  }
+
+  /**
+   * The vectors behind each request's interests, for a search elsewhere: index ascending, none for a history without known
+   * items.
+   *
+   * @throws PrismrecError MODEL_UNSUPPORTED for a model without interests, and as `recommend`
+   */
+  async interestVectors(
+    requests: readonly RecommendationRequest[],
+    options: RunOptions & Pick<RecommendOptions, "unknownItems"> = {},
+  ): Promise<InterestVector[][]> {
+    const { model, catalog } = this.#use();
+    options.signal?.throwIfAborted();
+    if (!isMultiInterest(model)) {
+      throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has no interest vectors`, {
+        expected: "a model that searches among item vectors",
+        received: model.name,
+      });
+    }
+    const readings = await this.#read(requests, options);
+    const all: InterestVector[][] = [];
+    for (let start = 0; start < readings.length; start += INTEREST_BATCH) {
+      await yieldToEventLoop(options.signal);
+      const part = readings.slice(start, start + INTEREST_BATCH);
+      const batch = model.interests(part.map(({ history }) => history));
+      const { data, cols } = batch.vectors;
+      for (const [row, { history, labels }] of part.entries()) {
+        const described = describeInterests(model, { batch, row }, history, labels, catalog);
+        const vectors = described.flatMap(({ shown, members, shares }) =>
+          members.map((index, n) => {
+            const at = row * batch.count + index;
+            const vector = data.slice(at * cols, (at + 1) * cols);
+            return { index, labels: shown.labels, share: shares[n]!, offset: batch.offsets[at]!, vector };
+          }),
+        );
+        all.push(vectors.sort((a, b) => a.index - b.index));
+      }
+    }
+    return all;
   }
 
   /** One batch: the network runs once, for the lists and for what is said of the interests behind them. */

