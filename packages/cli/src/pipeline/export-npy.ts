@@ -7,7 +7,7 @@ import type { Run } from "./run.js";
 const CHUNK = 1 << 16;
 
 /**
- * Writes a run's vectors as a matrix of float32, [items + interests, d + 1], and beside it, under the name with `.ids.jsonl`
+ * Writes a run's vectors as a matrix of float32, [items + interests, d + 2], and beside it, under the name with `.ids.jsonl`
  * for `.npy`, a JSON line for each of its rows: all of `VectorDocument` but the vector.
  */
 export async function exportToNpy(run: Run, path: string): Promise<void> {

@@ -85,7 +85,7 @@ async function load(sql: postgres.TransactionSql, run: Run): Promise<{ items: nu
   if (counts.interests === 0) await into("prismrec_interests");
   await end();
   if (of!.dim <= MOST_INDEXED) {
-    await sql.unsafe("create index on prismrec_items_new using hnsw (embedding vector_ip_ops)");
+    await sql.unsafe("create index on prismrec_items_new using hnsw (embedding vector_cosine_ops)");
   } else
     run.warn(`the items have no index: pgvector indexes up to ${MOST_INDEXED} numbers, these vectors have ${of!.dim}`);
   for (const table of Object.keys(TABLES)) {

@@ -174,8 +174,9 @@ function withVectors({ model }: Serving): MultiInterestModel {
 }
 
 /**
- * An item or one interest of a user in one space of d + 1 numbers: the score of an item under an interest is the inner
- * product of their vectors plus the interest's `offset`.
+ * An item or one interest of a user in one space of d + 2 numbers: the score of an item under an interest is the inner
+ * product of their vectors plus the interest's `offset`. The last number gives all items one length (Bachrach et al., RecSys
+ * 2014), so that the largest product is the nearest by angle too: graph indices lose items that are of different lengths.
  */
 export type VectorDocument =
   | {
@@ -186,7 +187,7 @@ export type VectorDocument =
       readonly attributes: Readonly<Record<string, unknown>>;
       /** 0 where the model has none. */
       readonly bias: number;
-      /** [d + 1] the item's vector, then its bias */
+      /** [d + 2] the item's vector, its bias, and what makes it as long as every other */
       readonly vector: readonly number[];
     }
   | {
@@ -197,7 +198,7 @@ export type VectorDocument =
       readonly labels: readonly string[];
       readonly share: number;
       readonly offset: number;
-      /** [d + 1] the interest's vector, then 1 */
+      /** [d + 2] the interest's vector, 1 and 0 */
       readonly vector: readonly number[];
     };
 
@@ -222,9 +223,14 @@ export async function* vectorDocuments(
       `vectors are those of ${model.name} alone: the prior ${model.prior.name} that serving adds is not in them`,
     );
   }
-  onReadout?.({ model: model.name, dim: model.dim + 1, readout: model.readout });
+  onReadout?.({ model: model.name, dim: model.dim + 2, readout: model.readout });
   const { data, cols } = model.itemVectors();
   const biases = model.itemBias();
+  const squares = Float64Array.from({ length: catalog.size }, (_, place) => {
+    const vector = data.subarray(place * cols, (place + 1) * cols);
+    return vector.reduce((sum, x) => sum + x * x, (biases?.[place] ?? 0) ** 2);
+  });
+  const largest = squares.reduce((a, b) => Math.max(a, b), 0);
   const own = new Set<string>(ITEM_COLUMNS.filter((name) => name === "id" || name === "title"));
   const columns = itemColumnNames(catalog)
     .filter((name) => !own.has(name))
@@ -235,7 +241,11 @@ export async function* vectorDocuments(
     const cells = columns.map(([name, column]) => [name, valueAt(column, id)] as const);
     const attributes = Object.fromEntries(cells.filter(([, cell]) => cell !== null));
     const bias = biases?.[id - 1] ?? 0;
-    const vector = [...data.subarray((id - 1) * cols, id * cols), bias];
+    const vector = [
+      ...data.subarray((id - 1) * cols, id * cols),
+      bias,
+      Math.fround(Math.sqrt(largest - squares[id - 1]!)),
+    ];
     yield { kind: "item", id: external, title, attributes, bias, vector };
   }
   for (let start = 0; start < log.userCount; start += BATCH) {
@@ -246,7 +256,7 @@ export async function* vectorDocuments(
     );
     for (const [i, id] of users.entries()) {
       for (const { index: interest, labels, share, offset, vector } of found[i]!) {
-        yield { kind: "interest", id, interest, labels, share, offset, vector: [...vector, 1] };
+        yield { kind: "interest", id, interest, labels, share, offset, vector: [...vector, 1, 0] };
       }
     }
     onProgress({ stage: "export", done: start + users.length, total: log.userCount, unit: "users" });
