@@ -27,7 +27,7 @@ async function linkable(sanitizer) {
 function nodeHeaders() {
   const { resolve } = createRequire(join(root, "native/package.json"));
   const folder = (/** @type {string} */ name) => dirname(resolve(`${name}/package.json`));
-  return `CMAKE_JS_INC=${join(folder("node-api-headers"), "include")};${folder("node-addon-api")}`;
+  return `PRISMREC_NODE_HEADERS=${join(folder("node-api-headers"), "include")};${folder("node-addon-api")}`;
 }
 
 /**

@@ -129,7 +129,9 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
       const trials = rounds.flatMap(({ trials }) => trials.slice(1));
       if (trials.length === 0) return { summary: "nothing to try" };
       const own = rounds[0]!.trials[0]!;
-      const trainings = rounds.reduce((sum, { steps }) => sum + steps, 0) / own.steps;
+      // A later round begins with the training that the one before has chosen.
+      const spentSteps = rounds.reduce((sum, { steps, trials: [first] }) => sum + steps - first!.steps, own.steps);
+      const trainings = spentSteps / own.steps;
       const spent = `${trials.length} alternatives, ${trainings.toFixed(1)} trainings`;
       return {
         summary: `${kept}   (${spent})`,
