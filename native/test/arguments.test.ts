@@ -46,7 +46,7 @@ test.each([2, 3])("no combination of sizes and lengths reaches past an array (se
 });
 
 test.each([5, 6])("operations in any order and number compute what each computes alone (seed %i)", async (seed) => {
-  const { found, faults } = await report(sequences, seed, reduced ? 300 : 1500);
+  const { found, faults } = await report(sequences, seed, reduced ? 450 : 1500);
   expect(faults).toEqual([]);
   expect(found.ok).toBeGreaterThan(100);
   expect(found.CANCELLED).toBeGreaterThan(5);
