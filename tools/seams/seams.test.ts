@@ -37,7 +37,7 @@ it("the toys reach the packages by their names alone", async () => {
   for (const name of files) {
     const text = await readFile(join(folder, name), "utf8");
     for (const [, path = ""] of text.matchAll(/\bfrom "(\.[^"]*)"/g)) {
-      expect(path, name).toMatch(/^\.\/[a-z-]+\.js$|^\.\.\/lib\/run\.mjs$/);
+      expect(path, name).toMatch(/^\.\/[a-z-]+\.m?js$|^\.\.\/lib\/run\.mjs$/);
     }
   }
 });
