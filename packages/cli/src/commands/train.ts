@@ -12,13 +12,16 @@ export function addTrain(program: Command, io: Io): void {
       "Trains the run's own model and fits the baselines. An interrupted training goes on from its last checkpoint.",
     )
     .argument("<run>", "run directory");
-  withSettings(command, ["model", "prior", "epochs", "baselines"])
+  withSettings(command, ["model", "prior", "effort", "epochs", "baselines"])
     .addHelpText("after", "\nExamples:\n  prismrec train runs/ml\n  prismrec train runs/ml --baselines ease,comirec-sa")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {
         await using run = await session.open(dir);
         const models = new Set<string>();
-        for (const { stage } of await run.run({ from: "train", to: "train" })) {
+        // What validation is to choose from is tried first.
+        const from = run.stages.some(({ name }) => name === "tune") ? "tune" : "train";
+        for (const { stage } of await run.run({ from, to: "train" })) {
+          if (stage === "tune") continue;
           models.add(((await run.open(stage)) as TrainedModel).name);
         }
         const own = await run.open("train");
