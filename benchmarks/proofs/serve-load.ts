@@ -12,7 +12,7 @@ import { createCatalog } from "@prismrec/core/data";
 import { createNetwork, InterestModel, networkConfig } from "@prismrec/core/models";
 import { ParameterSet } from "@prismrec/core/nn";
 import { Recommender } from "@prismrec/core/recommend";
-import { type Served, Service } from "@prismrec/service";
+import { Service, servedOf } from "@prismrec/service";
 import autocannon from "autocannon";
 import { busySeconds, describeMachine } from "../lib/machine.js";
 import { benchmarksRoot } from "../lib/paths.js";
@@ -55,20 +55,13 @@ const histories = (): string[][] => {
 
 async function answer(): Promise<void> {
   const recommender = openRecommender();
-  const served: Served = {
+  const served = servedOf(recommender, {
     model: "ldmi",
     hash: "serve-load",
     items: ITEMS,
     users: 0,
-    recommend: (whom, options) => recommender.recommend(whom, options),
-    interests: (whom, options) => recommender.interests(whom, options),
-    similarItems: (id, options) => recommender.similarItems(id, options),
-    popularItems: (options) => recommender.popularItems(options),
-    item: (id) => recommender.item(id),
-    hasItem: (id) => recommender.hasItem(id),
-    knowsUser: (id) => recommender.knowsUser(id),
     close: async () => recommender[Symbol.dispose](),
-  };
+  });
   const service = await Service.create({ open: async () => served, settings: { ratePerMinute: 0 } });
   await service.load();
   process.on("message", () => {

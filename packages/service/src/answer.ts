@@ -101,8 +101,8 @@ function whomOf({ user, history = [], profile }: RecommendBody, served: Served, 
     const warnings = since
       .filter(({ item }) => !served.hasItem(item))
       .map(({ item }) => unknownItem(`an event of this user is of an item that the model does not know: ${item}`));
-    if (served.knowsUser(user)) return { whom: { user, ...(since.length === 0 ? {} : { since }) }, warnings };
-    if (warnings.length < since.length) return { whom: { history: since }, warnings };
+    if (served.knowsUser(user) || warnings.length < since.length)
+      return { whom: userOf(user, served, events), warnings };
     return { reason: "unknown-user", detail: "nothing is known of this user: the most popular items", warnings };
   }
   const warnings = history.flatMap((entry, place) => {
@@ -118,6 +118,13 @@ function whomOf({ user, history = [], profile }: RecommendBody, served: Served, 
     return { reason: "empty-history", detail, warnings };
   }
   return { whom: { history, ...(profile === undefined ? {} : { profile }) }, warnings };
+}
+
+/** A user by what the model's log and later events know. */
+export function userOf(user: string, served: Served, events: EventStore): RecommendationRequest {
+  const since = events.of(user);
+  if (since.length === 0) return { user };
+  return served.knowsUser(user) ? { user, since } : { history: since };
 }
 
 const unknownItem = (detail: string, pointer?: string): Warning => ({

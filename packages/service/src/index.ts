@@ -1,3 +1,3 @@
-export type { OpenServed, Served } from "./served.js";
+export { type OpenServed, type Served, servedOf } from "./served.js";
 export { type App, Service, type ServiceOptions } from "./service.js";
 export { type RawServiceSettings, type ServiceSettings, serviceSettingsSchema } from "./settings.js";

@@ -129,7 +129,7 @@ export function validationError({ issues }: z.ZodError, sent: unknown, inside: r
     return places.map((place) => ({
       pointer: `#${[...inside, ...place].map((part) => `/${part.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")}`,
       detail: unknown.length === 0 ? issue.message : "no part of this request is called so",
-      received: shown(place.reduce<unknown>((value, key) => (value as Record<string, unknown>)?.[key], sent)),
+      received: shown(partOf(sent, place)),
     }));
   });
   const [first] = errors;
@@ -142,6 +142,11 @@ export function validationError({ issues }: z.ZodError, sent: unknown, inside: r
     hint: "GET /openapi.json says what each verb takes.",
     errors,
   });
+}
+
+/** What stands at a path in a value; undefined where it does not reach so far. */
+export function partOf(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown> | undefined)?.[key], value);
 }
 
 function shown(value: unknown): string {

@@ -4,6 +4,7 @@ import type {
   PopularItems,
   Recommendation,
   RecommendationRequest,
+  Recommender,
   RecommendOptions,
   SimilarItem,
   SimilarOptions,
@@ -36,3 +37,20 @@ export interface Served {
 
 /** Opens what is to be served, at the start and at each reload. An aborted signal rejects with its reason. */
 export type OpenServed = (signal: AbortSignal) => Promise<Served>;
+
+/** A recommender of core's as the service asks it, with what it cannot tell of itself. */
+export function servedOf(
+  recommender: Recommender,
+  facts: Pick<Served, "model" | "hash" | "items" | "users" | "close">,
+): Served {
+  return {
+    ...facts,
+    recommend: (whom, options) => recommender.recommend(whom, options),
+    interests: (whom, options) => recommender.interests(whom, options),
+    similarItems: (id, options) => recommender.similarItems(id, options),
+    popularItems: (options) => recommender.popularItems(options),
+    item: (id) => recommender.item(id),
+    hasItem: (id) => recommender.hasItem(id),
+    knowsUser: (id) => recommender.knowsUser(id),
+  };
+}

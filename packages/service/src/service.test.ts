@@ -19,7 +19,7 @@ import {
 } from "./schemas.js";
 import type { Served } from "./served.js";
 import { Service, type ServiceOptions } from "./service.js";
-import { ITEMS, NASTY, Shelves, servedOf } from "./testing/shelves.js";
+import { ITEMS, NASTY, Shelves, servedModel } from "./testing/shelves.js";
 
 let folder: string;
 const inside = (...parts: string[]): string => join(folder, ...parts);
@@ -37,7 +37,7 @@ afterEach(async () => {
 
 async function started(options: Partial<ServiceOptions> = {}): Promise<Service> {
   const service = await Service.create({
-    open: async () => servedOf(new Shelves()),
+    open: async () => servedModel(new Shelves()),
     onError: (error) => unforeseen.push(error),
     ...options,
   });
@@ -79,7 +79,7 @@ const ids = (items: readonly { readonly id: string }[]): string[] => items.map((
 describe("recommend", () => {
   it("answers as the library does, and says what stands behind each item", async () => {
     const service = await started();
-    const library = servedOf(new Shelves());
+    const library = servedModel(new Shelves());
     for (const whom of [
       { user: "ada" },
       { history: ["i1", "i5", "i9", { item: "i4", time: 3, event: "buy" }].slice(0, 3) },
@@ -180,7 +180,7 @@ describe("recommend", () => {
 
   it("mutes and boosts interests as the library does, by index and by label", async () => {
     const service = await started();
-    const library = servedOf(new Shelves());
+    const library = servedModel(new Shelves());
     const { body: before } = await recommend(service, { user: "ada" });
     expect(before.interests.map(({ label }) => label)).toEqual(["crime", "garden"]);
     const mute = [before.interests[0]!.index];
@@ -209,7 +209,7 @@ describe("recommend", () => {
       ),
       { lambda: 1 },
     );
-    const service = await started({ open: async () => servedOf(ease) });
+    const service = await started({ open: async () => servedModel(ease) });
     const { body } = await recommend(service, { user: "ada", k: 3 });
     expect(body.interests).toEqual([]);
     expect(body.items[0]!.because).toMatchObject({ interest: null, label: null });
@@ -220,7 +220,7 @@ describe("recommend", () => {
     });
     expect([status, problem.code]).toEqual([422, "MODEL_UNSUPPORTED"]);
     const popular = await started({
-      open: async () => servedOf(new MostPopular(Uint32Array.from({ length: ITEMS + 1 }, (_, n) => n))),
+      open: async () => servedModel(new MostPopular(Uint32Array.from({ length: ITEMS + 1 }, (_, n) => n))),
     });
     expect((await recommend(popular, { user: "ada", k: 1 })).body.items).toMatchObject([{ id: "i30" }]);
     expect((await refused(popular, "/v1/similar", { item: "i1" })).status).toBe(422);
@@ -284,7 +284,7 @@ describe("what cannot be", () => {
     const told: unknown[] = [];
     const failure = new Error("secret path /etc/x");
     const open = async (): Promise<Served> => {
-      const served = servedOf(new Shelves());
+      const served = servedModel(new Shelves());
       return {
         ...served,
         recommend: async (whom, options) => {
@@ -326,7 +326,7 @@ describe("the other verbs", () => {
     const service = await started();
     const options = { k: 4, filter: { price: { from: 5 } }, exclude: ["i7"] };
     const { body } = await ask(service, similarAnswer, "/v1/similar", { item: "i1", ...options });
-    expect(body.items).toEqual(await servedOf(new Shelves()).similarItems("i1", options));
+    expect(body.items).toEqual(await servedModel(new Shelves()).similarItems("i1", options));
     expect(body.item).toEqual({ id: "i1", title: "Title 1" });
     expect((await refused(service, "/v1/similar", { item: "gone" })).body).toMatchObject({
       status: 404,
@@ -355,7 +355,7 @@ describe("the other verbs", () => {
   });
 
   it("say that they are there, and whether they answer", async () => {
-    const service = await Service.create({ open: async () => servedOf(new Shelves()) });
+    const service = await Service.create({ open: async () => servedModel(new Shelves()) });
     made.push(service);
     expect((await ask(service, liveAnswer, "/health/live")).status).toBe(200);
     const { status, headers, body } = await refused(service, "/health/ready");
@@ -451,7 +451,7 @@ describe("events", () => {
       "",
     ]);
     await appendFile(path, `{"id": 3}\n${line}\n`);
-    await expect(Service.create({ open: async () => servedOf(new Shelves()), events: path })).rejects.toMatchObject({
+    await expect(Service.create({ open: async () => servedModel(new Shelves()), events: path })).rejects.toMatchObject({
       code: "DATA_FORMAT",
       message: expect.stringContaining("line 3"),
     });
@@ -489,7 +489,7 @@ describe("limits", () => {
     const held: (() => void)[] = [];
     const aborted: unknown[] = [];
     const open = async (): Promise<Served> => {
-      const served = servedOf(new Shelves());
+      const served = servedModel(new Shelves());
       return {
         ...served,
         recommend: async (whom, options) => {
@@ -575,7 +575,7 @@ describe("limits", () => {
   });
 
   it("that mean nothing are refused before anything starts", async () => {
-    const open = async (): Promise<Served> => servedOf(new Shelves());
+    const open = async (): Promise<Served> => servedModel(new Shelves());
     await expect(Service.create({ open, settings: { kMax: 0 } })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
       received: "0",
@@ -643,7 +643,7 @@ describe("a reload", () => {
     let opened = 0;
     const open = async (): Promise<Served> => {
       const hash = `model ${++opened}`;
-      const served = servedOf(new Shelves(), { hash, onClose: () => closed.push(hash) });
+      const served = servedModel(new Shelves(), { hash, onClose: () => closed.push(hash) });
       return {
         ...served,
         recommend: async (whom, options) => {
@@ -674,7 +674,7 @@ describe("a reload", () => {
     const closed: number[] = [];
     const open = async (): Promise<Served> => {
       const n = ++opened;
-      const served = servedOf(new Shelves(), { hash: `model ${n}`, onClose: () => closed.push(n) });
+      const served = servedModel(new Shelves(), { hash: `model ${n}`, onClose: () => closed.push(n) });
       // The second cannot be warmed up.
       return n === 2 ? { ...served, recommend: () => Promise.reject(failure) } : served;
     };

@@ -1,5 +1,6 @@
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
+import { partOf } from "./problems.js";
 
 const count = (least: number) => z.int().min(least);
 
@@ -36,8 +37,7 @@ export function parseServiceSettings(raw: RawServiceSettings): ServiceSettings {
     `a setting of the service cannot be: ${issue?.path.join(".") || "settings"}`,
     {
       expected: issue?.message ?? "settings of the service",
-      received:
-        JSON.stringify(issue?.path.reduce<unknown>((inside, key) => (inside as never)?.[key], raw)) ?? "nothing",
+      received: JSON.stringify(partOf(raw, issue?.path ?? [])) ?? "nothing",
     },
   );
 }

@@ -139,7 +139,13 @@ export function trainingSchema({ name, config, recipe }: NetworkDefinition): z.Z
 /** What presets are chosen by, of a dataset's training part. */
 export function trainingShape({ log, split: { train } }: Dataset): TrainingShape {
   const lengths = train.ends.slice().sort();
-  return { medianLength: lengths[lengths.length >> 1] ?? 0, withinMinute: withinMinute(log, train) };
+  return {
+    medianLength: lengths[lengths.length >> 1] ?? 0,
+    // Read by few, and a pass over all events.
+    get withinMinute() {
+      return withinMinute(log, train);
+    },
+  };
 }
 
 function withinMinute({ indptr, timestamps }: Dataset["log"], { users, ends }: Dataset["split"]["train"]): number {

@@ -18,9 +18,9 @@ export async function checkSettings(settings: Settings, source: string): Promise
   const faults: Fault[] = [];
   const parsed = crowdSchema.safeParse(settings.crowd);
   if (!parsed.success) faults.push(...faultsOf(parsed.error, crowdSchema, ["crowd"]));
-  const own = await modelOf(settings.model).code();
-  if (own.isTrained) {
-    const wrong = own.check(settings.train);
+  const own = modelOf(settings.model);
+  if (own.isNetwork) {
+    const wrong = (await own.code()).check(settings.train);
     if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["train"]));
   } else if (Object.keys(settings.train).length > 0) {
     faults.push({ text: `train: ${settings.model} has no settings of training` });

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { hashJson, PrismrecError, type RunOptions, readJson, sha256, writeJsonAtomic } from "@prismrec/core/base";
+import { hashJson, PrismrecError, type RunOptions, sha256, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, CrowdSet, Dataset } from "@prismrec/core/data";
 import {
   type Clusterer,
@@ -25,6 +25,7 @@ import { importStage } from "./import.js";
 import { headlineMetric } from "./metrics.js";
 import { type ModelCode, type ModelConfig, type ModelEntry, modelNamed, modelOf } from "./models.js";
 import { readCurve } from "./networks.js";
+import { readDocument } from "./read-document.js";
 import type { Run } from "./run.js";
 import { defineStage, type Stage } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -117,7 +118,7 @@ export async function runAblation(
   });
   const entry = modelOf(model);
   const code = await entry.code();
-  if (code.isTrained !== true) {
+  if (!entry.isNetwork) {
     throw new PrismrecError("INVALID_ARGUMENT", `${model} has no parts to train it without`, {
       expected: "a run whose own model is trained by steps",
       received: model,
@@ -190,7 +191,7 @@ function baselineStages(data: TrialData, own: Settings, seeds: readonly number[]
   const description = `${name}, which it is held against`;
   const input = once((options: Required<RunOptions>) => variantInput(data, own, { description }, options));
   const of = { name, description, data, input };
-  if (code.isTrained !== true) return [trialStage(of, code.config(dataset, own))];
+  if (!entry.isNetwork) return [trialStage(of, code.config(dataset, own))];
   return seeds.map((seed) => trialStage({ ...of, seed }, code.config(dataset, { ...own, train: { seed } })));
 }
 
@@ -256,22 +257,18 @@ function trialStage({ name, description, seed, data, input }: TrialOf, config: M
         variant: name,
         ...drawn,
         metrics: { ...evaluation.metrics },
-        ...(code.isTrained === true ? { bestEpoch: (await readCurve(dir)).bestEpoch } : {}),
+        ...(entry.isNetwork ? { bestEpoch: (await readCurve(dir)).bestEpoch } : {}),
         diagnostics: Object.fromEntries(
           diagnostics.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
         ),
       } satisfies Trial);
     },
     async open(_context, { dir }) {
-      const path = join(dir, TRIAL);
-      const parsed = trialSchema.safeParse(await readJson(path, "RUN_INVALID"));
-      if (!parsed.success) {
-        throw new PrismrecError("RUN_INVALID", `${path} is damaged`, { received: z.prettifyError(parsed.error) });
-      }
+      const trial = await readDocument(join(dir, TRIAL), trialSchema, "Run the ablation again.");
       const arrays = await readArrays(join(dir, PER_USER));
-      const metrics = Object.keys(parsed.data.metrics);
+      const metrics = Object.keys(trial.metrics);
       const perUser = Object.fromEntries(metrics.map((metric) => [metric, arrays.get(metric, Float64Array)]));
-      return { trial: parsed.data, perUser };
+      return { trial, perUser };
     },
     async describe(_context, { trial: { metrics } }) {
       const metric = headlineMetric(metrics) ?? "";

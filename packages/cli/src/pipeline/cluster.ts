@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { isPrismrecError, PrismrecError, readJson, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import { isPrismrecError, PrismrecError, sha256File, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, Dataset } from "@prismrec/core/data";
 import {
   type Clusterer,
@@ -26,6 +26,7 @@ import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
 import { count, percent, shellQuote } from "../format.js";
 import { importStage, withoutUndefined } from "./import.js";
 import { readAsked } from "./lineage.js";
+import { readDocument } from "./read-document.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -36,6 +37,7 @@ const REPORT = "cluster.json";
 /** Who split the histories: the little of the report that decides whether the stage is still what it would be now. */
 const CHOICE = "choice.json";
 const CLUSTERER = "clusterer";
+const AGAIN = "Run the cluster stage again.";
 /** Share of items with a title below which a language model has next to nothing to read. */
 const FEW_TITLES = 0.05;
 const PARTS = ["train", "valid", "test"] as const;
@@ -406,26 +408,13 @@ async function openAnswers(context: Context, name: string): Promise<AnswerCache>
   }
 }
 
-function damaged(path: string, error: z.ZodError): PrismrecError {
-  return new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(error),
-    hint: "Run the cluster stage again.",
-  });
-}
-
 async function readChoice(dir: string): Promise<Choice> {
-  const path = join(dir, CHOICE);
-  const parsed = choiceSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(path, parsed.error);
-  const { clusterer, model } = parsed.data;
+  const { clusterer, model } = await readDocument(join(dir, CHOICE), choiceSchema, AGAIN);
   return { clusterer, ...(model === undefined ? {} : { model }) };
 }
 
 async function readContents(dir: string, settings: ClusterSettings): Promise<ClusterContents> {
-  const path = join(dir, REPORT);
-  const parsed = reportSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(path, parsed.error);
-  const report = parsed.data;
+  const report = await readDocument(join(dir, REPORT), reportSchema, AGAIN);
   const partitions = report.clusterer === undefined ? undefined : await loadPartitions(dir, report);
   return { report, partitions, controlLimits: historyLimits(settings, report.maxItems) };
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { writeJsonAtomic } from "@prismrec/core/base";
 import type { CrowdSet } from "@prismrec/core/data";
 import { crowdRequests, crowdSet, type SynthesizedCrowd, synthesizeCrowd } from "@prismrec/trainer";
 import { z } from "zod";
@@ -8,6 +8,7 @@ import { count, percent } from "../format.js";
 import { type Clustered, clusterStage } from "./cluster.js";
 import { importStage } from "./import.js";
 import { modelOf } from "./models.js";
+import { readDocument } from "./read-document.js";
 import { defineStage, type StageOutput } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
 
@@ -100,15 +101,7 @@ async function save(dir: string, synthesized: SynthesizedCrowd, crowd: CrowdSet)
 }
 
 async function load({ dir, fingerprint }: StageOutput): Promise<Crowded> {
-  const path = join(dir, REPORT);
-  const parsed = reportSchema.nullable().safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) {
-    throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-      received: z.prettifyError(parsed.error),
-      hint: "Run the crowd stage again.",
-    });
-  }
-  const report = parsed.data;
+  const report = await readDocument(join(dir, REPORT), reportSchema.nullable(), "Run the crowd stage again.");
   if (report === null) return { dir, fingerprint, crowd: undefined, report: undefined };
   const arrays = await readArrays(join(dir, ARRAYS));
   const memberEnds = arrays.get("memberEnds", Uint32Array);

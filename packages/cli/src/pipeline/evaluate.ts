@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { PrismrecError, type RunOptions, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { type RunOptions, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
 import { holm, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
@@ -19,6 +19,7 @@ import { clusterStage, readsCategories } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { type Imported, importStage } from "./import.js";
 import { headlineMetric } from "./metrics.js";
+import { readDocument } from "./read-document.js";
 import { defineStage, type Stage, type StageOutput } from "./stage.js";
 import { type ArrayReader, readArrays, writeArrays } from "./tensors.js";
 import type { TrainedModel } from "./train.js";
@@ -332,13 +333,8 @@ function protocolOf(settings: EvaluateSettings, { dataset, report }: Imported): 
 }
 
 async function load({ dir, fingerprint }: StageOutput): Promise<Evaluated> {
-  const path = join(dir, REPORT);
-  const parsed = evaluationSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return { dir, fingerprint, report: parsed.data, perUser: () => readArrays(join(dir, PER_USER)) };
-  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(parsed.error),
-    hint: "Run the evaluate stage again.",
-  });
+  const report = await readDocument(join(dir, REPORT), evaluationSchema, "Run the evaluate stage again.");
+  return { dir, fingerprint, report, perUser: () => readArrays(join(dir, PER_USER)) };
 }
 
 function mapValues<T, R>(map: ReadonlyMap<string, T>, of: (value: T) => R): Record<string, R> {

@@ -89,6 +89,8 @@ describe("forget", () => {
         await spawnPrismrec(["export", dir, "recommendations", "-k", "2", "-o", join(dir, name)]);
       }
       await writeFile(join(dir, "notes.txt"), `ask ${gone[1]} why`);
+      const tuned = join(dir, "lineage", "tuned.json");
+      await writeFile(tuned, JSON.stringify({ chosen: ["no crowd"], settings: { crowd: { weight: 0 } } }));
       for (const id of gone) {
         expect(await filesWith(id)).toEqual(
           expect.arrayContaining(["import/users.json", "lineage/parts.json", "said.csv", "said.json", "said.parquet"]),
@@ -122,6 +124,7 @@ describe("forget", () => {
       expect((await run.run()).map(({ reused }) => reused)).not.toContain(false);
       // Nothing goes on from what was learned of them, and the others are where they were.
       expect((await run.manifest("train-ldmi"))?.inputs.former).toBeUndefined();
+      expect(existsSync(tuned)).toBe(false);
       const after = (await run.open("import")).dataset;
       for (const part of ["train", "test"] as const) {
         expect(idsOf(after, part)).toEqual(idsOf(dataset, part).filter((id) => !gone.includes(id)));

@@ -20,7 +20,7 @@ import {
   withoutForgotten,
   writeForgotten,
 } from "./inputs.js";
-import { dropFormer, readParts, writeParts } from "./lineage.js";
+import { dropFormer, dropTuned, readParts, writeParts } from "./lineage.js";
 import { openRun, type Run, type StageResult } from "./run.js";
 import { RunDirectory } from "./run-directory/run-directory.js";
 import { MARKER } from "./run-directory/run-format.js";
@@ -121,6 +121,7 @@ async function erase(
     directory,
     trainingStages(run).map(({ name }) => name),
   );
+  await dropTuned(directory);
   const { tables, rows } = await withoutRows(path, inputs, columns, forgotten, signal);
   const former = [settings.splitFile, settings.truth, ...TABLES.flatMap((table) => settings[table])].filter(
     (value): value is string => typeof value === "string",

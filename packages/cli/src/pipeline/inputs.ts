@@ -1,17 +1,10 @@
 import { constants, existsSync } from "node:fs";
 import { copyFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, sep } from "node:path";
-import {
-  fromFileError,
-  PrismrecError,
-  readJson,
-  sha256File,
-  syncFolder,
-  systemCode,
-  writeJsonAtomic,
-} from "@prismrec/core/base";
+import { fromFileError, sha256File, syncFolder, systemCode, writeJsonAtomic } from "@prismrec/core/base";
 import { Forgotten, type ImportOptions, pathsOf, writeWithoutUsers } from "@prismrec/core/data/import";
 import { z } from "zod";
+import { readDocument } from "./read-document.js";
 import { inputsOf } from "./run-directory/run-directory.js";
 
 /** The tables that a run is made from, each in one file or several. */
@@ -29,12 +22,9 @@ const forgottenSchema = z.object({ salt: z.string().min(32), users: z.array(z.st
 export async function readForgotten(dir: string): Promise<Forgotten | undefined> {
   const path = join(dir, FORGOTTEN);
   if (!existsSync(path)) return undefined;
-  const parsed = forgottenSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return new Forgotten(parsed.data.salt, parsed.data.users);
-  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(parsed.error),
-    hint: "It says who is to be left out: put it back from a copy, or make the run anew.",
-  });
+  const hint = "It says who is to be left out: put it back from a copy, or make the run anew.";
+  const { salt, users } = await readDocument(path, forgottenSchema, hint);
+  return new Forgotten(salt, users);
 }
 
 export async function writeForgotten(dir: string, forgotten: Forgotten): Promise<void> {

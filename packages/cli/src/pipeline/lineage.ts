@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { PrismrecError, readJson, sha256File, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, sha256File, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset, SplitPart } from "@prismrec/core/data";
 import { InterestModel, type Model, PriorModel } from "@prismrec/core/models";
 import { encodeSafetensors, type StoredTensor } from "@prismrec/core/nn";
@@ -10,6 +10,7 @@ import type { AskedFacets } from "@prismrec/llm";
 import { type WarmStart, warmStartOf } from "@prismrec/trainer";
 import { z } from "zod";
 import type { Settings } from "../config/schema.js";
+import { damaged, readDocument } from "./read-document.js";
 import type { RunDirectory } from "./run-directory/run-directory.js";
 import type { Made } from "./stage.js";
 import { readTensors } from "./tensors.js";
@@ -19,6 +20,8 @@ const PARTS = "parts.json";
 const FORMER = "former.json";
 const ASKED = "asked.json";
 const TUNED = "tuned.json";
+/** How to do without a file of these that is damaged. */
+const REMOVE = "Remove it, and run the pipeline again: what it says is then found anew.";
 
 const SPLIT_PARTS = ["train", "valid", "test"] as const;
 const partsSchema = z.object({
@@ -46,10 +49,8 @@ export async function readParts(directory: RunDirectory, settings: SplitSettings
   const path = join(directory.lineage, PARTS);
   const draw = drawOf(settings);
   if (draw === undefined || !existsSync(path)) return undefined;
-  const parsed = partsSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(path, parsed.error);
-  if (!isDeepStrictEqual(parsed.data.drawn, draw)) return undefined;
-  const { parts } = parsed.data;
+  const { drawn, parts } = await readDocument(path, partsSchema, REMOVE);
+  if (!isDeepStrictEqual(drawn, draw)) return undefined;
   return {
     parts: new Map(SPLIT_PARTS.flatMap((part) => parts[part].map((id) => [id, part] as const))),
     fingerprint: await sha256File(path),
@@ -103,27 +104,27 @@ export async function readAsked(
 ): Promise<{ readonly asked: AskedFacets; readonly fingerprint: string } | undefined> {
   const path = join(directory.lineage, ASKED);
   if (model === undefined || !existsSync(path)) return undefined;
-  const parsed = askedSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(path, parsed.error);
-  const { model: of, ...asked } = parsed.data;
+  const { model: of, ...asked } = await readDocument(path, askedSchema, REMOVE);
   return of === model ? { asked, fingerprint: await sha256File(path) } : undefined;
 }
 
 const tunedSchema = z.object({ chosen: z.array(z.string()), settings: z.record(z.string(), z.unknown()) });
-type TunedSettings = z.infer<typeof tunedSchema>;
+export type TunedSettings = z.infer<typeof tunedSchema>;
 
 /** Writes down which settings validation has chosen, for the states of a run that come after: they are not tried again. */
 export function writeTuned(directory: RunDirectory, { chosen, settings }: TunedSettings): Promise<void> {
   return writeJsonAtomic(join(directory.lineage, TUNED), { chosen, settings } satisfies TunedSettings);
 }
 
+/** Leaves the choice to validation again. */
+export async function dropTuned(directory: RunDirectory): Promise<void> {
+  await rm(join(directory.lineage, TUNED), { force: true });
+}
+
 /** The settings that validation has chosen before; undefined where it has not. Throws RUN_INVALID. */
 export async function readTuned(directory: RunDirectory): Promise<TunedSettings | undefined> {
   const path = join(directory.lineage, TUNED);
-  if (!existsSync(path)) return undefined;
-  const parsed = tunedSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return parsed.data;
-  throw damaged(path, parsed.error);
+  return existsSync(path) ? readDocument(path, tunedSchema, REMOVE) : undefined;
 }
 
 const weightsFile = ({ lineage }: RunDirectory, stage: string): string => join(lineage, `${stage}.safetensors`);
@@ -180,9 +181,8 @@ export async function formerFile(
   if (made !== undefined) return made.manifest.inputs.former === undefined ? {} : { former: path };
   const facts = join(directory.lineage, FORMER);
   if (!existsSync(path) || !existsSync(facts)) return {};
-  const parsed = formerSchema.safeParse(await readJson(facts, "RUN_INVALID"));
-  if (!parsed.success) throw damaged(facts, parsed.error);
-  return parsed.data.dataset === dataset.fingerprint ? { former: path } : {};
+  const approved = await readDocument(facts, formerSchema, REMOVE);
+  return approved.dataset === dataset.fingerprint ? { former: path } : {};
 }
 
 /** Reads what `writeFormer` wrote. Throws RUN_INVALID, DATA_FORMAT. */
@@ -201,7 +201,7 @@ export async function readFormer(path: string): Promise<WarmStart> {
     .array(z.string())
     .length(rows)
     .safeParse(JSON.parse(Buffer.from(bytesOf(tensors.get("ids"))).toString()));
-  if (!ids.success) throw damaged(path, ids.error);
+  if (!ids.success) throw damaged(path, ids.error, REMOVE);
   return {
     parameters: new Map(
       [...tensors.keys()].flatMap((name) =>
@@ -216,11 +216,4 @@ export async function readFormer(path: string): Promise<WarmStart> {
 
 function bytesOf(tensor: StoredTensor | undefined): Uint8Array {
   return tensor?.data instanceof Uint8Array ? tensor.data : new Uint8Array();
-}
-
-function damaged(path: string, error: z.ZodError): PrismrecError {
-  return new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(error),
-    hint: "Remove it, and run the pipeline again: what it says is then found anew.",
-  });
 }

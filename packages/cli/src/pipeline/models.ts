@@ -35,7 +35,7 @@ export function priorNames({ model, prior, preset }: Pick<Settings, "model" | "p
  * A model as help, configuration and the list of stages see it; what it is made with is loaded when its turn has come.
  */
 export interface ModelEntry extends Pick<ModelSummary, "name" | "reads"> {
-  /** Trained by steps, not fitted at once. */
+  /** Trained by steps, not fitted at once: it has a learning curve. */
   readonly isNetwork: boolean;
   /** The settings that it goes by; as the run's own model by those of training too. */
   readonly settings: readonly Exclude<keyof ModelSettings, "train">[];
@@ -48,8 +48,6 @@ export interface ModelCode {
   readonly maxItems?: number;
   /** Largest catalog in which it is tried as a prior that nobody has named. */
   readonly priorUpTo?: number;
-  /** Trained by steps: it has a learning curve. */
-  readonly isTrained?: true;
   /** Files and folders of its stage that serving needs. */
   readonly files: readonly string[];
   /**

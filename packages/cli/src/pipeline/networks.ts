@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { writeJsonAtomic } from "@prismrec/core/base";
 import { loadModel, networkNamed } from "@prismrec/core/models";
 import {
   defaultTrainConfig,
@@ -15,6 +15,7 @@ import { z } from "zod";
 import { points } from "../format.js";
 import { headlineMetric } from "./metrics.js";
 import type { ModelCode } from "./models.js";
+import { readDocument } from "./read-document.js";
 
 const curveSchema = z.object({
   bestEpoch: z.int(),
@@ -39,20 +40,13 @@ const CURVE = "curve.json";
 
 /** Reads what training has left of its course. Throws FILE_NOT_FOUND, RUN_INVALID. */
 export async function readCurve(dir: string): Promise<LearningCurve> {
-  const path = join(dir, CURVE);
-  const parsed = curveSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return parsed.data;
-  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(parsed.error),
-    hint: "Run the train stage again.",
-  });
+  return readDocument(join(dir, CURVE), curveSchema, "Run the train stage again.");
 }
 
 /** A model that the trainer trains: a checkpoint to go on from while it does, then the best model and its curve. */
 export function network(name: string): ModelCode {
   const definition = networkNamed(name);
   return {
-    isTrained: true,
     files: ["model"],
     check(overrides) {
       const error = trainingFault(definition, overrides);

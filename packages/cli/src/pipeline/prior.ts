@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
-import type { Dataset } from "@prismrec/core/data";
+import { PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
 import {
   isMultiInterest,
   isScoring,
@@ -17,8 +16,9 @@ import { settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
 import { importStage } from "./import.js";
-import { type ModelCode, modelOf } from "./models.js";
-import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
+import { type ModelCode, type ModelConfig, modelOf } from "./models.js";
+import { readDocument } from "./read-document.js";
+import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { dispose, type TrainedModel, trainedModel } from "./train.js";
 
 export const PRIOR_STAGE = "prior";
@@ -26,6 +26,7 @@ const VERSION = 1;
 const CHOICE = "prior.json";
 /** Folder of a prior's files beside those of the network that it is added to. */
 const FOLDER = "prior";
+const AGAIN = "Run the train stage again.";
 
 const chosenSchema = z.object({ prior: z.string(), weight: z.number() });
 const choiceSchema = z.object({
@@ -54,6 +55,18 @@ export interface WithPrior extends TrainedModel {
 
 const settings = settingsSchema.pick({ evaluate: true, models: true });
 
+/** A model that may become the prior, by its settings. */
+interface Candidate {
+  readonly name: string;
+  readonly code: ModelCode;
+  readonly config: ModelConfig;
+}
+
+interface PriorPlan extends StagePlan {
+  /** Those that the catalog is not too large for. */
+  readonly candidates: readonly Candidate[];
+}
+
 /**
  * Chooses on validation which of the candidates is added to the run's own network, and with what weight: none where the
  * network is best alone. A candidate's own settings are chosen together with the weight, for what is best alone need not
@@ -68,12 +81,7 @@ export function priorStage(
 ): Stage<WithPrior> {
   const most = ({ maxItems = Infinity, priorUpTo = Infinity }: ModelCode): number =>
     named ? maxItems : Math.min(maxItems, priorUpTo);
-  /** The candidates that are fitted to a catalog of that size. */
-  const fitting = async ({ catalog }: Dataset): Promise<{ readonly name: string; readonly code: ModelCode }[]> => {
-    const all = await Promise.all(candidates.map(async (name) => ({ name, code: await modelOf(name).code() })));
-    return all.filter(({ code }) => catalog.size <= most(code));
-  };
-  return defineStage<WithPrior, typeof settings>({
+  return defineStage<WithPrior, typeof settings, PriorPlan>({
     name: PRIOR_STAGE,
     summary: "adds the scores of a linear model to those of the run's own, with a weight from validation",
     version: VERSION,
@@ -83,13 +91,16 @@ export function priorStage(
     async plan(context) {
       const { dataset } = await context.open(importStage);
       const { models, evaluate } = context.settings;
-      const configs: Record<string, unknown> = {};
-      for (const { name, code } of await fitting(dataset)) {
-        configs[name] = code.config(dataset, { models, evaluate, seed: 0, train: {} }).config;
+      const fitting: Candidate[] = [];
+      for (const name of candidates) {
+        const code = await modelOf(name).code();
+        if (dataset.catalog.size > most(code)) continue;
+        fitting.push({ name, code, config: code.config(dataset, { models, evaluate, seed: 0, train: {} }) });
       }
-      return { config: { candidates: configs, cutoffs: evaluate.cutoffs } };
+      const configs = Object.fromEntries(fitting.map(({ name, config }) => [name, config.config]));
+      return { config: { candidates: configs, cutoffs: evaluate.cutoffs }, candidates: fitting };
     },
-    async run(context, dir) {
+    async run(context, dir, plan) {
       const { dataset } = await context.open(importStage);
       const network = await context.open(own);
       const { partitions } = network.readsClusters ? await (await context.open(clusterStage)).contents() : {};
@@ -101,10 +112,7 @@ export function priorStage(
       const trials = new Trials(judge);
       // What an interrupted attempt took for the best so far is chosen anew.
       await rm(join(dir, FOLDER), { recursive: true, force: true });
-      for (const { name, code } of await fitting(dataset)) {
-        if (judge.alone === undefined) break;
-        const { models, evaluate } = context.settings;
-        const config = code.config(dataset, { models, evaluate, seed: 0, train: {} });
+      for (const { name, code, config } of judge.alone === undefined ? [] : plan.candidates) {
         const folder = join(dir, `candidate-${name}`);
         await code.fit(context, folder, name, { dataset }, config, (model) => trials.value(model));
         const model = await code.open(folder, dataset);
@@ -115,7 +123,7 @@ export function priorStage(
       await writeJsonAtomic(join(dir, CHOICE), trials.choice satisfies Choice);
     },
     async open(context, finished) {
-      const choice = await readChoice(join(finished.dir, CHOICE), choiceSchema);
+      const choice = await readDocument(join(finished.dir, CHOICE), choiceSchema, AGAIN);
       const network = await context.open(own);
       const { prior, weight = 0 } = choice.chosen ?? {};
       const folder = { ...finished, dir: join(finished.dir, FOLDER) };
@@ -215,7 +223,7 @@ export function withPrior(
 export async function keptModel(context: StageContext, name: string, kept: StageOutput): Promise<TrainedModel> {
   const network = trainedModel(context, modelOf(name), kept);
   if (!existsSync(join(kept.dir, CHOICE))) return network;
-  const { prior: other, weight } = await readChoice(join(kept.dir, CHOICE), chosenSchema);
+  const { prior: other, weight } = await readDocument(join(kept.dir, CHOICE), chosenSchema, AGAIN);
   const prior = trainedModel(context, modelOf(other), { ...kept, dir: join(kept.dir, FOLDER) });
   const both = withPrior(network, prior, weight);
   return {
@@ -257,14 +265,5 @@ function unsupported({ name }: Model, what: string, expected: string): PrismrecE
     expected,
     received: name,
     hint: 'Set "prior" to "none", or to another model.',
-  });
-}
-
-async function readChoice<T>(path: string, schema: z.ZodType<T>): Promise<T> {
-  const parsed = schema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return parsed.data;
-  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(parsed.error),
-    hint: "Run the train stage again.",
   });
 }

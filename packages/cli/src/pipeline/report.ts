@@ -24,7 +24,7 @@ import type { TrainedModel } from "./train.js";
 import type { Tuned } from "./tune.js";
 
 const NAME = "report";
-/** 2: what the lists do to the catalog, and whether named interests fit. */
+/** 2: what the lists do to the catalog, whether named interests fit, and what validation has chosen. */
 const VERSION = 2;
 export const REPORT_FILE = "report.html";
 const EXAMPLE_USERS = 2;

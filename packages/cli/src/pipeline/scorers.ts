@@ -1,11 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { PrismrecError, readJson, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
 import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
 import { encodeSafetensors } from "@prismrec/core/nn";
 import { cutoffsWithin, evaluate } from "@prismrec/trainer";
 import { z } from "zod";
 import type { ModelCode } from "./models.js";
+import { readDocument } from "./read-document.js";
 import { readTensors } from "./tensors.js";
 
 const FACTS = "model.json";
@@ -65,11 +66,5 @@ export function scorer(name: string): ModelCode {
 }
 
 async function readFitted(dir: string): Promise<z.infer<typeof fittedSchema>> {
-  const path = join(dir, FACTS);
-  const parsed = fittedSchema.safeParse(await readJson(path, "RUN_INVALID"));
-  if (parsed.success) return parsed.data;
-  throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-    received: z.prettifyError(parsed.error),
-    hint: "Run the train stage again.",
-  });
+  return readDocument(join(dir, FACTS), fittedSchema, "Run the train stage again.");
 }

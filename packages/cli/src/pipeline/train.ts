@@ -25,7 +25,7 @@ export interface TrainedModel extends StageOutput, AsyncDisposable {
   model(): Promise<Model>;
   /** Its learning curve; undefined for a model that is not trained by steps. */
   curve(): Promise<LearningCurve | undefined>;
-  /** Copies what serving reads of it into a folder, for `openKept`. */
+  /** Copies what serving reads of it into a folder, for `keptModel`. */
   keep(dir: string): Promise<void>;
 }
 
@@ -44,12 +44,9 @@ export function trainStage(
   const entry = modelOf(name);
   const names = own ? [...entry.settings, "train" as const] : entry.settings;
   const settings = z.object(Object.fromEntries(names.map((setting) => [setting, settingsSchema.shape[setting]])));
-  const configOf = async (context: StageContext, chosen: RawSettings = {}): Promise<ModelConfig> => {
-    const { dataset } = await context.open(importStage);
-    // The entry has named the settings that its code reads.
-    const given = { train: {}, ...(context.settings as object) } as ModelSettings;
-    return (await entry.code()).config(dataset, { ...given, train: { ...mergeSettings(chosen, given.train) } });
-  };
+  // The entry has named the settings that its code reads.
+  const configOf = (context: StageContext, chosen: RawSettings = {}): Promise<ModelConfig> =>
+    configUnder(context, entry, { train: {}, ...(context.settings as object) } as ModelSettings, chosen);
   /** Undefined where nothing was tried. */
   const tuned = async (context: StageContext): Promise<Tuned | undefined> =>
     tune === undefined ? undefined : await context.find(tune);
@@ -94,6 +91,17 @@ export function trainStage(
 
 export const trainStageName = (model: string): string => `train-${model}`;
 
+/** The configuration of a model by settings of the user's own, over what has been chosen for it. */
+export async function configUnder(
+  context: StageContext,
+  entry: ModelEntry,
+  own: ModelSettings,
+  chosen: RawSettings,
+): Promise<ModelConfig> {
+  const { dataset } = await context.open(importStage);
+  return (await entry.code()).config(dataset, { ...own, train: { ...mergeSettings(chosen, own.train) } });
+}
+
 /** The stages that a model learns from. */
 export function inputsOf({ reads }: Pick<ModelEntry, "reads">): Stage[] {
   return [
@@ -114,7 +122,7 @@ export function trainedModel(context: StageContext, entry: ModelEntry, finished:
       opened ??= openModel(context, entry, finished.dir);
       return opened;
     },
-    curve: async () => ((await entry.code()).isTrained ? readCurve(finished.dir) : undefined),
+    curve: async () => (entry.isNetwork ? readCurve(finished.dir) : undefined),
     keep: async (dir) => {
       for (const file of (await entry.code()).files) {
         await cp(join(finished.dir, file), join(dir, file), { recursive: true });

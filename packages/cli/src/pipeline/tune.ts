@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { createRandom, PrismrecError, readJson, writeJsonAtomic } from "@prismrec/core/base";
+import { createRandom, writeJsonAtomic } from "@prismrec/core/base";
 import { type Alternative, networkNamed } from "@prismrec/core/models";
 import {
   IN_USE,
@@ -19,10 +19,11 @@ import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { importStage } from "./import.js";
-import { readTuned } from "./lineage.js";
-import { type ModelConfig, modelOf } from "./models.js";
-import { defineStage, type Stage, type StageContext, type StageOutput } from "./stage.js";
-import { inputsOf, trainInput } from "./train.js";
+import { readTuned, type TunedSettings } from "./lineage.js";
+import { modelOf } from "./models.js";
+import { readDocument } from "./read-document.js";
+import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
+import { configUnder, inputsOf, trainInput } from "./train.js";
 
 const VERSION = 1;
 const RESULT = "tune.json";
@@ -67,6 +68,12 @@ const settings = settingsSchema.pick({
 });
 type TuneSettings = z.infer<typeof settings>;
 
+interface TunePlan extends StagePlan {
+  /** What was chosen before the run's last update, which stays. */
+  readonly before: TunedSettings | undefined;
+  readonly alternatives: readonly Alternative[];
+}
+
 /** Whether validation chooses settings of the run's own model. */
 export function isTuned({ model, effort, preset }: Pick<Settings, "model" | "effort" | "preset">): boolean {
   return effort !== "quick" && preset === undefined && modelOf(model).isNetwork;
@@ -74,7 +81,7 @@ export function isTuned({ model, effort, preset }: Pick<Settings, "model" | "eff
 
 /** Tries other settings of the run's own model on validation, under a budget of training steps. */
 export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
-  return defineStage<Tuned, typeof settings>({
+  return defineStage<Tuned, typeof settings, TunePlan>({
     name: "tune",
     summary: "tries other settings of the run's own model, which validation may choose",
     version: VERSION,
@@ -86,29 +93,20 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
       return dataset.split.valid.users.length > 0 ? undefined : "nobody is there to validate on";
     },
     async plan(context) {
-      const { effort } = context.settings;
       const before = await readTuned(context.directory);
-      if (before !== undefined) return { config: { before } };
-      const { config, seed } = await configWith(context, {});
-      const alternatives = await alternativesOf(context);
+      if (before !== undefined) return { config: { before }, before, alternatives: [] };
+      const inUse = await trainConfigOf(context, {});
+      const alternatives = await alternativesOf(context, inUse);
       const tried = alternatives.map(({ name, settings }) => ({ name, settings }));
-      return { config: { budget: BUDGETS[effort], inUse: config, tried }, ...(seed === undefined ? {} : { seed }) };
+      const budget = BUDGETS[context.settings.effort];
+      return { config: { budget, inUse, tried }, seed: inUse.seed, before, alternatives };
     },
-    async run(context, dir) {
-      const before = await readTuned(context.directory);
-      const result = before === undefined ? await search(context, dir) : { ...before, rounds: [] };
+    async run(context, dir, { before, alternatives }) {
+      const result = before === undefined ? await search(context, dir, alternatives) : { ...before, rounds: [] };
       await writeJsonAtomic(join(dir, RESULT), result satisfies TuneResult);
     },
     async open(_context, finished) {
-      const path = join(finished.dir, RESULT);
-      const parsed = resultSchema.safeParse(await readJson(path, "RUN_INVALID"));
-      if (!parsed.success) {
-        throw new PrismrecError("RUN_INVALID", `${path} is damaged`, {
-          received: z.prettifyError(parsed.error),
-          hint: "Run the tune stage again.",
-        });
-      }
-      const result = parsed.data;
+      const result = await readDocument(join(finished.dir, RESULT), resultSchema, "Run the tune stage again.");
       return {
         ...finished,
         result,
@@ -148,12 +146,16 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
 }
 
 /** Rounds of trials, each on top of what the one before has chosen, until none is better or the budget is spent. */
-async function search(context: StageContext<TuneSettings>, dir: string): Promise<TuneResult> {
+async function search(
+  context: StageContext<TuneSettings>,
+  dir: string,
+  alternatives: readonly Alternative[],
+): Promise<TuneResult> {
   const { model, effort } = context.settings;
   const input = await trainInput(context, modelOf(model));
   const rounds: TuneResult["rounds"] = [];
   const chosen: Alternative[] = [];
-  let left = await alternativesOf(context);
+  let left = alternatives;
   let budget: number = BUDGETS[effort];
   for (;;) {
     const place = roundDir(dir, rounds.length + 1);
@@ -199,22 +201,20 @@ async function search(context: StageContext<TuneSettings>, dir: string): Promise
 async function readRound(place: string, make: () => Promise<Round>): Promise<Round> {
   const kept = `${place}.json`;
   if (!existsSync(kept)) await writeJsonAtomic(kept, await make());
-  return roundSchema.parse(await readJson(kept, "RUN_INVALID"));
+  return readDocument(kept, roundSchema, "Remove it, and run the tune stage again.");
 }
 
 /** What there is to try: what the recipe names or a space of one's own, without what the user's settings decide. */
-async function alternativesOf(context: StageContext<TuneSettings>): Promise<Alternative[]> {
+async function alternativesOf(context: StageContext<TuneSettings>, inUse: TrainConfig): Promise<Alternative[]> {
   const { model, space, train, models, seed } = context.settings;
   const { recipe } = networkNamed(model);
   const all = space === undefined ? (recipe.alternatives ?? []) : combinations(space, seed);
   const own = mergeSettings(models[model] ?? {}, train);
+  const { reads } = modelOf(model);
   const has = {
-    clusters:
-      inputsOf(modelOf(model)).includes(clusterStage) &&
-      (await context.open(clusterStage)).choice.clusterer !== undefined,
-    crowd: inputsOf(modelOf(model)).includes(crowdStage) && (await context.open(crowdStage)).crowd !== undefined,
+    clusters: reads.includes("clusters") && (await context.open(clusterStage)).choice.clusterer !== undefined,
+    crowd: reads.includes("crowd") && (await context.open(crowdStage)).crowd !== undefined,
   };
-  const inUse = await trainConfigOf(context, {});
   const found: Alternative[] = [];
   const shape = trainingShape((await context.open(importStage)).dataset);
   for (const one of all) {
@@ -251,14 +251,9 @@ function combinations(space: NonNullable<TuneSettings["space"]>, seed: number): 
 }
 
 /** The configuration of the run's own model with some settings under the user's own. */
-export async function configWith(context: StageContext<TuneSettings>, settings: RawSettings): Promise<ModelConfig> {
-  const { dataset } = await context.open(importStage);
-  const code = await modelOf(context.settings.model).code();
-  return code.config(dataset, { ...context.settings, train: { ...mergeSettings(settings, context.settings.train) } });
-}
-
 async function trainConfigOf(context: StageContext<TuneSettings>, settings: RawSettings): Promise<TrainConfig> {
-  return parseTrainConfig((await configWith(context, settings)).config);
+  const { config } = await configUnder(context, modelOf(context.settings.model), context.settings, settings);
+  return parseTrainConfig(config);
 }
 
 /** Whether two say something of one setting. */

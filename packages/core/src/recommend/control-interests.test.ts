@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { createRandom } from "../base/random.js";
-import type { Clusterer } from "../interests/types.js";
 import { fitEase } from "../models/ease.js";
 import { InterestModel } from "../models/interest-model.js";
 import { LdmiNetwork, ldmiSchema } from "../models/ldmi.js";
 import { PriorModel } from "../models/prior-model.js";
 import { ParameterSet } from "../nn/layers/parameters.js";
 import { titledCatalog } from "../testing/catalog.js";
+import { labelClusterer } from "../testing/clusterer.js";
 import { trainingData } from "../testing/training-data.js";
 import { Recommender } from "./recommender.js";
 import type { Recommendation } from "./types.js";
@@ -18,17 +18,7 @@ const catalog = titledCatalog(Array.from({ length: ITEMS }, (_, n) => `Title ${n
 const shelf = (dense: number): number => dense % 3;
 
 /** Puts an item on one of three shelves. */
-const shelves: Clusterer = {
-  name: "shelves",
-  fingerprint: "shelves",
-  async partition(requests) {
-    return requests.map(({ key, items }) => {
-      const own = Array.from(items, shelf);
-      const found = [...new Set(own)];
-      return { key, assign: Int16Array.from(own, (n) => found.indexOf(n)), labels: found.map((n) => `shelf ${n}`) };
-    });
-  },
-};
+const shelves = labelClusterer((dense) => `shelf ${shelf(dense)}`);
 
 const random = createRandom(5);
 const lists = Array.from({ length: 40 }, (_, u) =>

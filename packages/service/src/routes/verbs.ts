@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { answerRecommend, interestsOf, modelOf } from "../answer.js";
+import { answerRecommend, interestsOf, modelOf, userOf } from "../answer.js";
 import { problemOf, problemSchema, RequestError, validationError } from "../problems.js";
 import {
   batchAnswer,
@@ -133,9 +133,7 @@ export function addVerbs(app: App, context: Context): void {
     (request, reply) =>
       withServed(reply, async (served, signal) => {
         const user = request.params.id;
-        const since = events.of(user);
-        const whom = since.length === 0 ? { user } : served.knowsUser(user) ? { user, since } : { history: since };
-        const interests = await served.interests(whom, { unknownItems: "skip", signal });
+        const interests = await served.interests(userOf(user, served, events), { unknownItems: "skip", signal });
         return { requestId: request.id, model: modelOf(served), user, interests: interestsOf(served, interests) };
       }),
   );

@@ -1,9 +1,9 @@
 import { type Catalog, createLog } from "@prismrec/core/data";
-import type { Clusterer } from "@prismrec/core/interests";
 import { type InterestBatch, InterestSearch, type Model, type MultiInterestModel } from "@prismrec/core/models";
 import { Recommender } from "@prismrec/core/recommend";
 import { titledCatalog } from "../../../core/src/testing/catalog.js";
-import type { Served } from "../served.js";
+import { labelClusterer } from "../../../core/src/testing/clusterer.js";
+import { type Served, servedOf } from "../served.js";
 
 export const ITEMS = 30;
 const SHELVES = 3;
@@ -83,41 +83,19 @@ export class Shelves implements MultiInterestModel, Disposable {
   }
 }
 
-const clusterer: Clusterer = {
-  name: "shelves",
-  fingerprint: "shelves",
-  async partition(requests) {
-    return requests.map(({ key, items }) => {
-      const own = Array.from(items, shelf);
-      const found = [...new Set(own)];
-      return { key, assign: Int16Array.from(own, (n) => found.indexOf(n)), labels: found.map((n) => NAMES[n]!) };
-    });
-  },
-};
+const clusterer = labelClusterer((dense) => NAMES[shelf(dense)]!);
 
 /** Core's own recommender over a model, as `open` would give it. */
-export function servedOf(model: Model, { hash = "hash", onClose = () => {} } = {}): Served {
+export function servedModel(model: Model, { hash = "hash", onClose = () => {} } = {}): Served {
   const recommender = new Recommender({
     model,
     catalog,
     log,
     ...("interests" in model ? { clusterer } : {}),
   });
-  return {
-    model: model.name,
-    hash,
-    items: ITEMS,
-    users: log.userCount,
-    recommend: (whom, options) => recommender.recommend(whom, options),
-    interests: (whom, options) => recommender.interests(whom, options),
-    similarItems: (id, options) => recommender.similarItems(id, options),
-    popularItems: (options) => recommender.popularItems(options),
-    item: (id) => recommender.item(id),
-    hasItem: (id) => recommender.hasItem(id),
-    knowsUser: (id) => recommender.knowsUser(id),
-    close: async () => {
-      recommender[Symbol.dispose]();
-      onClose();
-    },
+  const close = async (): Promise<void> => {
+    recommender[Symbol.dispose]();
+    onClose();
   };
+  return servedOf(recommender, { model: model.name, hash, items: ITEMS, users: log.userCount, close });
 }
