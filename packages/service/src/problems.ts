@@ -1,4 +1,4 @@
-import { type ErrorCode, PrismrecError } from "@prismrec/core/errors";
+import { type ErrorCode, jsonPointer, PrismrecError, partOf } from "@prismrec/core/base";
 import type { FastifyError } from "fastify";
 import { z } from "zod";
 
@@ -127,7 +127,7 @@ export function validationError({ issues }: z.ZodError, sent: unknown, inside: r
     const path = issue.path.map(String);
     const places = unknown.length === 0 ? [path] : unknown.map((key) => [...path, key]);
     return places.map((place) => ({
-      pointer: `#${[...inside, ...place].map((part) => `/${part.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")}`,
+      pointer: jsonPointer([...inside, ...place]),
       detail: unknown.length === 0 ? issue.message : "no part of this request is called so",
       received: shown(partOf(sent, place)),
     }));
@@ -142,11 +142,6 @@ export function validationError({ issues }: z.ZodError, sent: unknown, inside: r
     hint: "GET /openapi.json says what each verb takes.",
     errors,
   });
-}
-
-/** What stands at a path in a value; undefined where it does not reach so far. */
-export function partOf(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown> | undefined)?.[key], value);
 }
 
 function shown(value: unknown): string {

@@ -1,3 +1,4 @@
+import { itemFilterSchema } from "@prismrec/core/recommend";
 import { z } from "zod";
 import { problemSchema } from "./problems.js";
 import type { ServiceSettings } from "./settings.js";
@@ -15,15 +16,6 @@ const historyEntry = z.union([
 ]);
 
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
-const end = z.union([z.string(), z.number()]);
-const filter = z
-  .record(
-    z.string(),
-    z.union([scalar, z.array(scalar), z.strictObject({ from: end.exactOptional(), to: end.exactOptional() })]),
-  )
-  .describe(
-    'what the items must be, by column: {"inStock": true, "category": ["a", "b"], "price": {"from": 5, "to": 20}}',
-  );
 
 const profile = z
   .record(z.string(), z.union([scalar, z.array(z.string()), z.null()]))
@@ -43,7 +35,7 @@ export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: Servic
         .exactOptional(),
       profile: profile.exactOptional(),
       k,
-      filter: filter.exactOptional(),
+      filter: itemFilterSchema.exactOptional(),
       exclude: exclude.exactOptional(),
       interests: z
         .strictObject({
@@ -86,7 +78,7 @@ export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: Servic
     similar: z.strictObject({
       item: id.describe("what the others are to be like"),
       k,
-      filter: filter.exactOptional(),
+      filter: itemFilterSchema.exactOptional(),
       exclude: exclude.exactOptional(),
     }),
     events: z.strictObject({

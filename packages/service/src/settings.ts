@@ -1,6 +1,5 @@
-import { PrismrecError } from "@prismrec/core/errors";
+import { PrismrecError, partOf } from "@prismrec/core/base";
 import { z } from "zod";
-import { partOf } from "./problems.js";
 
 const count = (least: number) => z.int().min(least);
 

@@ -3,6 +3,7 @@ export * from "./atomic-file.js";
 export * from "./errors.js";
 export * from "./file-errors.js";
 export * from "./hash.js";
+export * from "./json-pointer.js";
 export * from "./matrix.js";
 export * from "./memory.js";
 export * from "./npy.js";

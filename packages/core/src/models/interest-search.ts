@@ -122,7 +122,7 @@ export class InterestSearch implements Disposable {
 }
 
 /** The interests of some of the users of a batch, as views. */
-function interestRows(batch: InterestBatch, first: number, users: number): InterestBatch {
+export function interestRows(batch: InterestBatch, first: number, users: number): InterestBatch {
   const { count, vectors, offsets, clusters } = batch;
   const [from, to] = [first * count, (first + users) * count];
   const { data, cols } = vectors;

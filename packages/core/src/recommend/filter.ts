@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { PrismrecError } from "../base/errors.js";
 import { suggest } from "../base/suggest.js";
 import { type Column, itemColumn, itemColumnNames, MISSING_BOOLEAN } from "../data/columns.js";
@@ -19,6 +20,19 @@ export interface FilterRange {
  * @example { inStock: true, category: ["a", "b"], price: { from: 5, to: 20 } }
  */
 export type ItemFilter = { readonly [column: string]: FilterScalar | readonly FilterScalar[] | FilterRange };
+
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const end = z.union([z.string(), z.number()]);
+
+/** The form of a filter; whether a catalog has its columns and they such values is for `compileFilter` to say. */
+export const itemFilterSchema = z
+  .record(
+    z.string(),
+    z.union([scalar, z.array(scalar), z.strictObject({ from: end.exactOptional(), to: end.exactOptional() })]),
+  )
+  .describe(
+    'what the items must be, by column: {"inStock": true, "category": ["a", "b"], "price": {"from": 5, "to": 20}}',
+  );
 
 /** What one value of a column must be. */
 type Test<T> = (value: T) => boolean;

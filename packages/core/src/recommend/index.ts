@@ -3,4 +3,5 @@ export * from "./explain.js";
 export * from "./filter.js";
 export { checkEvent } from "./read-history.js";
 export * from "./recommender.js";
+export { type RawRules, Rules, rulesSchema } from "./rules.js";
 export * from "./types.js";

@@ -8,17 +8,22 @@ import type { History } from "../data/history.js";
 import { eventClusters, type HistoryLimits, historyRequest } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
 import type { Ranking } from "../metrics/ranking.js";
-import { INTEREST_BATCH } from "../models/interest-search.js";
-import { isMultiInterest, type MultiInterestModel } from "../models/model.js";
+import { INTEREST_BATCH, interestRows } from "../models/interest-search.js";
+import { isMultiInterest, type Model, type MultiInterestModel } from "../models/model.js";
 import { PriorModel } from "../models/prior-model.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { appendHistory } from "./append-history.js";
+import { type Arrangement, arrange, type Preference } from "./arrange.js";
+import { Calibration, winnersOf } from "./calibrate.js";
 import { controlledOffsets, interestFactors } from "./control-interests.js";
-import { describeInterests, MOST_BECAUSE } from "./describe-interests.js";
+import { type DescribedInterest, describeInterests, MOST_BECAUSE } from "./describe-interests.js";
+import { Spread } from "./diversify.js";
 import { nameItems, rankedList } from "./explain.js";
 import { compileFilter, type ItemFilter } from "./filter.js";
+import { placeLists, type RankUsers } from "./place-lists.js";
 import { orderHistory } from "./read-history.js";
 import { readProfile } from "./read-profile.js";
+import { NO_RULES, Rules } from "./rules.js";
 import { readsHistories, strongestEvents } from "./strongest-events.js";
 import type {
   GivenProfile,
@@ -27,6 +32,7 @@ import type {
   InterestVector,
   ItemDetails,
   PopularItems,
+  PopularOptions,
   Recommendation,
   RecommendationRequest,
   RecommendedItem,
@@ -89,6 +95,7 @@ export class Recommender implements Disposable {
     this.#use();
     checkCount("k", k);
     options.signal?.throwIfAborted();
+    checkDiversity(options.diversity, this.#options.model);
     const filter = this.#filterOf(options.filter);
     const readings = await this.#read(requests, options);
     const recommendations: Recommendation[] = [];
@@ -171,25 +178,37 @@ export class Recommender implements Disposable {
     const { signal, excludeHistory = true } = options;
     const controls = this.#controlsOf(options.interests);
     const histories = readings.map(({ history }) => history);
-    const excluded = this.#excludedIds(options.exclude);
+    const hidden = hiddenOf(options);
+    const excluded = this.#excludedIds(hidden);
     const considered = histories.map(({ items }) =>
       countAllowed(catalog.size, filter.filter, excludeHistory ? [...excluded, ...items] : excluded),
     );
-    const wanted = {
-      k: Math.min(k, catalog.size),
+    const wanted = (users: Users) => ({
       excludeHistory,
-      ...filter,
-      ...this.#exclusions(options.exclude, readings.length),
+      ...this.#exclusions(hidden, users.to - users.from),
       ...(signal === undefined ? {} : { signal }),
-    };
+    });
+    const lists = { users: readings.length, k: Math.min(k, catalog.size), filter: filter.filter, options };
     if (!isMultiInterest(model)) {
-      const ranking = await model.rank(histories, wanted);
+      const { ranking, told } = await this.#lists({
+        ...lists,
+        rank: (users, depth, allowed) =>
+          model.rank(histories.slice(users.from, users.to), {
+            ...wanted(users),
+            k: depth,
+            ...(allowed === undefined ? {} : { filter: allowed }),
+          }),
+      });
       const because = await this.#becauseOf(histories, ranking, options);
       return readings.map(({ unknownItems }, row) => ({
-        items: this.#listed(ranking, row, (place) => ({ interest: null, because: because[row]?.[place] ?? [] })),
+        items: this.#listed(ranking, row, told[row], (place) => ({
+          interest: null,
+          because: because[row]?.[place] ?? [],
+        })),
         interests: [],
         unknownItems,
         considered: considered[row]!,
+        ...outcomeOf(told[row], options.rules),
       }));
     }
     const batch = model.interests(histories);
@@ -197,35 +216,100 @@ export class Recommender implements Disposable {
       describeInterests(model, { batch, row }, history, labels, catalog),
     );
     const factors = controls === undefined ? undefined : described.map((own) => interestFactors(own, controls));
-    const ranking = await model.rank(histories, {
-      ...wanted,
-      interests: batch,
-      ...(factors === undefined ? {} : { offsets: controlledOffsets(batch, described, factors) }),
+    const offsets = factors === undefined ? undefined : controlledOffsets(batch, described, factors);
+    const factorOf = (row: number, place: number): number | undefined => factors?.[row]?.get(place);
+    const heardOf = (row: number): DescribedInterest[] => described[row]!.filter((_, n) => factorOf(row, n) !== 0);
+    const { ranking, told } = await this.#lists({
+      ...lists,
+      rank: (users, depth, allowed) =>
+        model.rank(histories.slice(users.from, users.to), {
+          ...wanted(users),
+          k: depth,
+          ...(allowed === undefined ? {} : { filter: allowed }),
+          interests:
+            users.to - users.from === readings.length ? batch : interestRows(batch, users.from, users.to - users.from),
+          ...(offsets === undefined
+            ? {}
+            : { offsets: offsets.subarray(users.from * batch.count, users.to * batch.count) }),
+        }),
+      mix: (row, items) => {
+        const interests = heardOf(row);
+        const shares = described[row]!.flatMap(({ shown }, n) => {
+          const factor = factorOf(row, n) ?? 1;
+          return factor === 0 ? [] : [shown.share * factor];
+        });
+        const winners = winnersOf(model, { batch, row }, offsets ?? batch.offsets, items);
+        const list = { ids: Uint32Array.from(items), winners };
+        return { shares, named: nameItems(model, { batch, row }, interests, list) };
+      },
     });
     const fromPrior = await this.#becauseOfPrior(histories, ranking, options);
     return readings.map(({ unknownItems }, row) => {
       const interests = described[row]!;
-      const factorOf = (place: number): number | undefined => factors?.[row]?.get(place);
-      const heard = interests.filter((_, place) => factorOf(place) !== 0);
+      const heard = heardOf(row);
       const named = nameItems(model, { batch, row }, heard, rankedList(ranking, row));
       return {
-        items: this.#listed(ranking, row, (place) => {
+        items: this.#listed(ranking, row, told[row], (place) => {
           const { index = null, because = [] } = heard[named[place] ?? -1]?.shown ?? {};
           return { interest: index, because: fromPrior[row]?.[place] ?? because };
         }),
         interests: interests.map(({ shown }, place) => {
-          const factor = factorOf(place);
+          const factor = factorOf(row, place);
           return factor === undefined ? shown : { ...shown, factor };
         }),
         unknownItems,
         considered: considered[row]!,
+        ...outcomeOf(told[row], options.rules),
       };
     });
+  }
+
+  /** The lists of a batch: the best by score, or as diversity and rules would have them, and what these did. */
+  async #lists({
+    users,
+    k,
+    filter,
+    rank,
+    mix,
+    options: { diversity = 0, rules, at = new Date(), shown },
+  }: BatchLists): Promise<{ readonly ranking: Ranking; readonly told: readonly Arrangement[] }> {
+    const { model, catalog } = this.#use();
+    const active = rules?.at(at);
+    if (active === undefined && diversity === 0) {
+      return { ranking: await rank({ from: 0, to: users }, k, filter), told: [] };
+    }
+    const before = this.#excludedIds(shown);
+    const { ranking, arrangements } = await placeLists({
+      users,
+      k,
+      itemCount: catalog.size,
+      filter,
+      shown: before,
+      rules: active ?? NO_RULES,
+      rank,
+      preferences: (user, candidates, row) => {
+        const preferences: Preference[] = [];
+        if (diversity > 0 && isMultiInterest(model)) preferences.push(new Spread(model, diversity));
+        if (active?.calibrate !== undefined && mix !== undefined) {
+          const from = row * candidates.k;
+          const pins = active.pins.map(({ item }) => item);
+          const ids = [...before, ...pins, ...candidates.ids.subarray(from, from + candidates.counts[row]!)];
+          const { shares, named } = mix(user, ids);
+          const interestOf = new Map(ids.map((id, n) => [id, named[n] ?? -1]));
+          if (shares.some((share) => share > 0)) {
+            preferences.push(new Calibration(active.calibrate.weight, shares, (id) => interestOf.get(id) ?? -1));
+          }
+        }
+        return preferences;
+      },
+    });
+    return { ranking, told: arrangements };
   }
 
   #listed(
     ranking: Ranking,
     row: number,
+    told: Arrangement | undefined,
     reasonOf: (place: number) => Pick<RecommendedItem, "interest" | "because">,
   ): RecommendedItem[] {
     const { items } = this.#use().catalog;
@@ -233,7 +317,14 @@ export class Recommender implements Disposable {
       const at = row * ranking.k + place;
       const { id, title } = items[ranking.ids[at]!]!;
       const prior = ranking.priorShares?.[at];
-      return { id, title, score: ranking.scores[at]!, ...reasonOf(place), ...(prior === undefined ? {} : { prior }) };
+      return {
+        id,
+        title,
+        score: ranking.scores[at]!,
+        ...reasonOf(place),
+        ...(prior === undefined ? {} : { prior }),
+        ...(told?.pinned.has(ranking.ids[at]!) === true ? { pinned: true as const } : {}),
+      };
     });
   }
 
@@ -341,21 +432,43 @@ export class Recommender implements Disposable {
    *
    * @throws PrismrecError INVALID_ARGUMENT, DISPOSED
    */
-  popularItems(options: Pick<RecommendOptions, "k" | "filter" | "exclude"> = {}): PopularItems {
+  popularItems(options: PopularOptions = {}): PopularItems {
     const { catalog } = this.#use();
-    const { k = DEFAULT_K } = options;
+    const { k = DEFAULT_K, rules, at = new Date(), shown } = options;
     checkCount("k", k);
     const { filter } = this.#filterOf(options.filter);
-    const excluded = this.#excludedIds(options.exclude);
+    const excluded = this.#excludedIds(hiddenOf(options));
     const hidden = new Set(excluded);
-    const items: PopularItems["items"][number][] = [];
+    const active = rules?.at(at);
+    const ids: number[] = [];
     // Dense ids stand by popularity.
-    for (let dense = 1; dense <= catalog.size && items.length < k; dense++) {
-      if (hidden.has(dense) || !passes(filter, dense)) continue;
-      const { id, title } = catalog.items[dense]!;
-      items.push({ id, title, score: catalog.popularity[dense]! });
+    for (let dense = 1; dense <= catalog.size && (active !== undefined || ids.length < k); dense++) {
+      if (!hidden.has(dense) && passes(filter, dense)) ids.push(dense);
     }
-    return { items, considered: countAllowed(catalog.size, filter, excluded) };
+    const told =
+      active === undefined
+        ? undefined
+        : arrange(
+            { ids, scores: ids.map((dense) => catalog.popularity[dense]!), whole: true },
+            { k, shown: this.#excludedIds(shown), rules: active, pinnable: new Set(ids), preferences: [] },
+          );
+    const items = (told?.items ?? ids).map((dense) => {
+      const { id, title } = catalog.items[dense]!;
+      const pinned = told?.pinned.has(dense) === true ? { pinned: true as const } : {};
+      return { id, title, score: catalog.popularity[dense]!, ...pinned };
+    });
+    return { items, considered: countAllowed(catalog.size, filter, excluded), ...outcomeOf(told, rules) };
+  }
+
+  /**
+   * Checks business rules against the catalog, for `recommend(whom, { rules })`.
+   *
+   * @param source what to call them in errors, such as the path of their file
+   * @throws PrismrecError CONFIG_INVALID with a JSON pointer to the part that cannot be
+   */
+  rules(raw: unknown, source?: string): Rules {
+    const { model, catalog } = this.#use();
+    return Rules.compile(raw, catalog, isMultiInterest(model), source);
   }
 
   async #recommendedWith(
@@ -539,6 +652,41 @@ async function clusterEach(
   });
 }
 
+interface Users {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What the lists of a batch are made from. */
+interface BatchLists {
+  readonly users: number;
+  readonly k: number;
+  readonly filter: Uint32Array | undefined;
+  readonly rank: RankUsers;
+  readonly options: RecommendOptions;
+  /** Shares of a user's interests, and the place among them of the one behind each item; -1: none. */
+  mix?(
+    user: number,
+    items: readonly number[],
+  ): { readonly shares: readonly number[]; readonly named: readonly number[] };
+}
+
+/** What must not be listed: what the caller excludes, and the pages before. */
+function hiddenOf({ exclude, shown }: Pick<RecommendOptions, "exclude" | "shown">): Iterable<string> | undefined {
+  return shown === undefined ? exclude : [...shown, ...(exclude ?? [])];
+}
+
+/** What is said of a list that rules or diversity may have changed. */
+function outcomeOf(told: Arrangement | undefined, rules: Rules | undefined): Pick<Recommendation, "exact" | "rules"> {
+  return {
+    exact: told?.exact ?? true,
+    rules: Array.from(told?.acted ?? [], ([rule, items]) => {
+      const name = rules?.nameOf(rule);
+      return { rule, items, ...(name === undefined ? {} : { name }) };
+    }),
+  };
+}
+
 function passes(filter: Uint32Array | undefined, id: number): boolean {
   return filter === undefined || (filter[(id - 1) >> 5]! & (1 << ((id - 1) & 31))) !== 0;
 }
@@ -556,6 +704,22 @@ function countAllowed(size: number, filter: Uint32Array | undefined, hidden: rea
 
 function runOptions({ signal, onProgress }: RunOptions): RunOptions {
   return { ...(signal === undefined ? {} : { signal }), ...(onProgress === undefined ? {} : { onProgress }) };
+}
+
+/** @throws PrismrecError INVALID_ARGUMENT; MODEL_UNSUPPORTED for diversity by a model without item vectors */
+function checkDiversity(diversity: number | undefined, model: Model): void {
+  if (diversity === undefined) return;
+  if (!(diversity >= 0 && diversity <= 1)) {
+    throw new PrismrecError("INVALID_ARGUMENT", "this is no diversity", {
+      expected: "a number from 0 (the score alone) to 1 (the spread alone)",
+      received: String(diversity),
+    });
+  }
+  if (diversity === 0 || isMultiInterest(model)) return;
+  throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} has no item vectors to tell items apart by`, {
+    expected: "a model with item vectors, or a diversity of 0",
+    received: model.name,
+  });
 }
 
 function checkCount(name: string, value: number): void {

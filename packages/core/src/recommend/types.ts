@@ -4,6 +4,7 @@ import type { HistoryLimits } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
 import type { Model } from "../models/model.js";
 import type { ItemFilter } from "./filter.js";
+import type { Rules } from "./rules.js";
 
 /** `maxClusters` and `maxItems` had best be those that the model was trained under. */
 export interface RecommenderOptions extends HistoryLimits {
@@ -78,6 +79,21 @@ export interface RecommendOptions extends RunOptions {
   /** An item of a history that the catalog lacks is an error (default), or left out and reported. */
   readonly unknownItems?: "error" | "skip";
   /**
+   * 0 (default) to 1: how much a place goes by spread instead of score. Maximal marginal relevance over the cosines of item vectors:
+   * each place goes to one of the 100 best items that are left (MODEL_UNSUPPORTED above 0 for a model without item vectors). 0
+   * is the list by score, bit for bit.
+   */
+  readonly diversity?: number;
+  /** Business rules, as `rules` of the recommender has checked them. */
+  readonly rules?: Rules;
+  /** The moment by which rules are valid or not (default: now). */
+  readonly at?: Date;
+  /**
+   * External ids of the list's earlier pages, in their order: they are not listed again, and diversity, limits, pins and the mix
+   * of interests go on behind them, so that pages are together what one long list is.
+   */
+  readonly shown?: readonly string[];
+  /**
    * Whether a model without interests is asked which events gave each item its score (default true), at one or two times
    * the cost of the list itself. Interests are always explained.
    */
@@ -85,6 +101,17 @@ export interface RecommendOptions extends RunOptions {
 }
 
 export interface SimilarOptions extends RunOptions, Pick<RecommendOptions, "k" | "filter" | "exclude"> {}
+
+export interface PopularOptions extends Pick<RecommendOptions, "k" | "filter" | "exclude" | "rules" | "at" | "shown"> {}
+
+/** A rule that made a difference to a list. */
+export interface ActedRule {
+  /** JSON pointer into the rules, such as #/pin/0. */
+  readonly rule: string;
+  readonly name?: string;
+  /** How many items it put into the list (a pin, the mix of interests) or held back (what is buried, a limit). */
+  readonly items: number;
+}
 
 export interface RecommendedItem {
   readonly id: string;
@@ -100,6 +127,8 @@ export interface RecommendedItem {
   readonly because: readonly string[];
   /** Which part of its lead over an average item the prior gives, 0 to 1; absent for a model without a prior. */
   readonly prior?: number;
+  /** A rule has put it in its place. */
+  readonly pinned?: true;
 }
 
 /** An interest of a user, or all those of one label: no two of a user are called the same. */
@@ -133,7 +162,7 @@ export interface InterestVector {
 }
 
 export interface Recommendation {
-  /** Score descending, ties by popularity, then external id. */
+  /** Score descending, ties by popularity, then external id; otherwise only where `exact` is false. */
   readonly items: readonly RecommendedItem[];
   /** Share descending; empty for a model without interests or a history without known items. */
   readonly interests: readonly UserInterest[];
@@ -141,6 +170,10 @@ export interface Recommendation {
   readonly unknownItems: readonly string[];
   /** How many items the list is the best of: those that history, `exclude` and `filter` let through. */
   readonly considered: number;
+  /** Whether the list is the best by score of all that are considered, in that order: always, without diversity and rules. */
+  readonly exact: boolean;
+  /** Rules that made a difference to it. */
+  readonly rules: readonly ActedRule[];
 }
 
 /** All that is known of an item of the catalog. Titles, categories and columns are untrusted text. */
@@ -156,10 +189,14 @@ export interface ItemDetails {
 
 /** A list for somebody of whom nothing is known. */
 export interface PopularItems {
-  /** `score`: the number of training users who took it. Descending, ties by external id. */
-  readonly items: readonly { readonly id: string; readonly title: string; readonly score: number }[];
+  /** `score`: the number of training users who took it. Descending, ties by external id; otherwise only where `exact` is false. */
+  readonly items: readonly Pick<RecommendedItem, "id" | "title" | "score" | "pinned">[];
   /** As `Recommendation.considered`. */
   readonly considered: number;
+  /** As `Recommendation.exact`. */
+  readonly exact: boolean;
+  /** As `Recommendation.rules`. */
+  readonly rules: readonly ActedRule[];
 }
 
 export interface SimilarItem {
