@@ -3,7 +3,7 @@
 /** @typedef {{ id: string, title: string }} Item */
 /** @typedef {{ index: number, label: string, kind: string, share: number, factor?: number, evidence: Item[] }} Interest */
 /** @typedef {Item & { score: number, because: { interest: number | null, label: string | null, evidence: Item[] }, prior: number | null }} Recommended */
-/** @typedef {{ model: { name: string, hash: string }, considered: number, fallback: { detail: string } | null, interests: Interest[], items: Recommended[], cursor: string | null, warnings: { detail: string }[] }} Answer */
+/** @typedef {{ model: { name: string, hash: string }, considered: number, exact: boolean, fallback: { detail: string } | null, interests: Interest[], items: Recommended[], cursor: string | null, warnings: { detail: string }[] }} Answer */
 
 const HUES = 8;
 const BOOST = 4;
@@ -82,7 +82,7 @@ function refuse(status, { detail = `The service answered ${status}.`, hint }) {
 
 /** @param {Answer} answer @param {boolean} further */
 function show(answer, further) {
-  const { model, fallback, interests, items, considered, warnings } = answer;
+  const { model, fallback, interests, items, considered, exact, warnings } = answer;
   cursor = answer.cursor;
   at("answer").hidden = false;
   at("model").textContent = `${model.name} · ${model.hash.slice(0, 12)}`;
@@ -101,7 +101,9 @@ function show(answer, further) {
   }
   at("items").append(...items.map((item) => itemRow(item, hues)));
   if (!further && items.length === 0) at("items").append(element("li", "none", "Nothing is left to recommend."));
-  at("considered").textContent = `The best of ${considered} items, every one of them compared.`;
+  at("considered").textContent = exact
+    ? `The best of ${considered} items, every one of them compared.`
+    : `From ${considered} items, every one of them compared; rules have a say in their order.`;
   at("more").hidden = cursor === null;
 }
 

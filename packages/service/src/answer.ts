@@ -6,7 +6,7 @@ import type { Served } from "./served.js";
 import type { ServiceSettings } from "./settings.js";
 
 type Warning = RecommendAnswer["warnings"][number];
-type Answered = Omit<RecommendAnswer, "requestId">;
+type Answered = Omit<RecommendAnswer, "requestId" | "variant">;
 type Interest = Answered["interests"][number];
 
 interface Surroundings {
@@ -30,12 +30,11 @@ export async function answerRecommend(
   signal: AbortSignal,
 ): Promise<Answered> {
   const before = readCursor(body);
-  const { k, filter, interests } = body;
-  const exclude = [...(body.exclude ?? []), ...before];
-  const list = { k: Math.min(k, served.items), exclude, ...(filter === undefined ? {} : { filter }) };
+  const { k, filter, exclude = [], interests, diversity } = body;
+  const list = { k: Math.min(k, served.items), exclude, shown: before, ...(filter === undefined ? {} : { filter }) };
   const found = whomOf(body, served, events);
   if ("reason" in found) {
-    const { items, considered } = served.popularItems(list);
+    const { items, considered, exact, rules } = served.popularItems(list);
     const warnings = [...found.warnings];
     if (interests !== undefined) {
       warnings.push({
@@ -44,17 +43,23 @@ export async function answerRecommend(
         pointer: "#/interests",
       });
     }
+    if (diversity !== undefined && diversity > 0) {
+      const detail = "the most popular items are given as they are: diversity has no part in them";
+      warnings.push({ code: "INVALID_ARGUMENT", detail, pointer: "#/diversity" });
+    }
     return {
       model: modelOf(served),
-      exact: true,
+      exact,
       considered,
       fallback: { kind: "popular", reason: found.reason, detail: found.detail },
       interests: [],
-      items: items.map((item) => ({
+      items: items.map(({ pinned, ...item }) => ({
         ...item,
         because: { interest: null, label: null, evidence: [] },
         prior: null,
+        pinned: pinned === true,
       })),
+      rules: [...rules],
       ...paged(body, before, items, settings, warnings),
     };
   }
@@ -64,8 +69,9 @@ export async function answerRecommend(
     unknownItems: "skip",
     signal,
     ...(interests === undefined ? {} : { interests }),
+    ...(diversity === undefined ? {} : { diversity }),
   };
-  const { items, interests: own, considered } = await served.recommend(found.whom, options);
+  const { items, interests: own, considered, exact, rules } = await served.recommend(found.whom, options);
   const told = interestsOf(served, own);
   const warnings = [...found.warnings];
   if (own.length > 0 && own.every(({ factor }) => factor === 0)) {
@@ -77,11 +83,12 @@ export async function answerRecommend(
   }
   return {
     model: modelOf(served),
-    exact: true,
+    exact,
     considered,
     fallback: null,
     interests: told,
     items: items.map((item) => recommended(served, item, told)),
+    rules: [...rules],
     ...paged(body, before, items, settings, warnings),
   };
 }
@@ -146,7 +153,7 @@ export function interestsOf(served: Served, interests: readonly UserInterest[]):
 
 function recommended(
   served: Served,
-  { id, title, score, interest, because, prior }: RecommendedItem,
+  { id, title, score, interest, because, prior, pinned }: RecommendedItem,
   interests: readonly Interest[],
 ): Answered["items"][number] {
   const label = interests.find(({ index }) => index === interest)?.label ?? null;
@@ -156,6 +163,7 @@ function recommended(
     score,
     because: { interest, label, evidence: evidenceOf(served, because) },
     prior: prior ?? null,
+    pinned: pinned === true,
   };
 }
 

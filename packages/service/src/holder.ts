@@ -1,9 +1,10 @@
 import { isPrismrecError } from "@prismrec/core/errors";
 import { RequestError } from "./problems.js";
 import type { OpenServed, Served } from "./served.js";
+import { Lineup } from "./variants.js";
 
 interface Lease {
-  readonly served: Served;
+  readonly lineup: Lineup;
   users: number;
   retired: boolean;
   /** Resolves when it has been given back. */
@@ -11,7 +12,7 @@ interface Lease {
 }
 
 /**
- * The recommender that answers now. A reload opens and warms another, puts it in the place of the first, and gives that
+ * What answers now. A reload opens and warms another lineup, puts it in the place of the first, and gives that
  * one back when the last request that began with it has ended.
  */
 export class Holder {
@@ -22,12 +23,12 @@ export class Holder {
   constructor(private readonly open: OpenServed) {}
 
   /** Undefined before the first has been opened. */
-  get served(): Served | undefined {
-    return this.#current?.served;
+  get lineup(): Lineup | undefined {
+    return this.#current?.lineup;
   }
 
   /** @throws RequestError NOT_READY */
-  async use<Result>(work: (served: Served) => Promise<Result>): Promise<Result> {
+  async use<Result>(work: (lineup: Lineup) => Promise<Result>): Promise<Result> {
     const lease = this.#current;
     if (lease === undefined) {
       throw new RequestError({
@@ -39,7 +40,7 @@ export class Holder {
     }
     lease.users++;
     try {
-      return await work(lease.served);
+      return await work(lease.lineup);
     } finally {
       lease.users--;
       if (lease.retired && lease.users === 0) this.#giveBack(lease);
@@ -50,16 +51,16 @@ export class Holder {
   load(signal: AbortSignal): Promise<void> {
     const loading = this.#loading.then(async () => {
       signal.throwIfAborted();
-      const served = await this.open(signal);
+      const lineup = new Lineup(await this.open(signal));
       try {
-        await warmUp(served, signal);
+        for (const { served } of lineup.all) await warmUp(served, signal);
         signal.throwIfAborted();
       } catch (error) {
-        await served.close();
+        await lineup.close();
         throw error;
       }
       this.#retire();
-      this.#current = { served, users: 0, retired: false };
+      this.#current = { lineup, users: 0, retired: false };
     });
     this.#loading = loading.catch(() => undefined);
     return loading;
@@ -82,7 +83,7 @@ export class Holder {
   }
 
   #giveBack(lease: Lease): void {
-    lease.closed = lease.served.close().finally(() => this.#retired.delete(lease));
+    lease.closed = lease.lineup.close().finally(() => this.#retired.delete(lease));
     // Whoever closes the holder hears of it; until then the requests it served have had their answers.
     lease.closed.catch(() => undefined);
   }

@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fromFileError, PrismrecError, syncFolder } from "@prismrec/core/base";
 
@@ -68,6 +68,12 @@ export class Journal {
         this.#running = undefined;
       });
     });
+  }
+
+  /** Whether a path leads to this very file. */
+  async isAt(path: string): Promise<boolean> {
+    const [own, there] = await Promise.all([this.file.stat(), stat(path).catch(() => undefined)]);
+    return there !== undefined && own.ino === there.ino && own.dev === there.dev;
   }
 
   /** Waits for what is being written. */

@@ -1,7 +1,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Lineup } from "./variants.js";
 
 /** Seconds: from a list out of the index to the longest request that is waited for. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** The label of a variant; none where there are no variants. */
+export const labelOf = (variant: string | null): { readonly variant?: string } => (variant === null ? {} : { variant });
 
 /** What Prometheus reads, in a registry of the service's own. */
 export class Metrics {
@@ -16,8 +20,15 @@ export class Metrics {
   });
   readonly lists = new Counter({
     name: "prismrec_lists_total",
-    help: "Lists given, by whether the model or popularity made them",
-    labelNames: ["made_by"],
+    help: "Lists given, by whether the model or popularity made them, and by variant",
+    labelNames: ["made_by", "variant"],
+    registers: [this.registry],
+  });
+  readonly listSeconds = new Histogram({
+    name: "prismrec_list_duration_seconds",
+    help: "Time that the recommender takes for a list, by variant",
+    labelNames: ["variant"],
+    buckets: BUCKETS,
     registers: [this.registry],
   });
   readonly events = new Counter({
@@ -39,8 +50,8 @@ export class Metrics {
   });
   readonly #model = new Gauge({
     name: "prismrec_model_info",
-    help: "1 for the model that answers",
-    labelNames: ["model", "hash"],
+    help: "1 for the model that answers, and that of each variant",
+    labelNames: ["model", "hash", "variant"],
     registers: [this.registry],
   });
 
@@ -56,8 +67,9 @@ export class Metrics {
     });
   }
 
-  modelIs(model: string, hash: string): void {
+  lineupIs({ all }: Lineup): void {
     this.#model.reset();
-    this.#model.set({ model, hash }, 1);
+    for (const { name, served } of all)
+      this.#model.set({ model: served.model, hash: served.hash, ...labelOf(name) }, 1);
   }
 }

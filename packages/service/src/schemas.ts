@@ -48,6 +48,17 @@ export function requestSchemas({ kMax, historyMax, batchMax, eventsMax }: Servic
         })
         .describe("interests that are left out, or count more (a factor above 1) or less (below 1)")
         .exactOptional(),
+      diversity: z
+        .number()
+        .min(0)
+        .max(1)
+        .describe("0: the list by score; up to 1: places go to items that are less like those before them")
+        .exactOptional(),
+      variant: z
+        .string()
+        .max(64)
+        .describe("which variant is to answer, where the service lets requests say so")
+        .exactOptional(),
       explain: z
         .boolean()
         .default(true)
@@ -126,7 +137,18 @@ const requestId = z.string().describe("also the header x-request-id, and the lin
 export const recommendAnswer = z.strictObject({
   requestId,
   model,
-  exact: z.literal(true).describe("the list is the best of all items considered, not of some of them"),
+  variant: z
+    .strictObject({
+      name: z.string(),
+      by: z
+        .enum(["user", "request", "default"])
+        .describe("user: it is the user's; request: the request named it; default: no user was named"),
+    })
+    .nullable()
+    .describe("which variant answered; null: there are none"),
+  exact: z
+    .boolean()
+    .describe("the list is the best by score of all items considered; false: diversity or rules have changed it"),
   considered: z.int().describe("items that history, exclude and filter let through"),
   fallback: z
     .strictObject({ kind: z.literal("popular"), reason: z.enum(["unknown-user", "empty-history"]), detail: z.string() })
@@ -149,8 +171,18 @@ export const recommendAnswer = z.strictObject({
         .number()
         .nullable()
         .describe("the part of its lead that a linear prior gives, 0 to 1; null: there is none"),
+      pinned: z.boolean().describe("a rule has put it in its place"),
     }),
   ),
+  rules: z
+    .array(
+      z.strictObject({
+        rule: z.string().describe("JSON pointer into the rules, such as #/pin/0"),
+        name: z.string().exactOptional(),
+        items: z.int().describe("how many items it put into the list or held back"),
+      }),
+    )
+    .describe("rules that made a difference to the list"),
   cursor: z.string().nullable().describe("for the next page; null: there is none"),
   warnings: z
     .array(z.strictObject({ code: z.string(), detail: z.string(), pointer: z.string().exactOptional() }))
@@ -173,6 +205,21 @@ export const similarAnswer = z.strictObject({
   model,
   item,
   items: z.array(z.strictObject({ id: z.string(), title: z.string(), score: z.number() })),
+});
+
+export const variantsAnswer = z.strictObject({
+  requestId,
+  byRequest: z.boolean().describe("whether a request may name its variant"),
+  variants: z.array(
+    z.strictObject({
+      name: z.string().nullable().describe("null: there are no variants, all users have the same"),
+      share: z.number().describe("of the users"),
+      model,
+      items: z.int(),
+      users: z.int(),
+      rules: z.int().describe("how many business rules its lists follow"),
+    }),
+  ),
 });
 
 export const interestsAnswer = z.strictObject({

@@ -2,14 +2,17 @@ import type { RunOptions } from "@prismrec/core/base";
 import type {
   ItemDetails,
   PopularItems,
+  PopularOptions,
   Recommendation,
   RecommendationRequest,
   Recommender,
   RecommendOptions,
+  Rules,
   SimilarItem,
   SimilarOptions,
   UserInterest,
 } from "@prismrec/core/recommend";
+import type { ServedVariants } from "./variants.js";
 
 /** An opened recommender as the service asks it: what `open` of the package `prismrec` gives. */
 export interface Served {
@@ -21,13 +24,15 @@ export interface Served {
   readonly items: number;
   /** How many users are known by id. */
   readonly users: number;
+  /** Business rules that its lists follow, how many; absent: none. */
+  readonly rules?: number;
   recommend(whom: RecommendationRequest, options?: RecommendOptions): Promise<Recommendation>;
   interests(
     whom: RecommendationRequest,
     options?: RunOptions & Pick<RecommendOptions, "unknownItems">,
   ): Promise<UserInterest[]>;
   similarItems(id: string, options?: SimilarOptions): Promise<SimilarItem[]>;
-  popularItems(options?: Pick<RecommendOptions, "k" | "filter" | "exclude">): PopularItems;
+  popularItems(options?: PopularOptions): PopularItems;
   item(id: string): ItemDetails;
   hasItem(id: string): boolean;
   knowsUser(id: string): boolean;
@@ -36,19 +41,29 @@ export interface Served {
 }
 
 /** Opens what is to be served, at the start and at each reload. An aborted signal rejects with its reason. */
-export type OpenServed = (signal: AbortSignal) => Promise<Served>;
+export type OpenServed = (signal: AbortSignal) => Promise<Served | ServedVariants>;
 
-/** A recommender of core's as the service asks it, with what it cannot tell of itself. */
+/**
+ * A recommender as the service asks it, with what it cannot tell of itself.
+ *
+ * @param rules what its lists follow, of its own `rules`
+ */
 export function servedOf(
-  recommender: Recommender,
+  recommender: Pick<
+    Recommender,
+    "recommend" | "interests" | "similarItems" | "popularItems" | "item" | "hasItem" | "knowsUser"
+  >,
   facts: Pick<Served, "model" | "hash" | "items" | "users" | "close">,
+  rules?: Rules,
 ): Served {
+  const ruled = rules === undefined ? {} : { rules };
   return {
     ...facts,
-    recommend: (whom, options) => recommender.recommend(whom, options),
+    rules: rules?.size ?? 0,
+    recommend: (whom, options) => recommender.recommend(whom, { ...options, ...ruled }),
     interests: (whom, options) => recommender.interests(whom, options),
     similarItems: (id, options) => recommender.similarItems(id, options),
-    popularItems: (options) => recommender.popularItems(options),
+    popularItems: (options) => recommender.popularItems({ ...options, ...ruled }),
     item: (id) => recommender.item(id),
     hasItem: (id) => recommender.hasItem(id),
     knowsUser: (id) => recommender.knowsUser(id),

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import { fitEase, MostPopular } from "@prismrec/core/models";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { z } from "zod";
 import { trainingData } from "../../core/src/testing/training-data.js";
+import { exposureSchema } from "./exposures.js";
 import { problemSchema } from "./problems.js";
 import {
   batchAnswer,
@@ -16,10 +17,12 @@ import {
   readyAnswer,
   recommendAnswer,
   similarAnswer,
+  variantsAnswer,
 } from "./schemas.js";
 import type { Served } from "./served.js";
 import { Service, type ServiceOptions } from "./service.js";
 import { ITEMS, NASTY, Shelves, servedModel } from "./testing/shelves.js";
+import { parseVariants, placeOfUser, type ServedVariants } from "./variants.js";
 
 let folder: string;
 const inside = (...parts: string[]): string => join(folder, ...parts);
@@ -385,7 +388,7 @@ describe("the other verbs", () => {
     expect(api).toMatchObject({ openapi: "3.1.0", info: { version: "1.2.3" } });
     expect(Object.keys(api.paths).sort()).toEqual([
       ...["/health/live", "/health/ready", "/v1/events", "/v1/items/{id}", "/v1/recommend", "/v1/recommend/batch"],
-      ...["/v1/similar", "/v1/users/{id}/interests"],
+      ...["/v1/similar", "/v1/users/{id}/interests", "/v1/variants"],
     ]);
     expect(
       api.paths["/v1/recommend/batch"].post.requestBody.content["application/json"].schema.properties.requests.items
@@ -689,6 +692,229 @@ describe("a reload", () => {
   });
 });
 
+describe("diversity", () => {
+  it("gives the library's list page by page, says that it is not by score, and at 0 changes nothing", async () => {
+    const service = await started();
+    const library = servedModel(new Shelves());
+    const { body: byScore } = await recommend(service, { user: "ada", k: 8 });
+    const { body: zero } = await recommend(service, { user: "ada", k: 8, diversity: 0 });
+    expect({ ...zero, requestId: "", cursor: "" }).toEqual({ ...byScore, requestId: "", cursor: "" });
+    const asked = { filter: { price: { from: 3 } }, exclude: ["i10"], diversity: 0.6 };
+    const expected = await library.recommend({ user: "ada" }, { ...asked, k: 12 });
+    const { body } = await recommend(service, { user: "ada", k: 12, ...asked });
+    expect(body.exact).toBe(false);
+    expect(body.items.map(({ id, score }) => [id, score])).toEqual(expected.items.map(({ id, score }) => [id, score]));
+    expect(ids(body.items)).not.toEqual(
+      ids((await library.recommend({ user: "ada" }, { ...asked, diversity: 0, k: 12 })).items),
+    );
+    const { body: first } = await recommend(service, { user: "ada", k: 5, ...asked });
+    const { body: rest } = await recommend(service, { user: "ada", k: 7, ...asked, cursor: first.cursor });
+    expect([...ids(first.items), ...ids(rest.items)]).toEqual(ids(body.items));
+    const { status } = await refused(service, "/v1/recommend", { user: "ada", k: 7, cursor: first.cursor });
+    expect(status).toBe(400);
+  });
+
+  it("is refused where it is none or the model has no vectors, and has no part in popular items", async () => {
+    const service = await started();
+    const { body } = await refused(service, "/v1/recommend", { user: "ada", diversity: 1.5 });
+    expect(body.errors).toMatchObject([{ pointer: "#/diversity" }]);
+    const { body: popular } = await recommend(service, { user: "nobody", diversity: 0.5 });
+    expect(popular).toMatchObject({ exact: true, warnings: [{ pointer: "#/diversity" }] });
+    const counts = new MostPopular(Uint32Array.from({ length: ITEMS + 1 }, (_, n) => n));
+    const without = await started({ open: async () => servedModel(counts) });
+    expect((await refused(without, "/v1/recommend", { user: "ada", diversity: 0.5 })).body).toMatchObject({
+      status: 422,
+      code: "MODEL_UNSUPPORTED",
+    });
+  });
+});
+
+describe("rules", () => {
+  const rules = {
+    pin: [
+      { name: "launch", item: "i30", position: 2 },
+      { item: "i29", position: 5 },
+    ],
+    bury: [{ where: { price: { to: 6 } } }],
+    limit: [{ column: "categories", most: 2, within: 4 }],
+  };
+  const open = async (): Promise<Served> => servedModel(new Shelves(), { rules });
+
+  it("act on lists, over all their pages, and the answer says which did", async () => {
+    const service = await started({ open });
+    const { body: whole } = await recommend(service, { user: "ada", k: 12 });
+    expect(ids(whole.items)).toEqual(ids((await (await open()).recommend({ user: "ada" }, { k: 12 })).items));
+    expect(whole.items.map(({ pinned }, n) => (pinned ? n + 1 : 0)).filter((place) => place > 0)).toEqual([2, 5]);
+    expect([whole.items[1]!.id, whole.items[4]!.id]).toEqual(["i30", "i29"]);
+    expect(whole.exact).toBe(false);
+    expect(whole.rules).toEqual(
+      expect.arrayContaining([
+        { rule: "#/pin/0", name: "launch", items: 1 },
+        { rule: "#/pin/1", items: 1 },
+      ]),
+    );
+    const pages: string[] = [];
+    let cursor: string | null = null;
+    for (const k of [1, 3, 4, 4]) {
+      const payload = { user: "ada", k, ...(cursor === null ? {} : { cursor }) };
+      const { body }: Reply<z.output<typeof recommendAnswer>> = await recommend(service, payload);
+      pages.push(...ids(body.items));
+      cursor = body.cursor;
+    }
+    expect(pages).toEqual(ids(whole.items));
+    expect((await ask(service, variantsAnswer, "/v1/variants")).body.variants).toMatchObject([
+      { name: null, share: 1, rules: 4 },
+    ]);
+  });
+
+  it("yield to what the request filters out and excludes, and hold for popular items", async () => {
+    const service = await started({ open });
+    const { body } = await recommend(service, { user: "ada", k: 4, exclude: ["i30"], filter: { price: { to: 28 } } });
+    expect(body.items.filter(({ pinned }) => pinned)).toEqual([]);
+    expect(body.rules.map(({ rule }) => rule)).not.toContain("#/pin/0");
+    const { body: popular } = await recommend(service, { user: "nobody", k: 3 });
+    expect(ids(popular.items)).toEqual(["i7", "i30", "i8"]);
+    expect(popular).toMatchObject({ exact: false, fallback: { kind: "popular" } });
+  });
+
+  it("are opened anew at a reload; those that cannot be leave the old ones", async () => {
+    let raw: unknown = { pin: [{ item: "i30", position: 1 }] };
+    const service = await started({ open: async () => servedModel(new Shelves(), { rules: raw }) });
+    const first = async (): Promise<string> => (await recommend(service, { user: "ada", k: 3 })).body.items[0]!.id;
+    expect(await first()).toBe("i30");
+    raw = { pin: [{ item: "i28", position: 1 }] };
+    await service.load();
+    expect(await first()).toBe("i28");
+    raw = { pin: [{ item: "gone", position: 1 }] };
+    await expect(service.load()).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("#/pin/0/item"),
+    });
+    expect(await first()).toBe("i28");
+  });
+});
+
+describe("variants", () => {
+  const experiment =
+    (shares: readonly number[], salt = "spring", byRequest = false, closed: string[] = []) =>
+    async (): Promise<ServedVariants> => {
+      const variants = shares.map((share, n) => {
+        const hash = `model ${n}`;
+        const rules = { pin: n === 1 ? [{ item: "i30", position: 1 }] : [] };
+        return { name: `v${n}`, share, served: servedModel(new Shelves(), { hash, rules }) };
+      });
+      return {
+        salt,
+        byRequest,
+        variants: variants as unknown as ServedVariants["variants"],
+        close: async () => {
+          for (const { name, served } of variants) {
+            await served.close();
+            closed.push(name);
+          }
+        },
+      };
+    };
+  const variantsOf = async (service: Service, users: readonly string[]): Promise<(string | undefined)[]> => {
+    const { body } = await ask(service, batchAnswer, "/v1/recommend/batch", {
+      requests: users.map((user) => ({ user, k: 1 })),
+    });
+    return body.results.map((result) => ("answer" in result ? result.answer.variant?.name : undefined));
+  };
+  const users = Array.from({ length: 60 }, (_, n) => `user ${n}`);
+
+  it("are each user's own over restarts, and a share that grows takes nobody's away", async () => {
+    const before = await variantsOf(await started({ open: experiment([0.3, 0.7]) }), users);
+    expect(new Set(before)).toEqual(new Set(["v0", "v1"]));
+    expect(await variantsOf(await started({ open: experiment([0.3, 0.7]) }), users)).toEqual(before);
+    const grown = await variantsOf(await started({ open: experiment([0.6, 0.4]) }), users);
+    expect(grown.filter((_, n) => before[n] === "v0").every((name) => name === "v0")).toBe(true);
+    expect(await variantsOf(await started({ open: experiment([0.3, 0.7], "autumn") }), users)).not.toEqual(before);
+    expect(new Set(await variantsOf(await started({ open: experiment([1, 0]) }), users))).toEqual(new Set(["v0"]));
+  });
+
+  it("split users as their shares say", () => {
+    const places = Array.from({ length: 20_000 }, (_, n) => placeOfUser("salt", `u${n}`));
+    // Four standard deviations of a binomial share.
+    for (const share of [0.1, 0.5, 0.9]) {
+      const part = places.filter((place) => place < share).length / places.length;
+      expect(Math.abs(part - share)).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / places.length));
+    }
+    expect(Math.min(...places)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...places)).toBeLessThan(1);
+  });
+
+  it("stand in answers, the exposure log, metrics and a verb of their own", async () => {
+    const path = inside("variants.jsonl");
+    const closed: string[] = [];
+    const service = await started({ open: experiment([0.5, 0.5], "spring", false, closed), exposures: path });
+    const of = async (user: string) => (await recommend(service, { user, k: 2 })).body;
+    const answers = await Promise.all(users.slice(0, 12).map(of));
+    for (const { variant, model, items } of answers) {
+      expect(model.hash).toBe(variant?.name === "v0" ? "model 0" : "model 1");
+      expect(items[0]!.id === "i30").toBe(variant?.name === "v1");
+      expect(variant?.by).toBe("user");
+    }
+    const { body: anonymous } = await recommend(service, { history: ["i1"], k: 1 });
+    expect(anonymous.variant).toEqual({ name: "v0", by: "default" });
+    const { body: listed } = await ask(service, variantsAnswer, "/v1/variants");
+    expect(listed).toMatchObject({
+      byRequest: false,
+      variants: [
+        { name: "v0", share: 0.5, model: { hash: "model 0" }, rules: 0 },
+        { name: "v1", share: 0.5, model: { hash: "model 1" }, rules: 1 },
+      ],
+    });
+    const { body: metrics } = await service.app.inject({ url: "/metrics" });
+    const ofFirst = answers.filter(({ variant }) => variant?.name === "v0").length;
+    expect(metrics).toContain(`prismrec_lists_total{made_by="popularity",variant="v0"} ${ofFirst}`);
+    expect(metrics).toContain(`prismrec_lists_total{made_by="model",variant="v0"} 1`);
+    expect(metrics).toContain('prismrec_model_info{model="shelves",hash="model 1",variant="v1"} 1');
+    expect(metrics).toContain(`prismrec_list_duration_seconds_count{variant="v1"} ${12 - ofFirst}`);
+    await service.load();
+    expect(closed).toEqual(["v0", "v1"]);
+    await service.close();
+    const lines = (await readFile(path, "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => exposureSchema.parse(JSON.parse(line)));
+    const logged = new Map(lines.map(({ requestId, variant }) => [requestId, variant]));
+    for (const { requestId, variant } of answers) expect(logged.get(requestId)).toBe(variant?.name);
+  });
+
+  it("are named by a request only where that is allowed", async () => {
+    const closedTo = await started({ open: experiment([0.5, 0.5]) });
+    const { status, body } = await refused(closedTo, "/v1/recommend", { user: "ada", variant: "v1" });
+    expect([status, body.errors?.[0]?.pointer]).toEqual([400, "#/variant"]);
+    expect((await refused(await started(), "/v1/recommend", { user: "ada", variant: "v1" })).status).toBe(400);
+    const openTo = await started({ open: experiment([1, 0], "spring", true) });
+    const { body: named } = await recommend(openTo, { user: "ada", k: 2, variant: "v1" });
+    expect(named).toMatchObject({ variant: { name: "v1", by: "request" }, model: { hash: "model 1" } });
+    const { body: unknown } = await refused(openTo, "/v1/recommend", { user: "ada", variant: "v9" });
+    expect(unknown).toMatchObject({ code: "INVALID_ARGUMENT", expected: "one of v0, v1" });
+    // A cursor goes on in the variant that began it.
+    const next = { user: "ada", k: 2, cursor: named.cursor };
+    expect((await refused(openTo, "/v1/recommend", next)).status).toBe(400);
+    expect((await recommend(openTo, { ...next, variant: "v1" })).body.variant?.name).toBe("v1");
+  });
+
+  it.each<[unknown, string]>([
+    [{}, "#/salt"],
+    [{ salt: "s", variants: [] }, "#/variants"],
+    [{ salt: "s", variants: [{ name: "a", share: 0.5 }] }, "#/variants"],
+    [{ salt: "s", variants: [{ name: "a b", share: 1 }] }, "#/variants/0/name"],
+    [{ salt: "s", variants: [{ name: "a", share: 1, runs: "x" }] }, "#/variants/0/runs"],
+    [{ salt: "s", variants: ["a", "a"].map((name) => ({ name, share: 0.5 })) }, "#/variants"],
+  ])("that cannot be are refused with a pointer: %j", (raw, pointer) => {
+    expect(() => parseVariants(raw, "variants.json")).toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringContaining(`variants.json, ${pointer}: `),
+      }),
+    );
+  });
+});
+
 describe("the exposure log", () => {
   it("has a line for each list, by which an answer is joined to what was shown", async () => {
     const path = inside("shown.jsonl");
@@ -709,7 +935,10 @@ describe("the exposure log", () => {
       requestId: body.requestId,
       user: "ada",
       model: "hash",
-      items: body.items.map(({ id, because }) => ({ id, interest: because.interest })),
+      variant: null,
+      exact: true,
+      rules: [],
+      items: body.items.map(({ id, because }, n) => ({ id, position: n + 1, interest: because.interest })),
       interests: body.interests.map(({ index, label }) => ({ index, label })),
     });
     expect(lines.map(({ user, fallback }) => [user, fallback])).toEqual([
@@ -719,11 +948,55 @@ describe("the exposure log", () => {
     ]);
   });
 
+  it("counts positions on over the pages, and has only lines that can be read", async () => {
+    const path = inside("positions.jsonl");
+    // A process was killed in the middle of its second line.
+    await writeFile(path, `{"whole": true}\n{"torn": tr`);
+    const service = await started({ exposures: path });
+    expect(service.exposuresTorn).toBe(11);
+    const { body: first } = await recommend(service, { user: "ada", k: 3 });
+    const { body: second } = await recommend(service, { user: "ada", k: 3, cursor: first.cursor });
+    await service.close();
+    const [kept, ...lines] = (await readFile(path, "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(kept).toEqual({ whole: true });
+    for (const line of lines) exposureSchema.parse(line);
+    expect(lines.map(({ items }) => items.map(({ position }: { position: number }) => position))).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
+    expect(lines[1].items.map(({ id }: { id: string }) => id)).toEqual(ids(second.items));
+  });
+
+  it("is begun anew at a reload where it has been moved away, and goes on where it has not", async () => {
+    const path = inside("rotated.jsonl");
+    const service = await started({ exposures: path });
+    await recommend(service, { user: "ada", k: 1 });
+    await service.load();
+    await recommend(service, { user: "ada", k: 2 });
+    while ((await readFile(path, "utf8")).split("\n").length < 3)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    await rename(path, inside("rotated.1"));
+    await service.load();
+    await recommend(service, { user: "ada", k: 4 });
+    await service.close();
+    const lengths = async (name: string) =>
+      (await readFile(inside(name), "utf8"))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).items.length);
+    expect(await lengths("rotated.1")).toEqual([1, 2]);
+    expect(await lengths("rotated.jsonl")).toEqual([4]);
+  });
+
   it("that cannot be written costs no answer, and is told", async () => {
     if ((await stat("/dev/full").catch(() => undefined)) === undefined) return;
     const told: unknown[] = [];
     const service = await started({ exposures: "/dev/full", onError: (error) => told.push(error) });
     expect((await recommend(service, { user: "ada" })).status).toBe(200);
+    while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
     expect(told).toMatchObject([{ code: "DISK_FULL" }]);
     expect((await service.app.inject({ url: "/metrics" })).body).toContain("prismrec_exposures_unlogged_total 1");
   });

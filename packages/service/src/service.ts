@@ -9,9 +9,9 @@ import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider
 import type { z } from "zod";
 import { keyCheck } from "./api-key.js";
 import { EventStore } from "./events.js";
+import { ExposureLog } from "./exposures.js";
 import { Gate } from "./gate.js";
 import { Holder } from "./holder.js";
-import { Journal } from "./journal.js";
 import { Metrics } from "./metrics.js";
 import { PROBLEM_TYPE, problemOf, RequestError, validationError } from "./problems.js";
 import { addHealth } from "./routes/health.js";
@@ -42,7 +42,7 @@ export interface Context {
   readonly gate: Gate;
   readonly metrics: Metrics;
   readonly settings: ServiceSettings;
-  readonly exposures: Journal | undefined;
+  readonly exposures: ExposureLog | undefined;
   onError(error: unknown, requestId: string | undefined): void;
 }
 
@@ -77,7 +77,7 @@ export class Service implements AsyncDisposable {
   static async create(options: ServiceOptions): Promise<Service> {
     const settings = parseServiceSettings(options.settings ?? {});
     const events = await EventStore.open(options.events);
-    const exposures = options.exposures === undefined ? undefined : await Journal.open(options.exposures);
+    const exposures = options.exposures === undefined ? undefined : await ExposureLog.open(options.exposures);
     const gate = new Gate(settings.concurrency, settings.queueMax);
     const context: Context = {
       holder: new Holder(options.open),
@@ -91,9 +91,14 @@ export class Service implements AsyncDisposable {
     return new Service(await createApp(context, options), context);
   }
 
-  /** What answers now; undefined before `load`. */
+  /** What answers now where no user is named; undefined before `load`. */
   get served(): Served | undefined {
-    return this.context.holder.served;
+    return this.context.holder.lineup?.first;
+  }
+
+  /** Names of the variants that are served; none without an experiment, and before `load`. */
+  get variants(): readonly string[] {
+    return this.context.holder.lineup?.all.flatMap(({ name }) => name ?? []) ?? [];
   }
 
   /** How many events have been received, those of earlier processes included. */
@@ -106,25 +111,33 @@ export class Service implements AsyncDisposable {
     return this.context.events.torn;
   }
 
+  /** The same of the exposure log. */
+  get exposuresTorn(): number {
+    return this.context.exposures?.torn ?? 0;
+  }
+
   /**
    * Opens and warms what is served, or, later on, opens it anew: requests go to the new one once it is warm, those under
-   * way end with the old one. Where it fails the old one stays.
+   * way end with the old one. Where it fails the old one stays. An exposure log that has been moved away is begun anew.
    *
    * @throws what opening throws
    */
   async load(): Promise<Served> {
-    const { holder, metrics } = this.context;
-    const first = holder.served === undefined;
+    const { holder, metrics, exposures, onError } = this.context;
+    const first = holder.lineup === undefined;
     try {
       await holder.load(this.#stop.signal);
     } catch (error) {
       if (!first) metrics.reloads.inc({ outcome: "failed" });
       throw error;
     }
-    const served = holder.served!;
-    metrics.modelIs(served.model, served.hash);
-    if (!first) metrics.reloads.inc({ outcome: "done" });
-    return served;
+    const lineup = holder.lineup!;
+    metrics.lineupIs(lineup);
+    if (!first) {
+      metrics.reloads.inc({ outcome: "done" });
+      await exposures?.reopen().catch((error: unknown) => onError(error, undefined));
+    }
+    return lineup.first;
   }
 
   /** @returns where it listens, such as http://127.0.0.1:8080 */

@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { isPrismrecError, PrismrecError } from "../base/errors.js";
-import { jsonPointer, partOf } from "../base/json-pointer.js";
+import { type ErrorInfo, isPrismrecError, type PrismrecError } from "../base/errors.js";
+import { jsonPointer } from "../base/json-pointer.js";
 import { suggest } from "../base/suggest.js";
 import { itemColumn, itemColumnNames, MISSING_BOOLEAN } from "../data/columns.js";
 import type { Catalog } from "../data/types.js";
+import { documentError, faultAt } from "./document-error.js";
 import { compileFilter, type ItemFilter, itemFilterSchema } from "./filter.js";
 
 const moment = z.union([z.iso.date(), z.iso.datetime({ offset: true })], {
@@ -80,6 +81,8 @@ export const rulesSchema = z
 
 export type RawRules = z.input<typeof rulesSchema>;
 
+const REFERENCE = "docs/reference/rules.md says what each rule takes.";
+
 /** A rule by its place in the document. */
 interface Placed {
   /** JSON pointer, such as #/pin/0. */
@@ -147,17 +150,9 @@ export class Rules {
    */
   static compile(raw: unknown, catalog: Catalog, interests: boolean, source = "rules"): Rules {
     const parsed = rulesSchema.safeParse(raw);
-    const fault = (path: readonly PropertyKey[], detail: string, more: FaultInfo = {}): PrismrecError =>
-      new PrismrecError("CONFIG_INVALID", `${source}, ${jsonPointer(path)}: ${detail}`, {
-        received: shown(partOf(raw, path)),
-        ...more,
-      });
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      const unknown = issue?.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [];
-      const detail = unknown.length > 0 ? "no rule has a part of this name" : (issue?.message ?? "no rules");
-      throw fault([...(issue?.path ?? []), ...unknown], detail, { expected: "as docs/reference/rules.md says" });
-    }
+    const fault = (path: readonly PropertyKey[], detail: string, more: ErrorInfo = {}): PrismrecError =>
+      faultAt(raw, source, path, detail, more);
+    if (!parsed.success) throw documentError(parsed.error, raw, source, REFERENCE);
     const { pin, bury, limit, calibrate } = parsed.data;
     const denseOf = (id: string, path: readonly PropertyKey[]): number => {
       const dense = catalog.idOf(id);
@@ -258,20 +253,8 @@ export class Rules {
 /** No rule at all. */
 export const NO_RULES: ActiveRules = { pins: [], limits: [], calibrate: undefined, buriedBy: () => undefined };
 
-interface FaultInfo {
-  readonly expected?: string;
-  readonly received?: string;
-  readonly hint?: string;
-  readonly cause?: unknown;
-}
-
-function given(info: { readonly [name in "expected" | "received" | "hint"]: string | undefined }): FaultInfo {
-  return Object.fromEntries(Object.entries(info).filter(([, value]) => value !== undefined));
-}
-
-function shown(value: unknown): string {
-  return (JSON.stringify(value) ?? "nothing").slice(0, 200);
-}
+const given = (info: { readonly [name in "expected" | "received" | "hint"]: string | undefined }): ErrorInfo =>
+  Object.fromEntries(Object.entries(info).filter(([, value]) => value !== undefined));
 
 /** [ceil(size / 32)] dense ids as bits. */
 export function bitsOf(ids: Iterable<number>, size: number): Uint32Array {

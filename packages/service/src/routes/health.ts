@@ -20,7 +20,7 @@ export function addHealth(app: App, { holder }: Context): void {
       },
     },
     () =>
-      holder.use(async (served) => ({
+      holder.use(async ({ first: served }) => ({
         status: "ready" as const,
         model: modelOf(served),
         items: served.items,

@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { answerRecommend, interestsOf, modelOf, userOf } from "../answer.js";
+import { readCursor } from "../cursor.js";
+import { labelOf } from "../metrics.js";
 import { problemOf, problemSchema, RequestError, validationError } from "../problems.js";
 import {
   batchAnswer,
@@ -11,9 +13,10 @@ import {
   recommendAnswer,
   requestSchemas,
   similarAnswer,
+  variantsAnswer,
 } from "../schemas.js";
-import type { Served } from "../served.js";
 import type { App, Context } from "../service.js";
+import type { Lineup } from "../variants.js";
 
 /** What every verb may answer instead. */
 const PROBLEMS = { "4xx": problemSchema, "5xx": problemSchema };
@@ -22,45 +25,51 @@ export function addVerbs(app: App, context: Context): void {
   const { holder, events, gate, metrics, settings, exposures } = context;
   const schemas = requestSchemas(settings);
 
-  /** Waits for a turn and works with the recommender of now, until the client goes away or the time is up. */
-  function withServed<Result>(
+  /** Waits for a turn and works with what answers now, until the client goes away or the time is up. */
+  function withLineup<Result>(
     reply: FastifyReply,
-    work: (served: Served, signal: AbortSignal) => Promise<Result>,
+    work: (lineup: Lineup, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     const signal = requestSignal(reply, settings.timeoutMs);
-    return gate.pass(() => holder.use((served) => work(served, signal)), signal);
+    return gate.pass(() => holder.use((lineup) => work(lineup, signal)), signal);
   }
 
   async function recommend(
     body: RecommendBody,
-    served: Served,
+    lineup: Lineup,
     { id: requestId }: FastifyRequest,
     signal: AbortSignal,
   ): Promise<RecommendAnswer> {
-    const answer = { requestId, ...(await answerRecommend(body, { served, events, settings }, signal)) };
-    metrics.lists.inc({ made_by: answer.fallback === null ? "model" : "popularity" });
-    await logExposure(body.user ?? null, answer);
+    const { served, variant } = lineup.choose(body);
+    const label = labelOf(variant?.name ?? null);
+    const done = metrics.listSeconds.startTimer(label);
+    const answer = { requestId, variant, ...(await answerRecommend(body, { served, events, settings }, signal)) };
+    done();
+    metrics.lists.inc({ made_by: answer.fallback === null ? "model" : "popularity", ...label });
+    logExposure(body, answer);
     return answer;
   }
 
   /** A list is given even where it cannot be logged; that it was not is counted and told. */
-  async function logExposure(user: string | null, answer: RecommendAnswer): Promise<void> {
-    try {
-      await exposures?.append([
-        {
-          time: new Date().toISOString(),
-          requestId: answer.requestId,
-          user,
-          model: answer.model.hash,
-          fallback: answer.fallback?.reason ?? null,
-          items: answer.items.map(({ id, because: { interest } }) => ({ id, interest })),
-          interests: answer.interests.map(({ index, label, share }) => ({ index, label, share })),
-        },
-      ]);
-    } catch (error) {
+  function logExposure(body: RecommendBody, answer: RecommendAnswer): void {
+    if (exposures === undefined) return;
+    const before = readCursor(body).length;
+    const exposure = {
+      time: new Date().toISOString(),
+      requestId: answer.requestId,
+      user: body.user ?? null,
+      variant: answer.variant?.name ?? null,
+      model: answer.model.hash,
+      fallback: answer.fallback?.reason ?? null,
+      exact: answer.exact,
+      rules: answer.rules.map(({ rule }) => rule),
+      items: answer.items.map(({ id, because: { interest } }, n) => ({ id, position: before + n + 1, interest })),
+      interests: answer.interests.map(({ index, label, share }) => ({ index, label, share })),
+    };
+    exposures.record(exposure, (error) => {
       metrics.unlogged.inc();
       context.onError(error, answer.requestId);
-    }
+    });
   }
 
   app.post(
@@ -72,7 +81,7 @@ export function addVerbs(app: App, context: Context): void {
         response: { 200: recommendAnswer, ...PROBLEMS },
       },
     },
-    (request, reply) => withServed(reply, (served, signal) => recommend(request.body, served, request, signal)),
+    (request, reply) => withLineup(reply, (lineup, signal) => recommend(request.body, lineup, request, signal)),
   );
 
   app.post(
@@ -85,13 +94,13 @@ export function addVerbs(app: App, context: Context): void {
       },
     },
     (request, reply) =>
-      withServed(reply, async (served, signal) => {
+      withLineup(reply, async (lineup, signal) => {
         const results: (typeof batchAnswer)["_output"]["results"] = [];
         for (const [index, entry] of request.body.requests.entries()) {
           try {
             const parsed = schemas.recommend.safeParse(entry);
             if (!parsed.success) throw validationError(parsed.error, entry, ["requests", String(index)]);
-            results.push({ status: 200, answer: await recommend(parsed.data, served, request, signal) });
+            results.push({ status: 200, answer: await recommend(parsed.data, lineup, request, signal) });
           } catch (error) {
             signal.throwIfAborted();
             const problem = problemOf(error, request.id);
@@ -113,7 +122,7 @@ export function addVerbs(app: App, context: Context): void {
       },
     },
     (request, reply) =>
-      withServed(reply, async (served, signal) => {
+      withLineup(reply, async ({ first: served }, signal) => {
         const { item, k, ...rest } = request.body;
         const { id, title } = served.item(item);
         const items = await served.similarItems(item, { k, ...rest, signal });
@@ -131,8 +140,9 @@ export function addVerbs(app: App, context: Context): void {
       },
     },
     (request, reply) =>
-      withServed(reply, async (served, signal) => {
+      withLineup(reply, async (lineup, signal) => {
         const user = request.params.id;
+        const { served } = lineup.choose({ user });
         const interests = await served.interests(userOf(user, served, events), { unknownItems: "skip", signal });
         return { requestId: request.id, model: modelOf(served), user, interests: interestsOf(served, interests) };
       }),
@@ -148,7 +158,7 @@ export function addVerbs(app: App, context: Context): void {
       },
     },
     (request) =>
-      holder.use(async (served) => {
+      holder.use(async ({ first: served }) => {
         const { categories, columns, ...item } = served.item(request.params.id);
         return {
           ...item,
@@ -156,6 +166,25 @@ export function addVerbs(app: App, context: Context): void {
           columns: columns as (typeof itemAnswer)["_output"]["columns"],
         };
       }),
+  );
+
+  app.get(
+    "/v1/variants",
+    {
+      schema: {
+        summary: "What is served, and to which share of the users",
+        response: { 200: variantsAnswer, ...PROBLEMS },
+      },
+    },
+    (request) =>
+      holder.use(async ({ all, byRequest }) => ({
+        requestId: request.id,
+        byRequest,
+        variants: all.map(({ name, share, served }) => {
+          const { items, users, rules = 0 } = served;
+          return { name, share, model: modelOf(served), items, users, rules };
+        }),
+      })),
   );
 
   app.post(
@@ -168,7 +197,11 @@ export function addVerbs(app: App, context: Context): void {
       },
     },
     async (request) => {
-      const hasItem = await holder.use(async (served) => (id: string) => served.hasItem(id));
+      const hasItem = await holder.use(
+        async ({ all }) =>
+          (id: string) =>
+            all.some(({ served }) => served.hasItem(id)),
+      );
       const { accepted, repeated, rejected } = await events.record(request.body.events, hasItem, new Date());
       metrics.events.inc({ outcome: "accepted" }, accepted);
       metrics.events.inc({ outcome: "repeated" }, repeated);

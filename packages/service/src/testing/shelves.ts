@@ -85,8 +85,15 @@ export class Shelves implements MultiInterestModel, Disposable {
 
 const clusterer = labelClusterer((dense) => NAMES[shelf(dense)]!);
 
+interface Held {
+  readonly hash?: string;
+  readonly onClose?: () => void;
+  /** A document of business rules. */
+  readonly rules?: unknown;
+}
+
 /** Core's own recommender over a model, as `open` would give it. */
-export function servedModel(model: Model, { hash = "hash", onClose = () => {} } = {}): Served {
+export function servedModel(model: Model, { hash = "hash", onClose = () => {}, rules }: Held = {}): Served {
   const recommender = new Recommender({
     model,
     catalog,
@@ -97,5 +104,6 @@ export function servedModel(model: Model, { hash = "hash", onClose = () => {} } 
     recommender[Symbol.dispose]();
     onClose();
   };
-  return servedOf(recommender, { model: model.name, hash, items: ITEMS, users: log.userCount, close });
+  const facts = { model: model.name, hash, items: ITEMS, users: log.userCount, close };
+  return servedOf(recommender, facts, rules === undefined ? undefined : recommender.rules(rules));
 }
