@@ -340,3 +340,10 @@ export function positive(text: string): number {
   if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("Give a whole number from 1 on.");
   return number;
 }
+
+/** A number from 0 to 1, of a flag. */
+export function fraction(text: string): number {
+  const number = Number(text);
+  if (text.trim() === "" || !(number >= 0 && number <= 1)) throw new InvalidArgumentError("Give a number from 0 to 1.");
+  return number;
+}

@@ -2,10 +2,12 @@ import { PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type {
   ItemDetails,
   PopularItems,
+  PopularOptions,
   Recommender as Reader,
   Recommendation,
   RecommendationRequest,
   RecommendOptions,
+  Rules,
   SimilarItem,
   SimilarOptions,
   UserInterest,
@@ -91,9 +93,21 @@ export class Recommender implements AsyncDisposable {
    *
    * @throws PrismrecError INVALID_ARGUMENT
    */
-  popularItems(options: Pick<RecommendOptions, "k" | "filter" | "exclude"> = {}): PopularItems {
+  popularItems(options: PopularOptions = {}): PopularItems {
     this.#use();
     return this.#reader.popularItems(options);
+  }
+
+  /**
+   * Checks business rules (pins, bury, limits, a mix of interests), for `recommend(whom, { rules })`.
+   *
+   * @param raw the document, as docs/reference/rules.md has it
+   * @param source what to call it in errors, such as the path of its file
+   * @throws PrismrecError CONFIG_INVALID with a JSON pointer to the part that cannot be
+   */
+  rules(raw: unknown, source?: string): Rules {
+    this.#use();
+    return this.#reader.rules(raw, source);
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";
-import { positive } from "../options.js";
+import { fraction, positive } from "../options.js";
 import { PROFILE_HELP, parseProfile } from "../profile-flag.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
@@ -22,6 +22,8 @@ interface RecommendFlags {
   readonly count: number;
   readonly filter?: string[];
   readonly exclude?: string[];
+  readonly diversity?: number;
+  readonly rules?: string;
 }
 
 export function addRecommend(program: Command, io: Io): void {
@@ -39,20 +41,24 @@ export function addRecommend(program: Command, io: Io): void {
     .option("-k, --count <n>", "how many items", positive, 10)
     .option("--filter <condition...>", FILTER_HELP)
     .option("--exclude <ids>", "item ids joined by commas that must not be listed", list)
+    .option("--diversity <part>", "from 0 (the score alone) to 1 (the spread alone)", fraction)
+    .option("--rules <file>", "business rules that the list follows: pins, bury, limits, a mix of interests")
     .addHelpText(
       "after",
       "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json" +
         "\n  prismrec recommend runs/ml --user 42 --filter year=1990..1999 --filter categories=Drama,Crime" +
+        "\n  prismrec recommend runs/ml --user 42 --diversity 0.3 --rules rules.json" +
         "\n  prismrec recommend runs/shop --history i1,i9 --profile country=DE age=34",
     )
     .action((dir: string, options: RecommendFlags, own: Command) =>
       withSession(io, own, async (session) => {
-        const [{ servedStage }, { openServing }, { recommendationDocument }] = await Promise.all([
+        const [{ readJson }, { servedStage }, { openServing }, { recommendationDocument }] = await Promise.all([
+          import("@prismrec/core/base"),
           import("../pipeline/stages.js"),
           import("../pipeline/serving.js"),
           import("../pipeline/recommend.js"),
         ]);
-        const { user, history, profile, count, exclude } = options;
+        const { user, history, profile, count, exclude, diversity } = options;
         if ((user === undefined) === (history === undefined)) {
           throw new PrismrecError("INVALID_ARGUMENT", "say for whom", {
             expected: "either --user ID or --history IDS",
@@ -77,11 +83,20 @@ export function addRecommend(program: Command, io: Io): void {
         const { catalog, log } = (await run.open("import")).dataset;
         const given = profile === undefined ? {} : { profile: parseProfile(profile, log.profile) };
         const request = user === undefined ? { history: history ?? [], ...given } : { user };
+        const rules =
+          options.rules === undefined
+            ? undefined
+            : serving.recommender.rules(
+                await readJson(session.place(options.rules), "CONFIG_INVALID"),
+                session.place(options.rules),
+              );
         const found = await serving.recommender.recommend(request, {
           k: count,
           signal: session.signal,
           ...(options.filter === undefined ? {} : { filter: parseFilter(options.filter, catalog) }),
           ...(exclude === undefined ? {} : { exclude }),
+          ...(diversity === undefined ? {} : { diversity }),
+          ...(rules === undefined ? {} : { rules }),
         });
         if (session.ui.json) session.ui.resultJson(recommendationDocument(user ?? null, found));
         else session.ui.result(describe(user, found, options.filter !== undefined, session.ui));
@@ -91,7 +106,7 @@ export function addRecommend(program: Command, io: Io): void {
 
 function describe(
   user: string | undefined,
-  { items, interests }: Recommendation,
+  { items, interests, rules }: Recommendation,
   filtered: boolean,
   { out: style, width }: Pick<Ui, "out" | "width">,
 ): string {
@@ -135,6 +150,12 @@ function describe(
       ]),
       width,
     ),
+    ...(rules.length === 0
+      ? []
+      : [
+          "",
+          `Rules that acted: ${rules.map(({ rule, name }) => (name === undefined ? rule : `${plain(name)} (${rule})`)).join(", ")}`,
+        ]),
   ].join("\n");
 }
 

@@ -6,6 +6,7 @@ import type { RawServiceSettings, Service } from "@prismrec/service";
 import { type Command, InvalidArgumentError } from "commander";
 import { shellQuote } from "../format.js";
 import type { Io } from "../io.js";
+import type { ServedPaths } from "../open-served.js";
 import { positive } from "../options.js";
 import type { Lock } from "../pipeline/run-directory/lock.js";
 import { type Session, withSession } from "../session.js";
@@ -19,6 +20,8 @@ interface ServeFlags {
   readonly apiKeyFile?: string;
   readonly events: string | boolean;
   readonly log?: string;
+  readonly rules?: string;
+  readonly variants?: string;
   readonly cors?: string[];
   readonly kMax: number;
   readonly bodyMax: number;
@@ -46,6 +49,8 @@ export function addServe(program: Command, io: Io): void {
     .option("--events <file>", `journal of events that are sent (default: ${EVENTS_FILE} in the run)`)
     .option("--no-events", "take no events, and write nothing")
     .option("--log <file>", "exposure log: one JSON line for each list that is given")
+    .option("--rules <file>", "business rules of all lists, read again at SIGHUP")
+    .option("--variants <file>", "variants of an experiment, each for a share of the users, read again at SIGHUP")
     .option("--cors <origin...>", "origins whose pages may call the service (default: none)")
     .option("--k-max <n>", "longest list that may be asked for", positive, 100)
     .option("--body-max <bytes>", "longest body of a request", positive, 1024 * 1024)
@@ -55,7 +60,8 @@ export function addServe(program: Command, io: Io): void {
     .option("--rate <n>", "requests a minute of one client; 0: any number", fromZero, 6000)
     .addHelpText(
       "after",
-      "\nExamples:\n  prismrec serve runs/ml\n  prismrec serve runs/ml --port 80 --host 0.0.0.0 --api-key-file key.txt --log shown.jsonl",
+      "\nExamples:\n  prismrec serve runs/ml\n  prismrec serve runs/ml --port 80 --host 0.0.0.0 --api-key-file key.txt --log shown.jsonl" +
+        "\n  prismrec serve runs/ml --rules rules.json\n  prismrec serve runs/ml --variants experiment.json --log shown.jsonl",
     )
     .action((dir: string, flags: ServeFlags, own: Command) =>
       withSession(io, own, (session) => serve(resolve(io.cwd, dir), flags, session)),
@@ -64,11 +70,12 @@ export function addServe(program: Command, io: Io): void {
 
 async function serve(dir: string, flags: ServeFlags, session: Session): Promise<void> {
   const { io, ui, signal } = session;
-  const [{ Service }, { open }, { acquireLock }] = await Promise.all([
+  const [{ Service }, { openServed }, { acquireLock }] = await Promise.all([
     import("@prismrec/service"),
-    import("../api/open.js"),
+    import("../open-served.js"),
     import("../pipeline/run-directory/lock.js"),
   ]);
+  const paths = servedPaths(dir, flags, io.cwd);
   const apiKey = await apiKeyOf(flags, io);
   if (apiKey === undefined && !isLoopback(flags.host)) {
     ui.warn(`anybody who reaches ${plain(flags.host)} is answered: no API key is set (--api-key-file)`);
@@ -78,7 +85,7 @@ async function serve(dir: string, flags: ServeFlags, session: Session): Promise<
   const events = eventsFile(dir, flags.events, io.cwd);
   await using _lock = events === undefined ? undefined : await lockFolder(dirname(events), acquireLock);
   await using service = await Service.create({
-    open: (stop) => open(dir, { signal: stop }),
+    open: (stop) => openServed(paths, stop),
     settings: settingsOf(flags),
     version: VERSION,
     onError: (error, requestId) => ui.error(`request ${requestId}: ${describeError(error, ui.err, ui.verbose)}`),
@@ -88,6 +95,9 @@ async function serve(dir: string, flags: ServeFlags, session: Session): Promise<
   });
   if (service.torn > 0) {
     ui.warn(`${plain(events ?? "")}: an event that was never acknowledged was cut off (${service.torn} bytes)`);
+  }
+  if (service.exposuresTorn > 0) {
+    ui.warn(`${plain(flags.log ?? "")}: a line that has no end was cut off (${service.exposuresTorn} bytes)`);
   }
   const url = await listen(service, flags);
   const stopped = new Promise<void>((done) => {
@@ -123,7 +133,8 @@ function announce(service: Service, url: string, withKey: boolean, { ui }: Sessi
   if (served === undefined) return;
   const { model, hash, items, users } = served;
   if (ui.json) {
-    ui.result(JSON.stringify({ url, model, hash, items, users, events: service.events }));
+    const variants = service.variants.length === 0 ? {} : { variants: service.variants };
+    ui.result(JSON.stringify({ url, model, hash, items, users, events: service.events, ...variants }));
     return;
   }
   const history = served.popularItems({ k: 2 }).items.map(({ id }) => id);
@@ -131,10 +142,24 @@ function announce(service: Service, url: string, withKey: boolean, { ui }: Sessi
   ui.result(
     [
       `${ui.out.bold(`Serving ${plain(model)}`)} of ${items} items and ${users} users at ${url}`,
+      ...(service.variants.length === 0 ? [] : [`  Variants: ${service.variants.join(", ")}`]),
       `  curl ${url}/v1/recommend${key} -H 'content-type: application/json' -d ${shellQuote(JSON.stringify({ history, k: 5 }))}`,
       `  A page to try it: ${url}/   Its verbs: ${url}/openapi.json`,
     ].join("\n"),
   );
+}
+
+/** @throws PrismrecError CONFIG_INVALID for rules beside variants */
+function servedPaths(run: string, { rules, variants }: ServeFlags, cwd: string): ServedPaths {
+  if (rules !== undefined && variants !== undefined) {
+    throw new PrismrecError("CONFIG_INVALID", "--rules and --variants do not go together", {
+      expected: "one of the two",
+      received: "both",
+      hint: 'Name the rules of each variant in the variants\' file: {"name": "a", "share": 0.5, "rules": "rules.json"}.',
+    });
+  }
+  const at = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(cwd, path));
+  return { run, rules: at(rules), variants: at(variants) };
 }
 
 async function listen(service: Service, { host, port }: ServeFlags): Promise<string> {
