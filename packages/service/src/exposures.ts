@@ -1,8 +1,8 @@
 import { open, stat } from "node:fs/promises";
-import { PrismrecError } from "@prismrec/core/errors";
-import { fromFileError, systemCode } from "@prismrec/core/file-errors";
+import { fromFileError, jsonPointer, PrismrecError, systemCode } from "@prismrec/core/base";
 import { z } from "zod";
 import { Journal } from "./journal.js";
+import { damagedLine, readJsonLines } from "./json-lines.js";
 
 /** A line of the exposure log: a list as it was given. */
 export const exposureSchema = z.strictObject({
@@ -24,6 +24,35 @@ export const exposureSchema = z.strictObject({
   interests: z.array(z.strictObject({ index: z.int(), label: z.string(), share: z.number() })),
 });
 export type Exposure = z.output<typeof exposureSchema>;
+
+/**
+ * Gives each list of an exposure log.
+ *
+ * @returns how many there are, and how many bytes of a line without an end stand behind them, left by a process that was killed
+ * @throws PrismrecError DATA_FORMAT with the number of a line that the service did not write, FILE_NOT_FOUND, IO
+ */
+export async function readExposures(
+  path: string,
+  onExposure: (exposure: Exposure) => void,
+): Promise<{ readonly lines: number; readonly torn: number }> {
+  let lines = 0;
+  try {
+    const whole = await readJsonLines(path, MEND, (value, line) => {
+      const parsed = exposureSchema.safeParse(value);
+      if (!parsed.success) {
+        const [issue] = parsed.error.issues;
+        throw damagedLine(path, line, `${jsonPointer(issue?.path ?? [])}: ${issue?.message}`, MEND);
+      }
+      lines++;
+      onExposure(parsed.data);
+    });
+    return { lines, torn: (await stat(path)).size - whole };
+  } catch (error) {
+    throw fromFileError(error, path, "read");
+  }
+}
+
+const MEND = "Mend or remove the line; every other line is judged with it or none is.";
 
 /** Lines that may wait for the disk; a log that falls further behind loses lines, and says so. */
 const WAITING_MAX = 10_000;

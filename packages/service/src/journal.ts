@@ -1,7 +1,9 @@
-import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fromFileError, PrismrecError, syncFolder } from "@prismrec/core/base";
+import { damagedLine, readJsonLines } from "./json-lines.js";
+
+const MEND = "Mend or remove the line: the service starts with all of its events or not at all.";
 
 interface Waiting {
   readonly text: string;
@@ -47,7 +49,7 @@ export class Journal {
           received: path,
         });
       }
-      const whole = await readLines(path, onLine);
+      const whole = await readJsonLines(path, MEND, onLine);
       if (whole < stats.size) await file.truncate(whole);
       await file.sync();
       await syncFolder(dirname(path));
@@ -123,37 +125,6 @@ export class Journal {
   }
 }
 
-/** Gives each whole line as JSON, and how many bytes they are together. */
-async function readLines(path: string, onLine: (value: unknown, line: number) => void): Promise<number> {
-  let rest = Buffer.alloc(0);
-  let [whole, line] = [0, 0];
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    const bytes = Buffer.concat([rest, chunk]);
-    let from = 0;
-    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, from)) {
-      line++;
-      onLine(parsed(bytes.toString("utf8", from, end), path, line), line);
-      whole += end + 1 - from;
-      from = end + 1;
-    }
-    rest = bytes.subarray(from);
-  }
-  return whole;
-}
-
-function parsed(text: string, path: string, line: number): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw damaged(path, line, error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** A line that the service did not write. */
-export function damaged(path: string, line: number, received: string): PrismrecError {
-  return new PrismrecError("DATA_FORMAT", `line ${line} of ${path} cannot be read`, {
-    expected: "a line as the service writes it",
-    received,
-    hint: "Mend or remove the line: the service starts with all of its events or not at all.",
-  });
-}
+/** A line of a journal that the service did not write. */
+export const damaged = (path: string, line: number, received: string): PrismrecError =>
+  damagedLine(path, line, received, MEND);

@@ -9,6 +9,7 @@ import type { Io } from "../io.js";
 import type { ServedPaths } from "../open-served.js";
 import { positive } from "../options.js";
 import type { Lock } from "../pipeline/run-directory/lock.js";
+import { EVENTS_FILE } from "../service-files.js";
 import { type Session, withSession } from "../session.js";
 import { describeError } from "../terminal/describe-error.js";
 import { plain } from "../terminal/style.js";
@@ -30,9 +31,6 @@ interface ServeFlags {
   readonly queueMax: number;
   readonly rate: number;
 }
-
-/** A journal of events that nobody named lies here in the run directory. */
-const EVENTS_FILE = join("service", "events.jsonl");
 
 export function addServe(program: Command, io: Io): void {
   program

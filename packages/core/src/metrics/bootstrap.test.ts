@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../base/random.js";
-import { bootstrapMean, bootstrapMeans, pairedBootstrap, pairedBootstraps } from "./bootstrap.js";
+import { bootstrapMean, bootstrapMeans, pairedBootstrap, pairedBootstraps, unpairedBootstrap } from "./bootstrap.js";
 
 describe("bootstrap", () => {
   const random = createRandom(5);
@@ -25,6 +25,21 @@ describe("bootstrap", () => {
     expect(gain.standardError).toBeLessThan(1e-12);
     expect(gain.notBetter).toBe(0);
     expect(pairedBootstrap(noise, better).notBetter).toBe(1);
+  });
+
+  it("of two groups of different users has the standard errors of both, and the sign of the first less the second", () => {
+    const other = Float64Array.from({ length: 100 }, () => random.normal() + 1);
+    const { mean, low, high, standardError, notBetter } = unpairedBootstrap(other, noise);
+    const own = [bootstrapMean(other), bootstrapMean(noise)];
+    expect(mean).toBeCloseTo(own[0]!.mean - own[1]!.mean, 12);
+    const expected = Math.sqrt(own.reduce((sum, each) => sum + each.standardError ** 2, 0));
+    expect(standardError / expected).toBeGreaterThan(0.94);
+    expect(standardError / expected).toBeLessThan(1.06);
+    expect([low > 0, high > mean, notBetter]).toEqual([true, true, 0]);
+    expect(unpairedBootstrap(noise, other).notBetter).toBe(1);
+    // A group beside itself is two draws, not one: pairs would be without any doubt.
+    expect(unpairedBootstrap(noise, noise).standardError).toBeGreaterThan(own[1]!.standardError);
+    expect(() => unpairedBootstrap([], noise)).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   });
 
   it("repeats itself for the same seed", () => {

@@ -25,15 +25,35 @@ export interface Interval {
   readonly standardError: number;
 }
 
-/** Mean of `a - b` over the same users; resampling users keeps each one's pair together. */
-export interface PairedDifference extends Interval {
+/** Mean of a less that of b. */
+export interface Difference extends Interval {
   /** Share of resamples in which a's mean is not above b's: a one-sided p-value of "a is better". */
   readonly notBetter: number;
 }
 
+/** Mean of `a - b` over the same users; resampling users keeps each one's pair together. */
+export type PairedDifference = Difference;
+
 export function bootstrapMean(values: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
   const [means] = finish(resample([values], options));
-  return intervalOf(values, means!, options);
+  return intervalOf(meanOf(values), means!, options);
+}
+
+/**
+ * Difference of the means of two groups of different users, each resampled by itself (Efron and Tibshirani 1993, ch. 8: the
+ * two-sample problem).
+ *
+ * @throws PrismrecError INVALID_ARGUMENT for a group without users
+ */
+export function unpairedBootstrap(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  options: BootstrapOptions = {},
+): Difference {
+  const [first] = run(resample([a], options, "bootstrap a"));
+  const [second] = run(resample([b], options, "bootstrap b"));
+  const differences = first!.map((mean, sample) => mean - second![sample]!).sort();
+  return differenceOf(meanOf(a) - meanOf(b), differences, options);
 }
 
 /** `a[i]` and `b[i]` are two models' values of the same user. SHAPE_MISMATCH otherwise. */
@@ -44,7 +64,7 @@ export function pairedBootstrap(
 ): PairedDifference {
   const values = pairedDifferences(a, b);
   const [means] = finish(resample([values], options));
-  return differenceOf(values, means!, options);
+  return differenceOf(meanOf(values), means!, options);
 }
 
 /**
@@ -60,7 +80,7 @@ export async function bootstrapMeans(
 ): Promise<Record<string, Interval>> {
   const names = Object.keys(series);
   const all = await finishInTurns(Object.values(series), options);
-  return Object.fromEntries(names.map((name, s) => [name, intervalOf(series[name]!, all[s]!, options)]));
+  return Object.fromEntries(names.map((name, s) => [name, intervalOf(meanOf(series[name]!), all[s]!, options)]));
 }
 
 /** `pairedBootstrap` of several pairs over the same users, as `bootstrapMeans` is for one. */
@@ -71,7 +91,7 @@ export async function pairedBootstraps(
   const names = Object.keys(pairs);
   const series = Object.values(pairs).map(([a, b]) => pairedDifferences(a, b));
   const all = await finishInTurns(series, options);
-  return Object.fromEntries(names.map((name, s) => [name, differenceOf(series[s]!, all[s]!, options)]));
+  return Object.fromEntries(names.map((name, s) => [name, differenceOf(meanOf(series[s]!), all[s]!, options)]));
 }
 
 /** Draws between two looks at the event loop: about ten milliseconds. */
@@ -79,10 +99,11 @@ const DRAWS_PER_TURN = 100_000;
 
 type Resampling = Generator<number, Float64Array[], void>;
 
-/** The means of every series in every resample, ascending; stops now and then and says how many resamples are done. */
+/** The means of every series in every resample, as drawn; stops now and then and says how many resamples are done. */
 function* resample(
   series: readonly ArrayLike<number>[],
   { samples = DEFAULT_SAMPLES, level = DEFAULT_LEVEL, seed = 1 }: BootstrapOptions,
+  stream = "bootstrap",
 ): Resampling {
   const n = series[0]?.length ?? 0;
   if (n === 0 || !Number.isInteger(samples) || samples < 2 || !(level > 0 && level < 1)) {
@@ -98,7 +119,7 @@ function* resample(
   for (const [s, values] of series.entries()) for (let i = 0; i < n; i++) byUser[i * width + s] = values[i]!;
   const means = series.map(() => new Float64Array(samples));
   const sums = new Float64Array(width);
-  const random = createRandom(seed, "bootstrap");
+  const random = createRandom(seed, stream);
   let drawn = 0;
   for (let sample = 0; sample < samples; sample++) {
     sums.fill(0);
@@ -109,11 +130,14 @@ function* resample(
     }
     for (let s = 0; s < width; s++) means[s]![sample] = sums[s]! / n;
   }
-  for (const values of means) values.sort();
   return means;
 }
 
-function finish(resampling: Resampling): Float64Array[] {
+const ascending = (series: Float64Array[]): Float64Array[] => series.map((means) => means.sort());
+
+const finish = (resampling: Resampling): Float64Array[] => ascending(run(resampling));
+
+function run(resampling: Resampling): Float64Array[] {
   for (;;) {
     const { done, value } = resampling.next();
     if (done === true) return value;
@@ -130,22 +154,25 @@ async function finishInTurns(
   const resampling = resample(series, options);
   for (;;) {
     const { done, value } = resampling.next();
-    if (done === true) return value;
+    if (done === true) return ascending(value);
     onProgress?.({ stage: "bootstrap", done: value, total: samples, unit: "resamples" });
     await yieldToEventLoop(signal);
   }
 }
 
-function differenceOf(values: ArrayLike<number>, means: Float64Array, options: BootstrapOptions): PairedDifference {
+function differenceOf(mean: number, means: Float64Array, options: BootstrapOptions): Difference {
   const notBetter = means.filter((value) => value <= 0).length / means.length;
-  return { ...intervalOf(values, means, options), notBetter };
+  return { ...intervalOf(mean, means, options), notBetter };
 }
 
-function intervalOf(
-  values: ArrayLike<number>,
-  means: Float64Array,
-  { level = DEFAULT_LEVEL }: BootstrapOptions,
-): Interval {
+function meanOf(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]!;
+  return total / values.length;
+}
+
+/** @param means of resamples, ascending */
+function intervalOf(mean: number, means: Float64Array, { level = DEFAULT_LEVEL }: BootstrapOptions): Interval {
   const samples = means.length;
   const centre = means.reduce((sum, value) => sum + value, 0) / samples;
   const variance = means.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (samples - 1);
@@ -155,10 +182,8 @@ function intervalOf(
     const above = Math.min(below + 1, samples - 1);
     return means[below]! + (place - below) * (means[above]! - means[below]!);
   };
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]!;
   return {
-    mean: total / values.length,
+    mean,
     low: quantile((1 - level) / 2),
     high: quantile((1 + level) / 2),
     standardError: Math.sqrt(variance),

@@ -1,6 +1,7 @@
 export * from "./events.js";
 export * from "./forgotten.js";
 export * from "./import.js";
+export * from "./read-events.js";
 export * from "./spool-inputs.js";
 export * from "./tables/duckdb.js";
 export * from "./tables/open-table.js";
