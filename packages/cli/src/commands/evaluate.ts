@@ -4,13 +4,18 @@ import type { Io } from "../io.js";
 import { withSettings } from "../options.js";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
 import { type Session, withSession } from "../session.js";
+import { plain } from "../terminal/style.js";
 import { checkMetric, parseThreshold, type Threshold, ThresholdMissed } from "../threshold.js";
+
+/** Microseconds. */
+const UNITS = { s: 1_000_000n, m: 60_000_000n, h: 3_600_000_000n, d: 86_400_000_000n } as const;
+const DAY = UNITS.d;
 
 interface EvaluateFlags {
   readonly failUnder?: Threshold;
   readonly log?: string;
   readonly events?: string;
-  readonly within: bigint;
+  readonly within?: bigint;
 }
 
 export function addEvaluate(program: Command, io: Io): void {
@@ -31,9 +36,8 @@ export function addEvaluate(program: Command, io: Io): void {
     .option("--events <file>", "with --log: what users did, with times (default: the journal of the run's service)")
     .option(
       "--within <time>",
-      "with --log: how long after a list an event counts for it, as in 30m, 24h or 7d",
+      "with --log: how long after a list an event counts for it, as in 30m, 24h or 7d (default: 24h)",
       duration,
-      DAY,
     );
   withSettings(command, ["truth"])
     .addHelpText(
@@ -44,10 +48,11 @@ export function addEvaluate(program: Command, io: Io): void {
     .action((dir: string, options: EvaluateFlags, own: Command) =>
       withSession(io, own, async (session) => {
         if (options.log !== undefined) return judgeShown(dir, options.log, options, session);
-        if (options.events !== undefined) {
-          throw new PrismrecError("INVALID_ARGUMENT", "--events goes with --log", {
+        const alone = (["events", "within"] as const).find((name) => options[name] !== undefined);
+        if (alone !== undefined) {
+          throw new PrismrecError("INVALID_ARGUMENT", `--${alone} goes with --log`, {
             expected: "--log FILE beside it",
-            received: "--events alone",
+            received: `--${alone} alone`,
             hint: "Test users are judged by what the split holds back.",
           });
         }
@@ -93,19 +98,15 @@ async function judgeShown(dir: string, log: string, options: EvaluateFlags, sess
   const report = await judgeLog(dataset, {
     log: place(log),
     run: place(dir),
-    within: options.within,
+    within: options.within ?? DAY,
     seed: run.settings.seed,
     signal,
     ...(options.events === undefined ? {} : { events: place(options.events) }),
   });
-  for (const note of report.notes) ui.warn(note);
+  for (const note of report.notes) ui.warn(plain(note));
   if (ui.json) ui.resultJson(report);
   else ui.result(logTables(report, ui.width));
 }
-
-/** Microseconds. */
-const UNITS = { s: 1_000_000n, m: 60_000_000n, h: 3_600_000_000n, d: 86_400_000_000n } as const;
-const DAY = UNITS.d;
 
 function duration(text: string): bigint {
   const [, number, unit] = /^(\d{1,6})([smhd])$/.exec(text.trim()) ?? [];

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { fit, open, type Recommender } from "../api/index.js";
+import type { LogReport } from "../pipeline/judge-log.js";
 import { smallRows } from "../testing/small-data.js";
 import { buildPackages, repositoryRoot, spawnPrismrec } from "../testing/spawn.js";
 
@@ -84,6 +85,7 @@ function serve(
 interface Answer {
   readonly requestId: string;
   readonly model?: { readonly hash: string };
+  readonly variant?: { readonly name: string } | null;
   readonly items: readonly {
     readonly id: string;
     readonly score: number;
@@ -212,6 +214,125 @@ describe("prismrec serve", () => {
       expect([...statuses]).toEqual([200]);
       expect(hashes.at(-1)).toBe(other.hash);
       expect(await serving.end("SIGINT")).toBe(0);
+    },
+    LIMIT,
+  );
+
+  it(
+    "follows rules as the library does, reads them again at SIGHUP, and keeps the old ones where the new cannot be",
+    async () => {
+      const path = inside("rules.json");
+      const raw = {
+        pin: [{ item: "i40", position: 2, name: "launch" }],
+        bury: [{ where: { inStock: false } }],
+        limit: [{ column: "categories", most: 1, within: 2 }],
+      };
+      await writeFile(path, JSON.stringify(raw));
+      const serving = await serve([inside("run"), "--no-events", "--rules", path]);
+      const asked = { k: 8, diversity: 0.3 };
+      const expected = await library.recommend("u7", { ...asked, rules: library.rules(raw) });
+      const { body } = await post(serving, "/v1/recommend", { user: "u7", ...asked });
+      expect(listed(body)).toEqual(listed(expected));
+      expect(body.items[1]).toMatchObject({ id: "i40", pinned: true });
+      expect(listed(body)).not.toEqual(listed(await library.recommend("u7", { k: 8 })));
+      const { stdout } = await spawnPrismrec([
+        ...["recommend", inside("run"), "-u", "u7", "-k", "8", "--diversity", "0.3", "--rules", path, "--json"],
+      ]);
+      const printed = JSON.parse(stdout);
+      expect(listed(printed).map(([id]) => id)).toEqual(listed(expected).map(([id]) => id));
+      expect(printed).toMatchObject({ exact: false, rules: expected.rules });
+
+      const first = async () => (await post(serving, "/v1/recommend", { user: "u7", k: 2 })).body.items[0]!.id;
+      await writeFile(path, JSON.stringify({ pin: [{ item: "i41", position: 1 }] }));
+      serving.child.kill("SIGHUP");
+      await until(() => serving.stderr().includes("from now on"));
+      expect(await first()).toBe("i41");
+      await writeFile(path, JSON.stringify({ pin: [{ item: "gone", position: 1 }] }));
+      serving.child.kill("SIGHUP");
+      await until(() => serving.stderr().includes("goes on being served"));
+      expect(serving.stderr()).toContain("rules.json, #/pin/0/item: the catalog has no item gone");
+      expect(await first()).toBe("i41");
+      expect(await serving.end("SIGTERM")).toBe(0);
+
+      const refused = await spawnPrismrec(["serve", inside("run"), "--no-events", "--port", "0", "--rules", path]);
+      expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("#/pin/0/item")]);
+      const both = await spawnPrismrec(["serve", inside("run"), "--rules", path, "--variants", path]);
+      expect([both.code, both.stderr]).toEqual([2, expect.stringContaining("do not go together")]);
+    },
+    LIMIT,
+  );
+
+  it(
+    "splits users among runs and rules, the same over restarts, and evaluate --log judges what came of it",
+    async () => {
+      const [path, shown, journal] = [inside("experiment.json"), inside("split.jsonl"), inside("split-events.jsonl")];
+      await writeFile(inside("pin.json"), JSON.stringify({ pin: [{ item: "i44", position: 1 }] }));
+      const variants = [
+        { name: "control", share: 0.4 },
+        { name: "other", share: 0.3, run: "other" },
+        { name: "pinned", share: 0.3, rules: "pin.json" },
+      ];
+      await writeFile(path, JSON.stringify({ salt: "spring", variants }));
+      const args = [inside("run"), "--variants", path, "--log", shown, "--events", journal, "--rate", "0"];
+      const users = Array.from({ length: 40 }, (_, n) => `u${n}`);
+      const ask = async (serving: Serving) => {
+        const answers: Answer[] = [];
+        for (const user of users) answers.push((await post(serving, "/v1/recommend", { user, k: 3 })).body);
+        return answers;
+      };
+      const serving = await serve(args);
+      const answers = await ask(serving);
+      const given = answers.map(({ variant }) => variant?.name);
+      expect(new Set(given)).toEqual(new Set(["control", "other", "pinned"]));
+      await using other = await open(inside("other"));
+      for (const [n, { variant, model, items }] of answers.entries()) {
+        expect(model?.hash).toBe(variant?.name === "other" ? other.hash : library.hash);
+        const options = {
+          k: 3,
+          ...(variant?.name === "pinned" ? { rules: library.rules({ pin: [{ item: "i44", position: 1 }] }) } : {}),
+        };
+        const own = variant?.name === "other" ? other : library;
+        expect(listed({ items })).toEqual(listed(await own.recommend(users[n]!, options)));
+      }
+      // Users of one variant take the first item they were shown, and others an item that they were not.
+      const events = answers.map(({ variant, items }, n) => ({
+        id: `e${n}`,
+        user: users[n]!,
+        item: variant?.name === "other" ? items[0]!.id : "i0",
+      }));
+      expect((await post(serving, "/v1/events", { events })).body).toMatchObject({ accepted: 40 });
+      expect(await serving.end("SIGTERM")).toBe(0);
+      const again = await serve([...args.slice(0, 3), "--no-events"]);
+      expect((await ask(again)).map(({ variant }) => variant?.name)).toEqual(given);
+      expect(await again.end("SIGTERM")).toBe(0);
+
+      await appendFile(shown, '{"torn');
+      const judged = await spawnPrismrec(["evaluate", inside("run"), "--log", shown, "--events", journal, "--json"]);
+      expect(judged.code, judged.stderr).toBe(0);
+      const report = JSON.parse(judged.stdout) as LogReport;
+      expect(report.lists).toBe(40);
+      for (const [name, { lists, metrics, exposure }] of Object.entries(report.variants)) {
+        expect(lists).toBe(given.filter((own) => own === name).length);
+        expect(metrics["hit-rate"]!.mean > 0.5).toBe(name === "other");
+        expect(exposure.coverage).toBeGreaterThan(0);
+      }
+      const apart = report.differences.find(({ a, b }) => a === "other" && b === "control");
+      expect(apart!.metrics["hit-rate"]!.low).toBeGreaterThan(0);
+      expect(report.notes[0]).toContain("6 bytes at the end");
+      const table = await spawnPrismrec([
+        "evaluate",
+        inside("run"),
+        "--log",
+        shown,
+        "--events",
+        journal,
+        "--within",
+        "1h",
+      ]);
+      expect(table.stdout).toMatch(/control[\s\S]*other[\s\S]*pinned[\s\S]*other less control, hit-rate/);
+      expect(table.stderr).toContain("6 bytes at the end");
+      const alone = await spawnPrismrec(["evaluate", inside("run"), "--within", "1h"]);
+      expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining("--within goes with --log")]);
     },
     LIMIT,
   );

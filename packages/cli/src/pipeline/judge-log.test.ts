@@ -137,7 +137,9 @@ describe("lists that were shown", () => {
     const short = await judge(shown, events, HOUR);
     expect(short.variants.all!.metrics["hit-rate"]!.mean).toBe(0);
     expect(short.notes).toEqual([]);
-    expect((await judge(shown, events, 2n * HOUR)).notes).toEqual([expect.stringContaining("1 lists were shown too shortly")]);
+    expect((await judge(shown, events, 2n * HOUR)).notes).toEqual([
+      expect.stringContaining("1 lists were shown too shortly"),
+    ]);
   });
 
   it("that a killed process did not finish writing are left out and said; a damaged line is named", async () => {
