@@ -1,7 +1,7 @@
 // Writes docs/reference from what the program itself goes by: training.md from the schemas that the trainer validates
 // with, models.md from the registry, pipeline.md from the list of stages, configuration.md from the schema of a run's
 // settings, commands.md from the definitions that parse the command line, metrics.md from the ranking metrics, service.md
-// from the schemas of its verbs. --check fails where one is stale.
+// from the schemas of its verbs, rules.md and variants.md from those of the documents that it reads. --check fails where one is stale.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNetwork, MODELS } from "@prismrec/core/models";
@@ -14,6 +14,7 @@ import { configurationPage } from "./reference/configuration.mjs";
 import { metricsPage } from "./reference/metrics.mjs";
 import { modelsPage } from "./reference/models.mjs";
 import { servicePage } from "./reference/service.mjs";
+import { rulesPage, rulesSchemaFile, variantsPage, variantsSchemaFile } from "./reference/serving-documents.mjs";
 
 const networks = MODELS.filter(isNetwork);
 const presets = networks.flatMap((model) =>
@@ -76,6 +77,10 @@ const pages = {
   "commands.md": commandsPage(),
   "metrics.md": metricsPage(),
   "service.md": await servicePage(),
+  "rules.md": rulesPage(),
+  "rules.schema.json": rulesSchemaFile(),
+  "variants.md": variantsPage(),
+  "variants.schema.json": variantsSchemaFile(),
 };
 
 let stale = false;

@@ -13,7 +13,7 @@ export const cell = (text) => text.replaceAll("|", "\\|");
 /** @param {Property} property @returns {string} */
 function kind(property) {
   if (property.const !== undefined) return JSON.stringify(property.const);
-  if (property.anyOf !== undefined) return property.anyOf.map(kind).join(" or ");
+  if (property.anyOf !== undefined) return [...new Set(property.anyOf.map(kind))].join(" or ");
   if (property.enum !== undefined) return property.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (property.type === "array" && property.items !== undefined) return `list of ${kind(property.items)}`;
   return property.type ?? "";
@@ -43,8 +43,14 @@ export function settingsOf(schema) {
 }
 
 /** The table of a schema's settings; nothing where it has none. @param {z.ZodType} schema @returns {string[]} */
-export function settingTable(schema) {
-  const rows = settingsOf(schema).map(
+export const settingTable = (schema) => tableOf(settingsOf(schema));
+
+/** The same of a part of a JSON schema. @param {Property} part @returns {string[]} */
+export const partTable = (part) => tableOf(under("", part));
+
+/** @param {Setting[]} settings @returns {string[]} */
+function tableOf(settings) {
+  const rows = settings.map(
     (setting) => `| \`${setting.path}\` | ${cell(setting.type)} | ${cell(setting.default)} | ${cell(setting.what)} |`,
   );
   if (rows.length === 0) return [];

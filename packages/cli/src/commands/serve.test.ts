@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { appendFile, cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { rulesSchema } from "@prismrec/core/recommend";
+import { variantsSchema } from "@prismrec/service";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { fit, open, type Recommender } from "../api/index.js";
 import type { LogReport } from "../pipeline/judge-log.js";
@@ -340,7 +342,7 @@ describe("prismrec serve", () => {
   it(
     "ends what is under way at SIGTERM, takes no more, and is gone",
     async () => {
-      const serving = await serve([inside("run"), "--no-events", "--concurrency", "1"]);
+      const serving = await serve([inside("run"), "--no-events", "--concurrency", "1", "--timeout", "120000"]);
       const requests = Array.from({ length: 64 }, (_, n) => ({ user: `u${n}`, k: 20 }));
       const underWay = Array.from({ length: 6 }, () => post(serving, "/v1/recommend/batch", { requests }));
       // One is worked on and five wait: all of them have arrived.
@@ -404,6 +406,12 @@ describe("prismrec serve", () => {
           .matchAll(/^curl -s localhost:8080(\S+)(?: -H '([^']*)')?(?: *-d '([^']*)')?$/gm),
       );
       expect(requests.length).toBe(guide.match(/^curl /gm)?.length);
+      const documents = Array.from(guide.matchAll(/```json\n([\s\S]*?)```/g), ([, text = ""]) => JSON.parse(text));
+      expect(documents.map((document) => "variants" in document)).toEqual([false, true]);
+      expect([rulesSchema, variantsSchema].map((schema, n) => schema.safeParse(documents[n]).error)).toEqual([
+        undefined,
+        undefined,
+      ]);
       const serving = await serve([inside("run"), "--events", inside("guide.jsonl")]);
       const statuses: Record<string, number> = {};
       for (const [, path = "", header, body] of requests) {
