@@ -81,6 +81,10 @@ export function arrange(ranked: Ranked, asked: Asked): Arrangement | undefined {
     acted.set(pointer, (acted.get(pointer) ?? 0) + 1);
   };
   const held = new Map<Counter, Set<number>>();
+  const out: [Counter, number][] = [];
+  const hold = (counter: Counter, at: number): void => {
+    held.set(counter, (held.get(counter) ?? new Set()).add(at));
+  };
   const put = (item: number): void => {
     items.push(item);
     for (const preference of preferences) preference.placed(item);
@@ -110,7 +114,11 @@ export function arrange(ranked: Ranked, asked: Asked): Arrangement | undefined {
         const item = ranked.ids[at]!;
         const counter = counters.find((each) => !each.allows(item, position));
         if (counter === undefined) places.push(at);
-        else forbidden.push([counter, at]);
+        else if (counter.limit.within === undefined) {
+          // No later place lets it through either: it is not looked at again.
+          taken[at] = 1;
+          out.push([counter, at]);
+        } else forbidden.push([counter, at]);
       }
     }
     if (places.length < competing && !ranked.whole) return undefined;
@@ -122,15 +130,12 @@ export function arrange(ranked: Ranked, asked: Asked): Arrangement | undefined {
     if (rules.calibrate !== undefined && preferences.length > 0) {
       if (best !== bestOf(ranked, places, preferences.slice(0, -1))) act(rules.calibrate.pointer);
     }
-    for (const [counter, at] of forbidden) {
-      if (at > best) continue;
-      const kept = held.get(counter) ?? new Set();
-      held.set(counter, kept.add(at));
-    }
+    for (const [counter, at] of forbidden) if (at < best) hold(counter, at);
     if (buried[best] === undefined) deepest = Math.max(deepest, best);
     put(item);
   }
   for (const late of [...fixed.values()].sort((a, b) => a.position - b.position).slice(0, k - items.length)) pin(late);
+  for (const [counter, at] of out) if (at < deepest) hold(counter, at);
   for (const [{ limit }, places] of held) acted.set(limit.pointer, places.size);
   for (const [at, pointer] of buried.slice(0, deepest + 1).entries()) {
     if (pointer !== undefined && !pinned.has(ranked.ids[at]!)) act(pointer);
@@ -167,9 +172,12 @@ class Counter {
   allows(item: number, position: number): boolean {
     const { most, within = Infinity } = this.limit;
     return this.limit.valuesOf(item).every((value) => {
-      const { positions, at } = inserted(this.#positions.get(value) ?? [], position);
-      for (let from = Math.max(0, at - most); from <= at && from + most < positions.length; from++) {
-        if (positions[from + most]! - positions[from]! < within) return false;
+      const positions = this.#positions.get(value) ?? [];
+      const before = positionsBefore(positions, position);
+      // As if it stood there.
+      const nth = (n: number): number => (n === before ? position : positions[n < before ? n : n - 1]!);
+      for (let from = Math.max(0, before - most); from <= before && from + most <= positions.length; from++) {
+        if (nth(from + most) - nth(from) < within) return false;
       }
       return true;
     });
@@ -177,14 +185,16 @@ class Counter {
 
   add(item: number, position: number): void {
     for (const value of this.limit.valuesOf(item)) {
-      this.#positions.set(value, inserted(this.#positions.get(value) ?? [], position).positions);
+      const positions = this.#positions.get(value) ?? [];
+      this.#positions.set(value, positions);
+      positions.splice(positionsBefore(positions, position), 0, position);
     }
   }
 }
 
-/** Ascending positions with one more, and where that stands. */
-function inserted(positions: readonly number[], position: number): { positions: number[]; at: number } {
-  const behind = positions.findIndex((other) => other > position);
-  const at = behind < 0 ? positions.length : behind;
-  return { positions: [...positions.slice(0, at), position, ...positions.slice(at)], at };
+/** How many of ascending positions come before one. */
+function positionsBefore(positions: readonly number[], position: number): number {
+  let before = positions.length;
+  while (before > 0 && positions[before - 1]! > position) before--;
+  return before;
 }
