@@ -228,7 +228,7 @@ export class Rules {
     return new Rules(pins, buries, limits, calibrations);
   }
 
-  /** Those that hold at a moment; undefined: none does. */
+  /** @internal Those that hold at a moment; undefined: none does. */
   at(moment: Date): ActiveRules | undefined {
     const time = moment.getTime();
     const holding = <Rule>(rules: readonly Valid<Rule>[]): Valid<Rule>[] =>
@@ -244,7 +244,7 @@ export class Rules {
     };
   }
 
-  /** What a rule is called; undefined: it has no name. */
+  /** @internal What a rule is called; undefined: it has no name. */
   nameOf(pointer: string): string | undefined {
     return this.#names.get(pointer);
   }
