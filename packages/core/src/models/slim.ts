@@ -48,7 +48,7 @@ const slimSettings = z.strictObject({
   l2: z
     .array(z.number().min(0))
     .min(1)
-    .default([100, 20, 500])
+    .default([100, 500, 1500, 20])
     .describe("ridge penalties, in events, of which validation recall at the largest cut-off chooses"),
   l1: z.number().min(0).default(1).describe("penalty that makes weights zero, in events"),
   neighbours: z.int().min(1).default(200).describe("nearest items by cosine that a column may be made of"),
