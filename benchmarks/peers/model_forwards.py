@@ -1,4 +1,4 @@
-"""Forward passes of SASRec, GRU4Rec, MIND and SINE in PyTorch, in double precision, one user at a time, oldest event
+"""Forward passes of SASRec, eSASRec, GRU4Rec, MIND, SINE and REMI in PyTorch, in double precision, one user at a time, oldest event
 first: written from the papers, with no batch and no padding. Reads weights and histories from a safetensors file and
 writes the interests [U, K, d] (NaN where absent), then the scores of all items [U, N], as raw doubles.
 
@@ -63,6 +63,24 @@ def sasrec(w, config, x):
     return w.norm("norm-out", x)[-1:]
 
 
+def esasrec(w, config, x):
+    """Tikhonovich et al. 2025: SASRec with LiGR's gates before what is added, and SwiGLU."""
+    n, d = x.shape
+    heads = config["heads"]
+    x = x + w["position"][:n].flip(0)
+    for i in range(config["layers"]):
+        block = f"block{i}"
+        h = w.norm(f"{block}/norm1", x)
+        q, k, v = (w.linear(f"{block}/{part}", h).view(n, heads, d // heads).transpose(0, 1) for part in ("query", "key", "value"))
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        part = w.linear(f"{block}/merge", attended.transpose(0, 1).reshape(n, d))
+        x = x + torch.sigmoid(w.linear(f"{block}/gate1", x)) * part
+        h = w.norm(f"{block}/norm2", x)
+        part = w.linear(f"{block}/narrow", functional.silu(w.linear(f"{block}/gated", h)) * w.linear(f"{block}/widen", h))
+        x = x + torch.sigmoid(w.linear(f"{block}/gate2", x)) * part
+    return w.norm("norm-out", x)[-1:]
+
+
 def gru4rec(w, config, x):
     """Hidasi et al. 2015, by PyTorch's own GRU."""
     for i in range(config["layers"]):
@@ -91,6 +109,12 @@ def mind(w, config, x):
     return w.linear("output", torch.relu(w.linear("hidden", capsules)))
 
 
+def remi(w, config, x):
+    """Xie et al. 2023, equations 1 to 3: ComiRec-SA's self-attentive interests."""
+    hidden = torch.tanh(w.linear("pool/hidden", x + w["position"][: len(x)].flip(0)))
+    return torch.softmax(w.linear("pool/logits", hidden), dim=0).T @ x
+
+
 def sine(w, config, x):
     """Tan et al. 2021, sections 3.2 and 3.3; lengths of 1 as in the released code."""
     n, d = x.shape
@@ -117,7 +141,8 @@ def main():
     config = json.loads(metadata["config"])
     lengths, histories = tensors.pop("lengths"), tensors.pop("histories")
     w = Weights(tensors)
-    forward = {"sasrec": sasrec, "gru4rec": gru4rec, "mind": mind, "sine": sine}[config["model"]]
+    models = (sasrec, esasrec, gru4rec, mind, sine, remi)
+    forward = {model.__name__: model for model in models}[config["model"]]
     count = int(metadata["interests"])
     items = w["items"]
     interests = np.full((len(lengths), count, items.shape[1]), np.nan)

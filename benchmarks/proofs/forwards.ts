@@ -12,7 +12,7 @@ import { encodeSafetensors, ParameterSet, type StoredTensor, type TensorBackendN
 import { benchmarksRoot } from "../lib/paths.js";
 import { PEERS_FOLDER } from "../lib/peers.js";
 
-const MODELS = ["sasrec", "gru4rec", "mind", "sine"];
+const MODELS = ["sasrec", "esasrec", "gru4rec", "mind", "sine", "remi"];
 const SHAPES = [
   { users: 40, maxHistory: 12, items: 300, dim: 16 },
   { users: 64, maxHistory: 50, items: 2000, dim: 64 },

@@ -86,6 +86,10 @@ const cutsShape = {
   batchSize: z.int().min(1).default(256),
   minHistory: z.int().min(1).default(1).describe("fewest events before a cut; the original used 4"),
   negativesPerUser: z.int().min(1).default(10).describe("shared candidates per user of the batch"),
+  candidates: z
+    .enum(["log-uniform", "uniform"])
+    .default("log-uniform")
+    .describe("how candidates are drawn: the more popular the likelier, or all alike"),
   logQ: z.boolean().default(true).describe("take the log of a candidate's expected count off its logit"),
   tower: towerSchema,
   optimizer: optimizerSchema.prefault({}),

@@ -1,15 +1,8 @@
 import { z } from "zod";
-import {
-  gaussian,
-  linear,
-  linearSpecs,
-  type ParameterSpec,
-  type ParameterTensors,
-  parameter,
-} from "../nn/layers/parameters.js";
-import { everyInterest, type SequenceBatch, visibleEvents } from "../nn/layers/sequence-batch.js";
+import type { ParameterSpec, ParameterTensors } from "../nn/layers/parameters.js";
+import { selfAttentivePoolingSpecs, selfAttentiveWeights } from "../nn/layers/self-attentive-pooling.js";
+import { everyInterest, type SequenceBatch } from "../nn/layers/sequence-batch.js";
 import type { InterestNetwork, NetworkOutput } from "../nn/network.js";
-import { maskedSoftmax } from "../nn/tensor/masked-softmax.js";
 import { tf } from "../nn/tensor/tfjs.js";
 import { bestInterestTerm } from "../nn/terms/best-interest.js";
 import type { NetworkDefinition } from "./definition.js";
@@ -23,10 +16,7 @@ export const comirecSaSchema = z.strictObject({
 
 export type ComirecSaConfig = z.infer<typeof comirecSaSchema>;
 
-/**
- * ComiRec-SA (Cen et al. 2020): interests by self-attentive pooling of raw item vectors, `softmax_T(W2 tanh(W1 (x + p)))`.
- * Positions count from the newest event, so that the last one is the same position for everybody.
- */
+/** ComiRec-SA (Cen et al. 2020): interests by self-attentive pooling of raw item vectors. */
 export class ComirecSaNetwork implements InterestNetwork {
   readonly name = "comirec-sa";
   readonly readout = "max";
@@ -41,21 +31,12 @@ export class ComirecSaNetwork implements InterestNetwork {
   }
 
   specs(): ParameterSpec[] {
-    const { dim, interests, maxHistory } = this.config;
-    return [
-      { name: "position", shape: [maxHistory, dim], init: gaussian(0.02) },
-      ...linearSpecs("pool/hidden", dim, 4 * dim),
-      ...linearSpecs("pool/logits", 4 * dim, interests),
-    ];
+    return selfAttentivePoolingSpecs(this.config);
   }
 
   forward(tensors: ParameterTensors, embedded: tf.Tensor3D, batch: SequenceBatch): NetworkOutput {
-    const { size, length } = batch;
-    const { dim, interests } = this.config;
-    const position = tf.slice(parameter(tensors, "position") as tf.Tensor2D, [0, 0], [length, dim]);
-    const hidden = tf.tanh(linear(tensors, "pool/hidden", tf.add(embedded, position)));
-    const logits = tf.transpose(linear(tensors, "pool/logits", hidden), [0, 2, 1]) as tf.Tensor3D;
-    const attention = maskedSoftmax(logits, tf.tensor(visibleEvents(batch), [size, 1, length]));
+    const { interests } = this.config;
+    const attention = selfAttentiveWeights(tensors, embedded, batch);
     return {
       vectors: tf.expandDims(tf.matMul(attention, embedded), 1) as tf.Tensor4D,
       present: everyInterest(batch, interests),

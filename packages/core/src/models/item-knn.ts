@@ -11,7 +11,7 @@ import { itemNeighbours } from "../ops/item-statistics/item-statistics.js";
 import type { RankOptions, ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
-import { storedArray } from "./stored-array.js";
+import { csrTensors, storedCsr } from "./stored-array.js";
 
 /**
  * Item-based nearest neighbours (Sarwar et al., 2001; Deshpande and Karypis, 2004) on binary data: every item keeps its
@@ -73,20 +73,6 @@ export const itemKnn: ScorerDefinition<z.infer<typeof itemKnnSettings>, ItemKnn>
   baseline: true,
   priorUpTo: Number.POSITIVE_INFINITY,
   fit: async (dataset, settings, run) => ({ model: await fitItemKnn(dataset, { ...settings, ...run }), facts: {} }),
-  tensors({ votes: { indptr, indices, values = new Float32Array(indices.length).fill(1) } }) {
-    return new Map(
-      Object.entries({ indptr, indices, values }).map(([name, data]) => [name, { shape: [data.length], data }]),
-    );
-  },
-  open({ catalog: { size } }, tensors) {
-    const indptr = storedArray(tensors, "indptr", Uint32Array, size + 1);
-    const count = indptr[size]!;
-    return new ItemKnn({
-      indptr,
-      indices: storedArray(tensors, "indices", Uint32Array, count),
-      values: storedArray(tensors, "values", Float32Array, count),
-      rows: size,
-      cols: size,
-    });
-  },
+  tensors: ({ votes }) => new Map(csrTensors(votes)),
+  open: ({ catalog: { size } }, tensors) => new ItemKnn(storedCsr(tensors, size)),
 };

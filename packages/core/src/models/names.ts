@@ -18,6 +18,8 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "comirec-sa", kind: "network", reads: [], baseline: false, prior: false },
   { name: "comirec-dr", kind: "network", reads: [], baseline: false, prior: false },
   { name: "sasrec", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "esasrec", kind: "network", reads: [], baseline: false, prior: false },
+  { name: "remi", kind: "network", reads: [], baseline: false, prior: false },
   { name: "gru4rec", kind: "network", reads: [], baseline: false, prior: false },
   { name: "mind", kind: "network", reads: [], baseline: false, prior: false },
   { name: "sine", kind: "network", reads: [], baseline: false, prior: false },
@@ -27,6 +29,8 @@ export const MODEL_LIST: readonly ModelSummary[] = [
   { name: "ease", kind: "scorer", reads: [], baseline: true, prior: true },
   { name: "ials", kind: "scorer", reads: [], baseline: false, prior: false },
   { name: "l3ae", kind: "scorer", reads: [], baseline: false, prior: true },
+  { name: "gf-cf", kind: "scorer", reads: [], baseline: false, prior: false },
+  { name: "slim", kind: "scorer", reads: [], baseline: false, prior: false },
   { name: "blend", kind: "scorer", reads: [], baseline: false, prior: false },
 ];
 

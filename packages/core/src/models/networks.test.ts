@@ -9,11 +9,13 @@ import { tf } from "../nn/tensor/tfjs.js";
 import { gradientError, randomTensor } from "../testing/gradient-check.js";
 import { ComirecDrNetwork, comirecDrSchema } from "./comirec-dr.js";
 import { ComirecSaNetwork, comirecSaSchema } from "./comirec-sa.js";
+import { EsasrecNetwork, esasrecSchema } from "./esasrec.js";
 import { Gru4recNetwork, gru4recSchema } from "./gru4rec.js";
 import { InterestModel } from "./interest-model.js";
 import { LdmiNetwork, ldmiSchema } from "./ldmi.js";
 import { MindNetwork, mindSchema } from "./mind.js";
 import { createNetwork, networkNamed } from "./registry.js";
+import { RemiNetwork, remiSchema } from "./remi.js";
 import { SasrecNetwork, sasrecSchema } from "./sasrec.js";
 import { SineNetwork, sineSchema } from "./sine.js";
 
@@ -50,6 +52,8 @@ const networks: readonly [string, InterestNetwork][] = [
   ],
   ["comirec-dr, one round", new ComirecDrNetwork(comirecDrSchema.parse({ dim: DIM, maxHistory: 6, iterations: 1 }))],
   ["sasrec", new SasrecNetwork(sasrecSchema.parse({ dim: DIM, maxHistory: 6, layers: 1 }))],
+  ["esasrec", new EsasrecNetwork(esasrecSchema.parse({ dim: DIM, maxHistory: 6, layers: 1 }))],
+  ["remi", new RemiNetwork(remiSchema.parse({ dim: DIM, maxHistory: 6 }))],
   ["gru4rec", new Gru4recNetwork(gru4recSchema.parse({ dim: DIM, maxHistory: 6, hidden: 5 }))],
   ["gru4rec, two layers", new Gru4recNetwork(gru4recSchema.parse({ dim: DIM, maxHistory: 6, hidden: 5, layers: 2 }))],
   ["mind", new MindNetwork(mindSchema.parse({ dim: DIM, maxHistory: 6 }))],

@@ -7,6 +7,8 @@ import { comirecDr } from "./comirec-dr.js";
 import { comirecSa } from "./comirec-sa.js";
 import type { ModelDefinition, NetworkDefinition, NetworkShape } from "./definition.js";
 import { ease } from "./ease.js";
+import { esasrec } from "./esasrec.js";
+import { gfcf } from "./gf-cf.js";
 import { gru4rec } from "./gru4rec.js";
 import { ials } from "./ials.js";
 import { itemKnn } from "./item-knn.js";
@@ -17,9 +19,11 @@ import type { Model } from "./model.js";
 import { mostPopular } from "./most-popular.js";
 import { MODEL_LIST, type ModelSummary } from "./names.js";
 import { recentPopular } from "./recent-popular.js";
+import { remi } from "./remi.js";
 import { sasrec } from "./sasrec.js";
 import type { ScorerDefinition } from "./scorer-definition.js";
 import { sine } from "./sine.js";
+import { slim } from "./slim.js";
 
 /** Every model there is: the only place that knows them by name. `registerModel` adds a program's own. */
 export const MODELS: readonly ModelDefinition[] = [
@@ -27,6 +31,8 @@ export const MODELS: readonly ModelDefinition[] = [
   comirecSa,
   comirecDr,
   sasrec,
+  esasrec,
+  remi,
   gru4rec,
   mind,
   sine,
@@ -36,6 +42,8 @@ export const MODELS: readonly ModelDefinition[] = [
   ease,
   ials,
   l3ae,
+  gfcf,
+  slim,
   blendOf(scorerNamed, [ease.name, itemKnn.name]),
 ] as readonly ModelDefinition[];
 

@@ -1,4 +1,5 @@
 import { PrismrecError } from "../base/errors.js";
+import type { CsrMatrix } from "../base/matrix.js";
 import type { StoredTensor, TensorData } from "../nn/checkpoint/safetensors.js";
 
 /**
@@ -19,4 +20,27 @@ export function storedArray<T extends TensorData>(
     received: data === undefined ? "none" : `${data.constructor.name}, ${data.length} values`,
     hint: "Fit the model again, to this dataset.",
   });
+}
+
+/** A sparse matrix as three arrays; values that are left out are ones. */
+export function csrTensors({ indptr, indices, values }: CsrMatrix): [string, StoredTensor][] {
+  const data = { indptr, indices, values: values ?? new Float32Array(indices.length).fill(1) };
+  return Object.entries(data).map(([name, data]) => [name, { shape: [data.length], data }]);
+}
+
+/**
+ * The [N, N] matrix that `csrTensors` stored.
+ *
+ * @throws PrismrecError CHECKPOINT_INCOMPATIBLE
+ */
+export function storedCsr(tensors: ReadonlyMap<string, StoredTensor>, size: number): Required<CsrMatrix> {
+  const indptr = storedArray(tensors, "indptr", Uint32Array, size + 1);
+  const count = indptr[size]!;
+  return {
+    indptr,
+    indices: storedArray(tensors, "indices", Uint32Array, count),
+    values: storedArray(tensors, "values", Float32Array, count),
+    rows: size,
+    cols: size,
+  };
 }

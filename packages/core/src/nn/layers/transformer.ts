@@ -31,8 +31,6 @@ export interface DropoutSource {
 }
 
 export function transformerSpecs({ dim, layers, maxHistory }: TransformerShape): ParameterSpec[] {
-  // The three projections start as one Glorot-uniform matrix [dim, 3 dim] would.
-  const projection = uniform(Math.sqrt(6 / (4 * dim)));
   const specs: ParameterSpec[] = [
     { name: "position", shape: [maxHistory, dim], init: gaussian(0.02) },
     ...layerNormSpecs("norm-in", dim),
@@ -42,16 +40,56 @@ export function transformerSpecs({ dim, layers, maxHistory }: TransformerShape):
     const block = `block${i}`;
     specs.push(
       ...layerNormSpecs(`${block}/norm1`, dim),
-      ...linearSpecs(`${block}/query`, dim, dim, { weight: projection, bias: zeros }),
-      ...linearSpecs(`${block}/key`, dim, dim, { weight: projection, bias: zeros }),
-      ...linearSpecs(`${block}/value`, dim, dim, { weight: projection, bias: zeros }),
-      ...linearSpecs(`${block}/merge`, dim, dim, { bias: zeros }),
+      ...selfAttentionSpecs(block, dim),
       ...layerNormSpecs(`${block}/norm2`, dim),
       ...linearSpecs(`${block}/widen`, dim, 2 * dim),
       ...linearSpecs(`${block}/narrow`, 2 * dim, dim),
     );
   }
   return specs;
+}
+
+/** Projections of multi-head self-attention, `<name>/query`, `/key`, `/value` and `/merge`. */
+export function selfAttentionSpecs(name: string, dim: number): ParameterSpec[] {
+  // The three projections start as one Glorot-uniform matrix [dim, 3 dim] would.
+  const projection = uniform(Math.sqrt(6 / (4 * dim)));
+  return [
+    ...linearSpecs(`${name}/query`, dim, dim, { weight: projection, bias: zeros }),
+    ...linearSpecs(`${name}/key`, dim, dim, { weight: projection, bias: zeros }),
+    ...linearSpecs(`${name}/value`, dim, dim, { weight: projection, bias: zeros }),
+    ...linearSpecs(`${name}/merge`, dim, dim, { bias: zeros }),
+  ];
+}
+
+/** Leaves out some of a tensor's values; what is left keeps the expected sum. */
+export type Thin = <T extends tf.Tensor>(x: T) => T;
+
+/** What a training step leaves out, and nothing where it leaves out nothing. */
+export function thinBy(drop: DropoutSource | undefined): Thin {
+  return (x) => (drop === undefined ? x : dropout(x, drop.rate, drop.seed()));
+}
+
+/**
+ * Multi-head scaled dot-product self-attention (Vaswani et al. 2017): [B, T, d] -> [B, T, d].
+ *
+ * @param h [B, T, d]
+ * @param mask [B, 1, T, T] 1 where a row may attend to a column
+ * @param thin what is left of the attention's weights
+ */
+export function selfAttention(
+  tensors: ParameterTensors,
+  name: string,
+  h: tf.Tensor3D,
+  mask: tf.Tensor,
+  { dim, heads }: Pick<TransformerShape, "dim" | "heads">,
+  thin: Thin,
+): tf.Tensor3D {
+  const [query, key, value] = ["query", "key", "value"].map((part) =>
+    splitHeads(linear(tensors, `${name}/${part}`, h) as tf.Tensor3D, heads),
+  ) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+  const logits = tf.matMul(tf.mul(query, Math.sqrt(heads / dim)), key, false, true);
+  const attention = thin(maskedSoftmax(logits, mask));
+  return linear(tensors, `${name}/merge`, mergeHeads(tf.matMul(attention, value) as tf.Tensor4D)) as tf.Tensor3D;
 }
 
 /**
@@ -69,8 +107,8 @@ export function encodeHistories(
   drop?: DropoutSource,
 ): tf.Tensor3D {
   const { size, length } = batch;
-  const { dim, heads } = shape;
-  const thin = <T extends tf.Tensor>(x: T): T => (drop === undefined ? x : dropout(x, drop.rate, drop.seed()));
+  const { dim } = shape;
+  const thin = thinBy(drop);
   const norm = <T extends tf.Tensor>(x: T, name: string): T =>
     layerNorm(x, parameter(tensors, `${name}/gamma`), parameter(tensors, `${name}/beta`));
   const position = tf.slice(parameter(tensors, "position") as tf.Tensor2D, [0, 0], [length, dim]);
@@ -79,13 +117,7 @@ export function encodeHistories(
   for (let i = 0; i < shape.layers; i++) {
     const block = `block${i}`;
     const h = norm(x, `${block}/norm1`);
-    const [query, key, value] = ["query", "key", "value"].map((name) =>
-      splitHeads(linear(tensors, `${block}/${name}`, h) as tf.Tensor3D, heads),
-    ) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
-    const logits = tf.matMul(tf.mul(query, Math.sqrt(heads / dim)), key, false, true);
-    const attention = thin(maskedSoftmax(logits, mask));
-    const attended = linear(tensors, `${block}/merge`, mergeHeads(tf.matMul(attention, value) as tf.Tensor4D));
-    x = tf.add(x, thin(attended));
+    x = tf.add(x, thin(selfAttention(tensors, block, h, mask, shape, thin)));
     const wide = thin(gelu(linear(tensors, `${block}/widen`, norm(x, `${block}/norm2`))));
     x = tf.add(x, thin(linear(tensors, `${block}/narrow`, wide)));
   }

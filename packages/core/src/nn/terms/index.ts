@@ -3,6 +3,8 @@ export * from "./best-interest.js";
 export * from "./covariance-penalty.js";
 export * from "./crowd-contrast.js";
 export * from "./external-loss.js";
+export * from "./hard-negatives.js";
 export * from "./label-aware.js";
+export * from "./routing-variance.js";
 export * from "./softmax.js";
 export * from "./term.js";

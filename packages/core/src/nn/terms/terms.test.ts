@@ -9,7 +9,9 @@ import { useTensorBackend } from "../tensor/backend.js";
 import { tf } from "../tensor/tfjs.js";
 import { onlyBest } from "./best-interest.js";
 import { covariancePenalty } from "./covariance-penalty.js";
+import { hardNegativesTerm } from "./hard-negatives.js";
 import { labelAwareTerm } from "./label-aware.js";
+import { routingVarianceTerm } from "./routing-variance.js";
 import type { RowGradient, TermInput } from "./term.js";
 
 await useTensorBackend("cpu");
@@ -109,6 +111,114 @@ describe("labelAwareTerm", () => {
   it("refuses a power whose slope is unbounded at 0", () => {
     expect(labelAwareTerm.settings!.safeParse({ power: 0.5 }).success).toBe(false);
     expect(labelAwareTerm.settings!.parse(undefined)).toEqual({ power: 2 });
+  });
+});
+
+describe("hardNegativesTerm", () => {
+  const items = draw(ITEMS, "items");
+  // Row 5 is the target of two rows and a candidate, row 2 a candidate twice.
+  const sampled = { ids: Uint32Array.of(2, 3, 5, 2, 6) };
+  const lossOf = (x: Float32Array, e: Float32Array, beta: number, detach = false) => {
+    const input = { ...inputOf(e, 1, sampled), settings: { beta, detach } };
+    return hardNegativesTerm.ofVectors!(input, x, offsets)!;
+  };
+
+  it.each([0, 0.1, 1, 10])("has the gradient of differences in interests and items (beta %d)", (beta) => {
+    const found = lossOf(vectors, items, beta);
+    const step = 1e-3;
+    for (const [at, gradient] of [
+      [vectors, found.vectors],
+      [items, spread(found.items!)],
+    ] as const) {
+      for (const i of at.keys()) {
+        const moved = (by: number) => {
+          const values = at.map((value, n) => (n === i ? value + by : value));
+          return at === vectors ? lossOf(values, items, beta).loss : lossOf(vectors, values, beta).loss;
+        };
+        expect(gradient[i]!).toBeCloseTo((moved(step) - moved(-step)) / (2 * step), 2);
+      }
+    }
+  });
+
+  it("is the published sum, without the row's own target", () => {
+    const beta = 0.5;
+    const dot = (j: number, i: number) => {
+      let sum = 0;
+      for (let c = 0; c < DIM; c++) sum += vectors[j * DIM + c]! * items[i * DIM + c]!;
+      return sum;
+    };
+    let expected = 0;
+    for (const [r, target] of targets.entries()) {
+      const present = [0, 1, 2].map((j) => r * COUNT + j).filter((j) => offsets[j] === 0);
+      const winner = present.reduce((a, b) => (dot(b, target) > dot(a, target) ? b : a));
+      const x = [...sampled.ids].filter((id) => id !== target).map((id) => dot(winner, id));
+      const sum = (power: number) => x.reduce((total, value) => total + Math.exp(power * value), 0);
+      const hard = (x.length * sum(1 + beta)) / sum(beta);
+      expected += Math.log(Math.exp(dot(winner, target)) + hard) - dot(winner, target);
+    }
+    expect(lossOf(vectors, items, beta).loss).toBeCloseTo(expected / ROWS, 5);
+  });
+
+  it("draws easy negatives closer unless its weights are held fixed", () => {
+    const ofNegatives = (detach: boolean) => {
+      const whole = spread(lossOf(vectors, items, 10, detach).items!);
+      // Of the first row, whose winner alone tells the sign.
+      return [2, 3, 6].map((id) => whole.subarray(id * DIM, (id + 1) * DIM));
+    };
+    expect(ofNegatives(true)).not.toEqual(ofNegatives(false));
+  });
+
+  it("asks for candidates that a batch shares", () => {
+    const term = () =>
+      hardNegativesTerm.ofVectors!({ ...inputOf(items, 1), settings: { beta: 1, detach: false } }, vectors, offsets);
+    expect(term).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  });
+});
+
+describe("routingVarianceTerm", () => {
+  const outputOf = (attention: tf.Tensor) => ({
+    vectors: tf.zeros([ROWS, 1, 2, DIM]) as tf.Tensor4D,
+    present: everyInterest(batch, 2),
+    attention: attention as tf.Tensor3D,
+    collaborative: 2,
+  });
+  const value = (attention: tf.Tensor) =>
+    routingVarianceTerm.ofOutput!(
+      { ...inputOf(new Float32Array(ITEMS * DIM), 1), settings: { weight: 1 } },
+      outputOf(attention),
+      {},
+    )!.value;
+
+  it("is the mean squared variance over the events that there are, and has its gradient", () => {
+    // Histories of 2, 1 and 3 events.
+    const weights = [
+      [
+        [0.5, 0.5, 0],
+        [1, 0, 0],
+      ],
+      [
+        [1, 0, 0],
+        [1, 0, 0],
+      ],
+      [
+        [1 / 3, 1 / 3, 1 / 3],
+        [0, 1, 0],
+      ],
+    ];
+    const [second, sixth] = [0.5, 2 / 3];
+    expect(value(tf.tensor3d(weights)).dataSync()[0]).toBeCloseTo((second ** 2 + sixth ** 2) / 6, 6);
+    expect(gradientError((x) => value(x!), [randomTensor([ROWS, 2, 3], "attention")])).toBeLessThan(2e-2);
+  });
+
+  it("asks for a network that weighs events", () => {
+    const { attention: _none, ...output } = outputOf(tf.zeros([ROWS, 2, 3]));
+    const term = () =>
+      routingVarianceTerm.ofOutput!(
+        { ...inputOf(new Float32Array(ITEMS * DIM), 1), settings: { weight: 1 } },
+        output,
+        {},
+      );
+    expect(term).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });
 });
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Matrix } from "../../base/matrix.js";
 import { createRandom } from "../../base/random.js";
-import { matrixProduct } from "./matrix-product.js";
+import { matrixProduct, matrixProductSync } from "./matrix-product.js";
 import { matrixProductReference } from "./reference.js";
 
 function drawn(rows: number, cols: number, stream: string): Matrix {
@@ -33,6 +33,7 @@ describe("matrixProduct", () => {
         expect(written.data).toBe(into);
         expect(written).toEqual(made);
         for (const [i, value] of made.data.entries()) expect(value).toBeCloseTo(expected.data[i]!, 4);
+        expect(matrixProductSync(a, b, { transposeB })).toEqual(made);
       }),
     );
   });

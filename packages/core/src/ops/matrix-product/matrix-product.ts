@@ -2,8 +2,8 @@ import { checkLength, checkMatrix } from "../../base/check-matrix.js";
 import { PrismrecError } from "../../base/errors.js";
 import type { Matrix } from "../../base/matrix.js";
 import type { RunOptions } from "../../base/run-options.js";
-import { native, runNative } from "../native.js";
-import { matrixProductReference } from "./reference.js";
+import { callNative, native, runNative } from "../native.js";
+import { matrixProductReference, matrixProductRows } from "./reference.js";
 import type { MatrixProductOptions } from "./types.js";
 
 /** Of the result: what the addon takes beside the matrices grows with the rows of one call. */
@@ -22,19 +22,7 @@ export async function matrixProduct(
   options: MatrixProductOptions = {},
   run: RunOptions = {},
 ): Promise<Matrix> {
-  checkMatrix("a", a);
-  checkMatrix("b", b);
-  const { transposeB = false } = options;
-  const { rows: m, cols: k } = a;
-  const [depth, n] = transposeB ? [b.cols, b.rows] : [b.rows, b.cols];
-  if (k !== depth) {
-    throw new PrismrecError("SHAPE_MISMATCH", "the inner dimensions of a product must agree", {
-      expected: `[${m}, ${k}] and [${k}, N]`,
-      received: `[${m}, ${k}] and [${depth}, ${n}]`,
-    });
-  }
-  const { into: c = new Float32Array(m * n) } = options;
-  checkLength("into", c.length, m * n);
+  const { m, n, k, transposeB, c } = checkedProduct(a, b, options);
   const binding = native();
   // The addon takes no empty extents.
   if (binding === undefined || m * n * k === 0) return await matrixProductReference(a, b, { ...options, into: c }, run);
@@ -54,4 +42,35 @@ export async function matrixProduct(
     );
   }
   return { data: c, rows: m, cols: n };
+}
+
+/**
+ * The same on the calling thread's own time, for products of a training step.
+ *
+ * @throws PrismrecError SHAPE_MISMATCH where the inner dimensions differ or `into` does not fit, OUT_OF_MEMORY
+ */
+export function matrixProductSync(a: Matrix, b: Matrix, options: MatrixProductOptions = {}): Matrix {
+  const { m, n, k, transposeB, c } = checkedProduct(a, b, options);
+  const binding = native();
+  if (binding === undefined || m * n * k === 0) matrixProductRows(a, b, transposeB, c, 0, m);
+  else callNative(() => binding.sgemmSync({ m, n, k, transposeB, a: a.data, b: b.data, c }));
+  return { data: c, rows: m, cols: n };
+}
+
+/** The extents of a product, and where it goes. */
+function checkedProduct(a: Matrix, b: Matrix, options: MatrixProductOptions) {
+  checkMatrix("a", a);
+  checkMatrix("b", b);
+  const { transposeB = false } = options;
+  const { rows: m, cols: k } = a;
+  const [depth, n] = transposeB ? [b.cols, b.rows] : [b.rows, b.cols];
+  if (k !== depth) {
+    throw new PrismrecError("SHAPE_MISMATCH", "the inner dimensions of a product must agree", {
+      expected: `[${m}, ${k}] and [${k}, N]`,
+      received: `[${m}, ${k}] and [${depth}, ${n}]`,
+    });
+  }
+  const { into: c = new Float32Array(m * n) } = options;
+  checkLength("into", c.length, m * n);
+  return { m, n, k, transposeB, c };
 }

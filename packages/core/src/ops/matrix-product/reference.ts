@@ -16,10 +16,27 @@ export async function matrixProductReference(
   const { rows, cols: depth } = a;
   const cols = transposeB ? b.rows : b.cols;
   const data = into ?? new Float32Array(rows * cols);
-  const row = new Float64Array(cols);
   const rowsAtOnce = Math.max(1, Math.floor(AT_ONCE / Math.max(1, depth * cols)));
-  for (let i = 0; i < rows; i++) {
-    if (i % rowsAtOnce === 0) await yieldToEventLoop(signal);
+  for (let i = 0; i < rows; i += rowsAtOnce) {
+    await yieldToEventLoop(signal);
+    matrixProductRows(a, b, transposeB, data, i, Math.min(rows, i + rowsAtOnce));
+  }
+  return { data, rows, cols };
+}
+
+/** Rows `from` to `to` of the product, written into `data`, which is as large as all of it. */
+export function matrixProductRows(
+  a: Matrix,
+  b: Matrix,
+  transposeB: boolean,
+  data: Float32Array,
+  from: number,
+  to: number,
+): void {
+  const depth = a.cols;
+  const cols = transposeB ? b.rows : b.cols;
+  const row = new Float64Array(cols);
+  for (let i = from; i < to; i++) {
     row.fill(0);
     for (let k = 0; k < depth; k++) {
       const left = a.data[i * depth + k]!;
@@ -28,5 +45,4 @@ export async function matrixProductReference(
     }
     data.set(row, i * cols);
   }
-  return { data, rows, cols };
 }

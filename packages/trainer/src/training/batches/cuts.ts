@@ -4,14 +4,15 @@ import type { CutsConfig } from "../../config.js";
 import type { RunSeeds } from "../seeds.js";
 import { packProfiles, type TrainingSequences } from "../sequences.js";
 import type { BatchSource, DrawnBatch } from "./batch-source.js";
-import { LogUniformSampler } from "./log-uniform.js";
+import { type CandidateSampler, LogUniformSampler } from "./log-uniform.js";
+import { UniformSampler } from "./uniform.js";
 
 /**
  * The classic multi-interest batches (Cen et al. 2020): each step cuts every sequence of the batch once at random; the
  * next item is to be found among candidates that the batch shares.
  */
 export class CutBatches implements BatchSource {
-  readonly #sampler: LogUniformSampler;
+  readonly #sampler: CandidateSampler;
   #users: Uint32Array = new Uint32Array(0);
 
   constructor(
@@ -21,7 +22,7 @@ export class CutBatches implements BatchSource {
     private readonly itemCount: number,
     private readonly seeds: RunSeeds,
   ) {
-    this.#sampler = new LogUniformSampler(itemCount);
+    this.#sampler = config.candidates === "uniform" ? new UniformSampler(itemCount) : new LogUniformSampler(itemCount);
   }
 
   beginEpoch(epoch: number): { readonly steps: number } {

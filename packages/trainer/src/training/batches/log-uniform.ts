@@ -1,11 +1,18 @@
 import type { Random } from "@prismrec/core/base";
 import type { SampledCandidates } from "@prismrec/core/ops";
 
+export type DrawnCandidates = Required<Omit<SampledCandidates, "perRow">>;
+
+export interface CandidateSampler {
+  /** `count` rows with replacement, and the log of the expected count of each of them and of each target. */
+  draw(count: number, targets: Uint32Array, random: Random): DrawnCandidates;
+}
+
 /**
  * Candidates by the log-uniform (Zipfian) distribution over popularity ranks, P(c) = log((c + 2) / (c + 1)) / log(N + 1)
  * for row c of the item table: dense ids are sorted by popularity, so rank and row agree.
  */
-export class LogUniformSampler {
+export class LogUniformSampler implements CandidateSampler {
   readonly #span: number;
   /** By row, 0 where not asked for yet. */
   readonly #logProbability: Float64Array;
@@ -15,8 +22,7 @@ export class LogUniformSampler {
     this.#logProbability = new Float64Array(itemCount);
   }
 
-  /** `count` rows with replacement, and the log of the expected count of each of them and of each target. */
-  draw(count: number, targets: Uint32Array, random: Random): Required<Omit<SampledCandidates, "perRow">> {
+  draw(count: number, targets: Uint32Array, random: Random): DrawnCandidates {
     const ids = new Uint32Array(count);
     for (let i = 0; i < count; i++) {
       ids[i] = Math.min(this.itemCount - 1, Math.floor(Math.exp(random.uniform() * this.#span)) - 1);
