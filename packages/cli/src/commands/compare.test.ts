@@ -13,8 +13,11 @@ const RESAMPLES = 200;
 
 let folder: string;
 
-/** A run up to its evaluation: a small network, or what `settings` say. */
-async function make(name: string, settings: Readonly<Record<string, unknown>> = {}, to = "evaluate"): Promise<void> {
+const NETWORK = { train: { network: { dim: 8, layers: 1 }, stopping: { epochs: 1 } } };
+const FITTED = { model: "item-knn" };
+
+/** A run up to its evaluation. */
+async function make(name: string, settings: Readonly<Record<string, unknown>>): Promise<void> {
   const run = await openRun(join(folder, name), {
     interactions: join(folder, "events.csv"),
     items: join(folder, "items.csv"),
@@ -24,23 +27,23 @@ async function make(name: string, settings: Readonly<Record<string, unknown>> = 
     effort: "quick",
     baselines: ["most-popular"],
     evaluate: { cutoffs: [3, 10], resamples: RESAMPLES },
-    train: { network: { dim: 8, layers: 1 }, stopping: { epochs: 1 } },
     ...settings,
   });
-  await run.run({ to });
+  await run.run({ to: "evaluate" });
   await run.close();
 }
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prismrec-compare-"));
   await writeSmallData(folder);
-  await make("one");
-  await make("two", { seed: 2 });
-  await make("fitted", { model: "item-knn" });
-  await make("other-split", { model: "item-knn", split: { seed: 5 } });
-  await make("other-cutoffs", { model: "item-knn", evaluate: { cutoffs: [3, 7], resamples: RESAMPLES } });
-  await make("unrelated-cutoffs", { model: "item-knn", evaluate: { cutoffs: [7], resamples: RESAMPLES } });
-  await make("not-judged", { model: "item-knn" }, "train-item-knn");
+  await make("one", NETWORK);
+  await make("two", { ...NETWORK, seed: 2 });
+  await make("fitted", FITTED);
+  await make("other-split", { ...FITTED, split: { seed: 5 } });
+  await make("other-cutoffs", { ...FITTED, evaluate: { cutoffs: [3, 7], resamples: RESAMPLES } });
+  await make("unrelated-cutoffs", { ...FITTED, evaluate: { cutoffs: [7], resamples: RESAMPLES } });
+  await cp(join(folder, "fitted"), join(folder, "not-judged"), { recursive: true, preserveTimestamps: true });
+  await rm(join(folder, "not-judged", "evaluate"), { recursive: true });
   await cp(join(folder, "one"), join(folder, "copy"), { recursive: true, preserveTimestamps: true });
 }, LIMIT);
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { addRun } from "../commands/run.js";
 import { CONFIG_FILE, type RawSettings } from "../config/load.js";
 import { GLOBAL_SETTINGS, gatherSettings, settingOption } from "../options.js";
@@ -16,9 +16,14 @@ let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prismrec-reproduce-"));
+  // It would speak before the configuration.
+  vi.stubEnv("PRISMREC_EFFORT", undefined);
 });
 
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true });
+});
 
 /** What a shell hands to npx, and the settings that the program would take from it. */
 async function replay(command: string): Promise<{ readonly words: string[]; readonly settings: RawSettings }> {
@@ -47,6 +52,7 @@ describe("reproduceCommand", () => {
       interactions: ["/data/it's $HOME.csv", '/data/`b` "c"\\.csv'],
       items: "/data/ü,*.csv",
       baselines: ["ease", "most-popular"],
+      effort: "thorough",
       trainAll: true,
       train: { stopping: { epochs: 3 } },
     };
@@ -61,7 +67,7 @@ describe("reproduceCommand", () => {
   });
 
   it("writes the configuration where flags cannot say all of it", async () => {
-    const settings = { interactions: "/data/EOF $x.csv", cluster: { maxClusters: 3 }, llm: "none" };
+    const settings = { interactions: "/data/EOF $x.csv", effort: "standard", cluster: { maxClusters: 3 }, llm: "none" };
     const { words, settings: taken } = await reproduced(settings);
     expect(words).toContain("--config");
     expect(taken).toEqual({ ...settings, seed: 7 });

@@ -73,9 +73,9 @@ export function intervalDots(
   const [from, to] = zero ? [Math.min(0, least), Math.max(0, most)] : [least, most];
   const pad = 0.06 * (to - from || 1);
   return both(label, (size) => {
-    const room = WIDTHS[size] * (size === "wide" ? 0.3 : 0.36);
-    const marginLeft = Math.min(longest * LETTER + 16, room);
-    const fitting = Math.floor((marginLeft - 16) / LETTER);
+    const room = Math.floor((WIDTHS[size] * (size === "wide" ? 0.3 : 0.36)) / LETTER);
+    const letters = Math.min(longest, room);
+    const marginLeft = letters * LETTER + 16;
     const text = (dot: IntervalDot): string => (size === "wide" ? dot.text : dot.short);
     const marginRight = Math.max(...dots.map((dot) => text(dot).length)) * LETTER + 16;
     return {
@@ -92,7 +92,7 @@ export function intervalDots(
         label: null,
         domain: dots.map((dot) => dot.label),
         tickSize: 0,
-        tickFormat: (name: string) => (name.length > fitting ? `${name.slice(0, fitting - 1)}…` : name),
+        tickFormat: (name: string) => (name.length > letters ? `${name.slice(0, letters - 1)}…` : name),
       },
       marks: [
         ...(zero ? [Plot.ruleX([0], { stroke: "var(--ink)" })] : []),

@@ -56,7 +56,7 @@ export function table(
   rows: readonly TableRow[],
   className: "left" | "tight" | "" = "",
 ): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table class="${className}"><thead><tr>${head.map(
+  return html`<div class="scroll" tabindex="0" role="group" aria-label="${label}"><table class="${className}"><thead><tr>${head.map(
     (title) => html`<th scope="col">${title}</th>`,
   )}</tr></thead>
 <tbody>${rows.map(

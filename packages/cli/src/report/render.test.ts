@@ -44,7 +44,13 @@ describe("renderReport", () => {
     expect(gain?.textContent).toContain("ldmi minus ease, the baseline that is best on the same 100 users");
     // Once for a wide page, once for a narrow one.
     expect([...(gain?.querySelectorAll("svg[role=img]") ?? [])].length).toBe(2);
-    expect(gain?.querySelector(".wide")?.textContent).toContain("+2.70 [+1.70, +3.70]");
+    for (const [size, label] of [
+      ["wide", "+2.70 [+1.70, +3.70]"],
+      ["narrow", "+2.7"],
+    ]) {
+      const texts = [...(gain?.querySelectorAll(`.${size} text`) ?? [])].map(({ textContent }) => textContent);
+      expect(texts).toEqual(expect.arrayContaining(["recall@50", label]));
+    }
     expect([...(gain?.querySelectorAll("tbody td") ?? [])].map((cell) => cell.textContent)).toEqual([
       "+2.70",
       "+1.70",
@@ -144,12 +150,12 @@ describe("renderReport", () => {
   it("says what each part gives where an ablation is there, and how to come by one where it is not", () => {
     const section = document.getElementById("ablation");
     const rows = [...(section?.querySelectorAll("tbody tr") ?? [])].map((row) =>
-      [...row.querySelectorAll("th,td")].slice(0, 4).map(({ textContent }) => textContent),
+      [...row.querySelectorAll("th,td")].map(({ textContent }) => textContent),
     );
     expect(rows).toEqual([
-      ["ldmi", "2", "46.15 ± 0.05", ""],
-      ["no-crowd", "2", "45.15 ± 0.05", "1.00 ± 0.00"],
-      ["shuffled", "2", "40.15 ± 0.05", "6.00 ± 0.00"],
+      ["ldmithe whole method", "2", "46.15 ± 0.05", ""],
+      ["no-crowdwithout the crowd contrast", "2", "45.15 ± 0.05", "+1.00 ± 0.00"],
+      ["shuffledcontrol: cluster members permuted inside each history", "2", "40.15 ± 0.05", "+6.00 ± 0.00"],
     ]);
     expect(renderReport({ ...reportData(), ablation: undefined })).toContain("prismrec ablate RUN");
   });
@@ -160,7 +166,7 @@ describe("renderReport", () => {
     );
     expect(section?.querySelector("p")?.textContent).toBe("Settings: no crowd. ldmi is served with ease, weight 0.5.");
     const rows = [...(section?.querySelectorAll("tr.own") ?? [])].map((row) => row.textContent);
-    expect(rows).toEqual(["no crowd74.003.10 ± 1.201.00", "ease, weight 0.578.004.00 ± 1.00"]);
+    expect(rows).toEqual(["no crowd74.00+3.10 ± 1.201.00", "ease, weight 0.578.00+4.00 ± 1.00"]);
     expect(section?.textContent).toContain("dropout <.5>–");
     const data = reportData();
     const prior = { ...data.prior!, chosen: null };

@@ -216,7 +216,7 @@ function explanations({ evaluation }: ReportData): Html | undefined {
       model,
       points(right, 1),
       points(random, 1),
-      `${points(right - random, 1)} ± ${points(standardError, 1)}`,
+      `${signedPoints(right - random, 1)} ± ${points(standardError, 1)}`,
       count(users),
       count(answers),
     ],
@@ -235,7 +235,7 @@ function choices({ tuning, prior, evaluation: { own } }: ReportData): Html | und
     cells: [
       n === 0 ? "the recipe" : name,
       value === null ? "–" : points(value),
-      difference === undefined ? "" : `${points(difference.mean)} ± ${points(difference.standardError)}`,
+      difference === undefined ? "" : `${signedPoints(difference.mean)} ± ${points(difference.standardError)}`,
       (trained / steps).toFixed(2),
     ],
   }));
@@ -244,7 +244,7 @@ function choices({ tuning, prior, evaluation: { own } }: ReportData): Html | und
     cells: [
       `${name}, weight ${weight}`,
       points(value),
-      prior?.alone == null ? "" : `${points(value - prior.alone)} ± ${points(standardError)}`,
+      prior?.alone == null ? "" : `${signedPoints(value - prior.alone)} ± ${points(standardError)}`,
     ],
   }));
   const chosen =
@@ -296,16 +296,14 @@ function ablation({ ablation: found, evaluation: { own } }: ReportData): Html {
   const rows = variants.map(([name, summary]) => {
     const { description, mean, standardError, trials } = summary;
     const minus = difference(summary);
-    const of = (value: number, error: number): string =>
-      trials.length < 2 ? points(value) : `${points(value)} ± ${points(error)}`;
+    const error = (value: number): string => (trials.length < 2 ? "" : ` ± ${points(value)}`);
     return {
       own: name === own,
       cells: [
-        name,
+        html`${name}<small>${description}</small>`,
         String(trials.length),
-        of(mean[metric] ?? 0, standardError[metric] ?? 0),
-        minus === undefined ? "" : of(minus.mean, minus.standardError),
-        description,
+        `${points(mean[metric] ?? 0)}${error(standardError[metric] ?? 0)}`,
+        minus === undefined ? "" : `${signedPoints(minus.mean)}${error(minus.standardError)}`,
       ],
     };
   });
@@ -327,7 +325,7 @@ function ablation({ ablation: found, evaluation: { own } }: ReportData): Html {
       : html`<figure>${intervalDots(`${own} minus its variants`, dots, { x: `${own} minus the variant, points of ${metric} →`, zero: true })}
 <figcaption>The whole model minus each variant under the same seeds: mean with two standard errors over seeds. Right of zero: the part helps.</figcaption></figure>`
   }
-${table("Variants", ["%", "seeds", `${metric} ± s.e.`, `${own} − this ± s.e.`, "what it is"], rows)}
+${table("Variants", ["%", "seeds", `${metric} ± s.e.`, `${own} − this ± s.e.`], rows)}
 ${
   others.length === 0
     ? ""

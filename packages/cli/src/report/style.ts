@@ -26,13 +26,13 @@ a{color:inherit}
 .facts b{color:var(--ink);font-weight:600}
 nav{margin:1rem 0 0;font-size:.875rem}
 nav ul{gap:.25rem 1rem}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;margin-top:.75rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .7rem;text-align:right;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
 th{font-weight:600;color:var(--soft);font-size:.875rem}
 tbody th{color:var(--ink);font-weight:400;font-size:inherit}
 th:first-child,td:first-child,.left th,.left td{text-align:left}
-td.text{white-space:normal;min-width:14rem;text-align:left}
+tbody th small{white-space:normal;min-width:11rem}
 td small,th small{display:block;color:var(--soft);font-size:.75rem}
 tr.own td,tr.own th{font-weight:650;background:var(--panel)}
 tr.own small{font-weight:400}
