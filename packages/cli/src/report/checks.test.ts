@@ -48,7 +48,7 @@ describe("checksOf", () => {
 
   it("tells a training that ended too early, interests that are all one, and users that are too few", () => {
     expect(states({ curve: { ...data.curve!, bestEpoch: 3, stoppedBy: "epochs" } })).toContain(
-      "open: training was still getting better when its 3 epochs were over: more may help (--epochs)",
+      "open: training was still getting better when its last epoch (3) was over: more may help (--epochs)",
     );
     expect(judged({ diagnostics: { ldmi: { interestCosine: 0.99 } } })).toContain(
       "failed: mean cosine of a user's interests 0.990: they are nearly one",

@@ -103,7 +103,7 @@ function training({ evaluation, curve }: ReportData): Check[] {
   if (curve !== undefined && last !== undefined) {
     found.push(
       curve.stoppedBy === "epochs" && curve.bestEpoch === last
-        ? open(`training was still getting better when its ${last} epochs were over: more may help (--epochs)`)
+        ? open(`training was still getting better when its last epoch (${last}) was over: more may help (--epochs)`)
         : passed(`training had its best epoch (${curve.bestEpoch} of ${last}) before it ended`),
     );
   }

@@ -73,6 +73,15 @@ describe("findUsers", () => {
     expect(page.status()).toBe("60 users found, the first 24 are listed.");
   });
 
+  it("shows the list alone where the model has no interests, and small shares as what they are", () => {
+    const none = pageOf([{ ...user("u1", "Go"), interests: [] }]);
+    expect(none.document.querySelector(".columns")).toBeNull();
+    expect(none.document.querySelector(".user")?.textContent).not.toContain("Interests");
+    const [interest] = user("u1", "Go").interests;
+    const small = pageOf([{ ...user("u1", "Go"), interests: [{ ...interest!, share: 0.004 }] }]);
+    expect(small.document.querySelector(".interest")?.textContent).toContain("< 1 %");
+  });
+
   it("makes no element of any text", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 30 }), (text) => {

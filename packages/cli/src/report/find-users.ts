@@ -38,6 +38,7 @@ export function findUsers(document: PageDocument, table: UserTable, colours: num
     element.append(...content);
     return element;
   };
+  const named = users.some(([, , , interests]) => interests.length > 0);
   const number = (value: number): string => value.toLocaleString("en-US");
   const badge = (place: number): PageElement =>
     place === 0 ? make("span") : make("span", `badge c${(place - 1) % colours}`, String(place));
@@ -51,7 +52,13 @@ export function findUsers(document: PageDocument, table: UserTable, colours: num
       if (behaviour === 1) name.append(" ", make("small", "soft", "from behaviour"));
       const part = make("i");
       part.setAttribute("style", `width:${Math.min(100, share / 10)}%`);
-      const line = make("li", "interest", badge(place + 1), name, make("span", "soft", `${Math.round(share / 10)} %`));
+      const line = make(
+        "li",
+        "interest",
+        badge(place + 1),
+        name,
+        make("span", "soft", share < 10 ? "< 1 %" : `${Math.round(share / 10)} %`),
+      );
       line.append(make("span", "bar", part));
       if (because.length > 0) line.append(make("span", "because", because.map((item) => texts[item]).join(" · ")));
       return line;
@@ -73,28 +80,25 @@ export function findUsers(document: PageDocument, table: UserTable, colours: num
       );
     }
     const took = `${number(events)} events read · took ${number(targets)} ${targets === 1 ? "item" : "items"} next, ${hits} of them among the ${listed.length} below`;
-    const left = make(
-      "div",
-      "",
-      make("h4", "", "Interests"),
-      interests.length === 0 ? make("p", "soft", "None are known.") : make("ul", "", ...shown),
-    );
-    const right = make("div", "", make("h4", "", "Recommended"), make("ol", "", ...listed));
-    return make("article", "user", title, make("p", "soft", took), make("div", "columns", left, right));
+    const list = make("div", "", make("h4", "", "Recommended"), make("ol", "", ...listed));
+    const about = interests.length === 0 ? make("p", "soft", "None are known.") : make("ul", "", ...shown);
+    // A model without interests has none to show of anybody.
+    const parts = named ? make("div", "columns", make("div", "", make("h4", "", "Interests"), about), list) : list;
+    return make("article", named ? "user" : "user plain", title, make("p", "soft", took), parts);
   };
 
   /** Exact id, then what begins with the text, then what holds it, then an interest that does. */
   const find = (text: string): number[] => {
     const wanted = text.toLowerCase();
-    const named = new Set<number>();
+    const holding = new Set<number>();
     texts.forEach((label, place) => {
-      if (label.toLowerCase().includes(wanted)) named.add(place);
+      if (label.toLowerCase().includes(wanted)) holding.add(place);
     });
     const ranked: number[][] = [[], [], [], []];
     users.forEach(([id, , , interests], row) => {
       const own = id.toLowerCase();
       const rank = own === wanted ? 0 : own.startsWith(wanted) ? 1 : own.includes(wanted) ? 2 : 3;
-      if (rank < 3 || interests.some(([, , labels]) => labels.some((label) => named.has(label))))
+      if (rank < 3 || interests.some(([, , labels]) => labels.some((label) => holding.has(label))))
         ranked[rank]!.push(row);
     });
     return ranked.flat();

@@ -176,10 +176,10 @@ describe("renderReport", () => {
   it("leaves out what a run does not have", () => {
     const { recovery: _, ...evaluation } = reportData().evaluation;
     const silent = { ...evaluation, exposure: {}, explanations: {}, comparisons: {} };
-    const none = { crowd: undefined, curve: undefined, tuning: undefined, prior: undefined };
+    const none = { crowd: undefined, curve: undefined, tuning: undefined, prior: undefined, ablation: undefined };
     const page = renderReport({ ...reportData(), ...none, evaluation: silent, users: EMPTY });
     const { document } = parseHTML(page);
-    for (const id of ["gain", "twins", "catalog", "explanations", "choices", "curve", "users"]) {
+    for (const id of ["gain", "twins", "catalog", "explanations", "choices", "ablation", "curve", "users"]) {
       expect([id, document.getElementById(id)]).toEqual([id, null]);
     }
     expect(page).not.toContain("<script>");

@@ -271,7 +271,9 @@ function choices({ tuning, prior, evaluation: { own } }: ReportData): Html | und
   }`;
 }
 
-function ablation({ ablation: found, evaluation: { own } }: ReportData): Html {
+function ablation({ ablation: found, curve: course, evaluation: { own } }: ReportData): Html | undefined {
+  // A model that is fitted at once has no parts to train it without.
+  if (found === undefined && course === undefined) return undefined;
   if (found === undefined) {
     return html`<p class="soft">No ablation of this run's data has been made. <code>prismrec ablate RUN</code> trains ${own} without its parts and with shuffled twins under several seeds; the next report tells of it.</p>`;
   }
@@ -388,7 +390,7 @@ function users({ users: found, evaluation: { protocol } }: ReportData): Html | u
     found.users.length === found.total
       ? `All ${count(found.total)} test users are in this file.`
       : `${count(found.users.length)} of ${count(found.total)} test users, drawn by the run's seed, are in this file, as many as fit; prismrec recommend RUN --user ID tells of every other.`;
-  const markup = html`<p class="soft">${protocol.split === "user-disjoint" ? "The model has never seen them" : "The model has not seen what they took last"}: it reads a history, names its interests and recommends for each. ✓ marks what was really taken next. ${every}</p>
+  const markup = html`<p class="soft">${protocol.split === "user-disjoint" ? "The model has never seen them" : "The model has not seen what they took last"}: it reads a history${found.users.some(([, , , interests]) => interests.length > 0) ? ", names its interests and recommends for each" : " and recommends from it"}. ✓ marks what was really taken next. ${every}</p>
 <div class="search"><label for="user-search">Find a user</label><input id="user-search" type="search" autocomplete="off" placeholder="id or interest" aria-describedby="user-status"><span id="user-status" class="soft" role="status"></span></div>
 <noscript><p class="soft">Searching needs scripts, which are off here.</p></noscript>
 <ul id="user-matches" class="matches"></ul>

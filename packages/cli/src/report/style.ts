@@ -68,6 +68,7 @@ ${badges}
 .bar i{display:block;height:100%;background:var(--series-1)}
 .because{grid-column:2/4;color:var(--soft);font-size:.82rem}
 .item{display:grid;grid-template-columns:1.8rem minmax(0,1fr) auto;gap:.6rem;padding:.35rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+.plain .item{grid-template-columns:minmax(0,1fr) auto}.plain .item span:first-child:empty{display:none}
 .hit{color:var(--good);font-size:.82rem;white-space:nowrap}
 .search{display:flex;flex-wrap:wrap;gap:.4rem .8rem;align-items:baseline;margin:.75rem 0 .25rem}
 .search label{font-weight:600}
