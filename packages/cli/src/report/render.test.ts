@@ -109,6 +109,14 @@ describe("renderReport", () => {
     expect(hostile.querySelector(".user h3")?.textContent).toBe(`User ${HOSTILE}`);
   });
 
+  it("says how many of the test users are in it", () => {
+    const data = reportData();
+    expect(document.getElementById("users")?.textContent).toContain("All 3 test users are in this file.");
+    expect(renderReport({ ...data, users: { ...data.users, total: 9000 } })).toContain(
+      "3 of 9,000 test users, drawn by the run's seed, are in this file, as many as fit",
+    );
+  });
+
   it("tells interests that come from behaviour alone", () => {
     const interests = [...document.querySelectorAll(".interest")].map(({ textContent }) => textContent ?? "");
     expect(interests.map((text) => text.includes("from behaviour"))).toEqual([false, true]);
