@@ -10,6 +10,16 @@ export function points(fraction: number, digits = 2): string {
   return (100 * fraction).toFixed(digits);
 }
 
+/** The same for a difference, which always has a sign. */
+export function signedPoints(fraction: number, digits = 2): string {
+  return `${fraction < 0 ? "−" : "+"}${points(Math.abs(fraction), digits)}`;
+}
+
+/** A number with so many digits and a proper minus. */
+export function fixed(value: number, digits: number): string {
+  return value.toFixed(digits).replace("-", "−");
+}
+
 /** Seconds as people read them: "4.2 s", "3 min 05 s", "1 h 02 min". */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

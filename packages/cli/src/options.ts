@@ -312,19 +312,27 @@ function place(settings: Record<string, unknown>, path: readonly string[], value
   Object.assign(settings, mergeSettings(settings, { [first]: inner }));
 }
 
-/** The flags that give these settings, as they are typed; `complete` is false where a setting has no flag. */
+/** The flags that give these settings, each with its value if it takes one; `complete` is false where a setting has no flag. */
 export function asFlags(settings: RawSettings): {
-  readonly flags: readonly (readonly [string, string])[];
+  readonly flags: readonly (readonly string[])[];
   readonly complete: boolean;
 } {
-  const flags: (readonly [string, string])[] = [];
+  const flags: (readonly string[])[] = [];
   const expressed: Record<string, unknown> = {};
   const all: readonly SettingFlag[] = [...Object.values(SETTING_FLAGS), ...Object.values(GLOBAL_SETTINGS)];
   for (const flag of all) {
     const path = flag.path.split(".");
     const value = path.reduce<unknown>((inside, key) => (isRecord(inside) ? inside[key] : undefined), settings);
     if (value === undefined) continue;
-    const long = new Option(flag.flags).long ?? "";
+    const option = new Option(flag.flags);
+    const long = option.long ?? "";
+    if (!option.required) {
+      // A switch can only say yes.
+      if (value !== true) continue;
+      flags.push([long]);
+      place(expressed, path, value);
+      continue;
+    }
     // Names are joined by commas; files, whose names may hold some, are given one by one.
     const values = !Array.isArray(value) || flag.parse === oneMoreFile ? [value].flat() : [value.join(",")];
     for (const one of values) flags.push([long, String(one)]);

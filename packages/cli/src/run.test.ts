@@ -4,10 +4,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { withDuckDb } from "@prismrec/core/data/import";
+import { parseHTML } from "linkedom";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SeedsComparison } from "./pipeline/ablate.js";
 import type { RecommendationDocument } from "./pipeline/recommend.js";
+import type { UserTable } from "./report/user-table.js";
 import { buildPackages, type Outcome, spawnPrismrec } from "./testing/spawn.js";
+import { VERSION } from "./version.js";
 
 const USERS = 160;
 const ITEMS = 96;
@@ -227,7 +230,18 @@ describe("prismrec report", () => {
     const page = await readFile(copy, "utf8");
     expect(page.length).toBeLessThan(1_000_000);
     expect(page).not.toContain("<script>alert(1)</script>");
-    expect(page).toContain("npx prismrec run");
+    expect(page).toContain(`npx prismrec@${VERSION} run`);
+    // Every test user is in it, and no two interests of one are called the same.
+    const table: UserTable = JSON.parse(parseHTML(page).document.getElementById("test-users")?.textContent ?? "");
+    expect([table.total, table.users.length]).toEqual([
+      table.users.length,
+      new Set(table.users.map(([id]) => id)).size,
+    ]);
+    expect(table.total).toBeGreaterThan(10);
+    for (const [, , , interests] of table.users) {
+      const names = interests.map(([, , labels]) => labels.join());
+      expect(new Set(names).size).toBe(names.length);
+    }
   });
 });
 
@@ -511,6 +525,17 @@ describe("prismrec ablate", () => {
       expect(table).toMatch(/^most-popular +– /m);
       expect(table).toMatch(/^comirec-sa +2 .*±/m);
       expect(table).toMatch(/ldmi [^\n]*most-popular: [^\n]*Wilcoxon/);
+      // The next report tells of it.
+      const copy = join(folder, "ablated.html");
+      expect((await spawnPrismrec(["report", run, "--output", copy, "--json"])).code).toBe(0);
+      const { document } = parseHTML(await readFile(copy, "utf8"));
+      const data = JSON.parse(document.getElementById("report-data")?.textContent ?? "");
+      expect(data.ablation).toEqual({
+        seeds,
+        variants,
+        baselines: { "comirec-sa": baselines["comirec-sa"], "most-popular": baselines["most-popular"] },
+      });
+      expect(document.getElementById("ablation")?.textContent).toContain("alignment and gate instead of the mixture");
     },
     LIMIT,
   );

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { addAblate } from "./ablate.js";
 import { addCluster } from "./cluster.js";
+import { addCompare } from "./compare.js";
 import { addCrowd } from "./crowd.js";
 import { addDoctor } from "./doctor.js";
 import { addEvaluate } from "./evaluate.js";
@@ -40,6 +41,7 @@ export function addCommands(program: Command, io: Io): void {
     addTrain,
     addEvaluate,
     addAblate,
+    addCompare,
     addReport,
     addExport,
     addDoctor,

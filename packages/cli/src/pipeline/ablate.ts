@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { hashJson, PrismrecError, type RunOptions, sha256, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, CrowdSet, Dataset } from "@prismrec/core/data";
 import {
@@ -18,7 +19,7 @@ import { mergeSettings, type RawSettings } from "../config/load.js";
 import { type Settings, settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { type Variant, variantsOf } from "../variants.js";
-import type { Clustered, OpenClusterer } from "./cluster.js";
+import { type Clustered, clusterStage, type OpenClusterer } from "./cluster.js";
 import type { Crowded } from "./crowd.js";
 import { compare, evaluateModel, metricNames, type PerUser, significance } from "./evaluate.js";
 import { importStage } from "./import.js";
@@ -27,12 +28,14 @@ import { type ModelCode, type ModelConfig, type ModelEntry, modelNamed, modelOf 
 import { readCurve } from "./networks.js";
 import { readDocument } from "./read-document.js";
 import type { Run } from "./run.js";
-import { defineStage, type Stage } from "./stage.js";
+import { defineStage, type Stage, type StageContext } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
 import { dispose } from "./train.js";
 
 /** 2: metrics of each test user are kept. */
 const VERSION = 2;
+/** How the names of trials' stages begin. */
+const TRIAL_STAGE = "ablate-";
 const TRIAL = "trial.json";
 const PER_USER = "per-user.safetensors";
 
@@ -150,19 +153,71 @@ export async function runAblation(
   await trials.run();
   const found: OpenTrial[] = [];
   for (const stage of trials.stages as readonly Stage<OpenTrial>[]) found.push(await trials.open(stage));
-  const isVariant = ({ trial }: OpenTrial): boolean => possible.some(([name]) => name === trial.variant);
   const { evaluate, seed } = trials.settings;
+  return { ...(await ablationOf(found, model, { samples: evaluate.resamples, seed, ...run.options })), seeds };
+}
+
+/** A trial that a run directory holds, with the fingerprint of its files. */
+interface FoundTrial extends OpenTrial {
+  readonly stage: string;
+  readonly fingerprint: string;
+}
+
+/**
+ * The finished trials in a run directory that were made of the run's data as it is, judged by its metrics and, where they
+ * learned from the run's own clusters, made of these. Others are left out, and so are those under seeds that the whole model
+ * has no trial of.
+ */
+export async function findTrials(
+  { directory, open }: Pick<StageContext, "directory" | "open">,
+  { model, evaluate }: Pick<Settings, "model" | "evaluate">,
+): Promise<FoundTrial[]> {
+  const names = await directory.stagesNamed(TRIAL_STAGE);
+  if (names.length === 0) return [];
+  const { dataset, fingerprint: data } = await open(importStage);
+  const { partitions } = await (await open(clusterStage)).contents();
+  const variants = variantsOf(model);
+  const readsClusters = modelOf(model).reads.includes("clusters");
+  const [clusters, metrics] = [partitionsInput(partitions), metricNames(evaluate, dataset)];
+  const found: FoundTrial[] = [];
+  for (const stage of names) {
+    const manifest = await directory.manifest(stage);
+    if (manifest === undefined || manifest.versions.stage !== String(VERSION)) continue;
+    const { inputs, config, fingerprint } = manifest;
+    const judgedBy = typeof config === "object" && config !== null && "metrics" in config ? config.metrics : undefined;
+    if (inputs[importStage.name] !== data || !isDeepStrictEqual(judgedBy, metrics)) continue;
+    const open = await openTrial(directory.stageDir(stage));
+    const variant = variants[open.trial.variant];
+    const ownClusters = variant !== undefined && variant.clusterer === undefined && variant.semantic !== false;
+    if (readsClusters && ownClusters && inputs.partitions !== clusters) continue;
+    found.push({ ...open, stage, fingerprint });
+  }
+  const seeds = new Set(found.filter(({ trial }) => trial.variant === model).map(({ trial }) => trial.seed));
+  const order = Object.keys(variants);
+  // Baselines, which are no variants, come last.
+  const placeOf = ({ trial }: OpenTrial): number =>
+    variants[trial.variant] === undefined ? order.length : order.indexOf(trial.variant);
+  return found
+    .filter(({ trial }) => trial.seed === undefined || seeds.size === 0 || seeds.has(trial.seed))
+    .sort((a, b) => placeOf(a) - placeOf(b) || (a.trial.seed ?? 0) - (b.trial.seed ?? 0));
+}
+
+/** What trials say: variants of `model`, and all others as baselines, in their order. */
+export async function ablationOf(
+  trials: readonly OpenTrial[],
+  model: string,
+  resampling: { readonly samples: number; readonly seed: number } & RunOptions,
+): Promise<Ablation> {
+  const isVariant = ({ trial }: OpenTrial): boolean => variantsOf(model)[trial.variant] !== undefined;
+  const variants = trials.filter(isVariant).map(({ trial }) => trial);
   return {
-    seeds,
-    variants: summarize(
-      found.filter(isVariant).map(({ trial }) => trial),
-      model,
-    ),
+    seeds: [...new Set(variants.flatMap(({ seed }) => seed ?? []))],
+    variants: summarize(variants, model),
     baselines: await summarizeBaselines(
-      found.filter((open) => !isVariant(open)),
-      found.filter(({ trial }) => trial.variant === model),
+      trials.filter((open) => !isVariant(open)),
+      trials.filter(({ trial }) => trial.variant === model),
       model,
-      { samples: evaluate.resamples, seed, ...run.options },
+      resampling,
     ),
   };
 }
@@ -226,7 +281,7 @@ function trialStage({ name, description, seed, data, input }: TrialOf, config: M
   const { dataset, code, entry } = data;
   const drawn = seed === undefined ? {} : { seed };
   return defineStage<OpenTrial, typeof trialSettings>({
-    name: seed === undefined ? `ablate-${name}` : `ablate-${name}-s${seed}`,
+    name: seed === undefined ? `${TRIAL_STAGE}${name}` : `${TRIAL_STAGE}${name}-s${seed}`,
     summary: `trains and judges the model: ${description}`,
     version: VERSION,
     command: "ablate",
@@ -238,7 +293,7 @@ function trialStage({ name, description, seed, data, input }: TrialOf, config: M
         config: { train: config.config, metrics: metricNames(context.settings.evaluate, dataset) },
         ...drawn,
         inputs: {
-          partitions: partitions === undefined ? "none" : hashJson(describePartitions(partitions)),
+          partitions: partitionsInput(partitions),
           crowd: crowd?.fingerprint ?? "none",
         },
       };
@@ -263,18 +318,19 @@ function trialStage({ name, description, seed, data, input }: TrialOf, config: M
         ),
       } satisfies Trial);
     },
-    async open(_context, { dir }) {
-      const trial = await readDocument(join(dir, TRIAL), trialSchema, "Run the ablation again.");
-      const arrays = await readArrays(join(dir, PER_USER));
-      const metrics = Object.keys(trial.metrics);
-      const perUser = Object.fromEntries(metrics.map((metric) => [metric, arrays.get(metric, Float64Array)]));
-      return { trial, perUser };
-    },
+    open: async (_context, { dir }) => openTrial(dir),
     async describe(_context, { trial: { metrics } }) {
       const metric = headlineMetric(metrics) ?? "";
       return { summary: `${metric} ${points(metrics[metric] ?? 0)} %` };
     },
   });
+}
+
+async function openTrial(dir: string): Promise<OpenTrial> {
+  const trial = await readDocument(join(dir, TRIAL), trialSchema, "Run the ablation again.");
+  const arrays = await readArrays(join(dir, PER_USER));
+  const metrics = Object.keys(trial.metrics);
+  return { trial, perUser: Object.fromEntries(metrics.map((metric) => [metric, arrays.get(metric, Float64Array)])) };
 }
 
 function variantConfig({ dataset, code }: TrialData, settings: Settings, variant: Variant, seed: number): ModelConfig {
@@ -382,9 +438,13 @@ async function recluster(crowd: CrowdSet, clusterer: Clusterer, options: RunOpti
   };
 }
 
-function describePartitions(partitions: Partitions): unknown {
-  return Object.fromEntries(
-    Object.entries(partitions).map(([part, { assign, fingerprint }]) => [part, [fingerprint, hashArray(assign)]]),
+/** What a trial's manifest says of the clusters that it learned from. */
+function partitionsInput(partitions: Partitions | undefined): string {
+  if (partitions === undefined) return "none";
+  return hashJson(
+    Object.fromEntries(
+      Object.entries(partitions).map(([part, { assign, fingerprint }]) => [part, [fingerprint, hashArray(assign)]]),
+    ),
   );
 }
 

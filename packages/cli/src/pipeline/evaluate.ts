@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type RunOptions, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
-import { holm, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
+import { holm, type PairedDifference, pairedBootstraps, wilcoxonSignedRank } from "@prismrec/core/metrics";
 import type { Model } from "@prismrec/core/models";
 import {
   checkNoLeakage,
@@ -14,7 +14,7 @@ import {
 } from "@prismrec/trainer";
 import { z } from "zod";
 import { type Settings, settingsSchema } from "../config/schema.js";
-import { count, points } from "../format.js";
+import { count, signedPoints } from "../format.js";
 import { clusterStage, readsCategories } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
 import { type Imported, importStage } from "./import.js";
@@ -250,21 +250,30 @@ export function verdicts({
   significance,
 }: Pick<EvaluationReport, "own" | "comparisons" | "significance">): string[] {
   return Object.entries(comparisons).map(([other, metrics]) => {
-    const name = headlineMetric(metrics);
-    const difference = name === undefined ? undefined : metrics[name];
-    if (name === undefined || difference === undefined) return `${own} and ${other} cannot be compared`;
-    const { mean, low, high } = difference;
-    const sign = (value: number): string => `${value < 0 ? "−" : "+"}${points(Math.abs(value))}`;
-    const tested = significance[other]?.[name];
-    const beside = tested === undefined ? "" : `; Wilcoxon, Holm: ${probability(tested.adjusted)}`;
-    const range = `${sign(mean)} points of ${name}, 95 % interval ${sign(low)} to ${sign(high)}${beside}`;
-    if (low > 0) return `▲ ${own} is above ${other}: ${range}`;
-    if (high < 0) return `▼ ${own} is below ${other}: ${range}`;
-    return `· ${own} and ${other} cannot be told apart: ${range}`;
+    const metric = headlineMetric(metrics);
+    const difference = metric === undefined ? undefined : metrics[metric];
+    if (metric === undefined || difference === undefined) return `${own} and ${other} cannot be compared`;
+    return differenceSentence(own, other, metric, difference, significance[other]?.[metric]);
   });
 }
 
-function probability(p: number): string {
+/** What a paired difference of `own` minus `other` in one metric says, with no more certainty than its interval allows. */
+export function differenceSentence(
+  own: string,
+  other: string,
+  metric: string,
+  { mean, low, high }: Pick<PairedDifference, "mean" | "low" | "high">,
+  tested: { readonly adjusted: number } | undefined,
+): string {
+  const beside = tested === undefined ? "" : `; Wilcoxon, Holm: ${probability(tested.adjusted)}`;
+  const range = `${signedPoints(mean)} points of ${metric}, 95 % interval ${signedPoints(low)} to ${signedPoints(high)}${beside}`;
+  if (low > 0) return `▲ ${own} is above ${other}: ${range}`;
+  if (high < 0) return `▼ ${own} is below ${other}: ${range}`;
+  return `· ${own} and ${other} cannot be told apart: ${range}`;
+}
+
+/** A p-value as it is printed. */
+export function probability(p: number): string {
   if (p < 0.001) return "p < .001";
   return p > 0.9995 ? "p 1" : `p ${p.toFixed(3).replace(/^0/, "")}`;
 }
@@ -289,25 +298,35 @@ export function significance(name: string, evaluations: PerUser): EvaluationRepo
   return found;
 }
 
-/** One model against each other in every metric, under the same resamples. */
+/** One model minus each other in every metric, under the same resamples. */
 export async function compare(
   name: string,
   evaluations: PerUser,
-  resampling: { readonly samples: number; readonly seed: number } & RunOptions,
+  resampling: Resampling,
 ): Promise<EvaluationReport["comparisons"]> {
   const own = evaluations.get(name);
   if (own === undefined) return {};
-  const pairs: Record<string, readonly [Float64Array, Float64Array]> = {};
   const others = [...evaluations].filter(([other]) => other !== name);
-  for (const [other, { perUser }] of others) {
-    for (const [metric, values] of Object.entries(own.perUser))
-      pairs[`${other}/${metric}`] = [values, perUser[metric]!];
+  return pairedByMetric(new Map(others.map(([other, { perUser }]) => [other, [own.perUser, perUser]])), resampling);
+}
+
+type Resampling = { readonly samples: number; readonly seed: number } & RunOptions;
+type ByMetric = Readonly<Record<string, Float64Array>>;
+
+/** First minus second of each pair in every metric of the first, under the same resamples of the users. */
+export async function pairedByMetric(
+  pairs: ReadonlyMap<string, readonly [ByMetric, ByMetric]>,
+  resampling: Resampling,
+): Promise<Record<string, Record<string, PairedDifference>>> {
+  const series: Record<string, readonly [Float64Array, Float64Array]> = {};
+  for (const [name, [first, second]] of pairs) {
+    for (const [metric, values] of Object.entries(first)) series[`${name}/${metric}`] = [values, second[metric]!];
   }
-  const found = await pairedBootstraps(pairs, resampling);
+  const found = await pairedBootstraps(series, resampling);
   return Object.fromEntries(
-    others.map(([other]) => [
-      other,
-      Object.fromEntries(Object.keys(own.perUser).map((metric) => [metric, found[`${other}/${metric}`]!])),
+    [...pairs].map(([name, [first]]) => [
+      name,
+      Object.fromEntries(Object.keys(first).map((metric) => [metric, found[`${name}/${metric}`]!])),
     ]),
   );
 }

@@ -10,6 +10,13 @@ export {
 } from "./ablate.js";
 export type { ClusterContents, Clustered, OpenClusterer } from "./cluster.js";
 export { clusterStage } from "./cluster.js";
+export {
+  type ComparedSystem,
+  type CompareOptions,
+  type Comparison,
+  compareRuns,
+  type SystemDifference,
+} from "./compare.js";
 export { type Crowded, type CrowdReport, crowdStage } from "./crowd.js";
 export { deliverReport } from "./deliver-report.js";
 export type { Evaluated, EvaluationReport } from "./evaluate.js";

@@ -1,10 +1,11 @@
 import { EXPOSURE } from "../exposure.js";
-import { count, points } from "../format.js";
+import { count, points, signedPoints } from "../format.js";
 import { type Ablation, minusThis } from "../pipeline/ablate.js";
-import { type EvaluationReport, verdicts } from "../pipeline/evaluate.js";
+import { type Comparison, comparisonVerdicts } from "../pipeline/compare.js";
+import { type EvaluationReport, probability, verdicts } from "../pipeline/evaluate.js";
 import { headlineMetric } from "../pipeline/metrics.js";
 import type { TuneResult } from "../pipeline/tune.js";
-import type { Style } from "./style.js";
+import { plain, type Style } from "./style.js";
 import { formatTable } from "./table.js";
 
 /** The metric table in percent, the run's own model first, and the paired verdicts below it. */
@@ -144,6 +145,40 @@ export function ablationTable({ variants }: Ablation, model: string, width?: num
     }),
     width,
   );
+}
+
+/** Systems beside a baseline, metric by metric, and one sentence for each in the metric that a sentence speaks of. */
+export function comparisonTable(comparison: Comparison, style: Style, width?: number): string {
+  const { baseline, users, metrics, systems } = comparison;
+  const all = Object.entries(systems);
+  const rows = metrics.flatMap((metric) => [
+    [style.bold(metric), "", "", "", ""],
+    ...all.map(([name, { means, minusBaseline }]) => {
+      const difference = minusBaseline?.[metric];
+      const mean = points(means[metric]!);
+      if (difference === undefined) return [`  ${plain(name)}`, mean, "", "", ""];
+      const range = `${signedPoints(difference.low)} to ${signedPoints(difference.high)}`;
+      return [
+        `  ${plain(name)}`,
+        mean,
+        signedPoints(difference.mean),
+        range,
+        probability(difference.adjusted).slice(2),
+      ];
+    }),
+  ]);
+  const table = formatTable(
+    [
+      { title: `%, ${count(users)} test users` },
+      { title: "mean", align: "right" },
+      { title: `− ${plain(baseline)}`, align: "right" },
+      { title: "95 % interval", align: "right" },
+      { title: "p, Holm", align: "right" },
+    ],
+    rows,
+    width,
+  );
+  return [table, "", ...comparisonVerdicts(comparison).map((line) => `  ${plain(line)}`)].join("\n");
 }
 
 /** What was tried against the settings in use, round by round. */

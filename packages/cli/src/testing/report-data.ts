@@ -1,5 +1,8 @@
+import { summarize } from "../pipeline/ablate.js";
+import type { Comparison } from "../pipeline/compare.js";
 import type { EvaluationReport } from "../pipeline/evaluate.js";
 import type { ReportData } from "../report/data.js";
+import { UserTableBuilder } from "../report/user-table.js";
 
 const around = (mean: number, width: number) => ({
   mean,
@@ -70,10 +73,28 @@ export function reportData(text = "Plain title"): ReportData {
       { clusterer: "shuffled", control: true, ari: 0.01, standardError: 0.01, users: 90 },
     ],
   };
+  const users = new UserTableBuilder(10_000);
+  for (const [order, id] of [text, "u2", "u31"].entries()) {
+    users.add(
+      {
+        id,
+        events: 12,
+        targets: 3,
+        interests: [
+          { index: 4, kind: "semantic", labels: [text], share: 0.7, because: [text, text] },
+          { index: 0, kind: "collaborative", labels: [`like ${text}`], share: 0.3, because: [] },
+        ],
+        items: [
+          { title: text, interest: 4, hit: true },
+          { title: text, interest: 0, hit: false },
+        ],
+      },
+      { order, example: order === 0 },
+    );
+  }
   return {
     name: text,
     date: "2026-01-02",
-    command: `npx prismrec run --interactions '${text}'`,
     imported: {
       format: { interactions: "csv" },
       columns: { user: "user", item: "item" },
@@ -134,23 +155,54 @@ export function reportData(text = "Plain title"): ReportData {
         best: epoch <= 2,
       })),
     },
+    ablation: {
+      seeds: [1, 2],
+      variants: summarize(
+        [
+          ["ldmi", 0.46],
+          ["no-crowd", 0.45],
+          ["shuffled", 0.4],
+        ].flatMap(([variant, value]) =>
+          [1, 2].map((seed) => ({
+            variant: String(variant),
+            seed,
+            metrics: { "recall@50": Number(value) + seed / 1000 },
+            diagnostics: {},
+          })),
+        ),
+        "ldmi",
+      ),
+      baselines: {},
+    },
     clusterer: { name: "facets", model: text, meanClusters: 3.2, notice: text },
     crowd: { coverage: [0.1, 0.18, 0.25], bound: 0.3, candidates: 40 },
-    users: [
-      {
-        id: text,
-        events: 12,
-        interests: [
-          { index: 4, kind: "semantic", labels: [text], share: 0.7, because: [text, text] },
-          { index: 0, kind: "collaborative", labels: [`like ${text}`], share: 0.3, because: [] },
-        ],
-        items: [
-          { title: text, interest: 4, hit: true },
-          { title: text, interest: 0, hit: false },
-        ],
-      },
-    ],
+    users: users.build(3),
     stages: [{ name: "import", seconds: 1.5, fingerprint: "abcdef0123456789" }],
+    reproduce: { command: `npx prismrec run --interactions '${text}'`, files: { interactions: "0123abcd".repeat(8) } },
     environment: { node: "20.0.0" },
+  };
+}
+
+/** Two systems beside a baseline; `text` stands in the names of runs. */
+export function comparisonData(text = "b"): Comparison {
+  const of = (run: string, mean: number) => ({
+    run: `/runs/${run}`,
+    model: "ldmi",
+    prior: null,
+    seed: 1,
+    means: { "recall@50": mean },
+  });
+  const minus = (mean: number) => ({
+    minusBaseline: { "recall@50": { ...around(mean, 0.02), notBetter: 0.5, pValue: 0.2, adjusted: 0.4 } },
+  });
+  return {
+    baseline: "a",
+    users: 100,
+    metrics: ["recall@50"],
+    systems: {
+      a: of("a", 0.4),
+      [text]: { ...of(text, 0.43), ...minus(0.03) },
+      c: { ...of("c", 0.39), ...minus(-0.01) },
+    },
   };
 }

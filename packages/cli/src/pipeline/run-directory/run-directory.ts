@@ -197,6 +197,21 @@ export class RunDirectory implements AsyncDisposable {
     return this.#ahead && existsSync(next) ? next : join(this.#root, entry);
   }
 
+  /** Finished stages of this run whose names begin so, in order of their names, whether or not they are up to date. */
+  async stagesNamed(prefix: string): Promise<string[]> {
+    const found = new Set<string>();
+    for (const root of this.#ahead ? [join(this.path, BESIDE), this.#root] : [this.#root]) {
+      const entries = await readdir(root).catch((error: unknown) => {
+        if (systemCode(error) === "ENOENT") return [];
+        throw fromFileError(error, root, "read");
+      });
+      for (const entry of entries) {
+        if (entry.startsWith(prefix) && existsSync(join(root, entry, MANIFEST))) found.add(entry);
+      }
+    }
+    return [...found].sort();
+  }
+
   /** Manifest of a finished stage, undefined where it has not been run; RUN_INVALID where the manifest is damaged. */
   manifest(name: string): Promise<StageManifest | undefined> {
     return readManifest(this.stageDir(name));
