@@ -60,6 +60,8 @@ export interface TrainResult {
   readonly bestEpoch: number;
   readonly curve: readonly EpochRecord[];
   readonly steps: number;
+  /** Where losses and validation ran. */
+  readonly device: "cpu" | "cuda";
   /** Validation metrics of a warm start before its first step. */
   readonly start?: Readonly<Record<string, number>>;
 }
@@ -103,7 +105,7 @@ type Progress = z.infer<typeof progressSchema>;
  * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last. A warm start is
  * judged before its first step: where no epoch is better, the best epoch is 0 and the model is what it started from.
  *
- * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
+ * @throws PrismrecError LEAKAGE; DEVICE_UNAVAILABLE where the configuration asks for a GPU and none can be used; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
  *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
  *   for a checkpoint that is cut short
  */
@@ -195,7 +197,14 @@ class TrainingRun {
       await rm(this.#checkpoints, { recursive: true });
     }
     const { epoch, step } = this.#progress;
-    this.#options.onEvent?.({ type: "start", epoch, step, resumed, warm: this.#input.warmStart !== undefined });
+    this.#options.onEvent?.({
+      type: "start",
+      epoch,
+      step,
+      resumed,
+      warm: this.#input.warmStart !== undefined,
+      ...this.#learner.device,
+    });
     return resumed;
   }
 
@@ -286,6 +295,7 @@ class TrainingRun {
           bestEpoch: progress.bestEpoch,
           epochs: progress.curve.length,
           stoppedBy: finished,
+          device: this.#learner.device.device,
           curve: progress.curve,
           ...(progress.start === undefined ? {} : { start: progress.start }),
         });
@@ -394,6 +404,7 @@ class TrainingRun {
       part: "valid",
       metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
       diagnostics: false,
+      device: this.#learner.device.device,
       ...(partitions === undefined ? {} : { partition: partitions.valid }),
     });
     const longest = cutoffs.at(-1);
@@ -413,7 +424,8 @@ class TrainingRun {
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
     const { bestEpoch, curve, step, start } = this.#progress;
-    return { model, stoppedBy, bestEpoch, curve, steps: step, ...(start === undefined ? {} : { start }) };
+    const { device } = this.#learner.device;
+    return { model, stoppedBy, bestEpoch, curve, steps: step, device, ...(start === undefined ? {} : { start }) };
   }
 }
 
