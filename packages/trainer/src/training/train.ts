@@ -112,8 +112,10 @@ type Progress = z.infer<typeof progressSchema>;
 export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
   const { dataset } = input;
   checkNoLeakage(dataset, input.partitions, input.crowd);
-  const run = new TrainingRun(input, config, options);
-  if (!(await run.resume())) await run.warmStart();
+  const found = await listCheckpoints(checkpointsOf(options));
+  const goesOn = found.length > 0 && options.resume !== false;
+  const run = new TrainingRun(input, config, options, goesOn);
+  if (!(await run.resume(found))) await run.warmStart();
   return run.loop();
 }
 
@@ -126,7 +128,13 @@ class TrainingRun {
   #progress: Progress;
   #best: ReadonlyMap<string, StoredTensor>;
 
-  constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
+  /** @param goesOn whether all weights are about to come from a checkpoint, so that none are to be found first */
+  constructor(
+    input: TrainInput,
+    config: TrainConfig,
+    options: TrainOptions,
+    private readonly goesOn: boolean,
+  ) {
     const { dataset, partitions, crowd, itemVectors, warmStart } = input;
     this.#input = input;
     this.#config = config;
@@ -138,7 +146,7 @@ class TrainingRun {
     });
     this.#learner = new Learner(config, {
       sequences,
-      items: initialItems(sequences, dataset, config, config.network.dim),
+      items: goesOn ? noItems(dataset, config) : initialItems(sequences, dataset, config),
       bias: popularityBias(dataset.catalog.popularity),
       ...(crowd === undefined ? {} : { crowd }),
       ...(itemVectors === undefined ? {} : { itemVectors }),
@@ -175,14 +183,13 @@ class TrainingRun {
   }
 
   get #checkpoints(): string {
-    return join(this.#options.dir, "checkpoints");
+    return checkpointsOf(this.#options);
   }
 
-  /** Takes up the newest checkpoint; false where there is none, or none is to be taken up. */
-  async resume(): Promise<boolean> {
-    const found = await listCheckpoints(this.#checkpoints);
+  /** Takes up the newest of the checkpoints; false where there is none, or none is to be taken up. */
+  async resume(found: Awaited<ReturnType<typeof listCheckpoints>>): Promise<boolean> {
     const newest = found.at(-1);
-    const resumed = newest !== undefined && this.#options.resume !== false;
+    const resumed = newest !== undefined && this.goesOn;
     if (resumed) {
       const checkpoint = await this.#read(newest.path, found.at(-2)?.path);
       const updates = checkpoint.content.step;
@@ -438,10 +445,17 @@ function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array | 
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
+const checkpointsOf = ({ dir }: TrainOptions): string => join(dir, "checkpoints");
+
+function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig): Matrix {
+  const { dim } = config.network;
   return usesSvd(config)
     ? svdItems(sequences, catalog.size, dim, config.seed)
     : randomItems(catalog.size, dim, config.seed);
+}
+
+function noItems({ catalog }: Dataset, { network: { dim } }: TrainConfig): Matrix {
+  return { data: new Float32Array(catalog.size * dim), rows: catalog.size, cols: dim };
 }
 
 function usesSvd(config: TrainConfig): boolean {
