@@ -105,9 +105,10 @@ type Progress = z.infer<typeof progressSchema>;
  * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last. A warm start is
  * judged before its first step: where no epoch is better, the best epoch is 0 and the model is what it started from.
  *
- * @throws PrismrecError LEAKAGE; DEVICE_UNAVAILABLE where the configuration asks for a GPU and none can be used; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
- *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
- *   for a checkpoint that is cut short
+ * @throws PrismrecError LEAKAGE; DEVICE_UNAVAILABLE where the configuration asks for a GPU and none can be used;
+ *   TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint before it stays);
+ *   CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT for a checkpoint
+ *   that is cut short
  */
 export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
   const { dataset } = input;
