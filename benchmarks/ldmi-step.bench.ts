@@ -1,5 +1,5 @@
 import { useTensorBackend } from "@prismrec/core/nn";
-import { parseTrainConfig, type TrainConfig } from "@prismrec/trainer";
+import { type ConfigOverrides, parseTrainConfig } from "@prismrec/trainer";
 import { Learner, type TrainingSequences } from "@prismrec/trainer/training-step";
 import { type Arrays, type Bench, type BenchCase, type Parameters, size } from "./lib/bench.js";
 import { configurations } from "./lib/configurations.js";
@@ -38,7 +38,7 @@ const bench: Bench = {
       };
       const [rows, cols] = [size(parameters, "items"), size(parameters, "d")];
       const table = { data: normals(rows * cols, 5, ITEM_SCALE), rows, cols };
-      const learner = new Learner(trainConfig(parameters), {
+      const learner = new Learner(parseTrainConfig(ldmiSettings(parameters)), {
         sequences: histories,
         items: table,
         bias: new Float32Array(rows),
@@ -60,8 +60,9 @@ const bench: Bench = {
 };
 export default bench;
 
-function trainConfig(parameters: Parameters): TrainConfig {
-  return parseTrainConfig({
+/** The recipe that a case names. */
+export function ldmiSettings(parameters: Parameters): ConfigOverrides {
+  return {
     network: {
       dim: size(parameters, "d"),
       interests: size(parameters, "interests"),
@@ -75,7 +76,7 @@ function trainConfig(parameters: Parameters): TrainConfig {
     targets: size(parameters, "targets"),
     dropout: size(parameters, "dropout"),
     crowd: { weight: 0 },
-  });
+  };
 }
 
 /** Sequences of distinct items, oldest first, ids from 1: 5 events and more, a half of them over 10, one in twenty over 50. */

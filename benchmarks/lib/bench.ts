@@ -23,7 +23,7 @@ export interface BenchCase {
 export interface CaseInputs {
   /** Cases with the same key share one set of files. */
   readonly key: string;
-  make(): Arrays;
+  make(): Arrays | Promise<Arrays>;
 }
 
 /** A contestant of this project, or a peer that runs in Node; it lives in a process of its own for each case. */

@@ -7,6 +7,7 @@ export const BENCHES: Readonly<Record<string, URL>> = {
   "max-cover": benchModule("max-cover"),
   "training-step": benchModule("training-step"),
   "ldmi-step": benchModule("ldmi-step"),
+  "whole-training": benchModule("whole-training"),
   "item-statistics": benchModule("item-statistics"),
   "embedding-rows": benchModule("embedding-rows"),
   "tensor-kernels": benchModule("tensor-kernels"),

@@ -74,12 +74,12 @@ export class InputFiles {
 
   constructor(private readonly folder: string) {}
 
-  of(bench: Bench, { parameters }: BenchCase): Record<string, StoredArray> {
+  async of(bench: Bench, { parameters }: BenchCase): Promise<Record<string, StoredArray>> {
     const { key, make } = bench.inputs(parameters);
     if (key === this.#key) return this.#stored;
     const folder = join(this.folder, "inputs");
     rmSync(folder, { recursive: true, force: true });
-    this.#stored = storeArrays(folder, make());
+    this.#stored = storeArrays(folder, await make());
     this.#key = key;
     return this.#stored;
   }
@@ -93,7 +93,7 @@ export async function measureCase(
   files: InputFiles,
   context: RunnerContext,
 ): Promise<Measurement[]> {
-  const inputs = files.of(bench, benchCase);
+  const inputs = await files.of(bench, benchCase);
   const running: Running[] = [];
   try {
     for (const entrant of entrants(bench, modulePath, benchCase, context)) {

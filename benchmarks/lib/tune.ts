@@ -26,7 +26,7 @@ export async function tuneCase(
   files: InputFiles,
   { machine, peers, best, say }: RunnerContext,
 ): Promise<void> {
-  const inputs = files.of(bench, benchCase);
+  const inputs = await files.of(bench, benchCase);
   const { parameters } = benchCase;
   for (const peer of bench.peers) {
     if (peer.supports?.(parameters) === false) continue;

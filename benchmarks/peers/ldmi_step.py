@@ -23,45 +23,46 @@ ABSENT = -1e30
 CHUNK = 32
 
 
+class Sequences:
+    """Items (from 0) and clusters of every sequence, oldest first."""
+
+    def __init__(self, indptr, items, clusters):
+        self.indptr = indptr.astype(np.int64)
+        self.items, self.clusters = items.astype(np.int64) - 1, clusters.astype(np.int64)
+        self.lengths = np.diff(self.indptr)
+
+
 class Batch:
-    def __init__(self, case: Case, rows, rng):
-        """`rows` are pairs of a sequence's items (from 0) and clusters, oldest first, and where it is cut."""
-        p, horizon = case.parameters["positions"], case.parameters["targets"]
-        most, catalog = case.parameters["length"], case.parameters["items"]
-        length = max(min(end, most) for _, _, end in rows)
-        self.items = np.full((len(rows), length), catalog, np.int64)
-        clusters = np.full((len(rows), length), -1, np.int64)
-        owner, position, targets, weights, seen = [], [], [], [], []
-        for b, (items, labels, end) in enumerate(rows):
-            own = min(end, most)
-            self.items[b, :own] = items[end - own : end][::-1]
-            clusters[b, :own] = labels[end - own : end][::-1]
-            for t in rng.permutation(own)[:p]:
-                following = items[end - t : end - t + horizon]
-                row = len(owner)
-                owner.append(b)
-                position.append(t)
-                targets.append(np.pad(following, (0, horizon - len(following))))
-                weights.append(np.pad(np.full(len(following), 1 / len(following), np.float32), (0, horizon - len(following))))
-                seen += [(row, item) for item in self.items[b, t:own]]
-        self.items = torch.from_numpy(self.items)
-        self.owner, self.position = torch.tensor(owner), torch.tensor(np.array(position))
-        self.targets, self.weights = torch.tensor(np.array(targets)), torch.tensor(np.array(weights))
-        self.seen = torch.tensor(seen).T
-        ages = torch.arange(length)
-        events = self.items < catalog
-        older = ages[None, :] >= ages[:, None]
-        self.attends = ((older[None] & events[:, None]) | torch.eye(length, dtype=torch.bool))[:, None]
+    """Sequences packed newest first, each cut at its end, and some of their positions with what follows and what was seen."""
+
+    def __init__(self, case: Case, sequences: Sequences, rows, ends, choose):
+        """`choose` says from the mask [B, T] of events which positions predict: a mask [B, T]."""
+        horizon, catalog = case.parameters["targets"], case.parameters["items"]
+        own = np.minimum(ends, case.parameters["length"])
+        ages = np.arange(own.max())
+        past = (sequences.indptr[rows] + ends)[:, None]
+        held = ages < own[:, None]
+        at = np.where(held, past - 1 - ages, 0)
+        items = np.where(held, sequences.items[at], catalog)
+        clusters = np.where(held, sequences.clusters[at], -1)
+        owner, position = np.nonzero(choose(held))
+        following = past[owner] - position[:, None] + np.arange(horizon)
+        there = following < sequences.indptr[rows + 1][owner, None]
+        visible = held[owner] & (ages >= position[:, None])
+        row, column = np.nonzero(visible)
+        self.items, self.owner, self.position = (torch.from_numpy(array) for array in (items, owner, position))
+        self.targets = torch.from_numpy(np.where(there, sequences.items[np.where(there, following, 0)], 0))
+        self.weights = torch.from_numpy((there / np.maximum(there.sum(1, keepdims=True), 1)).astype(np.float32))
+        self.seen = torch.from_numpy(np.stack([row, items[owner[row], column]]))
+        older = ages[None] >= ages[:, None]
+        self.attends = torch.from_numpy(((older & held[:, None]) | np.eye(len(ages), dtype=bool))[:, None])
         count = clusters.max() + 1
-        visible = events[self.owner] & (ages[None] >= self.position[:, None])
-        member = torch.from_numpy(clusters)[self.owner, None] == torch.arange(count)[None, :, None]
-        self.members = member & visible[:, None]
-        self.visible = visible[:, None].expand(-1, case.parameters["interests"], -1)
+        self.members = torch.from_numpy((clusters[owner, None] == np.arange(count)[:, None]) & visible[:, None])
+        self.visible = torch.from_numpy(visible)[:, None].expand(-1, case.parameters["interests"], -1)
         sizes = self.members.sum(2)
         self.present = sizes > 0
         self.log_sizes = sizes.clamp(min=1).float().log()
-        newest = torch.from_numpy(clusters)[self.owner, self.position]
-        self.holds_last = (newest[:, None] == torch.arange(count)).float()
+        self.holds_last = torch.from_numpy((clusters[owner, position][:, None] == np.arange(count)).astype(np.float32))
 
 
 class Block(nn.Module):
@@ -73,12 +74,13 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
 
     def drop(self, x):
-        return functional.dropout(x, self.rate)
+        return functional.dropout(x, self.rate, self.training)
 
     def forward(self, x, attends):
         size, length, d = x.shape
         split = self.project(self.norm1(x)).view(size, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(*split, attn_mask=attends, dropout_p=self.rate)
+        rate = self.rate if self.training else 0.0
+        attended = functional.scaled_dot_product_attention(*split, attn_mask=attends, dropout_p=rate)
         x = x + self.drop(self.merge(attended.transpose(1, 2).reshape(size, length, d)))
         return x + self.drop(self.narrow(self.drop(functional.gelu(self.widen(self.norm2(x))))))
 
@@ -102,7 +104,7 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch):
         events = functional.embedding(batch.items, functional.pad(self.table, (0, 0, 0, 1)))
-        x = functional.dropout(self.norm_in(events + self.recency[: events.shape[1]]), self.rate)
+        x = functional.dropout(self.norm_in(events + self.recency[: events.shape[1]]), self.rate, self.training)
         for block in self.blocks:
             x = block(x, batch.attends)
         x = self.norm_out(x)
@@ -119,12 +121,16 @@ class Model(nn.Module):
         prior = torch.cat([self.collaborative(last), semantic], 1).log_softmax(1)
         return pooled + self.context(last)[:, None], prior
 
+    def scores(self, interests, prior, batch: Batch):
+        """Of every item, for each position; -inf where it has been seen."""
+        logits = functional.linear(interests, self.table, self.item_bias)
+        return torch.logsumexp(logits + prior[..., None], 1).index_put(tuple(batch.seen), torch.tensor(-math.inf))
+
     def loss(self, batch: Batch):
         interests, prior = self(batch)
         if self.chunk > 0:
             return FusedSoftmax.apply(interests, prior, self.table, self.item_bias, batch, self.chunk)
-        logits = functional.linear(interests, self.table, self.item_bias)
-        scores = torch.logsumexp(logits + prior[..., None], 1).index_put(tuple(batch.seen), torch.tensor(-math.inf))
+        scores = self.scores(interests, prior, batch)
         gap = scores.logsumexp(1, keepdim=True) - scores.gather(1, batch.targets)
         return torch.where(batch.weights > 0, gap * batch.weights, 0).sum() / len(scores)
 
@@ -169,36 +175,51 @@ class FusedSoftmax(torch.autograd.Function):
         return *(upstream * one for one in ctx.saved_tensors), None, None
 
 
-def packed(case: Case):
+def packed(case: Case, sequences: Sequences, rng):
     """Every batch of one epoch, sequences of similar packed length together."""
-    indptr, items = case.numpy("indptr").astype(np.int64), case.numpy("items").astype(np.int64) - 1
-    clusters, rng = case.numpy("clusters").astype(np.int64), np.random.default_rng(1)
-    size, most = case.parameters["batch"], case.parameters["length"]
-    totals = np.diff(indptr)
-    ends = np.array([rng.integers(2, n) if n > most + 1 else n - 1 for n in totals])
+    size, most, positions = (case.parameters[name] for name in ("batch", "length", "positions"))
+    totals = sequences.lengths
+    ends = np.where(totals > most + 1, rng.integers(2, np.maximum(totals, 3)), totals - 1)
     order = np.argsort(np.minimum(ends, most) + rng.random(len(ends)) * LENGTH_JITTER)
-    row = lambda user: (items[indptr[user] : indptr[user + 1]], clusters[indptr[user] : indptr[user + 1]], ends[user])
-    steps = [[row(user) for user in order[first : first + size]] for first in range(0, len(order), size)]
+    steps = [order[first : first + size] for first in range(0, len(order), size)]
     rng.shuffle(steps)
-    return [Batch(case, rows, rng) for rows in steps]
+
+    def some(held):
+        """Up to P random events of each sequence."""
+        keys = np.where(held, rng.random(held.shape), 2)
+        return held & (keys.argsort(1).argsort(1) < positions)
+
+    return [Batch(case, sequences, rows, ends[rows], some) for rows in steps]
+
+
+class Trainer:
+    def __init__(self, model: Model):
+        self.model = model
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0, fused=True)
+
+    def step(self, batch: Batch, positions: float) -> float:
+        """`positions` that a batch of the epoch has on average: a position weighs the same in every batch, as it does in ours."""
+        self.optimizer.zero_grad()
+        loss = self.model.loss(batch) * (len(batch.owner) / positions)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5)
+        self.optimizer.step()
+        return loss.item()
+
+
+def mean_positions(batches) -> float:
+    return sum(len(batch.owner) for batch in batches) / len(batches)
 
 
 def prepare(case: Case) -> Contestant:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.manual_seed(1)
-    batches, model, losses = packed(case), Model(case), []
-    positions = sum(len(batch.owner) for batch in batches) / len(batches)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0, fused=True)
+    sequences = Sequences(*(case.numpy(name) for name in ("indptr", "items", "clusters")))
+    batches, trainer, losses = packed(case, sequences, np.random.default_rng(1)), Trainer(Model(case)), []
+    positions = mean_positions(batches)
 
     def run():
-        optimizer.zero_grad()
-        batch = batches[len(losses) % len(batches)]
-        # A position weighs the same in every batch, as it does in ours.
-        loss = model.loss(batch) * (len(batch.owner) / positions)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5)
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(trainer.step(batches[len(losses) % len(batches)], positions))
 
     def result():
         while len(losses) < len(batches):
@@ -208,4 +229,5 @@ def prepare(case: Case) -> Contestant:
     return Contestant(run, result)
 
 
-serve(prepare)
+if __name__ == "__main__":
+    serve(prepare)

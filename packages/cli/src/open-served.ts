@@ -1,7 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { readJson } from "@prismrec/core/base";
 import { parseVariants, type Served, type ServedVariants, servedOf } from "@prismrec/service";
-import { open } from "./api/open.js";
+import { type OpenOptions, open } from "./api/open.js";
 import type { Recommender } from "./api/recommender.js";
 
 /** Absolute paths of what is to be served. */
@@ -21,14 +21,14 @@ export interface ServedPaths {
  */
 export async function openServed(
   { run, rules, variants }: ServedPaths,
-  signal: AbortSignal,
+  options: OpenOptions,
 ): Promise<Served | ServedVariants> {
   const runs = new Map<string, Recommender>();
   const close = async (): Promise<void> => {
     for (const recommender of runs.values()) await recommender.close();
   };
   const served = async (dir: string, rulesPath: string | undefined): Promise<Served> => {
-    const recommender = runs.get(dir) ?? (await open(dir, { signal }));
+    const recommender = runs.get(dir) ?? (await open(dir, options));
     runs.set(dir, recommender);
     const { model, hash, items, users } = recommender;
     const own =

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { suggest } from "@prismrec/core/base";
+import { type DevicePreference, suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig, renamed } from "./config/load.js";
@@ -216,6 +216,12 @@ export const SETTING_FLAGS = {
     description: "serve a model trained on everybody, once validation has said how long",
     path: "trainAll",
   },
+  device: {
+    flags: "--device <name>",
+    description: "where losses of training and exact search run: cpu, cuda (a GPU), auto (default: cpu)",
+    path: "device",
+    choices: ["cpu", "cuda", "auto"],
+  },
   baselines: {
     flags: "--baselines <names>",
     description: `what the run's own model is held against (default: ${DEFAULT_BASELINES.join(",")})`,
@@ -232,6 +238,13 @@ export function settingOption(flag: SettingFlag): Option {
   if (flag.parse !== undefined) option.argParser(flag.parse);
   return option.env(`PRISMREC_${option.name().replaceAll("-", "_").toUpperCase()}`);
 }
+
+/** Where a command that answers searches: the flag of the setting, of the process alone. */
+export interface DeviceFlag {
+  readonly device?: DevicePreference;
+}
+
+export const deviceOption = (): Option => settingOption(SETTING_FLAGS.device);
 
 /** Adds the flags of these settings to a command. */
 export function withSettings(command: Command, names: readonly SettingName[]): Command {

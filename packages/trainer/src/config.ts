@@ -57,6 +57,14 @@ const orderSchema = z
   );
 export type SequenceOrder = NonNullable<z.infer<typeof orderSchema>>;
 
+const deviceSchema = z
+  .enum(["cpu", "cuda", "auto"])
+  .optional()
+  .describe(
+    "where losses and the search for validation run: the processor (cpu, the default), a GPU (cuda; an error where none can be " +
+      "used), or a GPU where there is one (auto)",
+  );
+
 /** Settings of a recipe that learns from positions: every position of a sequence predicts its next items. */
 const positionsShape = {
   seed: z.int().default(1),
@@ -76,6 +84,7 @@ const positionsShape = {
   fullSoftmaxItems: z.int().min(1).default(20_000).describe("largest catalog under the full softmax"),
   negatives: z.int().min(1).default(2048).describe("log-uniform candidates per step beyond that"),
   tower: towerSchema,
+  device: deviceSchema,
   optimizer: optimizerSchema.prefault({}),
   stopping: stoppingSchema.prefault({}),
 };
@@ -92,6 +101,7 @@ const cutsShape = {
     .describe("how candidates are drawn: the more popular the likelier, or all alike"),
   logQ: z.boolean().default(true).describe("take the log of a candidate's expected count off its logit"),
   tower: towerSchema,
+  device: deviceSchema,
   optimizer: optimizerSchema.prefault({}),
   stopping: stoppingSchema.extend({ patience: patience.default(10) }).prefault({}),
 };

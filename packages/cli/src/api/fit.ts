@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { PrismrecError, suggest } from "@prismrec/core/base";
+import { type DevicePreference, PrismrecError, suggest } from "@prismrec/core/base";
 import type { RawSettings } from "../config/load.js";
 import type { OnEvent } from "../pipeline/events.js";
 import { withoutUndefined } from "../pipeline/import.js";
@@ -38,6 +38,8 @@ export interface FitOptions {
   readonly effort?: "quick" | "standard" | "thorough";
   /** Seed of everything that is drawn; default 1. */
   readonly seed?: number;
+  /** Where the losses of training and exact search run: "cpu" (default), "cuda" (a GPU) or "auto". */
+  readonly device?: DevicePreference;
   /** Further settings, as a configuration file has them (`docs/reference/configuration.md`). */
   readonly settings?: RawSettings;
   readonly signal?: AbortSignal;
@@ -56,7 +58,18 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
   const { signal, onEvent } = options;
   signal?.throwIfAborted();
   checkNames("the data of fit", data, TABLES);
-  checkNames("fit", options, ["model", "llm", "dir", "trainAll", "effort", "seed", "settings", "signal", "onEvent"]);
+  checkNames("fit", options, [
+    "model",
+    "llm",
+    "dir",
+    "trainAll",
+    "effort",
+    "seed",
+    "device",
+    "settings",
+    "signal",
+    "onEvent",
+  ]);
   const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "prismrec-")) : undefined;
   const dir = resolve(options.dir ?? temporary ?? "");
   const discard = async (): Promise<void> => {
@@ -70,7 +83,12 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
       await writeInputs(data, run, signal);
       await run.run({ to: "index" });
     }
-    return await open(dir, { ...(signal === undefined ? {} : { signal }), onClose: discard });
+    const { device } = options;
+    return await open(dir, {
+      ...(signal === undefined ? {} : { signal }),
+      ...(device === undefined ? {} : { device }),
+      onClose: discard,
+    });
   } catch (error) {
     await discard();
     throw error;
@@ -80,8 +98,10 @@ export async function fit(data: FitData, options: FitOptions = {}): Promise<Reco
 const inputFile = (dir: string, table: string): string => join(inputsOf(dir), `${table}.jsonl`);
 
 function settingsOf(data: FitData, options: FitOptions, dir: string): RawSettings {
-  const { model, llm, seed, trainAll, effort } = options;
-  const given = Object.entries({ model, llm, seed, trainAll, effort }).filter(([, value]) => value !== undefined);
+  const { model, llm, seed, trainAll, effort, device } = options;
+  const given = Object.entries({ model, llm, seed, trainAll, effort, device }).filter(
+    ([, value]) => value !== undefined,
+  );
   const files = TABLES.flatMap((table) => {
     const rows = data[table];
     if (rows === undefined) return [];

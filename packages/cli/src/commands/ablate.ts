@@ -22,7 +22,7 @@ export function addAblate(program: Command, io: Io): void {
       `variants, joined by commas (default: ${defaultVariants(DEFAULT_MODEL).join(",")})`,
       variants,
     );
-  withSettings(command, ["epochs", "baselines"])
+  withSettings(command, ["epochs", "baselines", "device"])
     .addHelpText(
       "after",
       `

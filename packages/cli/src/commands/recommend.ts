@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import { percent } from "../format.js";
 import type { Io } from "../io.js";
-import { fraction, positive } from "../options.js";
+import { type DeviceFlag, deviceOption, fraction, positive } from "../options.js";
 import { PROFILE_HELP, parseProfile } from "../profile-flag.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
@@ -15,7 +15,7 @@ import { shorten } from "../terminal/width.js";
 /** Items of the history that are named behind one of a model without interests. */
 const MOST_BECAUSE = 3;
 
-interface RecommendFlags {
+interface RecommendFlags extends DeviceFlag {
   readonly user?: string;
   readonly history?: string[];
   readonly profile?: string[];
@@ -43,6 +43,7 @@ export function addRecommend(program: Command, io: Io): void {
     .option("--exclude <ids>", "item ids joined by commas that must not be listed", list)
     .option("--diversity <part>", "from 0 (the score alone) to 1 (the spread alone)", fraction)
     .option("--rules <file>", "business rules that the list follows: pins, bury, limits, a mix of interests")
+    .addOption(deviceOption())
     .addHelpText(
       "after",
       "\nExamples:\n  prismrec recommend runs/ml --user 42 -k 10\n  prismrec recommend runs/ml --history 1,1196,260 --json" +
@@ -79,7 +80,7 @@ export function addRecommend(program: Command, io: Io): void {
           });
         }
         await using run = await session.read(dir);
-        await using serving = await openServing(run, servedStage(run.settings));
+        await using serving = await openServing(run, servedStage(run.settings), options);
         const { catalog, log } = (await run.open("import")).dataset;
         const given = profile === undefined ? {} : { profile: parseProfile(profile, log.profile) };
         const request = user === undefined ? { history: history ?? [], ...given } : { user };

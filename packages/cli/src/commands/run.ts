@@ -19,6 +19,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   "clusterer",
   "llmCache",
   "epochs",
+  "device",
   "trainAll",
   "baselines",
 ];

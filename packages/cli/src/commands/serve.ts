@@ -7,7 +7,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { shellQuote } from "../format.js";
 import type { Io } from "../io.js";
 import type { ServedPaths } from "../open-served.js";
-import { positive } from "../options.js";
+import { type DeviceFlag, deviceOption, positive } from "../options.js";
 import type { Lock } from "../pipeline/run-directory/lock.js";
 import { EVENTS_FILE } from "../service-files.js";
 import { type Session, withSession } from "../session.js";
@@ -15,7 +15,7 @@ import { describeError } from "../terminal/describe-error.js";
 import { plain } from "../terminal/style.js";
 import { VERSION } from "../version.js";
 
-interface ServeFlags {
+interface ServeFlags extends DeviceFlag {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -55,6 +55,7 @@ export function addServe(program: Command, io: Io): void {
     .option("--timeout <ms>", "longest that a request may take", positive, 10_000)
     .option("--concurrency <n>", "requests that are worked on at once", positive, 8)
     .option("--queue-max <n>", "requests that may wait; further ones are refused", positive, 256)
+    .addOption(deviceOption())
     .option("--rate <n>", "requests a minute of one client; 0: any number", fromZero, 6000)
     .addHelpText(
       "after",
@@ -83,7 +84,7 @@ async function serve(dir: string, flags: ServeFlags, session: Session): Promise<
   const events = eventsFile(dir, flags.events, io.cwd);
   await using _lock = events === undefined ? undefined : await lockFolder(dirname(events), acquireLock);
   await using service = await Service.create({
-    open: (stop) => openServed(paths, stop),
+    open: (stop) => openServed(paths, { signal: stop, ...(flags.device === undefined ? {} : { device: flags.device }) }),
     settings: settingsOf(flags),
     version: VERSION,
     onError: (error, requestId) => ui.error(`request ${requestId}: ${describeError(error, ui.err, ui.verbose)}`),

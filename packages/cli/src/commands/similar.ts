@@ -2,12 +2,17 @@ import type { SimilarItem } from "@prismrec/core/recommend";
 import type { Command } from "commander";
 import { FILTER_HELP, parseFilter } from "../filter-flag.js";
 import type { Io } from "../io.js";
-import { positive } from "../options.js";
+import { type DeviceFlag, deviceOption, positive } from "../options.js";
 import { withSession } from "../session.js";
 import { plain } from "../terminal/style.js";
 import { formatTable, itemCell } from "../terminal/table.js";
 import type { Ui } from "../terminal/ui.js";
 import { shorten } from "../terminal/width.js";
+
+interface SimilarFlags extends DeviceFlag {
+  readonly count: number;
+  readonly filter?: string[];
+}
 
 export function addSimilar(program: Command, io: Io): void {
   program
@@ -18,15 +23,16 @@ export function addSimilar(program: Command, io: Io): void {
     .argument("<item>", "item id")
     .option("-k, --count <n>", "how many items", positive, 10)
     .option("--filter <condition...>", FILTER_HELP)
+    .addOption(deviceOption())
     .addHelpText("after", "\nExamples:\n  prismrec similar runs/ml 1196\n  prismrec similar runs/ml 1196 -k 3 --json")
-    .action((dir: string, item: string, { count, filter }: { count: number; filter?: string[] }, own: Command) =>
+    .action((dir: string, item: string, { count, filter, device }: SimilarFlags, own: Command) =>
       withSession(io, own, async (session) => {
         const [{ servedStage }, { openServing }] = await Promise.all([
           import("../pipeline/stages.js"),
           import("../pipeline/serving.js"),
         ]);
         await using run = await session.read(dir);
-        await using serving = await openServing(run, servedStage(run.settings));
+        await using serving = await openServing(run, servedStage(run.settings), { device });
         const { catalog } = (await run.open("import")).dataset;
         const found = await serving.recommender.similarItems(item, {
           k: count,

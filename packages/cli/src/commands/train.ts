@@ -12,7 +12,7 @@ export function addTrain(program: Command, io: Io): void {
       "Trains the run's own model and fits the baselines. An interrupted training goes on from its last checkpoint.",
     )
     .argument("<run>", "run directory");
-  withSettings(command, ["model", "prior", "effort", "epochs", "baselines"])
+  withSettings(command, ["model", "prior", "effort", "epochs", "device", "baselines"])
     .addHelpText("after", "\nExamples:\n  prismrec train runs/ml\n  prismrec train runs/ml --baselines ease,comirec-sa")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {

@@ -17,7 +17,7 @@ export function addTune(program: Command, io: Io): void {
     )
     .argument("<run>", "run directory")
     .option("--space <file>", 'values to try, e.g. {"dropout": [0.1, 0.5], "network.interests": [1, 8]}');
-  withSettings(command, ["effort"])
+  withSettings(command, ["effort", "device"])
     .addHelpText(
       "after",
       "\nExamples:\n  prismrec tune runs/ml --effort thorough\n  prismrec tune runs/ml --space space.json",

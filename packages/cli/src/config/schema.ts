@@ -26,6 +26,12 @@ export const settingsSchema = z.strictObject({
   llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
   seed: z.int().min(0).default(1).describe("seed of everything that is drawn, but for the split"),
   threads: z.int().min(1).max(1024).optional().describe("threads in all (default: what the machine grants)"),
+  device: z
+    .enum(["cpu", "cuda", "auto"])
+    .optional()
+    .describe(
+      "where the losses of trained models and exact search run: cpu (default), cuda (a GPU; an error where none can be used), auto (a GPU where there is one)",
+    ),
   columns: z
     .strictObject({
       user: text.optional(),

@@ -260,7 +260,7 @@ interface TrialData {
   readonly code: ModelCode;
 }
 
-const trialSettings = settingsSchema.pick({ evaluate: true, seed: true });
+const trialSettings = settingsSchema.pick({ evaluate: true, seed: true, device: true });
 
 interface TrialOf {
   readonly name: string;

@@ -105,7 +105,7 @@ export interface Evaluated extends StageOutput {
   perUser(): Promise<ArrayReader>;
 }
 
-const settings = settingsSchema.pick({ evaluate: true, truth: true, splitFile: true, seed: true });
+const settings = settingsSchema.pick({ evaluate: true, truth: true, splitFile: true, seed: true, device: true });
 type EvaluateSettings = z.infer<typeof settings>;
 
 /**
@@ -123,9 +123,14 @@ export function evaluateStage(own: Stage<TrainedModel>, others: readonly Stage<T
     settings,
     files: [{ setting: "truth", check: checkTruth }],
     async plan(context) {
-      const { seed, evaluate } = context.settings;
+      const { seed, evaluate, device } = context.settings;
       const { dataset } = await context.open(importStage);
-      return { config: { metrics: metricNames(evaluate, dataset), ...evaluate }, seed };
+      const config = {
+        metrics: metricNames(evaluate, dataset),
+        ...evaluate,
+        ...(device === undefined ? {} : { device }),
+      };
+      return { config, seed };
     },
     async run(context, dir) {
       const { truth, evaluate, seed } = context.settings;
@@ -217,7 +222,7 @@ export function evaluateModel(
   model: Model,
   dataset: Dataset,
   partitions: Partitions | undefined,
-  { seed, evaluate: judged }: Pick<Settings, "seed" | "evaluate">,
+  { seed, evaluate: judged, device }: Pick<Settings, "seed" | "evaluate" | "device">,
   options: Required<RunOptions> & Pick<EvaluateOptions, "explanations">,
 ): Promise<Evaluation> {
   return evaluate(model, dataset, {
@@ -227,6 +232,7 @@ export function evaluateModel(
     bootstrap: { samples: judged.resamples, seed },
     groups: true,
     exposure: true,
+    ...(device === undefined ? {} : { device }),
     ...options,
   });
 }

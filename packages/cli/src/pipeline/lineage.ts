@@ -2,10 +2,10 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { PrismrecError, sha256File, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, sha256File, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset, SplitPart } from "@prismrec/core/data";
 import { InterestModel, type Model, PriorModel } from "@prismrec/core/models";
-import { encodeSafetensors, type StoredTensor } from "@prismrec/core/nn";
+import { type StoredTensor, writeSafetensors } from "@prismrec/core/nn";
 import type { AskedFacets } from "@prismrec/llm";
 import { type WarmStart, warmStartOf } from "@prismrec/trainer";
 import { z } from "zod";
@@ -150,7 +150,7 @@ export async function writeFormer(
     ...(itemBias === undefined ? [] : [["item-bias", { shape: [items.rows], data: itemBias }] as const]),
     ...[...parameters].map(([name, data]) => [`network/${name}`, { shape: [data.length], data }] as const),
   ];
-  await writeFileAtomic(weightsFile(directory, stage), encodeSafetensors(tensors));
+  await writeSafetensors(weightsFile(directory, stage), tensors);
   return true;
 }
 

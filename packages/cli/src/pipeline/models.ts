@@ -79,7 +79,7 @@ export interface ModelCode {
 }
 
 /** The settings that a model may go by. */
-export type ModelSettings = Pick<Settings, "seed" | "train" | "models" | "evaluate">;
+export type ModelSettings = Pick<Settings, "seed" | "train" | "models" | "evaluate" | "device">;
 
 export interface ModelConfig {
   readonly config: unknown;
@@ -96,7 +96,7 @@ export function modelNamed(name: string): ModelEntry | undefined {
     name,
     isNetwork,
     reads: found.reads,
-    settings: isNetwork ? ["seed", "models"] : ["models", "evaluate"],
+    settings: isNetwork ? ["seed", "models", "device"] : ["models", "evaluate"],
     code: async () =>
       isNetwork ? (await import("./networks.js")).network(name) : (await import("./scorers.js")).scorer(name),
   };

@@ -21,6 +21,8 @@ const curveSchema = z.object({
   bestEpoch: z.int(),
   stoppedBy: z.string(),
   steps: z.int(),
+  /** Where losses and validation ran. */
+  device: z.enum(["cpu", "cuda"]).default("cpu"),
   /** Validation metrics of a warm start before its first step. */
   start: z.record(z.string(), z.number()).optional(),
   config: z.record(z.string(), z.unknown()),
@@ -52,8 +54,9 @@ export function network(name: string): ModelCode {
       const error = trainingFault(definition, overrides);
       return error === undefined ? undefined : { error, schema: trainingSchema(definition) };
     },
-    config(dataset, { seed, train: own, models }) {
-      const config = defaultTrainConfig(name, dataset, mergeSettings(mergeSettings({ seed }, models[name] ?? {}), own));
+    config(dataset, { seed, device, train: own, models }) {
+      const common = { seed, ...(device === undefined ? {} : { device }) };
+      const config = defaultTrainConfig(name, dataset, mergeSettings(mergeSettings(common, models[name] ?? {}), own));
       return { config, seed: config.seed };
     },
     async fit({ signal, training, warn }, dir, label, given, { config: resolved }) {
@@ -69,6 +72,7 @@ export function network(name: string): ModelCode {
         bestEpoch: result.bestEpoch,
         stoppedBy: result.stoppedBy,
         steps: result.steps,
+        device: result.device,
         config,
         ...(result.start === undefined ? {} : { start: { ...result.start } }),
         curve: result.curve.map(({ epoch, loss, parts, metrics, best }) => ({ epoch, loss, parts, metrics, best })),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setThreadBudget, threadBudget } from "@prismrec/core/base";
 import { importDataset } from "@prismrec/core/data/import";
+import { cudaInfo } from "@prismrec/core/ops";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { writeSmallData } from "../testing/small-data.js";
@@ -293,6 +294,15 @@ describe("a run from a program", () => {
     });
     expect(await run.run({ to: "cluster" })).toMatchObject([{ stage: "cluster" }]);
     expect(warnings).toEqual([expect.stringContaining("events.csv cannot be read again")]);
+  });
+
+  it.skipIf(cudaInfo()?.usable === true)("refuses a GPU that is not there before its first stage", async () => {
+    await writeSmallData(folder);
+    await using run = await openRun(dir, settings({ device: "cuda" }));
+    await expect(run.run()).rejects.toMatchObject({ code: "DEVICE_UNAVAILABLE" });
+    expect(await statesOf(run)).toMatchObject({ import: "missing" });
+    // Nothing of it has a kernel there.
+    expect(await run.run({ to: "cluster" })).toHaveLength(2);
   });
 
   it("grants the threads of the settings", async () => {

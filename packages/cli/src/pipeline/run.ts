@@ -9,6 +9,7 @@ import {
   sha256File,
   writeJsonAtomic,
 } from "@prismrec/core/base";
+import { chooseDevice } from "@prismrec/core/ops";
 import { checkSettings } from "../config/check.js";
 import { absolutePaths, parseSettings, type RawSettings, renamed } from "../config/load.js";
 import type { Settings } from "../config/schema.js";
@@ -173,13 +174,15 @@ export class Run implements AsyncDisposable {
    * stopped. Rejects with the signal's reason where it is aborted.
    *
    * @throws PrismrecError INVALID_ARGUMENT for a part that is none; RUN_INVALID where a stage before it is out of date;
-   *   RUN_LOCKED, IO, DISK_FULL; what the stages throw
+   *   DEVICE_UNAVAILABLE before the first stage where one that is to be made asks for a GPU; RUN_LOCKED, IO, DISK_FULL; what
+   *   the stages throw
    */
   async run(part: RunPart = {}): Promise<StageResult[]> {
     const stages = select(this.stages, part);
     for (const stage of stages) {
       if (!this.#continued || stage.unreadable === undefined) await checkOutsideFiles(stage, this.settings);
     }
+    await this.#checkDevice(stages);
     const results: StageResult[] = [];
     for (const [place, stage] of stages.entries()) {
       const result = await this.#bring(stage);
@@ -248,6 +251,15 @@ export class Run implements AsyncDisposable {
       if (isPrismrecError(error, "RUN_INVALID")) return { stage: name, state: "stale", why: error.message };
       throw error;
     }
+  }
+
+  /** A GPU that is asked for and is not there is said before hours of other work; where nothing is left to do on it, not at all. */
+  async #checkDevice(stages: readonly Stage[]): Promise<void> {
+    if (this.settings.device !== "cuda") return;
+    const states = new Map((await this.states()).map(({ stage, state }) => [stage, state]));
+    const onDevice = ({ name, settings }: Stage): boolean =>
+      "device" in settings.shape && ["missing", "stale"].includes(states.get(name) ?? "missing");
+    if (stages.some(onDevice)) chooseDevice("cuda");
   }
 
   /** The manifest of a stage as it lies there, whether or not it is up to date; undefined where it has not been run. */

@@ -1,8 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { PrismrecError, writeFileAtomic, writeJsonAtomic } from "@prismrec/core/base";
+import { PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
 import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
-import { encodeSafetensors } from "@prismrec/core/nn";
+import { writeSafetensors } from "@prismrec/core/nn";
 import { cutoffsWithin, evaluate } from "@prismrec/trainer";
 import { z } from "zod";
 import type { ModelCode } from "./models.js";
@@ -47,7 +47,7 @@ export function scorer(name: string): ModelCode {
         metric === undefined ? undefined : (judge ?? ownMetric),
       );
       await mkdir(dir, { recursive: true });
-      await writeFileAtomic(join(dir, ARRAYS), encodeSafetensors(definition.tensors(model)));
+      await writeSafetensors(join(dir, ARRAYS), definition.tensors(model));
       await writeJsonAtomic(join(dir, FACTS), { model: name, settings, facts });
     },
     async production(dir) {

@@ -1,4 +1,4 @@
-import { hashJson } from "@prismrec/core/base";
+import { type DevicePreference, hashJson } from "@prismrec/core/base";
 import type { HistoryLimits } from "@prismrec/core/interests";
 import type { Model } from "@prismrec/core/models";
 import { Recommender } from "@prismrec/core/recommend";
@@ -24,8 +24,14 @@ export interface Opener {
 /**
  * Everything that recommending from a trained run takes, from the index stage where it has been done, else from the
  * stages that it would be made of: a run that was made stage by stage is served without it, and nothing is written.
+ *
+ * @param device where it searches, whatever the model was trained on; default the processor
  */
-export async function openServing(run: Opener, own: Stage<TrainedModel>): Promise<Serving> {
+export async function openServing(
+  run: Opener,
+  own: Stage<TrainedModel>,
+  { device }: { readonly device?: DevicePreference | undefined } = {},
+): Promise<Serving> {
   const { dataset } = await run.open(importStage);
   const clustered = await run.open(clusterStage);
   const trained = await run.open(own);
@@ -40,7 +46,12 @@ export async function openServing(run: Opener, own: Stage<TrainedModel>): Promis
     }
     const { catalog, log } = dataset;
     const clusterer = source === undefined ? {} : { clusterer: source.clusterer };
-    const recommender = new Recommender({ model, catalog, log, ...clusterer, ...limits });
+    const recommender = new Recommender({
+      ...{ model, catalog, log },
+      ...clusterer,
+      ...limits,
+      ...(device === undefined ? {} : { device }),
+    });
     return {
       model,
       recommender,

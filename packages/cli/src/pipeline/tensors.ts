@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { PrismrecError, writeFileAtomic } from "@prismrec/core/base";
-import { decodeSafetensors, encodeSafetensors, type StoredTensor, type TensorData } from "@prismrec/core/nn";
+import { isPrismrecError, PrismrecError } from "@prismrec/core/base";
+import { readSafetensors, type StoredTensor, type TensorData, writeSafetensors } from "@prismrec/core/nn";
 
 /** Typed arrays by name in one safetensors file. */
 export async function writeArrays(path: string, arrays: Readonly<Record<string, TensorData>>): Promise<void> {
@@ -8,7 +7,7 @@ export async function writeArrays(path: string, arrays: Readonly<Record<string, 
     name,
     { shape: [data.length], data },
   ]);
-  await writeFileAtomic(path, encodeSafetensors(tensors));
+  await writeSafetensors(path, tensors);
 }
 
 /** Reads what `writeArrays` wrote. Throws RUN_INVALID, DATA_FORMAT. */
@@ -18,13 +17,12 @@ export async function readArrays(path: string): Promise<ArrayReader> {
 
 /** The tensors of a safetensors file of a stage, by name. Throws RUN_INVALID, DATA_FORMAT. */
 export async function readTensors(path: string): Promise<ReadonlyMap<string, StoredTensor>> {
-  let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    return (await readSafetensors(path)).tensors;
   } catch (cause) {
+    if (isPrismrecError(cause, "DATA_FORMAT")) throw cause;
     throw new PrismrecError("RUN_INVALID", `${path} cannot be read`, { hint: "Run the stage again.", cause });
   }
-  return decodeSafetensors(bytes, path).tensors;
 }
 
 type ArrayType<T extends TensorData> = abstract new (...args: never) => T;

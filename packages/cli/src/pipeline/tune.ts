@@ -65,6 +65,7 @@ const settings = settingsSchema.pick({
   models: true,
   seed: true,
   evaluate: true,
+  device: true,
 });
 type TuneSettings = z.infer<typeof settings>;
 

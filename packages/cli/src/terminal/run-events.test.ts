@@ -22,7 +22,7 @@ const events: RunEvent[] = [
     stage: "train-x",
     label: "x",
     epochs: 3,
-    event: { type: "start", epoch: 2, step: 4, resumed: true, warm: false },
+    event: { type: "start", epoch: 2, step: 4, resumed: true, warm: false, device: "cpu" },
   },
   { type: "training", stage: "train-x", label: "x", epochs: 3, event: { type: "epoch", seconds: 0.5, ...epoch } },
   { type: "training", stage: "train-x", label: "x", epochs: 3, event: { type: "checkpoint", step: 8, path: "here" } },

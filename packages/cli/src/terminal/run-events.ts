@@ -46,6 +46,8 @@ function printTraining(ui: Ui, { label, epochs, event }: StageTraining): void {
   switch (event.type) {
     case "start":
       if (event.warm && !event.resumed) ui.info(`  ${label} goes on from the former model`);
+      if (event.device === "cuda") ui.info(`  ${label} trains on a GPU`);
+      else if (event.reason !== undefined) ui.info(`  ${label} trains on the processor: ${plain(event.reason)}`);
       if (event.resumed) ui.info(`  ${label} goes on from step ${event.step} of epoch ${event.epoch}`);
       return;
     case "step":

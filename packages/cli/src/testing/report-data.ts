@@ -144,6 +144,7 @@ export function reportData(text = "Plain title"): ReportData {
     },
     curve: {
       bestEpoch: 2,
+      device: "cpu",
       stoppedBy: "patience",
       steps: 30,
       config: {},

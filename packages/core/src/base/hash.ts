@@ -4,6 +4,8 @@ import { pipeline } from "node:stream/promises";
 import { PrismrecError } from "./errors.js";
 import { fromFileError } from "./file-errors.js";
 
+const HASHED_AT_ONCE = 2 ** 30;
+
 /** Hexadecimal SHA-256 of a file's bytes, streamed. Throws FILE_NOT_FOUND or IO; an abort rejects with its reason. */
 export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
@@ -18,7 +20,12 @@ export async function sha256File(path: string, signal?: AbortSignal): Promise<st
 
 /** Hexadecimal SHA-256 of bytes or of a text's UTF-8 bytes. */
 export function sha256(bytes: Uint8Array | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  const hash = createHash("sha256");
+  if (typeof bytes === "string") return hash.update(bytes).digest("hex");
+  // A single update takes less than 2 GiB.
+  for (let from = 0; from < bytes.length; from += HASHED_AT_ONCE)
+    hash.update(bytes.subarray(from, from + HASHED_AT_ONCE));
+  return hash.digest("hex");
 }
 
 /** SHA-256 of a value's canonical JSON: keys sorted, `undefined` members left out, so that key order cannot matter. */

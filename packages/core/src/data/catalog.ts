@@ -7,7 +7,8 @@ import type { Catalog, InteractionLog, Item } from "./types.js";
  * every column, hold N + 1 entries.
  */
 export function createCatalog(items: readonly Item[], popularity: Uint32Array, columns?: Columns): Catalog {
-  const ids = new Map(items.map((item, dense) => [item.id, dense]));
+  const ids = new Map<string, number>();
+  for (const [dense, { id }] of items.entries()) ids.set(id, dense);
   ids.delete("");
   return {
     size: items.length - 1,
@@ -29,7 +30,8 @@ export function createLog(columns: {
   readonly unordered?: true;
   readonly profile?: Columns;
 }): InteractionLog {
-  const users = new Map(columns.userIds.map((id, user) => [id, user]));
+  const users = new Map<string, number>();
+  for (const [user, id] of columns.userIds.entries()) users.set(id, user);
   return { ...columns, userCount: columns.userIds.length, indexOf: (externalUserId) => users.get(externalUserId) };
 }
 

@@ -2,6 +2,8 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { hashJson } from "../base/hash.js";
+import { createCatalog } from "./catalog.js";
 import { type Column, textColumn } from "./columns.js";
 import { importDataset } from "./import/import.js";
 import { checkDataset, loadDataset, saveDataset } from "./storage.js";
@@ -40,6 +42,20 @@ describe("saveDataset and loadDataset", () => {
     const { indexOf: _, ...log } = loaded.dataset.log;
     expect(dataset.log).toMatchObject(log);
     expect(loaded.dataset.log.indexOf("03")).toBe(dataset.log.indexOf("03"));
+  });
+
+  it("give back a catalog that is written in several pieces", async () => {
+    const { dataset, report } = await saved();
+    const items = Array.from({ length: 70_000 }, (_, n) => ({ id: `j${n}`, title: `"Größe" ${n}`, categories: [] }));
+    const catalog = createCatalog(
+      [...dataset.catalog.items, ...items],
+      Uint32Array.from([...dataset.catalog.popularity, ...items.map(() => 0)]),
+    );
+    const folder = join(dir, "large");
+    await saveDataset({ ...dataset, catalog }, report, folder);
+    const loaded = await loadDataset(folder);
+    expect(hashJson(loaded.dataset.catalog.items)).toBe(hashJson(catalog.items));
+    expect(JSON.parse(await readFile(join(folder, "items.json"), "utf8"))).toHaveLength(catalog.size);
   });
 
   it("write the same bytes for the same dataset", async () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,8 @@ import type { Dataset, EvaluationPart, Item, TrainingPart } from "./types.js";
 /** Raised when a saved dataset of before cannot be read any more. */
 export const DATASET_FORMAT = 3;
 const MANIFEST = "dataset.json";
+const ITEMS = "items.json";
+const LINES_AT_ONCE = 1 << 16;
 
 const arrayTypes = {
   u8: Uint8Array,
@@ -53,11 +56,8 @@ const itemsSchema = z.array(
  */
 export async function saveDataset(dataset: Dataset, report: ImportReport, dir: string): Promise<void> {
   const { catalog, log, split } = dataset;
-  const contents: Record<string, string | Uint8Array> = {
-    "items.json": `[\n${catalog.items
-      .slice(1)
-      .map((item) => JSON.stringify(item))
-      .join(",\n")}\n]\n`,
+  const contents: Record<string, string | Uint8Array | Iterable<string>> = {
+    [ITEMS]: itemLines(catalog.items),
     "users.json": `${JSON.stringify(log.userIds)}\n`,
     "report.json": `${JSON.stringify(report, undefined, 2)}\n`,
     "popularity.u32": toBytes(catalog.popularity),
@@ -83,9 +83,19 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
   }
   const files: Record<string, { bytes: number; sha256: string }> = {};
   for (const [name, content] of Object.entries(contents)) {
-    const bytes = typeof content === "string" ? Buffer.from(content) : content;
-    await writeFileAtomic(join(dir, name), bytes);
-    files[name] = { bytes: bytes.length, sha256: sha256(bytes) };
+    const hash = createHash("sha256");
+    let bytes = 0;
+    const pieces = typeof content === "string" || content instanceof Uint8Array ? [content] : content;
+    function* counted(): Generator<Uint8Array> {
+      for (const piece of pieces) {
+        const part = typeof piece === "string" ? Buffer.from(piece) : piece;
+        hash.update(part);
+        bytes += part.length;
+        yield part;
+      }
+    }
+    await writeFileAtomic(join(dir, name), counted());
+    files[name] = { bytes, sha256: hash.digest("hex") };
   }
   await writeJsonAtomic(join(dir, MANIFEST), {
     format: DATASET_FORMAT,
@@ -97,6 +107,33 @@ export async function saveDataset(dataset: Dataset, report: ImportReport, dir: s
     ...(log.unordered === undefined ? {} : { unordered: log.unordered }),
     files,
   } satisfies z.infer<typeof manifestSchema>);
+}
+
+/** Items as a JSON array, a line each; in pieces, because no string holds those of a catalog of millions. */
+function* itemLines(items: readonly Item[]): Generator<string> {
+  yield "[\n";
+  for (let from = 1; from < items.length; from += LINES_AT_ONCE) {
+    const part = items.slice(from, from + LINES_AT_ONCE).map((item) => JSON.stringify(item));
+    yield `${part.join(",\n")}${from + LINES_AT_ONCE < items.length ? "," : ""}\n`;
+  }
+  yield "]\n";
+}
+
+/** Reads what `itemLines` gave, and the padding before it. */
+function readItems(bytes: Buffer, path: string): Item[] {
+  const items: Item[] = [{ id: "", title: "", categories: [] }];
+  // Between the lines of the brackets.
+  const end = bytes.length - "]\n".length;
+  for (let from = "[\n".length; from < end; ) {
+    let to = from;
+    for (let n = 0; n < LINES_AT_ONCE && to < end; n++) to = bytes.indexOf(10, to) + 1 || end;
+    const lines = bytes.toString("utf8", from, to).trimEnd();
+    const parsed = itemsSchema.safeParse(JSON.parse(`[${lines.endsWith(",") ? lines.slice(0, -1) : lines}]`));
+    if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error));
+    for (const item of parsed.data) items.push(withoutAbsentYear(item));
+    from = to;
+  }
+  return items;
 }
 
 /** The files of some columns; types that none of them has are left out. */
@@ -153,11 +190,9 @@ export async function loadDataset(dir: string): Promise<{ readonly dataset: Data
     historyEnds: await u32(`${part}-history-ends.u32`),
     targetEnds: await u32(`${part}-target-ends.u32`),
   });
-  const items = itemsSchema.safeParse(JSON.parse((await read("items.json")).toString()));
-  if (!items.success) throw damaged(join(dir, "items.json"), z.prettifyError(items.error));
+  const items = readItems(await read(ITEMS), join(dir, ITEMS));
   const userIds = z.array(z.string().min(1)).parse(JSON.parse((await read("users.json")).toString()));
   const report: ImportReport = JSON.parse((await read("report.json")).toString());
-  const padding: Item = { id: "", title: "", categories: [] };
   const has = (name: string): boolean => manifest.files[name] !== undefined;
   const array = async <T extends keyof typeof arrayTypes>(name: string, type: T) =>
     fromBytes(has(name) ? await read(name) : Buffer.alloc(0), type);
@@ -185,11 +220,7 @@ export async function loadDataset(dir: string): Promise<{ readonly dataset: Data
     manifest.files["timestamps.i64"] === undefined ? undefined : fromBytes(await read("timestamps.i64"), "i64");
   const dataset: Dataset = {
     fingerprint: manifest.fingerprint,
-    catalog: createCatalog(
-      [padding, ...items.data.map(withoutAbsentYear)],
-      await u32("popularity.u32"),
-      await columns("item", items.data.length + 1),
-    ),
+    catalog: createCatalog(items, await u32("popularity.u32"), await columns("item", items.length)),
     log: createLog({
       userIds,
       indptr: await u32("indptr.u32"),

@@ -3,6 +3,7 @@ import { checkLength } from "../base/check-matrix.js";
 import type { CsrMatrix, Matrix, SparseMatrix } from "../base/matrix.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
+import { chooseDevice } from "../ops/device.js";
 import { ExactIndex, type SimilarityResult } from "../ops/similarity-search/exact-index.js";
 import { checkRank } from "./check-rank.js";
 import type { InterestBatch, InterestRankOptions, MultiInterestModel, RankOptions } from "./model.js";
@@ -44,6 +45,7 @@ export class InterestSearch implements Disposable {
     const { k, interests: given, offsets: asked, filter, signal } = options;
     const { itemCount, readout } = this.#model;
     checkRank(itemCount, histories, options);
+    const { device } = chooseDevice(options.device);
     const rows = histories.length;
     if (given !== undefined) checkLength("interests.offsets", given.offsets.length, rows * given.count);
     if (asked !== undefined) checkLength("offsets", asked.length, given?.offsets.length ?? 0);
@@ -71,7 +73,8 @@ export class InterestSearch implements Disposable {
           k,
           exclude: excludedRows(part, start, options, itemCount),
           ...(filter === undefined ? {} : { filter }),
-          ...(addition === undefined ? {} : { additive: addition.scores }),
+          // No kernel on a GPU adds scores.
+          ...(addition === undefined ? { device } : { additive: addition.scores }),
         },
         signal === undefined ? {} : { signal },
       );

@@ -1,5 +1,5 @@
 import type { CsrMatrix, Matrix } from "../base/matrix.js";
-import type { RunOptions } from "../base/run-options.js";
+import type { DevicePreference, RunOptions } from "../base/run-options.js";
 import type { History } from "../data/history.js";
 import type { Ranking } from "../metrics/ranking.js";
 
@@ -15,6 +15,11 @@ export interface RankOptions extends RunOptions {
    * The list is that of the whole catalog without the others, never a list cut before it was filtered.
    */
   readonly filter?: Uint32Array;
+  /**
+   * Where an exact search over item vectors runs; default "cpu". What has no kernel on a GPU runs on the processor whatever it
+   * says: models without item vectors, and scores to which a prior is added. "cuda" is DEVICE_UNAVAILABLE where no GPU can be used.
+   */
+  readonly device?: DevicePreference;
 }
 
 /**

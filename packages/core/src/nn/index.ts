@@ -1,5 +1,12 @@
 export * from "./checkpoint/checkpoint.js";
-export * from "./checkpoint/safetensors.js";
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type StoredTensor,
+  type TensorData,
+  type TensorFile,
+} from "./checkpoint/safetensors.js";
+export * from "./checkpoint/safetensors-file.js";
 export type { Alignment } from "./layers/alignment.js";
 export * from "./layers/event-fields.js";
 export * from "./layers/parameters.js";

@@ -11,6 +11,7 @@ import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH, interestRows } from "../models/interest-search.js";
 import { isMultiInterest, type Model, type MultiInterestModel } from "../models/model.js";
 import { PriorModel } from "../models/prior-model.js";
+import { chooseDevice, type DeviceChoice } from "../ops/device.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
 import { appendHistory } from "./append-history.js";
 import { type Arrangement, arrange, type Preference } from "./arrange.js";
@@ -61,12 +62,15 @@ interface Reading {
  * Owns the index behind `similarItems` and nothing else: the model and the clusterer stay their opener's to dispose of.
  */
 export class Recommender implements Disposable {
-  readonly #options: RecommenderOptions;
+  readonly #options: RecommenderOptions & DeviceChoice;
   #readsHistories: Promise<boolean> | undefined;
   #items: Promise<ExactIndex> | undefined;
   #disposed = false;
 
-  /** @throws PrismrecError SHAPE_MISMATCH where model and catalog differ in their number of items */
+  /**
+   * @throws PrismrecError SHAPE_MISMATCH where model and catalog differ in their number of items; DEVICE_UNAVAILABLE for "cuda"
+   *   where no GPU can be used
+   */
   constructor(options: RecommenderOptions) {
     if (options.model.itemCount !== options.catalog.size) {
       throw new PrismrecError("SHAPE_MISMATCH", "the model was fitted on another catalog", {
@@ -74,7 +78,7 @@ export class Recommender implements Disposable {
         received: `${options.catalog.size} items`,
       });
     }
-    this.#options = options;
+    this.#options = { ...options, ...chooseDevice(options.device) };
   }
 
   /**
@@ -174,7 +178,7 @@ export class Recommender implements Disposable {
     filter: { readonly filter?: Uint32Array },
     options: RecommendOptions,
   ): Promise<Recommendation[]> {
-    const { model, catalog } = this.#use();
+    const { model, catalog, device } = this.#use();
     const { signal, excludeHistory = true } = options;
     const controls = this.#controlsOf(options.interests);
     const histories = readings.map(({ history }) => history);
@@ -185,6 +189,7 @@ export class Recommender implements Disposable {
     );
     const wanted = (users: Users) => ({
       excludeHistory,
+      device,
       ...this.#exclusions(hidden, users.to - users.from),
       ...(signal === undefined ? {} : { signal }),
     });
@@ -379,7 +384,7 @@ export class Recommender implements Disposable {
    *   INVALID_ARGUMENT, DISPOSED
    */
   async similarItems(id: string, options: SimilarOptions = {}): Promise<SimilarItem[]> {
-    const { model, catalog } = this.#use();
+    const { model, catalog, device } = this.#use();
     const { k = DEFAULT_K } = options;
     checkCount("k", k);
     const item = this.#denseId(id);
@@ -392,6 +397,7 @@ export class Recommender implements Disposable {
     const found = await index.search(
       {
         ...wanted,
+        device,
         queries: { data: data.subarray((item - 1) * cols, item * cols), rows: 1, cols },
         exclude: { indptr: Uint32Array.of(0, excluded.length), indices: excluded, rows: 1, cols: catalog.size },
       },
@@ -512,7 +518,7 @@ export class Recommender implements Disposable {
     this.#items = undefined;
   }
 
-  #use(): RecommenderOptions {
+  #use(): RecommenderOptions & DeviceChoice {
     if (!this.#disposed) return this.#options;
     throw new PrismrecError("DISPOSED", "this recommender has been disposed of", {
       expected: "a recommender that is still open",

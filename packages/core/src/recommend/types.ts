@@ -1,4 +1,4 @@
-import type { RunOptions } from "../base/run-options.js";
+import type { DevicePreference, RunOptions } from "../base/run-options.js";
 import type { Catalog, InteractionLog } from "../data/types.js";
 import type { HistoryLimits } from "../interests/history-request.js";
 import type { Clusterer } from "../interests/types.js";
@@ -15,6 +15,8 @@ export interface RecommenderOptions extends HistoryLimits {
   readonly log?: InteractionLog;
   /** Splits a history into semantic interests; absent: the model serves without a semantic side. */
   readonly clusterer?: Clusterer;
+  /** Where the model and `similarItems` search (`RankOptions.device`); default "cpu". */
+  readonly device?: DevicePreference;
 }
 
 /** One event of a history. */

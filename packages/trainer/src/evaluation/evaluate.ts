@@ -1,4 +1,4 @@
-import { PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
+import { type DevicePreference, PrismrecError, type RunOptions, yieldToEventLoop } from "@prismrec/core/base";
 import {
   type Catalog,
   type Dataset,
@@ -48,6 +48,8 @@ export interface EvaluateOptions extends RunOptions {
    * model nor clusters know them. Absent: nobody judges.
    */
   readonly explanations?: Catalog["items"];
+  /** Where the search runs (`RankOptions.device`); default "cpu". */
+  readonly device?: DevicePreference;
 }
 
 export interface Evaluation {
@@ -81,7 +83,7 @@ export interface ExposureAt extends Exposure {
  *   partitions of another split; an aborted signal rejects with its reason
  */
 export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
-  const { part, metrics: names = metricsAt(DEFAULT_CUTOFFS, model.itemCount), signal, onProgress } = options;
+  const { part, metrics: names = metricsAt(DEFAULT_CUTOFFS, model.itemCount), device, signal, onProgress } = options;
   const rows = dataset.split[part];
   if (rows.users.length === 0) {
     throw new PrismrecError("DATA_EMPTY", `the ${part} part of the split has no users`, {
@@ -100,7 +102,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   };
-  const ranking = await model.rank(histories, { k, ...run });
+  const ranking = await model.rank(histories, { k, ...(device === undefined ? {} : { device }), ...run });
   const targets = evaluationCases(dataset, part).map((one) => one.targets);
   const perUser = await judge(ranking, targets, names, signal);
   const entries = Object.entries(perUser);

@@ -6,6 +6,9 @@ export type TrainEvent =
       readonly resumed: boolean;
       /** It goes on from a former training. */
       readonly warm: boolean;
+      /** Where losses and validation run, and for "auto" on the processor: why not on a GPU. */
+      readonly device: "cpu" | "cuda";
+      readonly reason?: string;
     }
   | {
       readonly type: "step";

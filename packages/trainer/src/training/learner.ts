@@ -2,6 +2,7 @@ import { type Matrix, PrismrecError } from "@prismrec/core/base";
 import type { CrowdSet } from "@prismrec/core/data";
 import { createNetwork } from "@prismrec/core/models";
 import { type InterestNetwork, type ItemTower, idTower, sumTower, textTower, withBackend } from "@prismrec/core/nn";
+import { chooseDevice, type DeviceChoice } from "@prismrec/core/ops";
 import { definitionOf, learnsFromPositions, type TrainConfig } from "../config.js";
 import { CutBatches } from "./batches/cuts.js";
 import { PositionBatches } from "./batches/positions.js";
@@ -36,12 +37,16 @@ export class Learner {
   readonly network: InterestNetwork;
   readonly trainable: Trainable;
   readonly objective: Objective;
+  /** Where the losses run. */
+  readonly device: DeviceChoice;
   readonly #buffers = new StepBuffers();
 
+  /** @throws PrismrecError DEVICE_UNAVAILABLE; CONFIG_INVALID and SHAPE_MISMATCH for a tower without its vectors */
   constructor(
     private readonly config: TrainConfig,
     { sequences, items, bias, crowd, itemVectors }: LearnerInput,
   ) {
+    this.device = chooseDevice(config.device);
     const seeds = new RunSeeds(config.seed);
     this.network = createNetwork(config.network);
     const tower = towerOf(config, itemVectors, items.rows);
@@ -53,7 +58,16 @@ export class Learner {
       : new CutBatches(config, this.network, sequences, items.rows, seeds);
     const artifacts = crowd === undefined ? {} : { crowd };
     const { terms } = definitionOf(config).recipe;
-    this.objective = new Objective(terms, config, this.network, this.trainable, batches, artifacts, seeds);
+    this.objective = new Objective(
+      terms,
+      config,
+      this.network,
+      this.trainable,
+      batches,
+      artifacts,
+      seeds,
+      this.device.device,
+    );
   }
 
   /** Fixes the batches of an epoch, counted from 1. */

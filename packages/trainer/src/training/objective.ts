@@ -1,4 +1,4 @@
-import { PrismrecError } from "@prismrec/core/base";
+import { type DevicePreference, PrismrecError } from "@prismrec/core/base";
 import {
   externalLoss,
   type InterestNetwork,
@@ -46,6 +46,7 @@ export class Objective {
     private readonly batches: BatchSource,
     private readonly artifacts: TermArtifacts,
     private readonly seeds: RunSeeds,
+    private readonly device?: DevicePreference,
   ) {}
 
   /** Fixes the batches of an epoch, counted from 1, and what each term weighs in it. */
@@ -66,7 +67,7 @@ export class Objective {
    * @param buffers where the gradients lie until they are released; absent: memory of their own
    */
   step(index: number, step: number, buffers?: StepBuffers): StepResult {
-    const { network, trainable } = this;
+    const { network, trainable, device } = this;
     const { items, bias } = trainable;
     const random = this.seeds.step(step);
     const drawn = this.batches.draw(index, random);
@@ -84,6 +85,7 @@ export class Objective {
       ...(sampled === undefined ? {} : { sampled }),
       artifacts: this.artifacts,
       random,
+      ...(device === undefined ? {} : { device }),
       ...(allocate === undefined ? {} : { allocate }),
     });
     const parts: Record<string, number> = {};

@@ -4,7 +4,8 @@ import { isPrismrecError, PrismrecError } from "@prismrec/core/base";
 import type { CrowdSet, Dataset } from "@prismrec/core/data";
 import type { Partitions } from "@prismrec/core/interests";
 import { loadModel } from "@prismrec/core/models";
-import { modelBackend, tf } from "@prismrec/core/nn";
+import { modelBackend, readCheckpoint, tf } from "@prismrec/core/nn";
+import { cudaInfo } from "@prismrec/core/ops";
 import { beforeAll, describe, expect, it } from "vitest";
 import { evaluate } from "../evaluation/evaluate.js";
 import { handMade } from "../testing/hand-made.js";
@@ -90,7 +91,7 @@ describe("train", () => {
     expect(result.stoppedBy).toBe("signal");
     expect(await checkpointNames(folder.path)).toEqual(["000000002"]);
     expect(await readdir(folder.path)).toEqual(["checkpoints"]);
-    expect(events[0]).toEqual({ type: "start", epoch: 1, step: 0, resumed: false, warm: false });
+    expect(events[0]).toEqual({ type: "start", epoch: 1, step: 0, resumed: false, warm: false, device: "cpu" });
     expect(events.at(-1)).toMatchObject({ type: "checkpoint", step: 2 });
     // What it hands back can rank.
     const ranking = await result.model.rank([{ items: Uint32Array.of(1, 2) }], { k: 5 });
@@ -312,4 +313,25 @@ describe("the backend of a run", () => {
     expect([tf.getBackend(), tf.memory().numTensors, x.dataSync()[3]]).toEqual(["cpu", tensors, 1]);
     x.dispose();
   });
+});
+
+describe("train on a device", () => {
+  // No CUDA library is built beside the addon; one is found only where PRISMREC_CUDA_LIBRARY names it.
+  it.skipIf(cudaInfo()?.usable === true)(
+    "refuses a GPU that is not there before it writes, and says why auto does without",
+    async () => {
+      await using folder = await TemporaryFolder.create();
+      const error = await failure(train(input, tinyConfig("mixture", { device: "cuda" }), { dir: folder.in("cuda") }));
+      expect(error.code).toBe("DEVICE_UNAVAILABLE");
+      expect(error.hint).toBeDefined();
+      await expect(readdir(folder.in("cuda"))).rejects.toThrow();
+      const events: TrainEvent[] = [];
+      const config = tinyConfig("mixture", { device: "auto", stopping: { epochs: 1 } });
+      const { device } = await train(input, config, { dir: folder.in("auto"), onEvent: (event) => events.push(event) });
+      expect(device).toBe("cpu");
+      expect(events[0]).toMatchObject({ type: "start", device: "cpu", reason: expect.stringMatching(/./) });
+      const { content } = await readCheckpoint(folder.in("auto", "model"), "model");
+      expect(content.training).toMatchObject({ device: "cpu", config: { device: "auto" } });
+    },
+  );
 });

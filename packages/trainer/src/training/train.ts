@@ -60,6 +60,8 @@ export interface TrainResult {
   readonly bestEpoch: number;
   readonly curve: readonly EpochRecord[];
   readonly steps: number;
+  /** Where losses and validation ran. */
+  readonly device: "cpu" | "cuda";
   /** Validation metrics of a warm start before its first step. */
   readonly start?: Readonly<Record<string, number>>;
 }
@@ -103,15 +105,18 @@ type Progress = z.infer<typeof progressSchema>;
  * nobody is held out for validation (`productionDataset`) it trains for `stopping.epochs` and keeps the last. A warm start is
  * judged before its first step: where no epoch is better, the best epoch is 0 and the model is what it started from.
  *
- * @throws PrismrecError LEAKAGE; TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint
- *   before it stays); CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT
- *   for a checkpoint that is cut short
+ * @throws PrismrecError LEAKAGE; DEVICE_UNAVAILABLE where the configuration asks for a GPU and none can be used;
+ *   TRAINING_DIVERGED at the first loss or gradient that is not finite (the checkpoint before it stays);
+ *   CHECKPOINT_INCOMPATIBLE where `dir` holds a run of another dataset or configuration; DATA_FORMAT for a checkpoint
+ *   that is cut short
  */
 export async function train(input: TrainInput, config: TrainConfig, options: TrainOptions): Promise<TrainResult> {
   const { dataset } = input;
   checkNoLeakage(dataset, input.partitions, input.crowd);
-  const run = new TrainingRun(input, config, options);
-  if (!(await run.resume())) await run.warmStart();
+  const found = await listCheckpoints(checkpointsOf(options));
+  const goesOn = found.length > 0 && options.resume !== false;
+  const run = new TrainingRun(input, config, options, goesOn);
+  if (!(await run.resume(found))) await run.warmStart();
   return run.loop();
 }
 
@@ -124,7 +129,13 @@ class TrainingRun {
   #progress: Progress;
   #best: ReadonlyMap<string, StoredTensor>;
 
-  constructor(input: TrainInput, config: TrainConfig, options: TrainOptions) {
+  /** @param goesOn whether all weights are about to come from a checkpoint, so that none are to be found first */
+  constructor(
+    input: TrainInput,
+    config: TrainConfig,
+    options: TrainOptions,
+    private readonly goesOn: boolean,
+  ) {
     const { dataset, partitions, crowd, itemVectors, warmStart } = input;
     this.#input = input;
     this.#config = config;
@@ -136,7 +147,7 @@ class TrainingRun {
     });
     this.#learner = new Learner(config, {
       sequences,
-      items: initialItems(sequences, dataset, config, config.network.dim),
+      items: goesOn ? noItems(dataset, config) : initialItems(sequences, dataset, config),
       bias: popularityBias(dataset.catalog.popularity),
       ...(crowd === undefined ? {} : { crowd }),
       ...(itemVectors === undefined ? {} : { itemVectors }),
@@ -173,14 +184,13 @@ class TrainingRun {
   }
 
   get #checkpoints(): string {
-    return join(this.#options.dir, "checkpoints");
+    return checkpointsOf(this.#options);
   }
 
-  /** Takes up the newest checkpoint; false where there is none, or none is to be taken up. */
-  async resume(): Promise<boolean> {
-    const found = await listCheckpoints(this.#checkpoints);
+  /** Takes up the newest of the checkpoints; false where there is none, or none is to be taken up. */
+  async resume(found: Awaited<ReturnType<typeof listCheckpoints>>): Promise<boolean> {
     const newest = found.at(-1);
-    const resumed = newest !== undefined && this.#options.resume !== false;
+    const resumed = newest !== undefined && this.goesOn;
     if (resumed) {
       const checkpoint = await this.#read(newest.path, found.at(-2)?.path);
       const updates = checkpoint.content.step;
@@ -195,7 +205,14 @@ class TrainingRun {
       await rm(this.#checkpoints, { recursive: true });
     }
     const { epoch, step } = this.#progress;
-    this.#options.onEvent?.({ type: "start", epoch, step, resumed, warm: this.#input.warmStart !== undefined });
+    this.#options.onEvent?.({
+      type: "start",
+      epoch,
+      step,
+      resumed,
+      warm: this.#input.warmStart !== undefined,
+      ...this.#learner.device,
+    });
     return resumed;
   }
 
@@ -286,6 +303,7 @@ class TrainingRun {
           bestEpoch: progress.bestEpoch,
           epochs: progress.curve.length,
           stoppedBy: finished,
+          device: this.#learner.device.device,
           curve: progress.curve,
           ...(progress.start === undefined ? {} : { start: progress.start }),
         });
@@ -394,6 +412,7 @@ class TrainingRun {
       part: "valid",
       metrics: cutoffs.flatMap((cutoff) => [`recall@${cutoff}`, `ndcg@${cutoff}`]),
       diagnostics: false,
+      device: this.#learner.device.device,
       ...(partitions === undefined ? {} : { partition: partitions.valid }),
     });
     const longest = cutoffs.at(-1);
@@ -413,7 +432,8 @@ class TrainingRun {
 
   #result(model: InterestModel, stoppedBy: TrainResult["stoppedBy"]): TrainResult {
     const { bestEpoch, curve, step, start } = this.#progress;
-    return { model, stoppedBy, bestEpoch, curve, steps: step, ...(start === undefined ? {} : { start }) };
+    const { device } = this.#learner.device;
+    return { model, stoppedBy, bestEpoch, curve, steps: step, device, ...(start === undefined ? {} : { start }) };
   }
 }
 
@@ -426,10 +446,17 @@ function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Int16Array | 
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig, dim: number) {
+const checkpointsOf = ({ dir }: TrainOptions): string => join(dir, "checkpoints");
+
+function initialItems(sequences: TrainingSequences, { catalog }: Dataset, config: TrainConfig): Matrix {
+  const { dim } = config.network;
   return usesSvd(config)
     ? svdItems(sequences, catalog.size, dim, config.seed)
     : randomItems(catalog.size, dim, config.seed);
+}
+
+function noItems({ catalog }: Dataset, { network: { dim } }: TrainConfig): Matrix {
+  return { data: new Float32Array(catalog.size * dim), rows: catalog.size, cols: dim };
 }
 
 function usesSvd(config: TrainConfig): boolean {

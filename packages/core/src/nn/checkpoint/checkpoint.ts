@@ -1,12 +1,13 @@
-import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { readJson, syncFolder, writeFileAtomic, writeJsonAtomic } from "../../base/atomic-file.js";
-import { PrismrecError } from "../../base/errors.js";
+import { readJson, syncFolder, writeJsonAtomic } from "../../base/atomic-file.js";
+import { isPrismrecError, PrismrecError } from "../../base/errors.js";
 import { fromFileError } from "../../base/file-errors.js";
-import { hashJson, sha256 } from "../../base/hash.js";
+import { hashJson } from "../../base/hash.js";
 import type { Catalog } from "../../data/types.js";
-import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safetensors.js";
+import type { StoredTensor } from "./safetensors.js";
+import { readSafetensors, writeSafetensors } from "./safetensors-file.js";
 
 const TENSORS = "tensors.safetensors";
 const MANIFEST = "manifest.json";
@@ -34,18 +35,17 @@ export interface Checkpoint {
  * @throws PrismrecError DISK_FULL, IO
  */
 export async function writeCheckpoint(dir: string, checkpoint: Checkpoint): Promise<void> {
-  const bytes = encodeSafetensors(checkpoint.tensors);
   const temporary = join(dirname(dir), `.${basename(dir)}.${process.pid}.tmp`);
   const former = `${temporary}.old`;
   try {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
-    await writeFileAtomic(join(temporary, TENSORS), bytes);
+    const tensors = await writeSafetensors(join(temporary, TENSORS), checkpoint.tensors);
     await writeJsonAtomic(join(temporary, MANIFEST), {
       format: "prismrec-checkpoint",
       version: 1,
       kind: checkpoint.kind,
-      tensors: { bytes: bytes.length, sha256: sha256(bytes) },
+      tensors: { ...tensors },
       content: checkpoint.content,
     });
     await rm(former, { recursive: true, force: true });
@@ -54,7 +54,7 @@ export async function writeCheckpoint(dir: string, checkpoint: Checkpoint): Prom
     await rm(former, { recursive: true, force: true });
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
-    throw fromFileError(error, dir, "write");
+    throw isPrismrecError(error) ? error : fromFileError(error, dir, "write");
   }
   await syncFolder(dirname(dir));
 }
@@ -81,21 +81,19 @@ export async function readCheckpoint(dir: string, kind: string): Promise<Checkpo
       received: manifest.kind,
     });
   }
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(join(dir, TENSORS));
-  } catch (error) {
-    throw fromFileError(error, join(dir, TENSORS), "read");
-  }
-  if (bytes.length !== manifest.tensors.bytes || sha256(bytes) !== manifest.tensors.sha256) {
-    throw new PrismrecError("DATA_FORMAT", `${join(dir, TENSORS)} is not what its manifest describes`, {
-      expected: `${manifest.tensors.bytes} bytes, sha256 ${manifest.tensors.sha256}`,
-      received: `${bytes.length} bytes, sha256 ${sha256(bytes)}`,
+  const file = join(dir, TENSORS);
+  const { bytes, sha256 } = manifest.tensors;
+  const changed = (received: string): PrismrecError =>
+    new PrismrecError("DATA_FORMAT", `${file} is not what its manifest describes`, {
+      expected: `${bytes} bytes, sha256 ${sha256}`,
+      received,
       hint: "The file was cut short or changed; remove this folder and go on from an earlier one, or train again.",
     });
-  }
-  const { tensors } = decodeSafetensors(bytes, join(dir, TENSORS));
-  return { kind, content: manifest.content, tensors };
+  const size = await fileSize(file);
+  if (size !== bytes) throw changed(`${size} bytes`);
+  const read = await readSafetensors(file);
+  if (read.sha256 !== sha256) throw changed(`${read.bytes} bytes, sha256 ${read.sha256}`);
+  return { kind, content: manifest.content, tensors: read.tensors };
 }
 
 /** Checkpoint folders `<dir>/<number>`, newest last. */
@@ -127,5 +125,13 @@ async function exists(path: string): Promise<boolean> {
     const typed = fromFileError(error, path, "read");
     if (typed.code === "FILE_NOT_FOUND") return false;
     throw typed;
+  }
+}
+
+async function fileSize(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    throw fromFileError(error, path, "read");
   }
 }

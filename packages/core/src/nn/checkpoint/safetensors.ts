@@ -23,19 +23,20 @@ export interface TensorFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-const LENGTH_BYTES = 8;
+/** Of the header's length, at the start of a file. */
+export const LENGTH_BYTES = 8;
 const MAX_HEADER = 100_000_000;
 
 /**
- * Bytes of a safetensors file: eight bytes of header length, a JSON header padded to eight bytes, little-endian data.
- * Tensors stand in the order given, so equal content gives equal bytes.
+ * A safetensors file piece by piece: eight bytes of header length, a JSON header padded to eight bytes, and the little-endian data
+ * of each tensor where they lie. Tensors stand in the order given, so equal content gives equal bytes.
  *
  * @throws PrismrecError SHAPE_MISMATCH where data and shape disagree
  */
-export function encodeSafetensors(
+export function safetensorsParts(
   tensors: Iterable<readonly [string, StoredTensor]>,
   metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
+): readonly Uint8Array[] {
   const header: Record<string, unknown> = {};
   if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
   const parts: Uint8Array[] = [];
@@ -54,11 +55,17 @@ export function encodeSafetensors(
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const headerLength = Math.ceil(json.length / LENGTH_BYTES) * LENGTH_BYTES;
-  const bytes = new Uint8Array(LENGTH_BYTES + headerLength + offset);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerLength), true);
-  bytes.fill(0x20, LENGTH_BYTES, LENGTH_BYTES + headerLength);
-  bytes.set(json, LENGTH_BYTES);
-  let at = LENGTH_BYTES + headerLength;
+  const head = new Uint8Array(LENGTH_BYTES + headerLength).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(headerLength), true);
+  head.set(json, LENGTH_BYTES);
+  return [head, ...parts];
+}
+
+/** `safetensorsParts` as one array. */
+export function encodeSafetensors(...content: Parameters<typeof safetensorsParts>): Uint8Array {
+  const parts = safetensorsParts(...content);
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
   for (const part of parts) {
     bytes.set(part, at);
     at += part.length;
@@ -73,12 +80,56 @@ export function encodeSafetensors(
  * @throws PrismrecError DATA_FORMAT for a file that is cut short, overlong or no safetensors file
  */
 export function decodeSafetensors(bytes: Uint8Array, name: string): TensorFile {
-  const header = readHeader(bytes, name);
-  const start = LENGTH_BYTES + headerLengthOf(bytes, name);
+  const start = LENGTH_BYTES + headerLengthOf(bytes, bytes.length, name);
+  const { entries, metadata } = readHeader(bytes.subarray(LENGTH_BYTES, start), bytes.length - start, name);
   const tensors = new Map<string, StoredTensor>();
+  for (const { key, shape, view, from, to } of entries) {
+    const buffer = new ArrayBuffer(to - from);
+    new Uint8Array(buffer).set(bytes.subarray(start + from, start + to));
+    tensors.set(key, { shape, data: new view(buffer) });
+  }
+  return { tensors, metadata };
+}
+
+/** A tensor as a header has it; bytes counted from the end of the header. */
+export interface TensorEntry {
+  readonly key: string;
+  readonly shape: readonly number[];
+  readonly view: (typeof DTYPES)[DType];
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * How long the header is that the first bytes of a file announce.
+ *
+ * @param size of the whole file
+ * @throws PrismrecError DATA_FORMAT
+ */
+export function headerLengthOf(bytes: Uint8Array, size: number, name: string): number {
+  if (bytes.length < LENGTH_BYTES) throw broken(name, `${bytes.length} bytes are too few for a header`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER) || LENGTH_BYTES + Number(length) > size) {
+    throw broken(name, `a header of ${length} bytes in a file of ${size}`);
+  }
+  return Number(length);
+}
+
+/**
+ * What a header says of the data behind it.
+ *
+ * @param size of the data
+ * @throws PrismrecError DATA_FORMAT
+ */
+export function readHeader(
+  bytes: Uint8Array,
+  size: number,
+  name: string,
+): { readonly entries: readonly TensorEntry[]; readonly metadata: Readonly<Record<string, string>> } {
   let metadata: Record<string, string> = {};
   let end = 0;
-  for (const [key, entry] of Object.entries(header)) {
+  const entries: TensorEntry[] = [];
+  for (const [key, entry] of Object.entries(parseHeader(bytes, name))) {
     if (key === "__metadata__") {
       metadata = stringMembers(entry, name);
       continue;
@@ -87,30 +138,16 @@ export function decodeSafetensors(bytes: Uint8Array, name: string): TensorFile {
     const view = DTYPES[dtype];
     const length = shape.reduce((product, extent) => product * extent, 1);
     if (to - from !== length * view.BYTES_PER_ELEMENT) throw broken(name, `the size of ${key} contradicts its shape`);
-    if (start + to > bytes.length) {
-      throw broken(name, `tensor ${key} ends at byte ${start + to} of ${bytes.length}: the file is cut short`);
-    }
-    const buffer = new ArrayBuffer(to - from);
-    new Uint8Array(buffer).set(bytes.subarray(start + from, start + to));
-    tensors.set(key, { shape, data: new view(buffer) });
+    if (to > size) throw broken(name, `tensor ${key} ends at byte ${to} of ${size}: the file is cut short`);
+    entries.push({ key, shape, view, from, to });
     end = Math.max(end, to);
   }
-  if (start + end !== bytes.length) throw broken(name, `${bytes.length - start - end} bytes follow the last tensor`);
-  return { tensors, metadata };
+  if (end !== size) throw broken(name, `${size - end} bytes follow the last tensor`);
+  return { entries, metadata };
 }
 
-function headerLengthOf(bytes: Uint8Array, name: string): number {
-  if (bytes.length < LENGTH_BYTES) throw broken(name, `${bytes.length} bytes are too few for a header`);
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
-  if (length > BigInt(MAX_HEADER) || LENGTH_BYTES + Number(length) > bytes.length) {
-    throw broken(name, `a header of ${length} bytes in a file of ${bytes.length}`);
-  }
-  return Number(length);
-}
-
-function readHeader(bytes: Uint8Array, name: string): object {
-  const length = headerLengthOf(bytes, name);
-  const text = new TextDecoder().decode(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
+function parseHeader(bytes: Uint8Array, name: string): object {
+  const text = new TextDecoder().decode(bytes);
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -158,7 +195,7 @@ function dtypeOf(data: TensorData): DType {
   throw new PrismrecError("INTERNAL", "a tensor of a dtype that safetensors does not have");
 }
 
-function broken(name: string, what: string, cause?: unknown): PrismrecError {
+export function broken(name: string, what: string, cause?: unknown): PrismrecError {
   return new PrismrecError("DATA_FORMAT", `${name} is not a whole safetensors file: ${what}`, {
     hint: "The file was cut short or changed after it was written; restore it or train again.",
     ...(cause === undefined ? {} : { cause }),

@@ -18,7 +18,7 @@ export const alignmentTerm: Term<z.infer<typeof settings>> = {
   name: "alignment",
   settings: settings.prefault({}),
   weight: ({ weight }, epoch, { crowd }) => weight * rampOf(crowd as CrowdSettings, epoch),
-  ofOutput({ settings: { temperature } }, { alignment, present }) {
+  ofOutput({ settings: { temperature }, device }, { alignment, present }) {
     if (alignment === undefined) return undefined;
     const mass = alignment.mass.dataSync<"float32">();
     const rows = Array.from(mass.keys()).filter((i) => mass[i]! > MASS_EPSILON && present[i] === 1);
@@ -33,6 +33,7 @@ export const alignmentTerm: Term<z.infer<typeof settings>> = {
         similarity: "cosine",
         temperature,
         direction: "symmetric",
+        ...(device === undefined ? {} : { device }),
       });
       loss = result.loss;
       return {

@@ -8,7 +8,7 @@ import type { Term } from "./term.js";
  */
 export const bestInterestTerm: Term = {
   name: "prediction",
-  ofVectors({ targets, items, sampled, allocate }, vectors, offsets) {
+  ofVectors({ targets, items, sampled, device, allocate }, vectors, offsets) {
     const interests = { data: vectors, rows: vectors.length / items.cols, cols: items.cols };
     const result = softmaxLossSync(
       {
@@ -19,6 +19,7 @@ export const bestInterestTerm: Term = {
         targets,
         readout: "max",
         ...(sampled === undefined ? {} : { sampled }),
+        ...(device === undefined ? {} : { device }),
       },
       allocate,
     );

@@ -26,7 +26,7 @@ export const crowdContrastTerm: Term<CrowdSettings> = {
   name: "crowd",
   settings: settings.prefault({}),
   weight: (own, epoch) => own.weight * rampOf(own, epoch),
-  ofItems({ artifacts: { crowd }, items, settings: own, random, weight }) {
+  ofItems({ artifacts: { crowd }, items, settings: own, random, weight, device }) {
     if (crowd === undefined) return undefined;
     const rows: number[] = [];
     const groups: number[] = [];
@@ -51,6 +51,7 @@ export const crowdContrastTerm: Term<CrowdSettings> = {
       scope: "group",
       similarity: "cosine",
       temperature: own.temperature,
+      ...(device === undefined ? {} : { device }),
     });
     const gradient = result.gradients.rows;
     if (weight !== 1) for (let i = 0; i < gradient.length; i++) gradient[i]! *= weight;

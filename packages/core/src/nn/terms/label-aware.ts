@@ -21,7 +21,7 @@ const settings = z.strictObject({
 export const labelAwareTerm: Term<z.infer<typeof settings>> = {
   name: "prediction",
   settings: settings.prefault({}),
-  ofVectors({ settings: { power }, targets, items, sampled, allocate }, vectors, offsets) {
+  ofVectors({ settings: { power }, targets, items, sampled, device, allocate }, vectors, offsets) {
     const { rows, indices } = targets;
     const attended = attend(vectors, offsets, items, indices, power);
     const { loss, gradients } = softmaxLossSync(
@@ -32,6 +32,7 @@ export const labelAwareTerm: Term<z.infer<typeof settings>> = {
         targets,
         readout: "max",
         ...(sampled === undefined ? {} : { sampled }),
+        ...(device === undefined ? {} : { device }),
       },
       // The interests' gradient is as long as the interests, which that of the users is not.
       allocate === undefined

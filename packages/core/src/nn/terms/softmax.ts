@@ -7,7 +7,11 @@ import type { Term } from "./term.js";
  */
 export const softmaxTerm: Term = {
   name: "prediction",
-  ofVectors({ network, batch, targets, mask, batchWeight, items, itemBias, sampled, allocate }, vectors, offsets) {
+  ofVectors(
+    { network, batch, targets, mask, batchWeight, items, itemBias, sampled, device, allocate },
+    vectors,
+    offsets,
+  ) {
     const rows = batch.size * batch.positionCount;
     const result = softmaxLossSync(
       {
@@ -20,6 +24,7 @@ export const softmaxTerm: Term = {
         ...(mask === undefined ? {} : { mask }),
         readout: network.readout,
         ...(sampled === undefined ? {} : { sampled }),
+        ...(device === undefined ? {} : { device }),
       },
       allocate,
     );

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { CsrMatrix, Matrix } from "../../base/matrix.js";
 import type { Random } from "../../base/random.js";
+import type { DevicePreference } from "../../base/run-options.js";
 import type { CrowdSet } from "../../data/crowd-set.js";
 import type { RowContribution } from "../../ops/embedding-rows/types.js";
 import type { GradientAllocator, SampledCandidates } from "../../ops/softmax-loss/types.js";
@@ -37,6 +38,8 @@ export interface TermInput<S = unknown> {
   readonly artifacts: TermArtifacts;
   /** The step's own; a term that draws does so when it is evaluated. */
   readonly random: Random;
+  /** Where the term's losses run; absent: the processor. */
+  readonly device?: DevicePreference;
   /** Where gradients are to lie; absent: memory of their own. */
   readonly allocate?: GradientAllocator;
 }
