@@ -14,6 +14,11 @@ export interface RecommenderOptions extends HistoryLimits {
   readonly log?: InteractionLog;
   /** Splits a history into semantic interests; absent: the model serves without a semantic side. */
   readonly clusterer?: Clusterer;
+  /**
+   * How many histories are kept with what the model tells of them, some 10 KB each (default 4096; 0: none): who asks again
+   * with the same history is not read again. No answer depends on it.
+   */
+  readonly states?: number;
 }
 
 /** One event of a history. */
