@@ -70,7 +70,7 @@ describe("what a recommender keeps of histories", () => {
       for (const each of options) {
         expect(await keeping.recommend(request, each)).toStrictEqual(await forgetful.recommend(request, each));
       }
-      const [{ index }] = (await keeping.interests(request)) as [{ index: number }];
+      const { index } = (await keeping.interests(request))[0]!;
       const boosted = { interests: { boost: [{ interest: index, factor: 4 }] } };
       expect(await keeping.recommend(request, boosted)).toStrictEqual(await forgetful.recommend(request, boosted));
     }
