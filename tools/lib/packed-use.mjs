@@ -23,7 +23,7 @@ const items = shelves.flatMap((shelf) =>
   Array.from({ length: 12 }, (_, n) => ({ id: shelf + "-" + n, title: shelf + " " + n, categories: [shelf] })));
 const interactions = Array.from({ length: 200 }, (_, u) => Array.from({ length: 8 }, (_, n) => ({
   user: "u" + u, item: shelves[(u + (n % 2)) % 4] + "-" + ((u + 5 * n) % 12), time: 1000 * u + n }))).flat();
-const shop = await fit({ interactions, items }, { llm: "none", dir, settings: { train: { stopping: { epochs: 5 } } } });
+const shop = await fit({ interactions, items }, { llm: "none", dir, settings: { effort: "quick", train: { stopping: { epochs: 5 } } } });
 const before = await shop.recommend("u7", { k: 5 });
 await shop.close();
 const again = await open(dir);
