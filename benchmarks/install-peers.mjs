@@ -8,15 +8,19 @@ import { fileURLToPath } from "node:url";
 
 const HELP = `npm run bench:peers [-- --no-debian]
 
-Installs into benchmarks/.peers: a Python environment with numpy, scipy, torch, faiss-cpu, usearch and submodlib-py, and
-tfjs with its WebAssembly backend. With Debian's apt also python3-torch, python3-faiss, python3-numpy and python3-scipy
+Installs into benchmarks/.peers: a Python environment with numpy, scipy, torch, faiss-cpu, usearch and submodlib-py, the
+servers that the service is held against (Cornac behind gunicorn, faiss behind uvicorn), and tfjs with its WebAssembly
+backend. With Debian's apt also python3-torch, python3-faiss, python3-numpy and python3-scipy
 (as root) and an OpenBLAS built for OpenMP (unpacked beside the rest, never installed). About 6 GB and some minutes.
 `;
 
 const peers = fileURLToPath(new URL(".peers", import.meta.url));
 const venv = join(peers, "venv");
 /** Each on its own: one that has no build for this machine does not take the others with it. */
-const PYPI = ["numpy", "scipy", "torch", "faiss-cpu", "usearch", "submodlib-py"];
+const PYPI = [
+  ...["numpy", "scipy", "torch", "faiss-cpu", "usearch", "submodlib-py"],
+  ...["cornac", "flask", "gunicorn", "fastapi", "uvicorn", "uvloop", "httptools"],
+];
 const NPM = [
   "@tensorflow/tfjs-core@4.22.0",
   "@tensorflow/tfjs-backend-cpu@4.22.0",

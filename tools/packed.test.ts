@@ -5,6 +5,7 @@ import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/co
 import { publint } from "publint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packedFolder } from "./lib/packed.mjs";
+import { NODES, nodeOf, USE, used } from "./lib/packed-use.mjs";
 import { root, run } from "./lib/run.mjs";
 import { tinyGguf } from "./tiny-gguf.mjs";
 
@@ -29,12 +30,16 @@ describe("the packed packages, installed into an empty folder", () => {
   }, 240_000);
   afterAll(() => packed?.remove());
 
-  /** Runs Node there, as a user who has set nothing; gives what it printed. */
-  async function node(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+  /** Of a user who has set nothing. */
+  function newcomer(): NodeJS.ProcessEnv {
     const unset = { PRISMREC_NATIVE: undefined, PRISMREC_NATIVE_PATH: undefined, PRISMREC_LLM: undefined };
     // Caches of models are not what a new machine has.
-    const cache = { XDG_CACHE_HOME: join(packed.dir, "cache") };
-    return run(process.execPath, ["--no-warnings", ...args], { cwd: packed.dir, env: { ...unset, ...cache, ...env } });
+    return { ...unset, XDG_CACHE_HOME: join(packed.dir, "cache") };
+  }
+
+  /** Runs Node there; gives what it printed. */
+  async function node(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+    return run(process.execPath, ["--no-warnings", ...args], { cwd: packed.dir, env: { ...newcomer(), ...env } });
   }
 
   /** Writes a file there, runs it, and gives what it printed. */
@@ -169,6 +174,16 @@ describe("the packed packages, installed into an empty folder", () => {
     const main = `(async () => {\n${body.join("\n")}\n})();\n`;
     expect(await runThere("readme.cjs", `${required}\n${main}`)).toBe(printed);
   }, 120_000);
+
+  it.for(NODES)("train, open and serve a model under Node %s", { timeout: 240_000 }, async (version, { skip }) => {
+    const found = await nodeOf(version);
+    // Where there is no registry to ask; the other versions are still used.
+    if ("missing" in found) return skip(found.missing);
+    await writeFile(join(packed.dir, "use.mjs"), USE);
+    const said = await used(found.node, "use.mjs", packed.dir, newcomer());
+    expect(said).toMatchObject({ addon: addonIsBuilt, trained: expect.stringMatching(/-\d+$/), served: true });
+    expect(said.node).toMatch(new RegExp(`^v${version}\\.`));
+  });
 
   /** What the compiler says of a strict program that imports these. */
   async function compiled(imported: readonly string[]): Promise<string[]> {

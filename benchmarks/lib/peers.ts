@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -63,6 +63,14 @@ export class Peers {
     const versions = this.versions(python) ?? {};
     return peer.modules.map((module) => `${module} ${versions[module]}`).join(", ");
   }
+}
+
+/** Runs a script of the peers' Python environment to its end; what it printed. @throws Error where it fails */
+export function runPeer(script: string, args: readonly string[]): string {
+  return execFileSync(pythonPath("pypi"), [script, ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
 }
 
 /** Whether the modules of a peer in Node can be loaded, from the peers' folder or from the repository. */

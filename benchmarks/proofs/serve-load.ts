@@ -1,166 +1,207 @@
-// How many lists the service gives and how long one takes: `ldmi` with random weights over 20,000 items x 64, k = 20, one
-// process of one thread that answers and another that asks. `foreign_cores` is what other processes kept busy meanwhile:
-// `service_cpu_ms`, the processor time of an answer, does not depend on them as the others do. Every answer is compared with the library's; one that differs,
-// or a status other than 200, fails it. Writes results/serve-load.csv. Usage: npm run proof -- serve-load
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+// Lists a second over HTTP, and how long one takes: the project's service beside Cornac's model server and faiss behind
+// uvicorn on the same item vectors, 20,000 and 100,000 items x 64, k = 20. Each server in turn has one processor, and
+// autocannon another; every answer is compared, ours with the library's list, the peers' with their vectors' exact one.
+//
+// `prismrec`: known users, whose histories have been read before, as the peers' user vectors are there before anybody asks;
+// `prismrec-unread`: histories that the network reads at every request. `faiss`: one vector a user; `faiss-interests`: as
+// many as our users have, the best score of an item counting. The peers' lists are ids and scores alone.
+// `service_cpu_ms`, the processor time of an answer, does not depend on what else runs as the others do; `foreign_cores` is
+// what other processes kept busy. Writes results/serve-load.csv.
+// Usage: npm run proof -- serve-load [--seconds 8] [--items 20000,100000] [--connections 1,4,16,64]
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { createRandom, setThreadBudget } from "@prismrec/core/base";
-import { createCatalog } from "@prismrec/core/data";
-import { createNetwork, InterestModel, networkConfig } from "@prismrec/core/models";
-import { ParameterSet } from "@prismrec/core/nn";
-import { Recommender } from "@prismrec/core/recommend";
-import { Service, servedOf } from "@prismrec/service";
-import autocannon from "autocannon";
-import { busySeconds, describeMachine } from "../lib/machine.js";
+import { parseArgs } from "node:util";
+import { userHistory } from "@prismrec/core/data";
+import { ExactIndex } from "@prismrec/core/ops";
+import { describeMachine } from "../lib/machine.js";
 import { benchmarksRoot } from "../lib/paths.js";
-import { quantile } from "../lib/statistics.js";
+import { runPeer } from "../lib/peers.js";
+import {
+  type Asked,
+  DIM,
+  EVENTS,
+  hasPeer,
+  K,
+  type Load,
+  load,
+  type OpenedModel,
+  openModel,
+  ownRequests,
+  type Processors,
+  resultFile,
+  type Scored,
+  type Server,
+  startPeer,
+  startService,
+  takeProcessors,
+  USERS,
+  userId,
+  writeVectors,
+} from "../lib/serving.js";
 
-const ITEMS = 20_000;
-const DIM = 64;
-const K = 20;
-const EVENTS = 20;
-const HISTORIES = 200;
-const SECONDS = 8;
-const WARM_UP = 2;
-const CONNECTIONS = [1, 4, 16];
-const SERVING = "--serving";
+/** Interests of a user of the model. */
+const INTERESTS = 4;
+/** Scores of one item by two libraries differ by the order of their sums. */
+const CLOSE = 1e-4;
 
-const itemId = (dense: number): string => `i${dense}`;
-
-/** The same model in both processes. */
-function openRecommender(): Recommender {
-  setThreadBudget(1);
-  const random = createRandom(7, "serve-load");
-  const network = createNetwork(networkConfig({ model: "ldmi", dim: DIM }));
-  const parameters = ParameterSet.create(network.specs(), random);
-  const items = { data: Float32Array.from({ length: ITEMS * DIM }, () => random.normal() / 8), rows: ITEMS, cols: DIM };
-  const model = new InterestModel(network, parameters, items, new Float32Array(ITEMS));
-  const known = Array.from({ length: ITEMS + 1 }, (_, dense) => ({
-    id: dense === 0 ? "" : itemId(dense),
-    title: dense === 0 ? "" : `Item number ${dense}`,
-    categories: dense === 0 ? [] : [`shelf ${dense % 40}`],
-  }));
-  return new Recommender({ model, catalog: createCatalog(known, new Uint32Array(ITEMS + 1)) });
+interface Contestant {
+  readonly name: string;
+  start(processors: Processors): Promise<Server>;
+  readonly asked: readonly Asked[];
 }
 
-const histories = (): string[][] => {
-  const random = createRandom(8, "serve-load/histories");
-  return Array.from({ length: HISTORIES }, () =>
-    Array.from({ length: EVENTS }, () => itemId(random.integer(1, ITEMS + 1))),
-  );
-};
+const peerScript = (name: string): string => join(benchmarksRoot, "peers", name);
 
-async function answer(): Promise<void> {
-  const recommender = openRecommender();
-  const served = servedOf(recommender, {
-    model: "ldmi",
-    hash: "serve-load",
-    items: ITEMS,
-    users: 0,
-    close: async () => recommender[Symbol.dispose](),
-  });
-  const service = await Service.create({ open: async () => served, settings: { ratePerMinute: 0 } });
-  await service.load();
-  process.on("message", () => {
-    const { user, system } = process.cpuUsage();
-    process.send?.((user + system) / 1e6);
-  });
-  process.send?.(await service.listen({ port: 0 }));
-  await once(process, "disconnect");
-  await service.close();
+/** The exact lists of users' vectors, items that score alike in any order: what a peer must answer. */
+async function exactLists({ model, log }: OpenedModel, interests: number): Promise<Map<string, number>[]> {
+  using index = await ExactIndex.build(model.itemVectors());
+  const lists: Map<string, number>[] = [];
+  for (let user = 0; user < USERS; user++) {
+    const { vectors } = model.interests([userHistory(log, user)]);
+    const queries = { data: vectors.data.subarray(0, interests * DIM), rows: interests, cols: DIM };
+    // A few more than asked for: the last places may go to others by the order of a sum.
+    const { ids, scores } = (await index.search({ queries, interestsPerQuery: interests, k: K + 5 })).row(0);
+    lists.push(new Map(Array.from(ids, (id, n) => [`i${id + 1}`, scores[n]!])));
+  }
+  return lists;
 }
 
-/** Processor seconds that the service has used so far. */
-async function usedBy(child: ChildProcess): Promise<number> {
-  child.send("usage");
-  const [seconds] = (await once(child, "message")) as [number];
-  return seconds;
+/** What is wrong with a peer's list. */
+function peerFault(ids: readonly string[], exact: ReadonlyMap<string, number>): string | undefined {
+  const least = [...exact.values()].toSorted((a, b) => b - a)[K - 1]!;
+  const right = ids.length === K && new Set(ids).size === K;
+  if (right && ids.every((id) => (exact.get(id) ?? -Infinity) >= least - CLOSE)) return undefined;
+  return `not the best of the vectors: ${ids.join(" ")}`;
 }
 
-/** Scores and ids of a list, as they are compared. */
-const listed = (items: readonly { readonly id: string; readonly score: number }[]): string =>
-  items.map(({ id, score }) => `${id} ${score}`).join(" ");
+async function faiss(opened: OpenedModel, folder: string, interests: number): Promise<Contestant> {
+  writeVectors(opened, folder, interests);
+  const lists = await exactLists(opened, interests);
+  return {
+    name: interests === 1 ? "faiss" : "faiss-interests",
+    start: (processors) => startPeer((port) => ["python", peerScript("faiss_server.py"), folder, port], processors),
+    asked: lists.map((exact, user) => ({
+      method: "POST",
+      path: "/recommend",
+      body: JSON.stringify({ user: userId(user), k: K }),
+      fault: (text) =>
+        peerFault(
+          (JSON.parse(text) as { items: Scored }).items.map(({ id }) => id),
+          exact,
+        ),
+    })),
+  };
+}
 
-async function measure(
-  child: ChildProcess,
-  url: string,
-  connections: number,
-  expected: ReadonlyMap<string, string>,
-): Promise<string> {
-  let [wrong, compared] = [0, 0];
-  const requests = [...expected.keys()].map((body) => ({
-    method: "POST" as const,
-    path: "/v1/recommend",
-    headers: { "content-type": "application/json" },
-    body,
-    onResponse(status: number, text: string) {
-      compared++;
-      if (status !== 200 || listed(JSON.parse(text).items) !== expected.get(body)) wrong++;
+async function cornac(opened: OpenedModel, folder: string): Promise<Contestant> {
+  writeVectors(opened, folder, 1);
+  const lists = await exactLists(opened, 1);
+  const env = { MODEL_CLASS: "cornac.models.MF", MODEL_PATH: runPeer(peerScript("cornac_model.py"), [folder]).trim() };
+  const one = ["--workers=1", "--worker-class=gthread", "--threads=4", "--keep-alive=75", "--log-level=error"];
+  return {
+    name: "cornac",
+    start: (processors) =>
+      startPeer((port) => ["gunicorn", ...one, `--bind=127.0.0.1:${port}`, "cornac.serving.app:app"], processors, env),
+    asked: lists.map((exact, user) => ({
+      method: "GET",
+      path: `/recommend?uid=${userId(user)}&k=${K}`,
+      fault: (text) => peerFault((JSON.parse(text) as { recommendations: string[] }).recommendations, exact),
+    })),
+  };
+}
+
+async function contestants(items: number, folder: string): Promise<Contestant[]> {
+  const opened = openModel(items);
+  const all: Contestant[] = [
+    {
+      name: "prismrec",
+      start: (processors) => startService({ items }, processors),
+      asked: await ownRequests(opened, true),
     },
-  }));
-  await autocannon({ url, connections, duration: WARM_UP, requests });
-  [wrong, compared] = [0, 0];
-  const [ownBefore, busyBefore, meBefore] = [await usedBy(child), busySeconds(), process.cpuUsage()];
-  const latencies: number[] = [];
-  const { duration, errors, timeouts } = await new Promise<autocannon.Result>((resolve, reject) => {
-    const run = autocannon({ url, connections, duration: SECONDS, requests }, (error, result) => {
-      if (error) reject(error);
-      else resolve(result);
-    });
-    run.on("response", (_client, _status, _bytes, milliseconds) => latencies.push(milliseconds));
-  });
-  if (wrong + errors + timeouts > 0 || compared === 0) {
-    throw new Error(`${wrong} of ${compared} answers were not the library's; ${errors} errors, ${timeouts} timeouts`);
-  }
-  const own = (await usedBy(child)) - ownBefore;
-  const me = process.cpuUsage(meBefore);
-  const foreign = Math.max(0, busySeconds() - busyBefore - own - (me.user + me.system) / 1e6) / duration;
-  const [p50, p99] = [0.5, 0.99].map((share) =>
-    quantile(
-      latencies.toSorted((a, b) => a - b),
-      share,
-    ).toFixed(2),
-  );
-  return [
-    connections,
-    compared,
-    (latencies.length / duration).toFixed(0),
-    p50,
-    p99,
-    ((own / compared) * 1000).toFixed(2),
-    foreign.toFixed(2),
-  ].join(",");
+    {
+      name: "prismrec-unread",
+      start: (processors) => startService({ items, states: 0 }, processors),
+      asked: await ownRequests(opened, false),
+    },
+  ];
+  if (hasPeer("uvicorn")) {
+    all.push(await faiss(opened, join(folder, `faiss-${items}`), 1));
+    all.push(await faiss(opened, join(folder, `interests-${items}`), INTERESTS));
+  } else process.stderr.write("notice: faiss behind uvicorn is left out (npm run bench:peers)\n");
+  if (hasPeer("gunicorn")) all.push(await cornac(opened, join(folder, `cornac-${items}`)));
+  else process.stderr.write("notice: Cornac is left out (npm run bench:peers)\n");
+  opened.recommender[Symbol.dispose]();
+  opened.model.dispose();
+  return all;
 }
 
-async function main(): Promise<void> {
-  const child: ChildProcess = fork(fileURLToPath(import.meta.url), [SERVING], {
-    env: { ...process.env, PRISMREC_THREADS: "1" },
-  });
-  try {
-    const [url] = (await once(child, "message")) as [string];
-    const library = openRecommender();
-    const expected = new Map<string, string>();
-    for (const history of histories()) {
-      const { items } = await library.recommend({ history }, { k: K });
-      expected.set(JSON.stringify({ history, k: K }), listed(items));
-    }
-    const { machine, commit, date } = describeMachine();
-    const lines = [
-      "items,dim,k,events,connections,answers_compared,per_second,p50_ms,p99_ms,service_cpu_ms,foreign_cores,machine,commit,date",
-    ];
-    for (const connections of CONNECTIONS) {
-      const row = await measure(child, url, connections, expected);
-      lines.push([ITEMS, DIM, K, EVENTS, row, `"${machine}"`, commit, date].join(","));
-    }
-    const csv = `${lines.join("\n")}\n`;
-    await writeFile(join(benchmarksRoot, "results", "serve-load.csv"), csv);
-    process.stdout.write(csv);
-  } finally {
-    child.disconnect();
-  }
+/** The most a second that a server gave without a p99 above `most`; 0: none. */
+function bestWithin(loads: readonly Load[], most: number): number {
+  return loads.filter(({ p99 }) => p99 <= most).reduce((best, { perSecond }) => Math.max(best, perSecond), 0);
 }
 
-await (process.argv.includes(SERVING) ? answer() : main());
+/** For each peer: its most a second, and ours at no higher p99. */
+function compared(items: number, loads: ReadonlyMap<string, readonly Load[]>): string[] {
+  const own = loads.get("prismrec")!;
+  return [...loads].flatMap(([name, theirs]) => {
+    if (name.startsWith("prismrec")) return [];
+    const best = theirs.reduce((a, b) => (b.perSecond > a.perSecond ? b : a));
+    const ours = bestWithin(own, best.p99);
+    const ratio = (ours / best.perSecond).toFixed(1);
+    return `${items} items: ${name} ${best.perSecond.toFixed(0)}/s at p99 ${best.p99.toFixed(1)} ms, prismrec ${ours.toFixed(0)}/s within it: ${ratio}x`;
+  });
+}
+
+const { values } = parseArgs({
+  args: process.argv.slice(3),
+  options: {
+    seconds: { type: "string", default: "8" },
+    items: { type: "string", default: "20000,100000" },
+    connections: { type: "string", default: "1,4,16,64" },
+  },
+});
+const seconds = Number(values.seconds);
+const connections = values.connections.split(",").map(Number);
+const processors = takeProcessors();
+const folder = await mkdtemp(join(tmpdir(), "prismrec-serve-load-"));
+try {
+  const { machine, commit, date } = describeMachine();
+  const lines = [
+    "server,items,dim,k,events,connections,answers_compared,per_second,p50_ms,p99_ms,server_cpu_ms,foreign_cores,load_average,machine,commit,date",
+  ];
+  const said: string[] = [];
+  for (const items of values.items.split(",").map(Number)) {
+    const all = await contestants(items, folder);
+    const loads = new Map<string, Load[]>(all.map(({ name }) => [name, []]));
+    // In turn, at each number of connections, so that all of them meet the same machine.
+    for (const count of connections) {
+      for (const { name, start, asked } of all) {
+        const server = await start(processors);
+        try {
+          const found = await load(server, asked, { connections: count, seconds });
+          loads.get(name)!.push(found);
+          const { answers, perSecond, p50, p99, cpu, foreign } = found;
+          const figures = [
+            answers,
+            perSecond.toFixed(0),
+            p50.toFixed(2),
+            p99.toFixed(2),
+            cpu.toFixed(3),
+            foreign.toFixed(2),
+          ];
+          const about = [loadavg()[0]!.toFixed(2), `"${machine}"`, commit, date];
+          lines.push([name, items, DIM, K, EVENTS, count, ...figures, ...about].join(","));
+          process.stdout.write(`${lines.at(-1)}\n`);
+        } finally {
+          await server.stop();
+        }
+      }
+    }
+    said.push(...compared(items, loads));
+  }
+  await writeFile(resultFile("serve-load.csv"), `${lines.join("\n")}\n`);
+  process.stdout.write(`${said.join("\n")}\n`);
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}

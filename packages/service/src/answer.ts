@@ -72,7 +72,8 @@ export async function answerRecommend(
     ...(diversity === undefined ? {} : { diversity }),
   };
   const { items, interests: own, considered, exact, rules } = await served.recommend(found.whom, options);
-  const told = interestsOf(served, own);
+  const titled = titledItems(served);
+  const told = interestsOf(own, titled);
   const warnings = [...found.warnings];
   if (own.length > 0 && own.every(({ factor }) => factor === 0)) {
     warnings.push({
@@ -87,7 +88,7 @@ export async function answerRecommend(
     considered,
     fallback: null,
     interests: told,
-    items: items.map((item) => recommended(served, item, told)),
+    items: items.map((item) => recommended(item, told, titled)),
     rules: [...rules],
     ...paged(body, before, items, settings, warnings),
   };
@@ -140,35 +141,49 @@ const unknownItem = (detail: string, pointer?: string): Warning => ({
   ...(pointer === undefined ? {} : { pointer }),
 });
 
-export function interestsOf(served: Served, interests: readonly UserInterest[]): Interest[] {
+interface TitledItem {
+  readonly id: string;
+  readonly title: string;
+}
+
+/** Ids with their titles; an answer names the same few items many times. */
+export function titledItems(served: Served): (ids: readonly string[]) => TitledItem[] {
+  const known = new Map<string, TitledItem>();
+  const titled = (id: string): TitledItem => {
+    const item = known.get(id) ?? { id, title: served.item(id).title };
+    known.set(id, item);
+    return item;
+  };
+  return (ids) => ids.map(titled);
+}
+
+type Titled = ReturnType<typeof titledItems>;
+
+export function interestsOf(interests: readonly UserInterest[], titled: Titled): Interest[] {
   return interests.map(({ index, kind, labels, share, because, factor }) => ({
     index,
     label: labels.join(", "),
     kind,
     share,
     ...(factor === undefined ? {} : { factor }),
-    evidence: evidenceOf(served, because),
+    evidence: titled(because),
   }));
 }
 
 function recommended(
-  served: Served,
   { id, title, score, interest, because, prior, pinned }: RecommendedItem,
   interests: readonly Interest[],
+  titled: Titled,
 ): Answered["items"][number] {
   const label = interests.find(({ index }) => index === interest)?.label ?? null;
   return {
     id,
     title,
     score,
-    because: { interest, label, evidence: evidenceOf(served, because) },
+    because: { interest, label, evidence: titled(because) },
     prior: prior ?? null,
     pinned: pinned === true,
   };
-}
-
-function evidenceOf(served: Served, ids: readonly string[]): { id: string; title: string }[] {
-  return ids.map((id) => ({ id, title: served.item(id).title }));
 }
 
 /** The cursor of the next page; a list that fell short of `k` has none. */

@@ -119,6 +119,16 @@ float LimitOf(float threshold, float offset, double slack, double largest_added)
                         -std::numeric_limits<float>::infinity());
 }
 
+// A log-sum-exp + bias + additive below it, computed from bounds of the products, cannot be a score that reaches
+// `threshold`: rounded down by more than the roundings of both can add up to. `largest`: of the magnitudes that are added.
+float SumLimitOf(float threshold, size_t count, double largest) {
+  constexpr double kUnit = 1.0 / (1 << 24);
+  const double exponentials = 2 * (1e-5 + 2.5e-7 * static_cast<double>(count));
+  const double size = std::fabs(threshold) + largest;
+  return std::nextafter(static_cast<float>(threshold - exponentials - 32 * kUnit * size),
+                        -std::numeric_limits<float>::infinity());
+}
+
 bool UseCodes(const Query& query) {
   const Index& index = *query.index;
   if (index.coarse_codes() == nullptr || query.offsets.empty() || query.offsets.size() > kCodedRows) return false;
@@ -200,9 +210,16 @@ class BlockSweep {
     query_of_.reserve(row_count_);
     for (size_t q = block.begin; q < block.end; ++q) {
       const size_t own = query.first_row[q + 1] - query.first_row[q];
+      if (coded != nullptr && query.readout == Readout::kLogSumExp) {
+        const size_t first = query_of_.size();
+        summed_.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(own), 0});
+      }
       query_of_.insert(query_of_.end(), own, static_cast<uint32_t>(q));
       most_rows_ = std::max(most_rows_, own);
     }
+    // Rows that stand alone have their own limits, which say as much.
+    if (most_rows_ < 2) summed_.clear();
+    if (!summed_.empty()) reaches_.resize(row_count_ * kPanelItems);
     if (coded != nullptr || query.readout == Readout::kLogSumExp) {
       products_.resize(most_rows_ * kPanelItems);
     }
@@ -322,6 +339,14 @@ class BlockSweep {
     scan.limits = limits_.data();
     scan.active = active_.data();
     scan.active_count = active_count_;
+    scan.summed = summed_.data();
+    scan.summed_count = summed_.size();
+    scan.offsets = query_.offsets.data() + first_;
+    scan.reaches = summed_.empty() ? nullptr : reaches_.data();
+    // Rows that are not active stay below their limits.
+    for (size_t r = 0; r < row_count_ && !summed_.empty(); ++r) {
+      std::fill_n(reaches_.begin() + static_cast<std::ptrdiff_t>(r * kPanelItems), kPanelItems, limits_[r]);
+    }
     return kernel_.scan_codes(scan, begin, end, code_hits_.data());
   }
 
@@ -337,6 +362,13 @@ class BlockSweep {
     for (size_t r = query_.first_row[q]; r < end; ++r) {
       limits_[r - first_] = LimitOf(threshold, query_.offsets[r], slack, largest_added);
     }
+    if (summed_.empty()) return;
+    double largest_offset = 0;
+    for (size_t r = query_.first_row[q]; r < end; ++r) {
+      largest_offset = std::max(largest_offset, static_cast<double>(std::fabs(query_.offsets[r])));
+    }
+    SummedRows& summed = summed_[q - block_.begin];
+    summed.limit = SumLimitOf(threshold, summed.count, largest_added + largest_offset);
   }
 
   // Finds the row panels (of the codes: the rows) with a row that an item of panels [begin, end) could reach the limit of, by
@@ -470,6 +502,9 @@ class BlockSweep {
   size_t active_count_ = 0;
   std::vector<PanelHit> hits_;
   std::vector<CodeHit> code_hits_;
+  // Of each query of the block, where a scan of the codes bounds sums; with it [rows, kPanelItems] of scratch.
+  std::vector<SummedRows> summed_;
+  std::vector<float> reaches_;
   std::vector<uint32_t> query_of_;
   // What is added: of each row, from `additive_panel_` on; the most of each query in the panels at hand.
   std::vector<const float*> additive_;

@@ -131,7 +131,7 @@ function asOne(
 function eventWeights(model: MultiInterestModel, batch: InterestBatch, at: number, items: Uint32Array): Float64Array {
   if (batch.attention !== undefined) {
     const length = batch.attention.length / batch.vectors.rows;
-    return Float64Array.from(batch.attention.subarray(at * length, at * length + items.length));
+    return new Float64Array(batch.attention.subarray(at * length, at * length + items.length));
   }
   const { data, cols } = model.itemVectors();
   const products = Float64Array.from(items, (item) => {

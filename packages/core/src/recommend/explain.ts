@@ -74,22 +74,41 @@ export function nameItems(
   const { data: vectors } = batch.vectors;
   const mean = meanItem(model);
   const first = row * batch.count;
-  const centres = interests.map(({ evidence }) => meanDirection(items, mean, evidence));
+  const centres = interests.map((interest) => centreOf(interest, items, mean));
+  const own = new Float64Array(cols);
+  const likelihoods = new Float64Array(interests.length);
   return Array.from(ids, (item) => {
     const at = (item - 1) * cols;
-    const own = Float64Array.from(mean, (value, x) => items[at + x]! - value);
-    const found = interests.map(({ members }, n) => ({
-      n,
+    for (let x = 0; x < cols; x++) own[x] = items[at + x]! - mean[x]!;
+    let most = -Infinity;
+    for (const [n, { members }] of interests.entries()) {
       // The item's bias, and the length of its own vector, are the same for all.
-      likelihood: Math.max(...members.map((j) => dot(vectors, (first + j) * cols, items, at, cols))),
-      fit: dot(centres[n]!, 0, own, 0, cols),
-    }));
-    const least = Math.max(...found.map(({ likelihood }) => likelihood)) + Math.log(LEAST_LIKELIHOOD);
-    const [best] = found
-      .filter(({ likelihood }) => likelihood >= least)
-      .sort((a, b) => b.fit - a.fit || b.likelihood - a.likelihood || a.n - b.n);
-    return best!.n;
+      let likelihood = -Infinity;
+      for (const j of members) likelihood = Math.max(likelihood, dot(vectors, (first + j) * cols, items, at, cols));
+      likelihoods[n] = likelihood;
+      most = Math.max(most, likelihood);
+    }
+    const least = most + Math.log(LEAST_LIKELIHOOD);
+    let [best, bestFit] = [-1, 0];
+    for (const n of interests.keys()) {
+      if (!(likelihoods[n]! >= least)) continue;
+      const fit = dot(centres[n]!, 0, own, 0, cols);
+      if (best >= 0 && (fit < bestFit || (fit === bestFit && likelihoods[n]! <= likelihoods[best]!))) continue;
+      [best, bestFit] = [n, fit];
+    }
+    return best;
   });
+}
+
+const centres = new WeakMap<DescribedInterest, Float64Array>();
+
+/** [d] `meanDirection` of what an interest rests on; computed once per interest. */
+function centreOf(interest: DescribedInterest, items: Float32Array, mean: Float64Array): Float64Array {
+  const known = centres.get(interest);
+  if (known !== undefined) return known;
+  const centre = meanDirection(items, mean, interest.evidence);
+  centres.set(interest, centre);
+  return centre;
 }
 
 const means = new WeakMap<MultiInterestModel, Float64Array>();
@@ -109,8 +128,9 @@ function meanItem(model: MultiInterestModel): Float64Array {
 function meanDirection(items: Float32Array, mean: Float64Array, ids: readonly number[]): Float64Array {
   const cols = mean.length;
   const centre = new Float64Array(cols);
+  const own = new Float64Array(cols);
   for (const id of ids) {
-    const own = Float64Array.from(mean, (value, x) => items[(id - 1) * cols + x]! - value);
+    for (let x = 0; x < cols; x++) own[x] = items[(id - 1) * cols + x]! - mean[x]!;
     const norm = Math.sqrt(dot(own, 0, own, 0, cols));
     for (let x = 0; x < cols && norm > 0; x++) centre[x]! += own[x]! / norm / ids.length;
   }

@@ -55,6 +55,14 @@ export function compileFilter(catalog: Catalog, filter: ItemFilter): Uint32Array
   return bits;
 }
 
+/** A text that no two filters share, those that are refused included: JSON alone leaves out or alters what it has no word for. */
+export function filterKey(filter: ItemFilter): string {
+  return JSON.stringify(filter, function (this: Readonly<Record<string, unknown>>, name) {
+    const value = this[name];
+    return typeof value === "object" && value !== null ? value : `${typeof value} ${String(value)}`;
+  });
+}
+
 /** Whether a row of a column matches a condition. */
 function matcher(name: string, column: Column, condition: unknown): (row: number) => boolean {
   switch (column.kind) {

@@ -1,6 +1,7 @@
 import { yieldToEventLoop } from "../base/abort.js";
 import { PrismrecError } from "../base/errors.js";
 import type { CsrMatrix } from "../base/matrix.js";
+import { Recent } from "../base/recent.js";
 import type { RunOptions } from "../base/run-options.js";
 import { userHistory } from "../data/catalog.js";
 import { valueAt } from "../data/columns.js";
@@ -9,7 +10,7 @@ import { eventClusters, type HistoryLimits, historyRequest } from "../interests/
 import type { Clusterer } from "../interests/types.js";
 import type { Ranking } from "../metrics/ranking.js";
 import { INTEREST_BATCH, interestRows } from "../models/interest-search.js";
-import { isMultiInterest, type Model, type MultiInterestModel } from "../models/model.js";
+import { type InterestBatch, isMultiInterest, type Model, type MultiInterestModel } from "../models/model.js";
 import { PriorModel } from "../models/prior-model.js";
 import { chooseDevice, type DeviceChoice } from "../ops/device.js";
 import { ExactIndex } from "../ops/similarity-search/exact-index.js";
@@ -20,7 +21,8 @@ import { controlledOffsets, interestFactors } from "./control-interests.js";
 import { type DescribedInterest, describeInterests, MOST_BECAUSE } from "./describe-interests.js";
 import { Spread } from "./diversify.js";
 import { nameItems, rankedList } from "./explain.js";
-import { compileFilter, type ItemFilter } from "./filter.js";
+import { compileFilter, filterKey, type ItemFilter } from "./filter.js";
+import { InterestStates } from "./interest-states.js";
 import { placeLists, type RankUsers } from "./place-lists.js";
 import { orderHistory } from "./read-history.js";
 import { readProfile } from "./read-profile.js";
@@ -45,6 +47,10 @@ import type {
 } from "./types.js";
 
 const DEFAULT_K = 10;
+/** Some 10 KB each. */
+const DEFAULT_STATES = 4096;
+/** An eighth of a byte for each item each. */
+const KEPT_FILTERS = 64;
 /** Share of an item's lead from which the events that its prior rests on say more than those of its interest. */
 const PRIOR_BRINGS = 0.5;
 
@@ -63,6 +69,8 @@ interface Reading {
  */
 export class Recommender implements Disposable {
   readonly #options: RecommenderOptions & DeviceChoice;
+  readonly #states: InterestStates;
+  readonly #filters = new Recent<Uint32Array>(KEPT_FILTERS);
   #readsHistories: Promise<boolean> | undefined;
   #items: Promise<ExactIndex> | undefined;
   #disposed = false;
@@ -78,7 +86,10 @@ export class Recommender implements Disposable {
         received: `${options.catalog.size} items`,
       });
     }
+    const { states = DEFAULT_STATES } = options;
+    checkCount("states", states, 0);
     this.#options = { ...options, ...chooseDevice(options.device) };
+    this.#states = new InterestStates(states);
   }
 
   /**
@@ -127,8 +138,7 @@ export class Recommender implements Disposable {
     if (!isMultiInterest(model)) return [];
     const [reading] = await this.#read([request], options);
     const { history, labels } = reading!;
-    const described = describeInterests(model, { batch: model.interests([history]), row: 0 }, history, labels, catalog);
-    return described.map(({ shown }) => shown);
+    return this.#states.of(model, history, labels, catalog).described.map(({ shown }) => ownCopy(shown));
   }
 
   /**
@@ -216,10 +226,7 @@ export class Recommender implements Disposable {
         ...outcomeOf(told[row], options.rules),
       }));
     }
-    const batch = model.interests(histories);
-    const described = readings.map(({ history, labels }, row) =>
-      describeInterests(model, { batch, row }, history, labels, catalog),
-    );
+    const { batch, described } = this.#told(model, readings);
     const factors = controls === undefined ? undefined : described.map((own) => interestFactors(own, controls));
     const offsets = factors === undefined ? undefined : controlledOffsets(batch, described, factors);
     const factorOf = (row: number, place: number): number | undefined => factors?.[row]?.get(place);
@@ -251,16 +258,18 @@ export class Recommender implements Disposable {
     const fromPrior = await this.#becauseOfPrior(histories, ranking, options);
     return readings.map(({ unknownItems }, row) => {
       const interests = described[row]!;
-      const heard = heardOf(row);
+      const shown = interests.map((interest) => ownCopy(interest.shown));
+      const places = Array.from(interests.keys()).filter((place) => factorOf(row, place) !== 0);
+      const heard = places.map((place) => interests[place]!);
       const named = nameItems(model, { batch, row }, heard, rankedList(ranking, row));
       return {
         items: this.#listed(ranking, row, told[row], (place) => {
-          const { index = null, because = [] } = heard[named[place] ?? -1]?.shown ?? {};
+          const { index = null, because = [] } = shown[places[named[place] ?? -1] ?? -1] ?? {};
           return { interest: index, because: fromPrior[row]?.[place] ?? because };
         }),
-        interests: interests.map(({ shown }, place) => {
+        interests: shown.map((interest, place) => {
           const factor = factorOf(row, place);
-          return factor === undefined ? shown : { ...shown, factor };
+          return factor === undefined ? interest : { ...interest, factor };
         }),
         unknownItems,
         considered: considered[row]!,
@@ -309,6 +318,27 @@ export class Recommender implements Disposable {
       },
     });
     return { ranking, told: arrangements };
+  }
+
+  /**
+   * What the model tells of a batch of users. One who is alone is looked up among those asked for before; not so in a
+   * batch, whose bits go by its longest history.
+   */
+  #told(
+    model: MultiInterestModel,
+    readings: readonly Reading[],
+  ): { readonly batch: InterestBatch; readonly described: readonly (readonly DescribedInterest[])[] } {
+    const { catalog } = this.#options;
+    const [first] = readings;
+    if (first !== undefined && readings.length === 1) {
+      const { batch, described } = this.#states.of(model, first.history, first.labels, catalog);
+      return { batch, described: [described] };
+    }
+    const batch = model.interests(readings.map(({ history }) => history));
+    const described = readings.map(({ history, labels }, row) =>
+      describeInterests(model, { batch, row }, history, labels, catalog),
+    );
+    return { batch, described };
   }
 
   #listed(
@@ -615,7 +645,9 @@ export class Recommender implements Disposable {
   }
 
   #filterOf(filter: ItemFilter | undefined): { readonly filter?: Uint32Array } {
-    return filter === undefined ? {} : { filter: compileFilter(this.#options.catalog, filter) };
+    if (filter === undefined) return {};
+    const compiled = this.#filters.get(filterKey(filter), () => compileFilter(this.#options.catalog, filter));
+    return { filter: compiled };
   }
 
   #excludedIds(exclude: Iterable<string> | undefined): number[] {
@@ -635,6 +667,11 @@ export class Recommender implements Disposable {
       },
     };
   }
+}
+
+/** What a caller may do with as he likes. */
+function ownCopy(shown: UserInterest): UserInterest {
+  return { ...shown, labels: [...shown.labels], because: [...shown.because] };
 }
 
 /** Clusters and labels of each history; without a clusterer, or for an empty history, there are none. */
@@ -728,10 +765,10 @@ function checkDiversity(diversity: number | undefined, model: Model): void {
   });
 }
 
-function checkCount(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 1) return;
-  throw new PrismrecError("INVALID_ARGUMENT", `${name} must be a positive whole number`, {
-    expected: ">= 1",
+function checkCount(name: string, value: number, least = 1): void {
+  if (Number.isInteger(value) && value >= least) return;
+  throw new PrismrecError("INVALID_ARGUMENT", `${name} must be a whole number of at least ${least}`, {
+    expected: `>= ${least}`,
     received: String(value),
   });
 }

@@ -17,6 +17,11 @@ export interface RecommenderOptions extends HistoryLimits {
   readonly clusterer?: Clusterer;
   /** Where the model and `similarItems` search (`RankOptions.device`); default "cpu". */
   readonly device?: DevicePreference;
+  /**
+   * How many histories are kept with what the model tells of them, some 10 KB each (default 4096; 0: none): who asks again
+   * with the same history is not read again. No answer depends on it.
+   */
+  readonly states?: number;
 }
 
 /** One event of a history. */

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { answerRecommend, interestsOf, modelOf, userOf } from "../answer.js";
+import { answerRecommend, interestsOf, modelOf, titledItems, userOf } from "../answer.js";
 import { readCursor } from "../cursor.js";
 import { labelOf } from "../metrics.js";
 import { problemOf, problemSchema, RequestError, validationError } from "../problems.js";
@@ -144,7 +144,12 @@ export function addVerbs(app: App, context: Context): void {
         const user = request.params.id;
         const { served } = lineup.choose({ user });
         const interests = await served.interests(userOf(user, served, events), { unknownItems: "skip", signal });
-        return { requestId: request.id, model: modelOf(served), user, interests: interestsOf(served, interests) };
+        return {
+          requestId: request.id,
+          model: modelOf(served),
+          user,
+          interests: interestsOf(interests, titledItems(served)),
+        };
       }),
   );
 

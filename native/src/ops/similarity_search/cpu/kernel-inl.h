@@ -12,6 +12,7 @@ using prismrec::similarity_search::kOctetBytes;
 using prismrec::similarity_search::kPanelItems;
 using prismrec::similarity_search::PanelHit;
 using prismrec::similarity_search::PanelKernel;
+using prismrec::similarity_search::SummedRows;
 using tile::kCols;
 using tile::kRows;
 using tile::kVecs;
@@ -244,10 +245,11 @@ inline void CodeSums(size_t octets, const uint8_t* plane, const int8_t* const (&
 }
 #endif
 
-// The items of panel p whose bound, from sums against twice their codes, reaches the row's limit.
+// The items of panel p whose bound, from sums against twice their codes, reaches the row's limit. `reaches` takes what is
+// compared, [kPanelItems]; nullable.
 template <bool kAdds>
 inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size_t p, uint32_t row, float error,
-                         const int32_t* doubled) {
+                         const int32_t* doubled, float* reaches) {
   const CodeRow& bounds = scan.bounds[row];
   const Vec step = Set(bounds.step);
   const Vec margin = Set(bounds.slope * error);
@@ -265,6 +267,7 @@ inline uint32_t Reaching(const prismrec::similarity_search::CodeScan& scan, size
     if constexpr (kAdds) own = Add(own, Load(additive + lane));
     const Vec bound = Fma(Load(scales + lane), Fma(step, Load(sums + lane), margin), own);
     bits |= MaskBits(GreaterEqual(bound, limit)) << lane;
+    if (reaches != nullptr) Store(reaches + lane, bound);
   }
   return bits & scan.allowed[p];
 }
@@ -289,10 +292,82 @@ inline size_t ScanCoarse(const prismrec::similarity_search::CodeScan& scan, size
   for (int r = 0; r < R; ++r) {
     const int32_t middle = 241 * scan.bounds[active[r]].total;
     for (size_t i = 0; i < kPanelItems; ++i) sums[r][i] = 32 * sums[r][i] - middle;
-    const uint32_t items = Reaching<kAdds>(scan, p, active[r], scan.errors[p].coarse, sums[r]);
+    float* reaches = scan.reaches == nullptr ? nullptr : scan.reaches + active[r] * kPanelItems;
+    const uint32_t items = Reaching<kAdds>(scan, p, active[r], scan.errors[p].coarse, sums[r], reaches);
     if (items != 0) hits[count++] = {static_cast<uint32_t>(p), active[r], items};
   }
   return count;
+}
+
+inline void LogSumExp(const float* products, const float* offsets, size_t count, float* scores) {
+  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+    const auto term = [&](size_t j) {
+      return Add(Load(products + j * kPanelItems + lane), Set(offsets[j]));
+    };
+    Vec best = term(0);
+    for (size_t j = 1; j < count; ++j) best = Max(best, term(j));
+    Vec sum = Zero();
+    for (size_t j = 0; j < count; ++j) sum = Add(sum, Exp(Sub(term(j), best)));
+    Store(scores + lane, Add(best, Log(sum)));
+  }
+}
+
+// The rows that a row's terms are summed with; null: none.
+inline const SummedRows* SummedOf(const prismrec::similarity_search::CodeScan& scan, uint32_t row) {
+  for (size_t s = 0; s < scan.summed_count; ++s) {
+    const SummedRows& rows = scan.summed[s];
+    if (row < rows.first + rows.count) return rows.count > 1 ? &rows : nullptr;
+  }
+  return nullptr;
+}
+
+// The items of a panel whose terms together, as `reaches` bounds them, may make a score.
+inline uint32_t ReachingTogether(const prismrec::similarity_search::CodeScan& scan, const SummedRows& rows) {
+  float sums[kPanelItems];
+  LogSumExp(scan.reaches + rows.first * kPanelItems, scan.offsets + rows.first, rows.count, sums);
+  uint32_t items = 0;
+  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
+    items |= MaskBits(GreaterEqual(Load(sums + lane), Set(rows.limit))) << lane;
+  }
+  return items;
+}
+
+// Takes the items that the terms of a query's rows together rule out from the hits of a panel, [first, count). Returns the
+// new count.
+inline size_t KeepSummed(const prismrec::similarity_search::CodeScan& scan, CodeHit* hits, size_t first,
+                         size_t count) {
+  size_t kept = first;
+  for (size_t from = first; from < count;) {
+    const SummedRows* rows = SummedOf(scan, hits[from].row);
+    const uint32_t items = rows == nullptr ? ~0u : ReachingTogether(scan, *rows);
+    const uint32_t end_row = rows == nullptr ? hits[from].row + 1 : rows->first + rows->count;
+    for (; from < count && hits[from].row < end_row; ++from) {
+      const CodeHit hit = hits[from];
+      if ((hit.items & items) != 0) hits[kept++] = {hit.panel, hit.row, hit.items & items};
+    }
+  }
+  return kept;
+}
+
+// The items of panel p that the whole codes do not rule out for the first of R rows from `row` on. `reaches`
+// [rows][kPanelItems]: what is compared; nullable.
+template <int R, bool kAdds>
+inline uint32_t ReachingByWhole(const prismrec::similarity_search::CodeScan& scan, size_t p, uint32_t row,
+                                float* reaches) {
+  const int8_t* rows[R];
+  for (int r = 0; r < R; ++r) rows[r] = scan.rows + (row + r) * scan.octets * kCodeOctet;
+  int32_t sums[R][kPanelItems], fine[R][kPanelItems];
+  CodeSums<R>(scan.octets, scan.coarse + p * scan.octets * kOctetBytes, rows, sums);
+  CodeSums<R>(scan.octets, scan.fine + p * scan.octets * kOctetBytes, rows, fine);
+  uint32_t items = 0;
+  for (int r = 0; r < R; ++r) {
+    const int32_t middle = 256 * scan.bounds[row + r].total;
+    for (size_t i = 0; i < kPanelItems; ++i) sums[r][i] = 32 * sums[r][i] + 2 * fine[r][i] - middle;
+    float* reach = reaches == nullptr ? nullptr : reaches + (row + r) * kPanelItems;
+    const uint32_t own = Reaching<kAdds>(scan, p, row + r, scan.errors[p].fine, sums[r], reach);
+    if (r == 0) items = own;
+  }
+  return items;
 }
 
 template <bool kAdds>
@@ -310,24 +385,30 @@ inline size_t ScanCodesOf(const prismrec::similarity_search::CodeScan& scan, siz
       maybe = ScanCoarse<kTogether, kAdds>(scan, p, scan.active + a, hits, maybe);
     }
     for (; a < scan.active_count; ++a) maybe = ScanCoarse<1, kAdds>(scan, p, scan.active + a, hits, maybe);
+    if (scan.summed_count > 0) maybe = KeepSummed(scan, hits, before, maybe);
     // They are read when all panels have had their turn.
     if (maybe == before) continue;
     for (size_t at = 0; at < panel_bytes; at += 64) __builtin_prefetch(scan.fine + p * panel_bytes + at);
   }
   size_t count = 0;
-  for (size_t m = 0; m < maybe; ++m) {
-    const CodeHit hit = hits[m];
-    const int8_t* const row[1] = {scan.rows + hit.row * scan.octets * kCodeOctet};
-    int32_t sums[1][kPanelItems], fine[1][kPanelItems];
-    CodeSums<1>(scan.octets, scan.coarse + hit.panel * panel_bytes, row, sums);
-    CodeSums<1>(scan.octets, scan.fine + hit.panel * panel_bytes, row, fine);
-    const int32_t middle = 256 * scan.bounds[hit.row].total;
-    for (size_t i = 0; i < kPanelItems; ++i) sums[0][i] = 32 * sums[0][i] + 2 * fine[0][i] - middle;
-    const uint32_t items =
-        hit.items & Reaching<kAdds>(scan, hit.panel, hit.row, scan.errors[hit.panel].fine, sums[0]);
-    if (items == 0) continue;
-    hits[count++] = {hit.panel, hit.row, items};
-    PrefetchItems(scan.d, scan.items + hit.panel * scan.d * kPanelItems, items);
+  for (size_t m = 0; m < maybe;) {
+    CodeHit hit = hits[m++];
+    const SummedRows* summed = SummedOf(scan, hit.row);
+    if (summed == nullptr) {
+      hit.items &= ReachingByWhole<1, kAdds>(scan, hit.panel, hit.row, nullptr);
+    } else {
+      const uint32_t end_row = summed->first + summed->count;
+      for (; m < maybe && hits[m].panel == hit.panel && hits[m].row < end_row; ++m) hit.items |= hits[m].items;
+      uint32_t row = summed->first;
+      for (; row + kTogether <= end_row; row += kTogether) {
+        ReachingByWhole<kTogether, kAdds>(scan, hit.panel, row, scan.reaches);
+      }
+      for (; row < end_row; ++row) ReachingByWhole<1, kAdds>(scan, hit.panel, row, scan.reaches);
+      hit.items &= ReachingTogether(scan, *summed);
+    }
+    if (hit.items == 0) continue;
+    hits[count++] = hit;
+    PrefetchItems(scan.d, scan.items + hit.panel * scan.d * kPanelItems, hit.items);
   }
   return count;
 }
@@ -382,19 +463,6 @@ inline void Products(size_t d, const float* panel, uint32_t items, const float* 
       const size_t at = lane + (second ? kLanes : 0);
       ProductsOfRows<1>(d, panel + at, rows, count, products + at);
     }
-  }
-}
-
-inline void LogSumExp(const float* products, const float* offsets, size_t count, float* scores) {
-  for (size_t lane = 0; lane < kPanelItems; lane += kLanes) {
-    const auto term = [&](size_t j) {
-      return Add(Load(products + j * kPanelItems + lane), Set(offsets[j]));
-    };
-    Vec best = term(0);
-    for (size_t j = 1; j < count; ++j) best = Max(best, term(j));
-    Vec sum = Zero();
-    for (size_t j = 0; j < count; ++j) sum = Add(sum, Exp(Sub(term(j), best)));
-    Store(scores + lane, Add(best, Log(sum)));
   }
 }
 

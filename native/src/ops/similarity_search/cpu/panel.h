@@ -56,6 +56,13 @@ struct CodeRow {
   int32_t total;  // of the row's codes
 };
 
+// Rows [first, first + count) whose terms a readout sums: what is asked beside the rows' own limits is that
+// log sum_r exp(bound + bias + additive + offset) by the coarse codes >= limit.
+struct SummedRows {
+  uint32_t first, count;
+  float limit;
+};
+
 // A scan of the codes, row by row. What is asked is that bound + bias + additive >= the row's limit.
 struct CodeScan {
   size_t d;
@@ -74,6 +81,12 @@ struct CodeScan {
   const float* limits;     // [rows]
   const uint32_t* active;  // [active_count] the rows to scan
   size_t active_count;
+  const SummedRows* summed;  // [summed_count]
+  size_t summed_count;
+  const float* offsets;  // [rows]
+  // [rows][kPanelItems] of a panel the bounds + bias + additive, written for the active rows; the others are at most
+  // what stands there. Null where nothing is summed.
+  float* reaches;
 };
 
 // The items of a panel whose bound reaches the limit of one row.
