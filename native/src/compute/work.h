@@ -12,6 +12,10 @@
 
 namespace prismrec {
 
+// Up to so many threads, tasks whose sums are the same either way may be taken together: handing out
+// more of them, or fetching what they have in common more often, would cost more than it brings.
+inline constexpr int kFewThreads = 4;
+
 // Floating-point operations; a number that is only moved, or whose exponential is taken, counts as
 // one.
 struct Work {

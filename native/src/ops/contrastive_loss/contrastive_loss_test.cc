@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "fuzz.h"
+#include "gemm/gemm.h"
+#include "ops/contrastive_loss/plan.h"
 #include "test_harness.h"
 
 namespace prismrec::contrastive_loss {
@@ -222,27 +224,98 @@ TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   const int before = ThreadPool::Global().threads();
   Shape pairs{Kind::kInfoNce, 900, 16, Similarity::kCosine, 0.2f};
   pairs.negatives = 50;
-  pairs.symmetric = true;
+  pairs.symmetric = pairs.ids = true;
   Shape groups{Kind::kSupervised, 900, 16, Similarity::kCosine, 0.2f};
   groups.groups = 14;
+  // Some groups of several tiles, some of one.
+  Shape uneven = groups;
+  uneven.groups = 3;
   Shape batch = groups;
   batch.scope = Scope::kBatch;
+  batch.ids = true;
   Shape many_tiles{Kind::kInfoNce, 250, 16, Similarity::kCosine, 0.02f};
-  many_tiles.negatives = 6000;
-  for (const Shape& shape : {pairs, groups, batch, many_tiles}) {
+  many_tiles.negatives = 5000;
+  // Enough tiles for rounds that go together, and for one that is cut.
+  Shape rounds{Kind::kSupervised, 2800, 8, Similarity::kDot, 0.2f};
+  rounds.scope = Scope::kBatch;
+  Shape far = groups, far_rounds = rounds;
+  far.temperature = far_rounds.temperature = 0.02f;
+  far_rounds.n = 1800;
+  for (const Shape& shape :
+       {pairs, groups, uneven, batch, many_tiles, rounds, far, far_rounds}) {
+    if (test::Reduced() && shape.n > 1000) continue;
     const Case made(shape);
-    ThreadPool::Global().SetThreads(1);
-    const Answer one(made.args, nullptr);
-    for (const int threads : {2, 3, 5}) {
-      ThreadPool::Global().SetThreads(threads);
-      const Answer many(made.args, nullptr);
-      EXPECT_EQ(many.outputs.loss, one.outputs.loss);
-      ExpectEqualBits(many.rows, one.rows);
-      ExpectEqualBits(many.positives, one.positives);
-      ExpectEqualBits(many.negatives, one.negatives);
+    for (const char* variant : RunnableVariants()) {
+      // Those that use the pool: a GPU has threads of its own.
+      if (std::string(variant) == "reference" || std::string(variant) == "cuda") continue;
+      test::SetContext(std::to_string(shape.n) + " rows, " + variant);
+      ThreadPool::Global().SetThreads(1);
+      const Answer one(made.args, variant);
+      EXPECT_OK(one.status);
+      for (const int threads : {2, 3, 8}) {
+        ThreadPool::Global().SetThreads(threads);
+        const Answer many(made.args, variant);
+        EXPECT_EQ(many.outputs.loss, one.outputs.loss);
+        ExpectEqualBits(many.row_losses, one.row_losses);
+        ExpectEqualBits(many.rows, one.rows);
+        ExpectEqualBits(many.positives, one.positives);
+        ExpectEqualBits(many.negatives, one.negatives);
+      }
     }
   }
+  test::SetContext("");
   ThreadPool::Global().SetThreads(before);
+}
+
+TEST(there_is_work_for_48_threads_at_the_shapes_of_training) {
+  for (const auto& variant : gemm::kVariants) {
+    const gemm::Kernel& kernel = *variant.fn;
+    for (const size_t n : {4096, 16384}) {
+      for (const size_t dim : {64, 128}) {
+        test::SetContext(std::to_string(n) + " x " + std::to_string(dim) + ", " + variant.name);
+        EXPECT_GE(WorkOf(PairPlan(kernel, n, n, dim), dim).Width(), 48.0);
+        EXPECT_GE(WorkOf(RowPlan(kernel, n, {{0, n}}), dim).Width(), 48.0);
+      }
+    }
+    test::SetContext(std::string("16 groups of 64, ") + variant.name);
+    std::vector<Range> groups;
+    for (size_t group = 0; group < 16; ++group) groups.push_back({group * 64, group * 64 + 64});
+    EXPECT_GE(WorkOf(RowPlan(kernel, 1024, groups), 64).Width(), 48.0);
+  }
+  test::SetContext("");
+}
+
+// Every pair of tiles is met once, and no sum has two tasks in a loop.
+TEST(every_sum_of_the_labelled_rows_has_one_task_at_a_time) {
+  for (const auto& variant : gemm::kVariants) {
+    for (const size_t n : {100, 500, 1000, 2100, 4096, 9000}) {
+      const std::vector<Range> blocks = {{0, n}, {n, n + 30}, {n + 30, n + 30 + n / 2}};
+      const size_t rows = n + 30 + n / 2;
+      const RowPlan plan(*variant.fn, rows, blocks);
+      test::SetContext(std::to_string(n) + ", " + variant.name);
+      double met = 0, owed = 0;
+      for (const Range& block : blocks) {
+        const auto size = static_cast<double>(block.size());
+        if (block.size() > plan.tile) owed += size * size;
+      }
+      for (const std::vector<RowPlan::Pair>& loop : plan.loops) {
+        std::vector<uint8_t> owners(2 * plan.sets * rows);
+        const auto claim = [&](const Range& range, size_t sums) {
+          for (size_t row = range.begin; row < range.end; ++row) ++owners[sums * rows + row];
+        };
+        for (const RowPlan::Pair& pair : loop) {
+          EXPECT_LT(pair.set, plan.sets);
+          claim(pair.rows, 2 * pair.set);
+          if (!pair.diagonal()) claim(pair.columns, 2 * pair.set + 1);
+          met += static_cast<double>(pair.rows.size()) * static_cast<double>(pair.columns.size()) *
+                 (pair.diagonal() ? 1 : 2);
+        }
+        EXPECT_TRUE(*std::max_element(owners.begin(), owners.end()) <= 1);
+      }
+      EXPECT_EQ(met, owed);
+    }
+  }
+  test::SetContext("");
 }
 
 // The reference's gradients against central differences of its own loss, which is in double

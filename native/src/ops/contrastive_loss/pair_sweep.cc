@@ -4,6 +4,10 @@
 // are (the panel fits the cache) for the columns' gradient, which the same chunk takes from them
 // when its turn comes for the next panel. So logits are computed once, 6 n c d operations in all;
 // every sum has one owner and a fixed order, so the bits do not depend on the threads.
+//
+// Many threads take the same sums in smaller tasks: a chunk's exponentials by blocks of the panel's
+// rows, and the columns' gradients in a loop of their own, a few columns at a time. Few threads would
+// be slower by that: what a chunk needs twice is then no longer near.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,13 +20,6 @@ namespace prismrec::contrastive_loss {
 namespace {
 
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
-// Room for the panel, unless the rows themselves take more.
-constexpr size_t kPanelFloats = 2300000;
-// A multiple of most tile heights; more rows measure no faster and take more memory.
-constexpr size_t kMostPanelRows = 112;
-constexpr size_t kRowsAtOnce = 16;
-// Enough for many threads; each keeps products for the panel's rows, which have to be added up.
-constexpr size_t kMostTasks = 32;
 // Logits no further from 0 need no maximum: sums of their exponentials, and what one is divided by
 // the other, are far from the limits of single precision.
 constexpr float kFarthest = 40;
@@ -40,15 +37,11 @@ class PairSweep {
         losses_(losses),
         row_gradient_(row_gradient),
         column_gradient_(column_gradient),
-        tile_(TileSize(kernel.gemm)),
-        chunks_((problem.column_count + tile_ - 1) / tile_),
-        task_chunks_((chunks_ + kMostTasks - 1) / kMostTasks),
-        tasks_((chunks_ + task_chunks_ - 1) / task_chunks_) {
-    const size_t columns = p_.column_count;
-    const size_t affordable = std::max(kPanelFloats, columns * p_.dim / 4 * 3) / columns;
-    const size_t step = std::min({kMostPanelRows, affordable, p_.row_count});
-    panel_rows_ = (std::max<size_t>(step, 1) + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
-  }
+        plan_(kernel.gemm, problem.row_count, problem.column_count, problem.dim),
+        tile_(plan_.tile),
+        chunks_(plan_.chunks),
+        tasks_(plan_.tasks),
+        panel_rows_(plan_.panel_rows) {}
 
   Status Run(ThreadPool& pool, const CancelFlag& cancel);
 
@@ -62,9 +55,7 @@ class PairSweep {
   // Floats of a chunk's columns in either packed form.
   size_t packed_size() const { return gemm::PackedFloats(tile_, gemm_.nr, p_.dim); }
   size_t plain_size() const { return gemm::PackedFloats(p_.dim, gemm_.nr, tile_); }
-  Range Chunk(size_t chunk) const {
-    return {chunk * tile_, std::min((chunk + 1) * tile_, p_.column_count)};
-  }
+  Range Chunk(size_t chunk) const { return plan_.Chunk(chunk); }
   float* Exponentials(size_t chunk) const { return panel_ + chunk * panel_rows_ * tile_; }
 
   void Reserve();
@@ -72,13 +63,17 @@ class PairSweep {
   void PlaceRows(const Range& rows);
   bool Begin(const Range& rows) const;
   Scratch Memory() const;
-  PairBlock Block(const Range& rows, const Range& columns, const float* packed) const;
-  void Maxima(const Range& rows, size_t task) const;
+  PairBlock Block(const Range& panel, const Range& part, const Range& columns,
+                  const float* packed) const;
+  template <class Fn>
+  void EachBlock(const Range& panel, ThreadPool& pool, const CancelFlag& cancel, Fn&& fn) const;
+  void Maxima(const Range& panel, const Range& part, size_t task) const;
   void Sweep(const Range& before, const Range& rows, size_t task, bool back) const;
-  void Exponentiate(const Range& rows, size_t task, size_t chunk, bool first,
+  void ClearSums(const Range& part, size_t task) const;
+  void Exponentiate(const Range& panel, const Range& part, size_t task, size_t chunk, bool first,
                     const float* ahead) const;
   void Finish(const Range& panel, const Range& rows) const;
-  void ColumnGradient(const Range& rows, size_t chunk) const;
+  void ColumnGradient(const Range& rows, size_t chunk, const Range& part, bool ahead) const;
 
   const Spans& spans_;
   const gemm::Kernel& gemm_;
@@ -86,8 +81,8 @@ class PairSweep {
   double* const losses_;
   float* const row_gradient_;
   float* const column_gradient_;
-  const size_t tile_, chunks_, task_chunks_, tasks_;
-  size_t panel_rows_;
+  const PairPlan plan_;
+  const size_t tile_, chunks_, tasks_, panel_rows_;
   float farthest_;  // of the columns from 0, shifts apart
   float most_shift_;
   bool near_;     // whether the panel's exponentials are relative to 0
@@ -122,41 +117,80 @@ Status PairSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
     if (rows.size() == 0 && !gradients) break;
     PlaceRows(rows);
     near_ = Begin(rows);
+    const bool many_threads = pool.threads() > kFewThreads;
     if (!near_) {
-      pool.ParallelFor(tasks_, cancel, [&](size_t task, int) { Maxima(rows, task); });
+      EachBlock(rows, pool, cancel,
+                [&](const Range& part, size_t task) { Maxima(rows, part, task); });
       for (size_t i = 0; i < tasks_ * panel_rows_; ++i) {
+        if (i % panel_rows_ >= rows.size()) continue;
         float& top = tops_[i % panel_rows_];
         top = std::max(top, task_tops_[i]);
       }
     }
-    // There and back: what the last panel used last is still in the cache.
-    const bool back = begin / panel_rows_ % 2 == 1;
-    pool.ParallelFor(tasks_, cancel, [&](size_t i, int) {
-      Sweep(before, rows, back ? tasks_ - 1 - i : i, back);
-    });
+    if (many_threads) {
+      EachBlock(rows, pool, cancel, [&](const Range& part, size_t task) {
+        ClearSums(part, task);
+        const Range chunks = plan_.Chunks(task);
+        for (size_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
+          Exponentiate(rows, part, task, chunk, chunk == chunks.begin, nullptr);
+        }
+      });
+    } else {
+      // There and back: what the last panel used last is still in the cache.
+      const bool back = begin / panel_rows_ % 2 == 1;
+      pool.ParallelFor(tasks_, cancel, [&](size_t i, int) {
+        Sweep(before, rows, back ? tasks_ - 1 - i : i, back);
+      });
+    }
     if (rows.size() == 0 || cancel.Cancelled()) break;
-    pool.ParallelFor((rows.size() + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
-      const size_t first = rows.begin + part * kRowsAtOnce;
-      Finish(rows, {first, std::min(first + kRowsAtOnce, rows.end)});
+    const size_t step = plan_.finished_rows;
+    pool.ParallelFor((rows.size() + step - 1) / step, cancel, [&](size_t part, int) {
+      const size_t first = rows.begin + part * step;
+      Finish(rows, {first, std::min(first + step, rows.end)});
     });
+    if (many_threads && gradients) {
+      const size_t parts = plan_.column_parts();
+      pool.ParallelFor(chunks_ * parts, cancel, [&](size_t i, int) {
+        const size_t width = Chunk(i / parts).size(), at = i % parts * plan_.column_step;
+        if (at >= width) return;
+        ColumnGradient(rows, i / parts, {at, std::min(at + plan_.column_step, width)}, false);
+      });
+    }
     before = rows;
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
+// fn(rows of the panel, counted from its first, task) for all blocks of rows: of the whole panel
+// where threads are few.
+template <class Fn>
+void PairSweep::EachBlock(const Range& panel, ThreadPool& pool, const CancelFlag& cancel,
+                          Fn&& fn) const {
+  const size_t step = pool.threads() > kFewThreads ? plan_.block_rows : panel_rows_;
+  const size_t blocks = (panel.size() + step - 1) / step;
+  pool.ParallelFor(blocks * tasks_, cancel, [&](size_t i, int) {
+    const size_t at = i % blocks * step;
+    fn(Range{at, std::min(at + step, panel.size())}, i / blocks);
+  });
+}
+
+void PairSweep::ClearSums(const Range& part, size_t task) const {
+  std::fill_n(sums_ + task * panel_rows_ + part.begin, part.size(), 0.0);
+}
+
 // The columns' gradients of the panel before, and the exponentials of this one.
 void PairSweep::Sweep(const Range& before, const Range& rows, size_t task, bool back) const {
   const bool gradients = row_gradient_ != nullptr && before.size() > 0;
-  const size_t first = task * task_chunks_;
-  const size_t count = std::min(first + task_chunks_, chunks_) - first;
-  std::fill_n(sums_ + task * panel_rows_, panel_rows_, 0.0);
-  for (size_t step = 0; step < count; ++step) {
-    const size_t chunk = first + (back ? count - 1 - step : step);
-    if (gradients) ColumnGradient(before, chunk);
+  const Range chunks = plan_.Chunks(task);
+  const Range all{0, rows.size()};
+  ClearSums(all, task);
+  for (size_t step = 0; step < chunks.size(); ++step) {
+    const size_t chunk = back ? chunks.end - 1 - step : chunks.begin + step;
+    if (gradients) ColumnGradient(before, chunk, {0, Chunk(chunk).size()}, true);
     if (rows.size() == 0) continue;
     const float* next = nullptr;
-    if (gradients && step + 1 < count) next = Exponentials(back ? chunk - 1 : chunk + 1);
-    Exponentiate(rows, task, chunk, step == 0, next);
+    if (gradients && step + 1 < chunks.size()) next = Exponentials(back ? chunk - 1 : chunk + 1);
+    Exponentiate(rows, all, task, chunk, step == 0, next);
   }
 }
 
@@ -234,21 +268,24 @@ bool PairSweep::Begin(const Range& rows) const {
   return bounded;
 }
 
-PairBlock PairSweep::Block(const Range& rows, const Range& columns, const float* packed) const {
+// `part` of the panel's rows, counted from its first.
+PairBlock PairSweep::Block(const Range& panel, const Range& part, const Range& columns,
+                           const float* packed) const {
   PairBlock block{};
-  block.rows = rows.size();
+  block.rows = part.size();
   block.columns = columns.size();
   block.dim = p_.dim;
-  block.row = row_data_;
+  block.row = row_data_ + part.begin * p_.dim;
   block.column = packed;
   block.shift = shift_ + columns.begin;
   block.scale = p_.inverse_temperature;
   block.near = near_;
   if (p_.row_ids != nullptr) {
-    block.row_ids = p_.row_ids + rows.begin;
+    block.row_ids = p_.row_ids + panel.begin + part.begin;
     block.column_ids = p_.column_ids + columns.begin;
   }
-  block.own = static_cast<ptrdiff_t>(rows.begin) - static_cast<ptrdiff_t>(columns.begin);
+  block.own = static_cast<ptrdiff_t>(panel.begin + part.begin) -
+              static_cast<ptrdiff_t>(columns.begin);
   return block;
 }
 
@@ -263,24 +300,24 @@ PairSweep::Scratch PairSweep::Memory() const {
   return work;
 }
 
-void PairSweep::Maxima(const Range& rows, size_t task) const {
+void PairSweep::Maxima(const Range& panel, const Range& part, size_t task) const {
   const Scratch work = Memory();
-  float* const tops = task_tops_ + task * panel_rows_;
-  std::fill_n(tops, panel_rows_, kNegativeInfinity);
-  const size_t first = task * task_chunks_;
-  for (size_t chunk = first; chunk < std::min(first + task_chunks_, chunks_); ++chunk) {
+  float* const tops = task_tops_ + task * panel_rows_ + part.begin;
+  std::fill_n(tops, part.size(), kNegativeInfinity);
+  const Range chunks = plan_.Chunks(task);
+  for (size_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
     const float* packed = packed_ + chunk * packed_size();
     if (!p_.keep_packed) {
       Pack(chunk, work.packed, nullptr);
       packed = work.packed;
     }
-    spans_.pair_maxima(Block(rows, Chunk(chunk), packed), work.lanes, tops);
+    spans_.pair_maxima(Block(panel, part, Chunk(chunk), packed), work.lanes, tops);
   }
 }
 
 // `first` in its task; `ahead` is what the next chunk will read, nullable.
-void PairSweep::Exponentiate(const Range& rows, size_t task, size_t chunk, bool first,
-                             const float* ahead) const {
+void PairSweep::Exponentiate(const Range& panel, const Range& part, size_t task, size_t chunk,
+                             bool first, const float* ahead) const {
   const Scratch work = Memory();
   const Range columns = Chunk(chunk);
   const float* packed = packed_ + chunk * packed_size();
@@ -290,19 +327,21 @@ void PairSweep::Exponentiate(const Range& rows, size_t task, size_t chunk, bool 
     packed = work.packed;
     plain = work.plain;
   }
-  PairBlock block = Block(rows, columns, packed);
+  PairBlock block = Block(panel, part, columns, packed);
   block.ahead = ahead;
-  spans_.pair_exponentials(block, tops_, Exponentials(chunk), tile_, work.lanes,
-                           sums_ + task * panel_rows_);
+  const size_t cell = task * panel_rows_ + part.begin;
+  float* const exponentials = Exponentials(chunk) + part.begin * tile_;
+  spans_.pair_exponentials(block, tops_ + part.begin, exponentials, tile_, work.lanes,
+                           sums_ + cell);
   if (row_gradient_ == nullptr) return;
   gemm::Block product{};
-  product.m = (rows.size() + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
+  product.m = (part.size() + gemm_.mr - 1) / gemm_.mr * gemm_.mr;
   product.n = p_.dim;
   product.k = columns.size();
-  product.a = Exponentials(chunk);
+  product.a = exponentials;
   product.a_row = tile_;
   product.b = plain;
-  product.c = products_ + task * panel_rows_ * p_.dim;
+  product.c = products_ + cell * p_.dim;
   product.ldc = p_.dim;
   product.alpha = 1.0f;
   product.beta = first ? 0.0f : 1.0f;
@@ -344,18 +383,22 @@ void PairSweep::Finish(const Range& panel, const Range& rows) const {
   }
 }
 
-void PairSweep::ColumnGradient(const Range& rows, size_t chunk) const {
-  const Range columns = Chunk(chunk);
+// Of some columns of a chunk. `ahead`: the chunk's exponentials of the next panel come next.
+void PairSweep::ColumnGradient(const Range& rows, size_t chunk, const Range& part,
+                               bool ahead) const {
+  const size_t first = Chunk(chunk).begin + part.begin;
   ColumnBlock block{};
   block.rows = rows.size();
-  block.columns = columns.size();
+  block.columns = part.size();
   block.dim = p_.dim;
-  block.exponentials = Exponentials(chunk);
+  block.exponentials = Exponentials(chunk) + part.begin;
   block.stride = tile_;
   block.factors = factors_;
-  block.gradient = column_gradient_ + columns.begin * p_.dim;
-  block.ahead =
-      p_.keep_packed ? packed_ + chunk * packed_size() : p_.columns + columns.begin * p_.dim;
+  block.gradient = column_gradient_ + first * p_.dim;
+  if (ahead) {
+    block.ahead =
+        p_.keep_packed ? packed_ + chunk * packed_size() : p_.columns + first * p_.dim;
+  }
   spans_.column_gradient(block);
 }
 

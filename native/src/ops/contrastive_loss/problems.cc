@@ -11,12 +11,11 @@
 namespace prismrec::contrastive_loss {
 namespace {
 
-constexpr size_t kRowsAtOnce = 1024;
-
 template <class Fn>
 void EachRow(size_t rows, ThreadPool& pool, const CancelFlag& cancel, Fn&& fn) {
-  pool.ParallelFor((rows + kRowsAtOnce - 1) / kRowsAtOnce, cancel, [&](size_t part, int) {
-    for (size_t i = part * kRowsAtOnce; i < std::min(rows, (part + 1) * kRowsAtOnce); ++i) fn(i);
+  const size_t step = RowsAtOnce(rows);
+  pool.ParallelFor((rows + step - 1) / step, cancel, [&](size_t part, int) {
+    for (size_t i = part * step; i < std::min(rows, (part + 1) * step); ++i) fn(i);
   });
 }
 

@@ -5,7 +5,8 @@
 //
 // A pass goes in rounds: round k pairs tile i with tile i + k of its block, so that each tile's
 // rows are a left and a right side at most once in a round. Each side has its own sums, which
-// therefore have one owner at a time and an order that does not depend on the threads.
+// therefore have one owner at a time and an order that does not depend on the threads. Where a round
+// has few pairs, some go together, each with sums of its own (plan.h).
 //
 // Where no logit can be further than kMostSpread from the largest, all exponentials are relative to
 // the same number and serve both sides. Elsewhere each side takes its own: the first pass then
@@ -48,17 +49,12 @@ struct Sums {
   }
 };
 
-// Tiles of one block; `alone`: its only one.
-struct Pair {
-  Range rows, columns;
-  bool alone;
-
-  bool diagonal() const { return rows.begin == columns.begin; }
-};
+using Pair = RowPlan::Pair;
 
 // What one thread works in.
 struct Scratch {
   float* tile;              // [tile, tile]
+  size_t stride;            // of its rows
   float* packed;            // [tile, d]
   float* spread;            // [tile, Spread(d)]
   float* row;               // [tile]
@@ -67,6 +63,8 @@ struct Scratch {
 };
 
 thread_local Workspace scratch_memory;
+thread_local Workspace sum_memory;
+thread_local Workspace strip_memory;
 
 class RowSweep {
  public:
@@ -76,15 +74,27 @@ class RowSweep {
         p_(problem),
         losses_(losses),
         gradient_(gradient),
-        tile_(TileSize(kernel.gemm)),
+        plan_(kernel.gemm, problem.row_count, problem.blocks),
+        tile_(plan_.tile),
         spread_(Spread(problem.dim)) {}
 
   Status Run(ThreadPool& pool, const CancelFlag& cancel);
 
  private:
-  size_t Tiles(const Range& block) const { return (block.size() + tile_ - 1) / tile_; }
-  std::vector<Pair> Round(size_t round) const;
-  void Bound();
+  template <class Fn>
+  static void Loop(size_t tasks, ThreadPool& pool, const CancelFlag& cancel, Fn&& fn) {
+    pool.ParallelFor(tasks, cancel, [&](size_t n, int) { fn(n); });
+  }
+  // The sums of all rows on the left or on the right.
+  Sums* Left(size_t set) { return &sums_[2 * set * p_.row_count]; }
+  Sums* Right(size_t set) { return &sums_[(2 * set + 1) * p_.row_count]; }
+  float* LeftGradient(size_t set) const {
+    return set == 0 ? gradient_ : more_ + (2 * set - 1) * p_.row_count * p_.dim;
+  }
+  float* RightGradient(size_t set) const { return more_ + 2 * set * p_.row_count * p_.dim; }
+  void RunAlone(ThreadPool& pool, const CancelFlag& cancel);
+  float Longest(const Range& rows) const;
+  void Bound(const std::vector<float>& longest);
   Scratch Memory() const;
   // The row's positives, and itself, among the columns.
   Range Positives(size_t row, const Range& columns) const {
@@ -95,11 +105,13 @@ class RowSweep {
   double Mask(size_t row, const Range& columns, float* x) const;
   template <class Fn>
   void EachRow(const Range& rows, const Range& columns, Scratch* work, Fn&& fn) const;
+  void AloneStatistics(const Range& rows, const Range& block, Scratch* work);
+  void AloneGradient(const Range& rows, const Range& block, Scratch* work) const;
   void Statistics(const Pair& pair, Scratch* work);
   void SharedStatistics(const Pair& pair, Scratch* work);
   void OwnStatistics(const Range& rows, const Range& columns, Sums* sums, Scratch* work);
-  void Finish(const Range& rows);
-  void Gradient(const Pair& pair, Scratch* work);
+  void Finish(const Range& rows, size_t sets);
+  void Gradient(const Pair& pair, Scratch* work) const;
   void Weigh(size_t row, const Range& columns, bool exponentials, float* x) const;
   void Product(const float* weights, size_t a_row, size_t a_col, const Range& out,
                const Range& columns, float* gradient, Scratch* work) const;
@@ -109,83 +121,113 @@ class RowSweep {
   const RowProblem& p_;
   double* const losses_;
   float* const gradient_;
+  const RowPlan plan_;
   const size_t tile_, spread_;
   // No logit lies further than `bound_` from 0, and exponentials relative to it are accurate.
   bool bounded_ = false;
   float bound_ = 0;
-  std::vector<Sums> left_, right_;  // [n]
-  std::vector<float> weights_;      // [n] of the exponentials in a row
-  std::vector<float> tops_;         // [n] what they are relative to
-  // [n, d] from a tile's columns; empty where every block is one tile.
-  std::vector<float> right_gradient_;
+  std::vector<Sums> sums_;      // [sets, 2, n]
+  std::vector<float> weights_;  // [n] of the exponentials in a row
+  std::vector<float> tops_;     // [n] what they are relative to
+  // [2 sets - 1, n, d] the gradient's other sums: on the right, then of the next set.
+  float* more_ = nullptr;
 };
 
 Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   const size_t n = p_.row_count;
-  size_t most_tiles = 0;
-  for (const Range& block : p_.blocks) most_tiles = std::max(most_tiles, Tiles(block));
-  Bound();
-  left_.resize(n);
+  sums_.resize(2 * plan_.sets * n);
   weights_.resize(n);
   tops_.resize(n);
-  if (gradient_ != nullptr) std::fill(gradient_, gradient_ + n * p_.dim, 0.0f);
-  if (most_tiles > 1) {
-    right_.resize(n);
-    if (gradient_ != nullptr) right_gradient_.resize(n * p_.dim);
-  }
-  const size_t rounds = most_tiles / 2 + 1;
-  for (size_t round = 0; round < rounds && !cancel.Cancelled(); ++round) {
-    const std::vector<Pair> pairs = Round(round);
-    pool.ParallelFor(pairs.size(), cancel, [&](size_t i, int) {
+  const bool gradients = gradient_ != nullptr, paired = !plan_.loops.empty();
+  const size_t others = paired ? 2 * plan_.sets - 1 : 0;
+  const size_t step = RowsAtOnce(n);
+  const size_t parts = (n + step - 1) / step;
+  const auto part_of = [&](size_t part) {
+    return Range{part * step, std::min(n, (part + 1) * step)};
+  };
+  if (gradients && paired) more_ = sum_memory.Reserve<float>(others * n * p_.dim);
+  std::vector<float> longest(parts);
+  Loop(parts, pool, cancel, [&](size_t part) {
+    const Range rows = part_of(part);
+    longest[part] = Longest(rows);
+    if (!gradients) return;
+    const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
+    std::fill_n(gradient_ + at, floats, 0.0f);
+    for (size_t i = 0; i < others; ++i) std::fill_n(more_ + i * n * p_.dim + at, floats, 0.0f);
+  });
+  Bound(longest);
+  RunAlone(pool, cancel);
+  for (const std::vector<Pair>& pairs : plan_.loops) {
+    Loop(pairs.size(), pool, cancel, [&](size_t i) {
       Scratch work = Memory();
       Statistics(pairs[i], &work);
     });
   }
-  if (most_tiles > 1) {
-    for (const Range& block : p_.blocks) {
-      if (Tiles(block) == 1) continue;
-      pool.ParallelFor(Tiles(block), cancel, [&](size_t i, int) {
-        const size_t begin = block.begin + i * tile_;
-        Finish({begin, std::min(begin + tile_, block.end)});
-      });
-    }
-    for (size_t round = 0; gradient_ != nullptr && round < rounds; ++round) {
-      const std::vector<Pair> pairs = Round(round);
-      pool.ParallelFor(pairs.size(), cancel, [&](size_t i, int) {
-        if (pairs[i].alone) return;
+  if (paired && !cancel.Cancelled()) {
+    Loop(plan_.finished.size(), pool, cancel,
+         [&](size_t i) { Finish(plan_.finished[i], plan_.sets); });
+    for (size_t loop = 0; gradients && loop < plan_.loops.size(); ++loop) {
+      const std::vector<Pair>& pairs = plan_.loops[loop];
+      Loop(pairs.size(), pool, cancel, [&](size_t i) {
         Scratch work = Memory();
         Gradient(pairs[i], &work);
       });
     }
-    spans_.axpy(1.0f, right_gradient_.data(), gradient_, right_gradient_.size());
+    Loop(gradients ? parts : 0, pool, cancel, [&](size_t part) {
+      const Range rows = part_of(part);
+      const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
+      for (size_t i = 0; i < others; ++i) {
+        spans_.axpy(1.0f, more_ + i * n * p_.dim + at, gradient_ + at, floats);
+      }
+    });
   }
   return cancel.Cancelled() ? Cancelled() : Status::Ok();
 }
 
-std::vector<Pair> RowSweep::Round(size_t round) const {
-  std::vector<Pair> pairs;
-  for (const Range& block : p_.blocks) {
-    const size_t tiles = Tiles(block);
-    if (2 * round > tiles || (round > 0 && tiles == 1)) continue;
-    const auto tile = [&](size_t i) {
-      const size_t begin = block.begin + i % tiles * tile_;
-      return Range{begin, std::min(begin + tile_, block.end)};
-    };
-    const bool opposite = round > 0 && 2 * round == tiles;
-    for (size_t i = 0; i < (opposite ? round : tiles); ++i) {
-      pairs.push_back({tile(i), tile(i + round), tiles == 1});
-    }
+// Blocks of one tile, their full squares: by strips of rows for many threads, which meet between
+// the statistics and the gradient.
+void RowSweep::RunAlone(ThreadPool& pool, const CancelFlag& cancel) {
+  if (pool.threads() <= kFewThreads || plan_.strips.empty()) {
+    Loop(plan_.alone.size(), pool, cancel, [&](size_t i) {
+      const Range& block = plan_.alone[i];
+      Scratch work = Memory();
+      AloneStatistics(block, block, &work);
+      if (gradient_ != nullptr) AloneGradient(block, block, &work);
+    });
+    return;
   }
-  return pairs;
+  const std::vector<RowPlan::Strip>& strips = plan_.strips;
+  float* const kept = strip_memory.Reserve<float>(plan_.strip_floats);
+  const auto each_strip = [&](auto fn) {
+    Loop(strips.size(), pool, cancel, [&](size_t i) {
+      Scratch work = Memory();
+      work.tile = kept + strips[i].at;
+      work.stride = strips[i].block.size();
+      fn(strips[i], &work);
+    });
+  };
+  each_strip([&](const RowPlan::Strip& strip, Scratch* work) {
+    AloneStatistics(strip.rows, strip.block, work);
+  });
+  if (gradient_ == nullptr) return;
+  each_strip([&](const RowPlan::Strip& strip, Scratch* work) {
+    AloneGradient(strip.rows, strip.block, work);
+  });
 }
 
-void RowSweep::Bound() {
+// The largest square of a row's length.
+float RowSweep::Longest(const Range& rows) const {
   float longest = 0;
-  for (size_t i = 0; i < p_.row_count; ++i) {
+  for (size_t i = rows.begin; i < rows.end; ++i) {
     const float* const row = p_.rows + i * p_.dim;
     longest = std::max(longest, spans_.dot(row, row, p_.dim));
   }
-  bound_ = longest * p_.inverse_temperature;
+  return longest;
+}
+
+void RowSweep::Bound(const std::vector<float>& longest) {
+  bound_ = 0;
+  for (const float square : longest) bound_ = std::max(bound_, square * p_.inverse_temperature);
   bounded_ = 2 * bound_ <= kMostSpread;
 }
 
@@ -193,6 +235,7 @@ Scratch RowSweep::Memory() const {
   Scratch work{};
   work.tile = scratch_memory.Reserve<float>(tile_ * (tile_ + p_.dim + spread_ + 3) +
                                             gemm::kPackSlack);
+  work.stride = tile_;
   work.spread = work.tile + tile_ * tile_;
   work.row = work.spread + tile_ * spread_;
   work.column_sums = work.row + tile_;
@@ -224,47 +267,61 @@ void RowSweep::EachRow(const Range& rows, const Range& columns, Scratch* work, F
   gemm::PackColumns(gemm_, p_.rows + columns.begin * p_.dim, p_.dim, columns.size(), p_.dim,
                     work->packed);
   for (size_t first = rows.begin; first < rows.end; first += gemm_.mr) {
-    float* const strip = work->tile + (first - rows.begin) * tile_;
+    float* const strip = work->tile + (first - rows.begin) * work->stride;
     const size_t count = std::min(gemm_.mr, rows.end - first);
     TileLogits(gemm_, p_.rows + first * p_.dim, count, work->packed, columns.size(), p_.dim,
-               p_.inverse_temperature, strip, tile_);
+               p_.inverse_temperature, strip, work->stride);
     for (size_t row = first; row < first + count; ++row) {
-      float* const x = strip + (row - first) * tile_;
+      float* const x = strip + (row - first) * work->stride;
       fn(row, x, Mask(row, columns, x));
     }
   }
 }
 
-void RowSweep::Statistics(const Pair& pair, Scratch* work) {
+// Leaves exponentials in the tile where they are bounded, else logits.
+void RowSweep::AloneStatistics(const Range& rows, const Range& block, Scratch* work) {
   if (bounded_) {
-    SharedStatistics(pair, work);
+    EachRow(rows, block, work, [&](size_t row, float* x, double positives) {
+      Left(0)[row].positives += positives;
+      Left(0)[row].Add(bound_, spans_.exp_sum(x, bound_, block.size()));
+    });
   } else {
-    OwnStatistics(pair.rows, pair.columns, left_.data(), work);
-    if (!pair.diagonal()) OwnStatistics(pair.columns, pair.rows, right_.data(), work);
+    OwnStatistics(rows, block, Left(0), work);
   }
-  if (!pair.alone) return;
-  Finish(pair.rows);
-  if (gradient_ != nullptr) Gradient(pair, work);
+  Finish(rows, 0);
 }
 
-// Leaves the exponentials in the tile.
+void RowSweep::AloneGradient(const Range& rows, const Range& block, Scratch* work) const {
+  for (size_t row = rows.begin; row < rows.end; ++row) {
+    Weigh(row, block, bounded_, work->tile + (row - rows.begin) * work->stride);
+  }
+  Product(work->tile, work->stride, 1, rows, block, gradient_, work);
+}
+
+void RowSweep::Statistics(const Pair& pair, Scratch* work) {
+  if (bounded_) return SharedStatistics(pair, work);
+  OwnStatistics(pair.rows, pair.columns, Left(pair.set), work);
+  if (!pair.diagonal()) OwnStatistics(pair.columns, pair.rows, Right(pair.set), work);
+}
+
 void RowSweep::SharedStatistics(const Pair& pair, Scratch* work) {
   const size_t width = pair.columns.size();
   std::fill(work->column_sums, work->column_sums + width, 0.0f);
   std::fill(work->column_positives, work->column_positives + width, 0.0f);
   EachRow(pair.rows, pair.columns, work, [&](size_t row, float* x, double positives) {
-    left_[row].positives += positives;
+    Sums& sums = Left(pair.set)[row];
+    sums.positives += positives;
     if (pair.diagonal()) {
-      left_[row].Add(bound_, spans_.exp_sum(x, bound_, width));
+      sums.Add(bound_, spans_.exp_sum(x, bound_, width));
       return;
     }
     const Range run = Positives(row, pair.columns);
     const size_t at = run.begin - pair.columns.begin;
     spans_.axpy(1.0f, x + at, work->column_positives + at, run.size());
-    left_[row].Add(bound_, spans_.exp_sum_columns(x, bound_, work->column_sums, width));
+    sums.Add(bound_, spans_.exp_sum_columns(x, bound_, work->column_sums, width));
   });
   for (size_t j = 0; !pair.diagonal() && j < width; ++j) {
-    Sums& sums = right_[pair.columns.begin + j];
+    Sums& sums = Right(pair.set)[pair.columns.begin + j];
     sums.positives += work->column_positives[j];
     sums.Add(bound_, work->column_sums[j]);
   }
@@ -281,12 +338,14 @@ void RowSweep::OwnStatistics(const Range& rows, const Range& columns, Sums* sums
   });
 }
 
-void RowSweep::Finish(const Range& rows) {
+// From the left sums of the first set, and all others of `sets`.
+void RowSweep::Finish(const Range& rows, size_t sets) {
   for (size_t row = rows.begin; row < rows.end; ++row) {
-    Sums sums = left_[row];
-    if (!right_.empty()) {
-      sums.Add(right_[row].top, right_[row].sum);
-      sums.positives += right_[row].positives;
+    Sums sums = Left(0)[row];
+    for (size_t i = 1; i < 2 * sets; ++i) {
+      const Sums& other = sums_[i * p_.row_count + row];
+      sums.Add(other.top, other.sum);
+      sums.positives += other.positives;
     }
     const size_t count = p_.PositiveCount(row);
     tops_[row] = sums.top;
@@ -299,18 +358,12 @@ void RowSweep::Finish(const Range& rows) {
   }
 }
 
-void RowSweep::Gradient(const Pair& pair, Scratch* work) {
-  if (pair.alone) {
-    for (size_t row = pair.rows.begin; row < pair.rows.end; ++row) {
-      Weigh(row, pair.columns, bounded_, work->tile + (row - pair.rows.begin) * tile_);
-    }
-  } else {
-    EachRow(pair.rows, pair.columns, work,
-            [&](size_t row, float* x, double) { Weigh(row, pair.columns, false, x); });
-  }
-  Product(work->tile, tile_, 1, pair.rows, pair.columns, gradient_, work);
+void RowSweep::Gradient(const Pair& pair, Scratch* work) const {
+  EachRow(pair.rows, pair.columns, work,
+          [&](size_t row, float* x, double) { Weigh(row, pair.columns, false, x); });
+  Product(work->tile, tile_, 1, pair.rows, pair.columns, LeftGradient(pair.set), work);
   if (pair.diagonal()) return;
-  Product(work->tile, 1, tile_, pair.columns, pair.rows, right_gradient_.data(), work);
+  Product(work->tile, 1, tile_, pair.columns, pair.rows, RightGradient(pair.set), work);
 }
 
 // Logits, or their exponentials, become the slopes of the loss: of both rows' part in it.

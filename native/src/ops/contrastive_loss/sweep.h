@@ -11,6 +11,7 @@
 #include "gemm/cpu/table.h"
 #include "ops/contrastive_loss/contrastive_loss.h"
 #include "ops/contrastive_loss/cpu/spans.h"
+#include "ops/contrastive_loss/plan.h"
 #include "runtime/workspace.h"
 
 namespace prismrec::contrastive_loss {
@@ -19,12 +20,6 @@ namespace prismrec::contrastive_loss {
 struct Kernel {
   const Spans& spans;
   const gemm::Kernel& gemm;
-};
-
-struct Range {
-  size_t begin = 0;
-  size_t end = 0;
-  size_t size() const { return end - begin; }
 };
 
 // What the sweep of rows reads is allocated with this many rows more than it has: the tile engine

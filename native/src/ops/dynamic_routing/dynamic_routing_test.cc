@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/dynamic_routing/plan.h"
 #include "test_harness.h"
 
 namespace prismrec::dynamic_routing {
@@ -235,23 +236,68 @@ TEST(shares_of_an_event_sum_to_one_and_padding_has_none) {
 
 TEST(the_bits_do_not_depend_on_the_number_of_threads) {
   const int before = ThreadPool::Global().threads();
-  // Of the last, all predictions do not fit at a time.
-  for (const Shape& shape :
-       {Shape{70, 20, 4, 32, 20}, Shape{200, 17, 3, 24, 1}, Shape{4100, 16, 4, 17, 16}}) {
+  // The second's predictions are products of their own for many threads; of the last but one, all
+  // do not fit at a time.
+  for (const Shape& shape : {Shape{70, 20, 4, 32, 20}, Shape{128, 9, 4, 64, 9}, Shape{200, 17, 3, 24, 1},
+                             Shape{4100, 16, 4, 17, 16}, Shape{150, 8, 3, 16, 12, true}}) {
+    if (test::Reduced() && shape.users > 1000) continue;
     const Case made(shape);
-    ThreadPool::Global().SetThreads(1);
-    const Answer one(made, nullptr);
-    EXPECT_OK(one.status);
-    for (const int threads : {2, 5}) {
-      ThreadPool::Global().SetThreads(threads);
-      const Answer many(made, nullptr);
-      EXPECT_TRUE(SameBits(many.vectors, one.vectors));
-      EXPECT_TRUE(SameBits(many.coefficients, one.coefficients));
-      EXPECT_TRUE(SameBits(many.devents, one.devents));
-      EXPECT_TRUE(SameBits(many.dmaps, one.dmaps));
+    for (const char* variant : RunnableVariants()) {
+      // Those that use the pool: a GPU has threads of its own.
+      if (std::string(variant) == "reference" || std::string(variant) == "cuda") continue;
+      test::SetContext(std::to_string(shape.users) + " users, " + variant);
+      ThreadPool::Global().SetThreads(1);
+      const Answer one(made, variant);
+      EXPECT_OK(one.status);
+      for (const int threads : {2, 3, 8}) {
+        ThreadPool::Global().SetThreads(threads);
+        const Answer many(made, variant);
+        EXPECT_TRUE(SameBits(many.vectors, one.vectors));
+        EXPECT_TRUE(SameBits(many.coefficients, one.coefficients));
+        EXPECT_TRUE(SameBits(many.devents, one.devents));
+        EXPECT_TRUE(SameBits(many.dmaps, one.dmaps));
+      }
     }
   }
+  test::SetContext("");
   ThreadPool::Global().SetThreads(before);
+}
+
+TEST(there_is_work_for_48_threads_at_the_shapes_of_training) {
+  constexpr size_t kInterests = 4;
+  for (const size_t users : {128, 256}) {
+    for (const size_t length : {20, 50}) {
+      for (const bool full : {true, false}) {
+        std::mt19937 random(1);
+        std::vector<uint32_t> lengths(users);
+        for (uint32_t& own : lengths) {
+          own = static_cast<uint32_t>(full ? length : length / 2 + random() % (length / 2 + 1));
+        }
+        Problem problem;
+        problem.users = users;
+        problem.length = problem.map_count = length;
+        problem.interests = kInterests;
+        problem.dim = 64;
+        problem.lengths = lengths.data();
+        test::SetContext(std::to_string(users) + " x " + std::to_string(length) +
+                         (full ? "" : " and shorter"));
+        EXPECT_GE(WorkOfForward(problem, 3).Width(), 48.0);
+        // After a readout that takes the best interest, and after one that takes all.
+        for (const bool hard : {true, false}) {
+          Active active(problem);
+          for (size_t user = 0; user < users; ++user) {
+            active.predictions[user] = hard ? 1 : kInterests;
+            for (size_t k = 0; k < kInterests; ++k) {
+              active.interests[user * kInterests + k] = hard ? 0 : 1;
+            }
+            if (hard) active.interests[user * kInterests + random() % kInterests] = 1;
+          }
+          EXPECT_GE(WorkOfBackward(problem, active).Width(), 48.0);
+        }
+      }
+    }
+  }
+  test::SetContext("");
 }
 
 TEST(the_bits_are_the_same_every_time) {

@@ -17,12 +17,13 @@ Layout::Layout(const Problem& problem, size_t first, size_t users)
   const uint32_t* lengths = problem.lengths + first;
   const size_t events = std::accumulate(lengths, lengths + users, size_t{0});
   sources.resize(events);
+  row_users.resize(events);
   if (problem.map_count == 1) {
     std::iota(position_rows.begin(), position_rows.end(), size_t{0});
     for (size_t b = 1; b < users; ++b) user_rows[b] = user_rows[b - 1] + lengths[b - 1];
     const size_t rows = std::max(kSegmentRows, (events + kMostSegments - 1) / kMostSegments);
     for (size_t begin = 0; begin < events; begin += rows) {
-      segments.push_back({problem.maps, begin, std::min(events, begin + rows)});
+      segments.push_back({0, begin, std::min(events, begin + rows)});
     }
   } else {
     // Longest first, so that the users who have an event at a position are a prefix of them all.
@@ -36,13 +37,15 @@ Layout::Layout(const Problem& problem, size_t first, size_t users)
     for (size_t t = 0; t < problem.length; ++t) {
       while (reached > 0 && lengths[order[reached - 1]] <= t) --reached;
       position_rows[t] = row;
-      if (reached > 0) segments.push_back({problem.map(t), row, row + reached});
+      if (reached > 0) segments.push_back({t, row, row + reached});
       row += reached;
     }
   }
   for (size_t b = 0; b < users; ++b) {
     for (size_t t = 0; t < lengths[b]; ++t) {
-      sources[user_rows[b] + position_rows[t]] = (first + b) * problem.length + t;
+      const size_t row = user_rows[b] + position_rows[t];
+      sources[row] = (first + b) * problem.length + t;
+      row_users[row] = static_cast<uint32_t>(first + b);
     }
   }
 }

@@ -13,9 +13,9 @@ namespace prismrec::dynamic_routing {
 // The events of users [first, first + users) as packed rows, those that share a map side by side:
 // event t of user first + b is row user_rows[b] + position_rows[t].
 struct Layout {
-  // Rows [begin, end) meet one map.
+  // Rows [begin, end) meet one map: that of this position.
   struct Segment {
-    const float* map;
+    size_t map;
     size_t begin, end;
   };
 
@@ -23,8 +23,9 @@ struct Layout {
 
   std::vector<size_t> user_rows;
   std::vector<size_t> position_rows;
-  // The packed row's place b * T + t in [B, T].
+  // The packed row's place b * T + t in [B, T], and its user b.
   std::vector<size_t> sources;
+  std::vector<uint32_t> row_users;
   std::vector<Segment> segments;
 };
 

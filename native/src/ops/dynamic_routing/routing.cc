@@ -5,16 +5,12 @@
 #include <vector>
 
 #include "gemm/gemm.h"
-#include "ops/dynamic_routing/layout.h"
+#include "ops/dynamic_routing/plan.h"
 #include "runtime/workspace.h"
 
 namespace prismrec::dynamic_routing {
 namespace {
 
-// Predictions held at a time: 16 MiB, half of a usual third-level cache.
-constexpr size_t kPredictionFloats = size_t{1} << 22;
-// Users a thread takes at a time.
-constexpr size_t kUserGrain = 8;
 // Rows of a gradient's product: they and a map's part stay in the second-level cache.
 constexpr size_t kGradientRows = 128;
 // Events and their gradients lie apart, so they are asked for this long before their turn.
@@ -53,173 +49,295 @@ class Prefetcher {
   size_t col_ = 0;
 };
 
-// out [rows, map_cols] = events of the packed rows times their map
-void Predict(const Kernels& kernels, const Problem& problem, const Layout& layout,
-             const Layout::Segment& segment, float* out) {
+// The segment's events times their map, for some predictions.
+void Predict(const Kernels& kernels, const Problem& problem, const ForwardPlan& plan,
+             const ForwardPlan::Product& product, float* predictions) {
+  const Layout& layout = plan.layout;
+  const Layout::Segment& segment = layout.segments[product.segment];
   const size_t dim = problem.dim;
   const size_t rows = segment.end - segment.begin;
+  const float* const map = problem.map(segment.map) + product.begin * dim;
   float* const packed = row_memory.Reserve<float>(rows * dim);
-  Prefetcher map(segment.map, dim, problem.map_cols(), problem.map_cols());
+  Prefetcher ahead(map, dim, (product.end - product.begin) * dim, problem.map_cols());
   const size_t* const sources = &layout.sources[segment.begin];
   for (size_t i = 0; i < rows; ++i) {
-    map.Next();
+    ahead.Next();
     if (i + kEventsAhead < rows) {
       Prefetcher(problem.event(sources[i + kEventsAhead]), 1, dim, dim).Next();
     }
     std::memcpy(packed + i * dim, problem.event(sources[i]), dim * sizeof(float));
   }
-  GemmArgs gemm;
-  gemm.m = rows;
-  gemm.n = problem.map_cols();
-  gemm.k = dim;
-  gemm.a = packed;
-  gemm.lda = dim;
-  gemm.b = segment.map;
-  gemm.ldb = gemm.n;
-  gemm.c = out;
-  gemm.ldc = gemm.n;
-  SgemmSerial(gemm, *kernels.gemm);
+  // As one product where they lie side by side.
+  const size_t step = plan.apart ? 1 : problem.predictions();
+  for (size_t p = product.begin; p < product.end; p += step) {
+    GemmArgs gemm;
+    gemm.m = rows;
+    gemm.n = step * dim;
+    gemm.k = dim;
+    gemm.a = packed;
+    gemm.lda = dim;
+    gemm.b = problem.map(segment.map) + p * dim;
+    gemm.ldb = problem.map_cols();
+    gemm.c = predictions + p * plan.prediction_stride(dim) + segment.begin * gemm.n;
+    gemm.ldc = gemm.n;
+    SgemmSerial(gemm, *kernels.gemm);
+  }
 }
 
-// One segment's share of the gradients: for every interest (or for all that share a prediction) the
-// rows whose interest has a gradient are gathered, then dx += du W' and dW += x' du. What is the
-// first to reach an event or a map is written, so that nothing has to be cleared before.
-class SegmentGradient {
+// A backward pass, wave by wave. What is the first to reach a map or an event is written, so that
+// nothing has to be cleared before.
+class Gradients {
  public:
-  SegmentGradient(const Kernels& kernels, const BackwardArgs& args, const Layout& layout,
-                  const std::vector<float>& dsums, const std::vector<uint8_t>& active)
+  Gradients(const Kernels& kernels, const BackwardArgs& args, ThreadPool& pool,
+            const CancelFlag& cancel)
       : kernels_(kernels),
         args_(args),
         problem_(args.problem),
-        layout_(layout),
-        dsums_(dsums),
-        active_(active) {}
+        pool_(pool),
+        cancel_(cancel),
+        active_(args.problem),
+        dsums_(args.problem.users * args.problem.interests * args.problem.dim),
+        written_(args.problem.map_count * args.problem.predictions()) {}
 
-  // dmap [d, map_cols]
-  void Run(const Layout::Segment& segment, float* dmap) {
-    const size_t dim = problem_.dim;
-    float* const memory = row_memory.Reserve<float>(3 * kGradientRows * dim);
-    x_ = memory;
-    du_ = x_ + kGradientRows * dim;
-    dx_ = du_ + kGradientRows * dim;
-    begin_ = segment.begin;
-    reached_.assign(segment.end - segment.begin, 0);
-    for (size_t p = 0; p < problem_.predictions(); ++p) {
-      const size_t column = p * dim;
-      const size_t last = problem_.shared ? problem_.interests : p + 1;
-      Prefetcher map(segment.map + column, dim, dim, problem_.map_cols());
-      fresh_ = true;
-      rows_.clear();
-      for (size_t row = segment.begin; row < segment.end; ++row) {
-        map.Next();
-        if (HasGradient(row, p, last)) rows_.push_back(row);
-      }
-      for (size_t done = 0; done < rows_.size(); done += kGradientRows) {
-        const size_t count = std::min(kGradientRows, rows_.size() - done);
-        Gather(&rows_[done], count, p, last);
-        Products(&rows_[done], count, segment.map + column, dmap + column);
-      }
-      for (size_t i = 0; fresh_ && i < dim; ++i) {
-        std::fill_n(dmap + column + i * problem_.map_cols(), dim, 0.0f);
-      }
+  Status Run() {
+    const size_t users_at_once = UsersAtOnce(problem_.users);
+    Loop((problem_.users + users_at_once - 1) / users_at_once, [&](size_t n) {
+      const size_t end = std::min(problem_.users, (n + 1) * users_at_once);
+      for (size_t user = n * users_at_once; user < end; ++user) Squash(user);
+    });
+    for (const Wave& wave : BackwardWaves(problem_, active_)) {
+      if (cancel_.Cancelled()) break;
+      RunWave(BackwardPlan(problem_, wave, active_));
     }
-    for (size_t row = segment.begin; row < segment.end; ++row) {
-      if (reached_[row - begin_] == 0) std::fill_n(EventGradient(row), dim, 0.0f);
+    std::vector<size_t> unmet;
+    for (size_t i = 0; i < written_.size(); ++i) {
+      if (written_[i] == 0) unmet.push_back(i);
     }
+    Loop(unmet.size(), [&](size_t n) {
+      const size_t predictions = problem_.predictions();
+      float* const dmap = args_.map_gradient + unmet[n] / predictions * problem_.map_size() +
+                          unmet[n] % predictions * problem_.dim;
+      for (size_t i = 0; i < problem_.dim; ++i) {
+        std::fill_n(dmap + i * problem_.map_cols(), problem_.dim, 0.0f);
+      }
+    });
+    return cancel_.Cancelled() ? Cancelled() : Status::Ok();
   }
 
  private:
-  float* EventGradient(size_t row) const {
-    return args_.event_gradient + layout_.sources[row] * problem_.dim;
+  using Product = BackwardPlan::Product;
+
+  template <class Fn>
+  void Loop(size_t tasks, Fn&& fn) {
+    pool_.ParallelFor(tasks, cancel_, [&](size_t n, int) { fn(n); });
   }
 
-  size_t FirstInterest(size_t row) const {
-    return layout_.sources[row] / problem_.length * problem_.interests;
-  }
-
-  // Whether one of interests [first, last) of the event's user has a gradient.
-  bool HasGradient(size_t row, size_t first, size_t last) const {
-    const uint8_t* const active = &active_[FirstInterest(row)];
-    return std::any_of(active + first, active + last, [](uint8_t a) { return a != 0; });
-  }
-
-  // x = the events of the rows, du = what interests [first, last) hand down to their predictions.
-  void Gather(const size_t* rows, size_t count, size_t first, size_t last) {
+  // The gradients of a user's sums, and of what has none: padding, and events without any.
+  void Squash(size_t user) {
     const size_t dim = problem_.dim;
+    uint32_t reached = 0;
+    for (size_t k = 0; k < problem_.interests; ++k) {
+      const size_t i = user * problem_.interests + k;
+      const float* const dvector = args_.vector_gradient + i * dim;
+      if (std::all_of(dvector, dvector + dim, [](float g) { return g == 0.0f; })) continue;
+      active_.interests[i] = 1;
+      ++reached;
+      kernels_.squash_gradient(args_.sums + i * dim, dvector, &dsums_[i * dim], dim);
+    }
+    active_.predictions[user] = problem_.shared ? std::min<uint32_t>(1, reached) : reached;
+    const size_t first = reached == 0 ? 0 : problem_.lengths[user];
+    float* const events = args_.event_gradient + user * problem_.length * dim;
+    std::fill(events + first * dim, events + problem_.length * dim, 0.0f);
+  }
+
+  void RunWave(const BackwardPlan& plan) {
+    const size_t dim = problem_.dim, segments = plan.layout.segments.size();
+    const size_t rows = plan.layout.sources.size();
+    summed_ = active_.summed();
+    to_events_ =
+        summed_ ? prediction_memory.Reserve<float>(problem_.predictions() * rows * dim) : nullptr;
+    // Segments of one map sum into parts of their own, which are then added in order.
+    const bool parts = problem_.map_count == 1 && segments > 1;
+    to_map_ = parts ? partial_memory.Reserve<float>(segments * problem_.map_size()) : nullptr;
+    Loop(plan.products.size(), [&](size_t n) { Multiply(plan.layout, plan.products[n]); });
+    if (parts) {
+      // In the order of the segments.
+      std::vector<Product> products;
+      for (const Product& product : plan.products) {
+        if (product.to_map) products.push_back(product);
+      }
+      std::sort(products.begin(), products.end(),
+                [](const Product& a, const Product& b) { return a.segment < b.segment; });
+      const std::vector<uint8_t> before = written_;
+      Loop(dim, [&](size_t i) {
+        std::vector<uint8_t> written = before;
+        for (const Product& product : products) AddPart(product, i, &written);
+      });
+      for (const Product& product : products) written_[product.prediction] = 1;
+    }
+    if (!summed_) return;
+    const size_t step = RowsAtOnce(rows);
+    Loop((rows + step - 1) / step, [&](size_t n) {
+      AddEvents(plan.layout, n * step, std::min(rows, (n + 1) * step));
+    });
+  }
+
+  float* EventGradient(const Layout& layout, size_t row) const {
+    return args_.event_gradient + layout.sources[row] * problem_.dim;
+  }
+
+  // For a prediction of a segment (or for all interests that share it) the rows that are handed a
+  // gradient are gathered, then dx += du W' and dW += x' du.
+  void Multiply(const Layout& layout, const Product& product) {
+    const size_t dim = problem_.dim, p = product.prediction;
+    const Layout::Segment& segment = layout.segments[product.segment];
+    float* const memory = row_memory.Reserve<float>(3 * kGradientRows * dim);
+    const Rows rows{memory, memory + kGradientRows * dim, memory + 2 * kGradientRows * dim};
+    const float* const map = problem_.map(segment.map) + p * dim;
+    float* dmap = args_.map_gradient + segment.map * problem_.map_size() + p * dim;
+    bool fresh = true;
+    if (to_map_ != nullptr) {
+      dmap = to_map_ + product.segment * problem_.map_size() + p * dim;
+    } else if (product.to_map) {
+      uint8_t& written = written_[segment.map * problem_.predictions() + p];
+      fresh = written == 0;
+      written = 1;
+    }
+    Prefetcher ahead(map, product.to_events ? dim : 0, dim, problem_.map_cols());
+    size_t places[kGradientRows];
+    for (size_t row = segment.begin; row < segment.end;) {
+      size_t count = 0;
+      for (; row < segment.end && count < kGradientRows; ++row) {
+        if (fresh) ahead.Next();
+        if (active_.Reaches(problem_, layout.row_users[row], p)) places[count++] = row;
+      }
+      if (count == 0) break;
+      Gather(layout, product, places, count, rows);
+      if (product.to_events) ToEvents(layout, p, places, count, rows, map);
+      if (!product.to_map) continue;
+      ToMap(count, rows, fresh, dmap);
+      fresh = false;
+    }
+  }
+
+  struct Rows {
+    float *x, *du, *dx;  // [kGradientRows, d]
+  };
+
+  // x = the events at `places`, du = what their interests hand down to the prediction.
+  void Gather(const Layout& layout, const Product& product, const size_t* places, size_t count,
+              const Rows& rows) const {
+    const size_t dim = problem_.dim;
+    const size_t first = problem_.shared ? 0 : product.prediction;
+    const size_t last = problem_.shared ? problem_.interests : first + 1;
     for (size_t i = 0; i < count; ++i) {
       if (i + kEventsAhead < count) {
-        const size_t next = rows[i + kEventsAhead];
-        Prefetcher(problem_.event(layout_.sources[next]), 1, dim, dim).Next();
-        Prefetcher(EventGradient(next), 1, dim, dim).Next();
+        const size_t next = places[i + kEventsAhead];
+        if (product.to_map) Prefetcher(problem_.event(layout.sources[next]), 1, dim, dim).Next();
+        if (product.to_events && !summed_) {
+          Prefetcher(EventGradient(layout, next), 1, dim, dim).Next();
+        }
       }
-      const size_t source = layout_.sources[rows[i]];
-      const size_t interests = FirstInterest(rows[i]);
+      const size_t source = layout.sources[places[i]];
+      const size_t user = layout.row_users[places[i]];
+      const size_t position = source - user * problem_.length;
       bool any = false;
       for (size_t k = first; k < last; ++k) {
-        const size_t interest = interests + k;
-        if (active_[interest] == 0) continue;
-        const float coefficient =
-            args_.coefficients[interest * problem_.length + source % problem_.length];
+        const size_t interest = user * problem_.interests + k;
+        if (active_.interests[interest] == 0) continue;
+        const float coefficient = args_.coefficients[interest * problem_.length + position];
         const auto add = any ? kernels_.axpy : kernels_.scaled;
-        add(coefficient, &dsums_[interest * dim], du_ + i * dim, dim);
+        add(coefficient, &dsums_[interest * dim], rows.du + i * dim, dim);
         any = true;
       }
-      std::memcpy(x_ + i * dim, problem_.event(source), dim * sizeof(float));
+      if (!product.to_map) continue;
+      std::memcpy(rows.x + i * dim, problem_.event(source), dim * sizeof(float));
     }
   }
 
-  void Products(const size_t* rows, size_t count, const float* map, float* dmap) {
+  void ToEvents(const Layout& layout, size_t p, const size_t* places, size_t count,
+                const Rows& rows, const float* map) const {
     const size_t dim = problem_.dim;
-    GemmArgs to_events;
-    to_events.m = count;
-    to_events.n = dim;
-    to_events.k = dim;
-    to_events.a = du_;
-    to_events.lda = dim;
-    to_events.b = map;
-    to_events.ldb = problem_.map_cols();
-    to_events.trans_b = true;
-    to_events.c = dx_;
-    to_events.ldc = dim;
-    SgemmSerial(to_events, *kernels_.gemm);
+    // Where several predictions are added up, each has its own copy of the packed rows.
+    float* const own = summed_ ? to_events_ + p * layout.sources.size() * dim : nullptr;
+    const bool in_place = summed_ && places[count - 1] - places[0] + 1 == count;
+    GemmArgs gemm;
+    gemm.m = count;
+    gemm.n = dim;
+    gemm.k = dim;
+    gemm.a = rows.du;
+    gemm.lda = dim;
+    gemm.b = map;
+    gemm.ldb = problem_.map_cols();
+    gemm.trans_b = true;
+    gemm.c = in_place ? own + places[0] * dim : rows.dx;
+    gemm.ldc = dim;
+    SgemmSerial(gemm, *kernels_.gemm);
+    if (in_place) return;
     for (size_t i = 0; i < count; ++i) {
-      float* const to = EventGradient(rows[i]);
-      uint8_t& reached = reached_[rows[i] - begin_];
-      if (reached == 0) {
-        std::memcpy(to, dx_ + i * dim, dim * sizeof(float));
-      } else {
-        kernels_.axpy(1.0f, dx_ + i * dim, to, dim);
-      }
-      reached = 1;
+      float* const to = summed_ ? own + places[i] * dim : EventGradient(layout, places[i]);
+      std::memcpy(to, rows.dx + i * dim, dim * sizeof(float));
     }
+  }
+
+  void ToMap(size_t count, const Rows& rows, bool fresh, float* dmap) const {
+    const size_t dim = problem_.dim;
     // Both factors lie as the loop reads them: nothing to pack.
-    gemm::Direct to_map{};
-    to_map.m = to_map.n = dim;
-    to_map.k = count;
-    to_map.a = x_;
-    to_map.a_row = 1;
-    to_map.a_col = dim;
-    to_map.b = du_;
-    to_map.ldb = dim;
-    to_map.c = dmap;
-    to_map.ldc = problem_.map_cols();
-    to_map.alpha = 1.0f;
-    to_map.beta = fresh_ ? 0.0f : 1.0f;
-    kernels_.gemm->direct_rows(to_map);
-    fresh_ = false;
+    gemm::Direct product{};
+    product.m = product.n = dim;
+    product.k = count;
+    product.a = rows.x;
+    product.a_row = 1;
+    product.a_col = dim;
+    product.b = rows.du;
+    product.ldb = dim;
+    product.c = dmap;
+    product.ldc = problem_.map_cols();
+    product.alpha = 1.0f;
+    product.beta = fresh ? 0.0f : 1.0f;
+    kernels_.gemm->direct_rows(product);
+  }
+
+  // Row i of a segment's part of the only map's gradient.
+  void AddPart(const Product& product, size_t i, std::vector<uint8_t>* written) const {
+    const size_t dim = problem_.dim;
+    const size_t at = i * problem_.map_cols() + product.prediction * dim;
+    const float* const part = to_map_ + product.segment * problem_.map_size() + at;
+    uint8_t& met = (*written)[product.prediction];
+    const auto add = met != 0 ? kernels_.axpy : kernels_.scaled;
+    add(1.0f, part, args_.map_gradient + at, dim);
+    met = 1;
+  }
+
+  // Adds up what the predictions of packed rows [begin, end) have handed down.
+  void AddEvents(const Layout& layout, size_t begin, size_t end) const {
+    const size_t dim = problem_.dim, rows = layout.sources.size();
+    for (size_t row = begin; row < end; ++row) {
+      if (row + kEventsAhead < end) {
+        Prefetcher(EventGradient(layout, row + kEventsAhead), 1, dim, dim).Next();
+      }
+      float* const to = EventGradient(layout, row);
+      bool any = false;
+      for (size_t p = 0; p < problem_.predictions(); ++p) {
+        if (!active_.Reaches(problem_, layout.row_users[row], p)) continue;
+        const auto add = any ? kernels_.axpy : kernels_.scaled;
+        add(1.0f, to_events_ + (p * rows + row) * dim, to, dim);
+        any = true;
+      }
+    }
   }
 
   const Kernels& kernels_;
   const BackwardArgs& args_;
   const Problem& problem_;
-  const Layout& layout_;
-  const std::vector<float>& dsums_;
-  const std::vector<uint8_t>& active_;
-  float *x_ = nullptr, *du_ = nullptr, *dx_ = nullptr;  // [kGradientRows, d]
-  std::vector<size_t> rows_;                            // of the segment, with a gradient
-  size_t begin_ = 0;
-  std::vector<uint8_t> reached_;  // the segment's rows whose gradient has been written
-  bool fresh_ = true;             // the map's gradient has not been written
+  ThreadPool& pool_;
+  const CancelFlag& cancel_;
+  Active active_;
+  std::vector<float> dsums_;  // [B, K, d]
+  std::vector<uint8_t> written_;  // [M, predictions] whether the map's gradient has been
+  bool summed_ = false;
+  float* to_events_ = nullptr;  // [predictions, rows, d] where events sum over several
+  float* to_map_ = nullptr;     // [segments, d, map_cols] where they share one map
 };
 
 }  // namespace
@@ -228,25 +346,27 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
                const CancelFlag& cancel) {
   const Problem& problem = args.problem;
   const size_t interest_size = problem.interests * problem.dim;
-  const size_t cols = problem.map_cols();
-  const size_t wave =
-      std::max<size_t>(1, kPredictionFloats / std::max<size_t>(1, problem.length * cols));
   const size_t row_stride = (problem.length + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-  for (size_t first = 0; first < problem.users; first += wave) {
-    const size_t users = std::min(wave, problem.users - first);
-    const Layout layout(problem, first, users);
-    float* const predictions = prediction_memory.Reserve<float>(layout.sources.size() * cols);
-    pool.ParallelFor(layout.segments.size(), cancel, [&](size_t s, int) {
-      const Layout::Segment& segment = layout.segments[s];
-      Predict(kernels, problem, layout, segment, predictions + segment.begin * cols);
+  for (const Wave& wave : Waves(problem)) {
+    const ForwardPlan plan(problem, wave, pool.threads() > kFewThreads);
+    const Layout& layout = plan.layout;
+    float* const predictions =
+        prediction_memory.Reserve<float>(layout.sources.size() * problem.map_cols());
+    pool.ParallelFor(plan.products.size(), cancel, [&](size_t n, int) {
+      Predict(kernels, problem, plan, plan.products[n], predictions);
     });
+    const size_t row_size = plan.apart ? problem.dim : problem.map_cols();
+    const size_t interest_stride = problem.shared ? 0 : plan.prediction_stride(problem.dim);
     std::vector<size_t> event_offsets(problem.length);
-    for (size_t t = 0; t < problem.length; ++t) event_offsets[t] = layout.position_rows[t] * cols;
-    pool.ParallelFor((users + kUserGrain - 1) / kUserGrain, cancel, [&](size_t chunk, int) {
+    for (size_t t = 0; t < problem.length; ++t) {
+      event_offsets[t] = layout.position_rows[t] * row_size;
+    }
+    const size_t users_at_once = UsersAtOnce(wave.users);
+    pool.ParallelFor((wave.users + users_at_once - 1) / users_at_once, cancel, [&](size_t n, int) {
       float* const scratch = row_memory.Reserve<float>(2 * problem.interests * row_stride);
-      const size_t end = std::min(users, (chunk + 1) * kUserGrain);
-      for (size_t b = chunk * kUserGrain; b < end; ++b) {
-        const size_t user = first + b;
+      const size_t end = std::min(wave.users, (n + 1) * users_at_once);
+      for (size_t b = n * users_at_once; b < end; ++b) {
+        const size_t user = wave.first + b;
         float* const coefficients = args.coefficients + user * problem.interests * problem.length;
         std::fill(coefficients, coefficients + problem.interests * problem.length, 0.0f);
         float* const sums = args.sums + user * interest_size;
@@ -257,9 +377,8 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
           continue;
         }
         kernels.route({problem.lengths[user], problem.interests, problem.dim, args.iterations,
-                       predictions + layout.user_rows[b] * cols, event_offsets.data(),
-                       problem.shared ? 0 : problem.dim, args.initial, problem.length, scratch,
-                       sums, vectors, coefficients});
+                       predictions + layout.user_rows[b] * row_size, event_offsets.data(),
+                       interest_stride, args.initial, problem.length, scratch, sums, vectors, coefficients});
       }
     });
     if (cancel.Cancelled()) return Cancelled();
@@ -269,48 +388,7 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
 
 Status Backward(const Kernels& kernels, const BackwardArgs& args, ThreadPool& pool,
                 const CancelFlag& cancel) {
-  const Problem& problem = args.problem;
-  const size_t dim = problem.dim;
-  const size_t interests = problem.users * problem.interests;
-  std::vector<float> dsums(interests * dim);
-  std::vector<uint8_t> active(interests);
-  for (size_t i = 0; i < interests; ++i) {
-    const float* const dvector = args.vector_gradient + i * dim;
-    if (std::all_of(dvector, dvector + dim, [](float g) { return g == 0.0f; })) continue;
-    active[i] = 1;
-    kernels.squash_gradient(args.sums + i * dim, dvector, &dsums[i * dim], dim);
-  }
-
-  const Layout layout(problem, 0, problem.users);
-  const size_t count = layout.segments.size();
-  const size_t map_size = problem.map_size();
-  // Segments of one map sum into parts of their own, which are then added in order.
-  const bool partial = problem.map_count == 1 && count > 1;
-  float* const parts = partial ? partial_memory.Reserve<float>(count * map_size) : nullptr;
-  // The maps that no segment has, or the one that all of them have.
-  float* const covered = args.map_gradient + (partial ? 0 : count * map_size);
-  std::fill(covered, args.map_gradient + problem.map_count * map_size, 0.0f);
-  const size_t user_chunks = (problem.users + kUserGrain - 1) / kUserGrain;
-  pool.ParallelFor(count + user_chunks, cancel, [&](size_t chunk, int) {
-    if (chunk >= count) {
-      // Events that are none.
-      const size_t first = (chunk - count) * kUserGrain;
-      for (size_t b = first; b < std::min(problem.users, first + kUserGrain); ++b) {
-        float* const user = args.event_gradient + b * problem.length * dim;
-        std::fill(user + problem.lengths[b] * dim, user + problem.length * dim, 0.0f);
-      }
-      return;
-    }
-    const Layout::Segment& segment = layout.segments[chunk];
-    float* const dmap =
-        partial ? parts + chunk * map_size : args.map_gradient + (segment.map - problem.maps);
-    SegmentGradient(kernels, args, layout, dsums, active).Run(segment, dmap);
-  });
-  if (cancel.Cancelled()) return Cancelled();
-  for (size_t s = 0; partial && s < count; ++s) {
-    kernels.axpy(1.0f, parts + s * map_size, args.map_gradient, map_size);
-  }
-  return Status::Ok();
+  return Gradients(kernels, args, pool, cancel).Run();
 }
 
 }  // namespace prismrec::dynamic_routing
