@@ -1,0 +1,77 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type InterestModel, PriorModel, scorerNamed } from "@prismrec/core/models";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseTrainConfig } from "../config.js";
+import { TINY_CONFIGS, tinyInput } from "../testing/tiny-input.js";
+import { train } from "../training/train.js";
+import { asPrior, PriorChoice, PriorJudge, type PriorPart } from "./choose-prior.js";
+import { evaluate } from "./evaluate.js";
+import { holdOut } from "./folds.js";
+
+const { dataset } = await tinyInput();
+const { learn, judge } = holdOut({ dataset }, 0);
+const METRICS = ["recall@20", "ndcg@20"];
+const WEIGHTS = [0.5, 4];
+const EASE = scorerNamed("ease");
+let folder = "";
+let [own, other]: InterestModel[] = [];
+let parts: [PriorPart, PriorPart];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prismrec-choose-prior-"));
+  const config = parseTrainConfig({ ...TINY_CONFIGS.mixture, crowd: undefined });
+  own = (await train({ dataset }, config, { dir: join(folder, "own") })).model;
+  other = (await train(learn, config, { dir: join(folder, "fold") })).model;
+  const options = { cutoffs: [20], weights: WEIGHTS };
+  parts = [
+    { learn: dataset, judge: await PriorJudge.open(own, dataset, options) },
+    { learn: learn.dataset, judge: await PriorJudge.open(other, judge.dataset, options) },
+  ];
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** recall + ndcg of every validation user, by `evaluate`. */
+async function valuesOf(model: InterestModel | PriorModel, of = dataset): Promise<number[]> {
+  const { perUser } = await evaluate(model, of, { part: "valid", metrics: METRICS, diagnostics: false });
+  return Array.from(perUser[METRICS[0]!]!, (value, u) => value + perUser[METRICS[1]!]![u]!);
+}
+const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+describe("the choice of a prior", () => {
+  it("counts users of a fold, asked of a network and a prior that do not know them, as it counts validation users", async () => {
+    const choice = new PriorChoice(parts);
+    const { fitted, best } = await choice.try(EASE, { lambdas: [5, 50] });
+    const lambda = Number(fitted.facts.lambda);
+    const tried = async (chosen: number): Promise<number[]> => {
+      const priors = await Promise.all(
+        [dataset, learn.dataset].map(async (of) => asPrior((await EASE.fit(of, { lambdas: [chosen] })).model)),
+      );
+      const values: number[] = [];
+      for (const weight of WEIGHTS) {
+        using served = new PriorModel(own!, priors[0]!, weight);
+        using held = new PriorModel(other!, priors[1]!, weight);
+        values.push(meanOf([...(await valuesOf(served)), ...(await valuesOf(held, judge.dataset))]));
+      }
+      return values;
+    };
+    const values = await tried(lambda);
+    expect(choice.users).toBe(dataset.split.valid.users.length + judge.dataset.split.valid.users.length);
+    for (const [n, { value }] of choice.tried.entries()) expect(value).toBeCloseTo(values[n]!, 10);
+    expect(Math.max(...values)).toBeGreaterThanOrEqual(Math.max(...(await tried(lambda === 5 ? 50 : 5))));
+    const alone = meanOf([...(await valuesOf(own!)), ...(await valuesOf(other!, judge.dataset))]);
+    expect(choice.alone).toBeCloseTo(alone, 10);
+    expect(best).toBe(Math.max(...values) > alone);
+  });
+
+  it("asks validation users alone where there are no folds", async () => {
+    const choice = new PriorChoice([parts[0]]);
+    await choice.try(EASE, { lambdas: [50] });
+    const { model } = await EASE.fit(dataset, { lambdas: [50] });
+    for (const { weight, value } of choice.tried) {
+      using served = new PriorModel(own!, asPrior(model), weight);
+      expect(value).toBeCloseTo(meanOf(await valuesOf(served)), 10);
+    }
+  });
+});
