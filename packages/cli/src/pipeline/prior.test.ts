@@ -54,15 +54,13 @@ it.each([
     await using copied = await open(saved);
     expect(await answers(again)).toEqual(told);
     expect(await answers(copied)).toEqual(told);
-    const { chosen, alone, tried } = JSON.parse(await readFile(join(dir, "prior", "prior.json"), "utf8"));
+    const { chosen, tried } = JSON.parse(await readFile(join(dir, "prior", "prior.json"), "utf8"));
     expect(tried.map(({ prior }: { prior: string }) => prior)).toEqual([
       ...Array(7).fill("item-knn"),
       ...Array(7).fill("ease"),
       ...Array(7).fill("l3ae"),
     ]);
-    const best = Math.max(...tried.map(({ value }: { value: number }) => value));
-    if (best > alone) expect(tried.find(({ value }: { value: number }) => value === best)).toMatchObject(chosen);
-    else expect(chosen).toBeNull();
+    expect(tried).toContainEqual(expect.objectContaining(chosen));
     // One epoch of eight numbers leaves a prior a great deal to say.
     expect(chosen).not.toBeNull();
     for (const items of told) for (const { prior } of items) expect(prior! >= 0 && prior! <= 1).toBe(true);
@@ -144,7 +142,7 @@ it(
     // 12 validate, and a fold of the 96 training users holds 19 or 20.
     expect(users).toBeGreaterThanOrEqual(12 + 19 * folds);
     expect(chosen).not.toBeNull();
-    expect(existsSync(join(inside("whole"), "prior", "fold-1"))).toBe(false);
+    expect(existsSync(join(inside("whole"), "prior", "folds"))).toBe(false);
 
     // An update trains nothing of the kind, and keeps the choice.
     const news = join(folder, "news.csv");

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
@@ -15,18 +15,18 @@ import {
 import {
   asPrior,
   type FoldInput,
-  holdOut,
+  type FoldNetworks,
+  foldsWanted,
   PriorChoice,
   PriorJudge,
-  type PriorPart,
   parseTrainConfig,
-  train,
+  trainFolds,
 } from "@prismrec/trainer";
 import { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
-import { BUDGETS, foldsWanted } from "./effort.js";
+import { BUDGETS } from "./effort.js";
 import { importStage } from "./import.js";
 import { type KeptPrior, readPrior, writePrior } from "./lineage.js";
 import { modelOf } from "./models.js";
@@ -42,6 +42,10 @@ const VERSION = 2;
 const CHOICE = "prior.json";
 /** Folder of a prior's files beside those of the network that it is added to. */
 const FOLDER = "prior";
+/** Folder of the trainings without a part of the training users, until they have said what they know. */
+const FOLDS = "folds";
+/** Folder of all that was fitted, until one is chosen. */
+const CANDIDATES = "candidates";
 const AGAIN = "Run the train stage again.";
 
 const chosenSchema = z.object({ prior: z.string(), weight: z.number() });
@@ -134,7 +138,7 @@ export function priorStage(
           definition,
           settings: before?.settings ?? record(definition.settings.parse(models[definition.name] ?? {})),
         }));
-      const folds = before === undefined ? foldsWanted(dataset, effort) : 0;
+      const folds = before === undefined && BUDGETS[effort] > 0 ? foldsWanted(dataset) : 0;
       const config = {
         candidates: Object.fromEntries(fitting.map(({ definition, settings }) => [definition.name, settings])),
         cutoffs: evaluate.cutoffs,
@@ -149,23 +153,32 @@ export function priorStage(
       const { partitions } = network.readsClusters ? await (await context.open(clusterStage)).contents() : {};
       const input: FoldInput = { dataset, ...(partitions === undefined ? {} : { partitions }) };
       const model = interesting(await network.model());
-      const part = { learn: dataset, judge: await judgeOf(context, model, input) };
-      const { folds, steps } = await trainFolds(context, dir, plan.folds, network, input, tune);
-      const choice = new PriorChoice([part, ...folds]);
-      // What an interrupted attempt took for the best so far is chosen anew.
-      await rm(join(dir, FOLDER), { recursive: true, force: true });
+      const judge = await PriorJudge.open(model, dataset, {
+        cutoffs: context.settings.evaluate.cutoffs,
+        ...(partitions === undefined ? {} : { partition: partitions.valid }),
+        signal: context.signal,
+      });
+      const folds = join(dir, FOLDS);
+      const { parts, steps } =
+        plan.folds === 0 ? { parts: [], steps: 0 } : await foldNetworks(context, folds, network, input, tune);
+      const choice = new PriorChoice([{ learn: dataset, judge }, ...parts]);
+      const fitted = join(dir, CANDIDATES);
       for (const { definition, settings } of choice.users === 0 ? [] : plan.candidates) {
-        const { fitted, best } = await choice.try(definition, settings, context.options);
-        if (best || plan.before !== undefined) await saveScorer(join(dir, FOLDER), definition, settings, fitted);
-        dispose(fitted.model);
+        const found = await choice.try(definition, settings, context.options);
+        await saveScorer(join(fitted, definition.name), definition, settings, found);
+        dispose(found.model);
       }
-      for (const place of folds.keys()) await rm(foldDir(dir, place), { recursive: true, force: true });
+      const chosen = plan.before === undefined || plan.candidates.length === 0 ? choice.chosen : plan.before.chosen;
+      await rm(join(dir, FOLDER), { recursive: true, force: true });
+      if (chosen !== null) await rename(join(fitted, chosen.prior), join(dir, FOLDER));
+      await rm(fitted, { recursive: true, force: true });
+      await rm(folds, { recursive: true, force: true });
       await writeJsonAtomic(join(dir, CHOICE), {
-        chosen: plan.before === undefined || plan.candidates.length === 0 ? choice.chosen : plan.before.chosen,
-        metric: part.judge.metrics.join(" + "),
+        chosen,
+        metric: judge.metrics.join(" + "),
         alone: choice.alone ?? null,
         users: choice.users,
-        folds: folds.length,
+        folds: parts.length,
         steps,
         tried: choice.tried,
       } satisfies Choice);
@@ -219,63 +232,29 @@ export async function handOnPrior(from: RunDirectory, made: WithPrior | undefine
   }
 }
 
-function judgeOf(
-  { settings: { evaluate }, signal }: StageContext<PriorSettings>,
-  model: MultiInterestModel,
-  { dataset, partitions }: FoldInput,
-): Promise<PriorJudge> {
-  const { cutoffs } = evaluate;
-  const partition = partitions?.valid;
-  return PriorJudge.open(model, dataset, { cutoffs, ...(partition === undefined ? {} : { partition }), signal });
-}
-
-interface TrainedFolds {
-  readonly folds: readonly PriorPart[];
-  /** Of their trainings together. */
-  readonly steps: number;
-}
-
-/**
- * Networks like the run's own, each trained without a part of the training users, as many as are wanted and the budget
- * has steps for. They learn from no crowd: its users are made of those that are held out as well.
- */
-async function trainFolds(
+/** Networks that do not know a part of the training users, within what choosing may still take. */
+async function foldNetworks(
   context: StageContext<PriorSettings>,
   dir: string,
-  wanted: number,
   network: TrainedModel,
   input: FoldInput,
   tune: Stage<Tuned> | undefined,
-): Promise<TrainedFolds> {
+): Promise<FoldNetworks> {
   const curve = await network.curve();
-  if (wanted === 0 || curve === undefined) return { folds: [], steps: 0 };
-  const { model: name, effort, split } = context.settings;
+  if (curve === undefined) return { parts: [], steps: 0 };
+  const { model, effort, split, evaluate } = context.settings;
   const tuned = tune === undefined ? undefined : (await context.find(tune))?.result;
-  // A training that was not tried is the first.
   const once = tuned?.rounds[0]?.trials[0]?.steps ?? curve.steps;
   const spent = tuned === undefined ? once : Math.max(once, spentSteps(tuned));
-  const left = (1 + BUDGETS[effort]) * once - spent;
-  const config = parseTrainConfig(curve.config);
-  const epochs = Math.max(1, curve.bestEpoch);
-  const folds: PriorPart[] = [];
-  let [steps, each] = [0, epochs * Math.ceil(curve.steps / Math.max(1, curve.curve.length))];
-  while (folds.length < wanted && steps + each <= left) {
-    const { learn, judge } = holdOut(input, folds.length, { historyShare: split.historyShare, seed: config.seed });
-    const result = await train(
-      learn,
-      { ...config, stopping: { ...config.stopping, epochs, patience: epochs } },
-      {
-        dir: foldDir(dir, folds.length),
-        signal: context.signal,
-        onEvent: (event) => context.training(`${name}, fold ${folds.length + 1}`, epochs, event),
-      },
-    );
-    if (result.stoppedBy === "signal") context.signal.throwIfAborted();
-    each = result.steps;
-    steps += each;
-    folds.push({ learn: learn.dataset, judge: await judgeOf(context, result.model, judge) });
-  }
-  return { folds, steps };
+  const own = { ...curve, config: parseTrainConfig(curve.config), epochs: curve.curve.length };
+  return trainFolds(input, own, {
+    dir,
+    budget: (1 + BUDGETS[effort]) * once - spent,
+    historyShare: split.historyShare,
+    cutoffs: evaluate.cutoffs,
+    signal: context.signal,
+    onEvent: (fold, epochs, event) => context.training(`${model}, fold ${fold + 1}`, epochs, event),
+  });
 }
 
 /** A network and what is added to it as one model. Both stay those of their stages. */
@@ -343,7 +322,5 @@ function interesting(model: Model): MultiInterestModel {
     hint: 'Set "prior" to "none".',
   });
 }
-
-const foldDir = (dir: string, fold: number): string => join(dir, `fold-${fold + 1}`);
 
 const record = (settings: unknown): SettingsRecord => ({ ...(settings as SettingsRecord) });

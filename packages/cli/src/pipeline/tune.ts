@@ -76,7 +76,7 @@ interface TunePlan extends StagePlan {
 }
 
 /** Of all rounds; a later one begins with the training that the one before has chosen. */
-export function spentSteps({ rounds }: TuneResult): number {
+export function spentSteps({ rounds }: Pick<TuneResult, "rounds">): number {
   const own = rounds[0]?.trials[0]?.steps ?? 0;
   return rounds.reduce((sum, { steps, trials: [first] }) => sum + steps - first!.steps, own);
 }
@@ -202,11 +202,12 @@ async function search(
   };
 }
 
-/** Steps of all trials, as a multiple of those of one training: less where a prior will be tried on more users than validate. */
+/** Steps of all trials, as a multiple of those of one training: less where more users than validate are to choose a prior, unless a space is the user's own. */
 async function budgetOf(context: StageContext<TuneSettings>): Promise<number> {
-  const { effort } = context.settings;
+  const { effort, space } = context.settings;
   const { dataset } = await context.open(importStage);
-  return priorNames(context.settings).length === 0 ? BUDGETS[effort] : budgetOfSettings(dataset, effort);
+  const shared = space === undefined && priorNames(context.settings).length > 0;
+  return shared ? budgetOfSettings(dataset, effort) : BUDGETS[effort];
 }
 
 /** What a round has found, kept beside its trials once it is done. */

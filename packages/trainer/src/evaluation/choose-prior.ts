@@ -107,11 +107,30 @@ export interface PriorTrial {
   readonly standardError: number;
 }
 
-/** What has been tried beside a network, and the best of it. */
+/** Where a choice stays near as long as users cannot tell it from the best. */
+const USUAL = { prior: "ease", weight: 0.5 };
+/** How far another prior is from the usual one, in doublings of the weight. */
+const OTHER_PRIOR = 0.5;
+/** How far it is to have none. */
+const NO_PRIOR = 3;
+/** Paired standard errors within which two are as good as each other. */
+const INDIFFERENT = 1;
+
+export interface Tried {
+  /** null: the network alone. */
+  readonly chosen: { readonly prior: string; readonly weight: number } | null;
+  /** [users] */
+  readonly values: Float64Array;
+}
+
+/**
+ * What has been tried beside a network, and which of it to take: of all that are not worse than the best by more than one
+ * paired standard error the one that is nearest to the usual. Where users are few the best of many is the luckiest.
+ */
 export class PriorChoice {
   readonly tried: PriorTrial[] = [];
   readonly #own: Float64Array;
-  #best: { readonly prior: string; readonly weight: number; readonly values: Float64Array } | undefined;
+  readonly #all: Tried[];
 
   /**
    * @param parts the network to be served first; then networks like it that were trained without some users, who can
@@ -119,6 +138,7 @@ export class PriorChoice {
    */
   constructor(readonly parts: readonly [PriorPart, ...PriorPart[]]) {
     this.#own = joined(parts.map(({ judge }) => judge.own));
+    this.#all = [{ chosen: null, values: this.#own }];
   }
 
   /** How many users choose. */
@@ -131,22 +151,19 @@ export class PriorChoice {
     return this.users === 0 ? undefined : meanOf(this.#own).mean;
   }
 
-  get chosen(): { readonly prior: string; readonly weight: number } | null {
-    return this.#best === undefined ? null : { prior: this.#best.prior, weight: this.#best.weight };
+  /** null: the network alone. */
+  get chosen(): Tried["chosen"] {
+    if (this.users === 0) return null;
+    return chooseAmong(this.#all);
   }
 
   /**
    * Fits a candidate, its own settings chosen by what the network is worth with it under the best weight, and tries
    * every weight. Where several parts are to be asked, it is fitted for each, and their users count alike.
    *
-   * @returns the candidate, and whether the network is better with it than alone and than with those before
    * @throws what fitting throws
    */
-  async try(
-    definition: ScorerDefinition,
-    settings: SettingsRecord,
-    run: RunOptions = {},
-  ): Promise<{ readonly fitted: Fitted; readonly best: boolean }> {
+  async try(definition: ScorerDefinition, settings: SettingsRecord, run: RunOptions = {}): Promise<Fitted> {
     const [own, ...folds] = this.parts;
     const recorded: Float64Array[][][] = [];
     // A definition asks as often of every part: what a fold says of its nth model goes with the nth of the whole.
@@ -171,20 +188,35 @@ export class PriorChoice {
       const { model } = await definition.fit(learn, found, run);
       all.push(await judge.valuesWith(asPrior(model)));
     }
-    return { fitted, best: this.users > 0 && this.#take(definition.name, pooled(all)) };
-  }
-
-  #take(prior: string, all: readonly Float64Array[]): boolean {
-    const former = this.#best;
-    for (const [n, values] of all.entries()) {
-      const weight = this.parts[0].judge.weights[n]!;
-      const { mean: value } = meanOf(values);
+    for (const [n, values] of pooled(all).entries()) {
+      const chosen = { prior: definition.name, weight: own.judge.weights[n]! };
       const { standardError } = meanOf(pairedDifferences(values, this.#own));
-      this.tried.push({ prior, weight, value, standardError });
-      if (value > meanOf(this.#best?.values ?? this.#own).mean) this.#best = { prior, weight, values };
+      this.tried.push({ ...chosen, value: meanOf(values).mean, standardError });
+      this.#all.push({ chosen, values });
     }
-    return this.#best !== former;
+    return fitted;
   }
+}
+
+/**
+ * Of all that are not worse than the best by more than one paired standard error the one that is nearest to the usual.
+ *
+ * @param all at least one, each with values of the same users
+ */
+export function chooseAmong(all: readonly Tried[]): Tried["chosen"] {
+  const means = all.map(({ values }) => meanOf(values).mean);
+  const best = all[means.indexOf(Math.max(...means))]!;
+  const asGood = all.filter(({ values }) => {
+    const { mean, standardError } = meanOf(pairedDifferences(best.values, values));
+    // Of a single user nothing is known but the value.
+    return mean <= (Number.isFinite(standardError) ? INDIFFERENT * standardError : 0);
+  });
+  return asGood.reduce((a, b) => (distanceOf(b) < distanceOf(a) ? b : a)).chosen;
+}
+
+function distanceOf({ chosen }: Tried): number {
+  if (chosen === null) return NO_PRIOR;
+  return Math.abs(Math.log2(chosen.weight / USUAL.weight)) + (chosen.prior === USUAL.prior ? 0 : OTHER_PRIOR);
 }
 
 /** [weights][users of all parts] */
