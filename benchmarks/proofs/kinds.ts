@@ -60,7 +60,7 @@ async function withPrior(
   const own = { config, bestEpoch, steps, epochs: curve.length };
   const folds = await trainFolds({ dataset }, own, { dir, budget: BUDGET * steps, cutoffs });
   const judge = await PriorJudge.open(network, dataset, { cutoffs });
-  const choice = new PriorChoice([{ learn: dataset, judge }, ...folds.parts]);
+  const choice = new PriorChoice({ learn: dataset, judge }, folds.parts);
   const fitted = new Map<string, Model>();
   for (const definition of MODELS) {
     if (definition.kind !== "scorer" || (definition.priorUpTo ?? 0) < dataset.catalog.size) continue;

@@ -54,9 +54,9 @@ const choiceSchema = z.object({
   chosen: chosenSchema.nullable(),
   /** What the values below are, means over validation users. */
   metric: z.string(),
-  /** Of the network alone; null where nobody is there to validate on. */
+  /** Of the network alone, or of those without a fold; null where nobody is there to validate on. */
   alone: z.number().nullable(),
-  /** How many users chose, those of folds among them. */
+  /** How many users chose: validation users, or those of folds. */
   users: z.int(),
   /** Parts of the training users that were held out in turn, and the steps of the trainings without them. */
   folds: z.int(),
@@ -109,8 +109,8 @@ interface PriorOptions {
 /**
  * Chooses on validation which of the candidates is added to the run's own network, and with what weight: none where the
  * network is best alone. A candidate's own settings are chosen together with the weight, for what is best alone need not
- * be best beside the network. Where few users validate, training users choose too: parts of them are held out in turn, and
- * the network is trained without them for as long as its own training was found best.
+ * be best beside the network. Where not very many users validate, training users choose in their place: parts of them are
+ * held out in turn, and the network is trained without them for as long as its own training was found best.
  */
 export function priorStage(
   own: Stage<TrainedModel>,
@@ -161,7 +161,7 @@ export function priorStage(
       const folds = join(dir, FOLDS);
       const { parts, steps } =
         plan.folds === 0 ? { parts: [], steps: 0 } : await foldNetworks(context, folds, network, input, tune);
-      const choice = new PriorChoice([{ learn: dataset, judge }, ...parts]);
+      const choice = new PriorChoice({ learn: dataset, judge }, parts);
       const fitted = join(dir, CANDIDATES);
       for (const { definition, settings } of choice.users === 0 ? [] : plan.candidates) {
         const found = await choice.try(definition, settings, context.options);
@@ -209,7 +209,7 @@ export function priorStage(
       const { value = alone } = tried.find(({ prior, weight }) => isDeepStrictEqual(chosen, { prior, weight })) ?? {};
       const how = await (await modelOf(added.name).code()).describe?.(join(dir, FOLDER));
       const what = `${chosen.prior}, weight ${chosen.weight}${how ? `, ${how}` : ""}`;
-      const by = folds === 0 ? "" : `   (chosen by ${users} users, those of ${folds} folds among them)`;
+      const by = folds === 0 ? "" : `   (by ${users} users of ${folds} folds)`;
       return { summary: `${what}: ${metric} ${points(value)} (${name} alone ${points(alone)})${by}` };
     },
   });

@@ -149,6 +149,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   settings: easeSettings,
   baseline: true,
   priorUpTo: EASE_MAX_ITEMS,
+  usualPrior: true,
   chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {

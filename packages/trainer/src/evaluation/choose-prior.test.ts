@@ -18,7 +18,7 @@ const WEIGHTS = [0.5, 4];
 const EASE = scorerNamed("ease");
 let folder = "";
 let [own, other]: InterestModel[] = [];
-let parts: [PriorPart, PriorPart];
+let [served, fold]: PriorPart[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "prismrec-choose-prior-"));
@@ -26,10 +26,8 @@ beforeAll(async () => {
   own = (await train({ dataset }, config, { dir: join(folder, "own") })).model;
   other = (await train(learn, config, { dir: join(folder, "fold") })).model;
   const options = { cutoffs: [20], weights: WEIGHTS };
-  parts = [
-    { learn: dataset, judge: await PriorJudge.open(own, dataset, options) },
-    { learn: learn.dataset, judge: await PriorJudge.open(other, judge.dataset, options) },
-  ];
+  served = { learn: dataset, judge: await PriorJudge.open(own, dataset, options) };
+  fold = { learn: learn.dataset, judge: await PriorJudge.open(other, judge.dataset, options) };
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -46,6 +44,7 @@ describe("the choice among what was tried", () => {
   /** Values above everybody's by `gain` on average. */
   const tried = (prior: string | null, weight: number, gain: number, noise = 0.2): Tried => ({
     chosen: prior === null ? null : { prior, weight },
+    usual: prior === "ease",
     values: Float64Array.from(users, (value) => value + gain + noise * (random.uniform() - 0.5)),
   });
   const USUAL = { prior: "ease", weight: 0.5 };
@@ -65,7 +64,11 @@ describe("the choice among what was tried", () => {
   });
 
   it("is drawn to the nearest of those that are as good as the best", () => {
-    const [far, near] = [tried("ease", 8, 0.1), tried("ease", 2, 0.099)];
+    const far = tried("ease", 8, 0.1);
+    const near: Tried = {
+      chosen: { prior: "ease", weight: 2 },
+      values: far.values.map((value, u) => value - 0.001 + (u % 2 === 0 ? 0.05 : -0.05)),
+    };
     expect(chooseAmong([tried(null, 0, 0), tried("ease", 0.5, 0), far, near])).toEqual(near.chosen);
   });
 
@@ -79,32 +82,30 @@ describe("the choice among what was tried", () => {
 });
 
 describe("the choice of a prior", () => {
-  it("counts users of a fold, asked of a network and a prior that do not know them, as it counts validation users", async () => {
-    const choice = new PriorChoice(parts);
-    const { facts } = await choice.try(EASE, { lambdas: [5, 50] });
-    const lambda = Number(facts.lambda);
-    const tried = async (chosen: number): Promise<number[]> => {
-      const priors = await Promise.all(
-        [dataset, learn.dataset].map(async (of) => asPrior((await EASE.fit(of, { lambdas: [chosen] })).model)),
-      );
+  it("asks users of folds, of a network and a prior that do not know them, and fits the whole as they say", async () => {
+    const choice = new PriorChoice(served!, [fold!]);
+    const lambdas = [5, 50];
+    const { facts } = await choice.try(EASE, { lambdas });
+    const valuesUnder = async (lambda: number): Promise<number[]> => {
+      const prior = asPrior((await EASE.fit(learn.dataset, { lambdas: [lambda] })).model);
       const values: number[] = [];
       for (const weight of WEIGHTS) {
-        using served = new PriorModel(own!, priors[0]!, weight);
-        using held = new PriorModel(other!, priors[1]!, weight);
-        values.push(meanOf([...(await valuesOf(served)), ...(await valuesOf(held, judge.dataset))]));
+        using held = new PriorModel(other!, prior, weight);
+        values.push(meanOf(await valuesOf(held, judge.dataset)));
       }
       return values;
     };
-    const values = await tried(lambda);
-    expect(choice.users).toBe(dataset.split.valid.users.length + judge.dataset.split.valid.users.length);
-    for (const [n, { value }] of choice.tried.entries()) expect(value).toBeCloseTo(values[n]!, 10);
-    expect(Math.max(...values)).toBeGreaterThanOrEqual(Math.max(...(await tried(lambda === 5 ? 50 : 5))));
-    const alone = meanOf([...(await valuesOf(own!)), ...(await valuesOf(other!, judge.dataset))]);
-    expect(choice.alone).toBeCloseTo(alone, 10);
+    const values = new Map<number, number[]>();
+    for (const lambda of lambdas) values.set(lambda, await valuesUnder(lambda));
+    const chosen = values.get(Number(facts.lambda))!;
+    expect(Math.max(...chosen)).toBe(Math.max(...[...values.values()].flat()));
+    for (const [n, { value }] of choice.tried.entries()) expect(value).toBeCloseTo(chosen[n]!, 10);
+    expect(choice.users).toBe(judge.dataset.split.valid.users.length);
+    expect(choice.alone).toBeCloseTo(meanOf(await valuesOf(other!, judge.dataset)), 10);
   });
 
-  it("asks validation users alone where there are no folds", async () => {
-    const choice = new PriorChoice([parts[0]]);
+  it("asks validation users where there are no folds", async () => {
+    const choice = new PriorChoice(served!);
     await choice.try(EASE, { lambdas: [50] });
     const { model } = await EASE.fit(dataset, { lambdas: [50] });
     for (const { weight, value } of choice.tried) {

@@ -101,30 +101,32 @@ export interface PriorPart {
 export interface PriorTrial {
   readonly prior: string;
   readonly weight: number;
-  /** Mean over all users asked of recall + ndcg. */
+  /** Mean over the users asked of recall + ndcg. */
   readonly value: number;
   /** Of the paired difference from the network alone. */
   readonly standardError: number;
 }
 
-/** Where a choice stays near as long as users cannot tell it from the best. */
-const USUAL = { prior: "ease", weight: 0.5 };
+/** Where a choice stays near, with the usual prior, as long as users cannot tell it from the best. */
+const USUAL_WEIGHT = 0.5;
 /** How far another prior is from the usual one, in doublings of the weight. */
 const OTHER_PRIOR = 0.5;
 /** How far it is to have none. */
 const NO_PRIOR = 3;
 /** Paired standard errors within which two are as good as each other. */
-const INDIFFERENT = 1;
+const INDIFFERENT = 0.5;
 
 export interface Tried {
   /** null: the network alone. */
   readonly chosen: { readonly prior: string; readonly weight: number } | null;
+  /** Whether it is the prior that is taken where nothing speaks for another; absent: no. */
+  readonly usual?: boolean;
   /** [users] */
   readonly values: Float64Array;
 }
 
 /**
- * What has been tried beside a network, and which of it to take: of all that are not worse than the best by more than one
+ * What has been tried beside a network, and which of it to take: of all that are not worse than the best by more than half a
  * paired standard error the one that is nearest to the usual. Where users are few the best of many is the luckiest.
  */
 export class PriorChoice {
@@ -133,12 +135,20 @@ export class PriorChoice {
   readonly #all: Tried[];
 
   /**
-   * @param parts the network to be served first; then networks like it that were trained without some users, who can
-   *   thus be asked as well
+   * @param served the network to be served
+   * @param folds networks like it that were trained without some users, who are asked in the place of the validation
+   *   users: those have stopped the training when it suited them best, and make the network look better than it is
    */
-  constructor(readonly parts: readonly [PriorPart, ...PriorPart[]]) {
-    this.#own = joined(parts.map(({ judge }) => judge.own));
+  constructor(
+    readonly served: PriorPart,
+    readonly folds: readonly PriorPart[] = [],
+  ) {
+    this.#own = joined(this.#asked.map(({ judge }) => judge.own));
     this.#all = [{ chosen: null, values: this.#own }];
+  }
+
+  get #asked(): readonly PriorPart[] {
+    return this.folds.length === 0 ? [this.served] : this.folds;
   }
 
   /** How many users choose. */
@@ -159,47 +169,48 @@ export class PriorChoice {
 
   /**
    * Fits a candidate, its own settings chosen by what the network is worth with it under the best weight, and tries
-   * every weight. Where several parts are to be asked, it is fitted for each, and their users count alike.
+   * every weight. For each fold it is fitted without those who are asked.
    *
    * @throws what fitting throws
    */
   async try(definition: ScorerDefinition, settings: SettingsRecord, run: RunOptions = {}): Promise<Fitted> {
-    const [own, ...folds] = this.parts;
+    const { served, folds } = this;
+    const chooses = definition.chooses === true;
     const recorded: Float64Array[][][] = [];
-    // A definition asks as often of every part: what a fold says of its nth model goes with the nth of the whole.
-    for (const { learn, judge } of definition.chooses === true ? folds : []) {
-      const asked: Float64Array[][] = [];
+    // A definition asks as often of every part: what a fold says of its nth model is said of the nth of the whole.
+    for (const { learn, judge } of chooses ? folds : []) {
+      const told: Float64Array[][] = [];
       await definition.fit(learn, settings, run, async (model) => {
-        asked.push(await judge.valuesWith(asPrior(model)));
-        return bestOf(asked.at(-1)!);
+        told.push(await judge.valuesWith(asPrior(model)));
+        return bestOf(told.at(-1)!);
       });
-      recorded.push(asked);
+      recorded.push(told);
     }
     let at = 0;
-    const fitted = await definition.fit(own.learn, settings, run, async (model) => {
-      const values = await own.judge.valuesWith(asPrior(model));
-      const others = recorded.map((asked) => asked[at]!);
+    const fitted = await definition.fit(served.learn, settings, run, async (model) => {
+      const values =
+        folds.length === 0 ? [await served.judge.valuesWith(asPrior(model))] : recorded.map((one) => one[at]!);
       at++;
-      return bestOf(pooled([values, ...others]));
+      return bestOf(pooled(values));
     });
-    const found = definition.chooses === true ? (definition.chosen?.(fitted.facts) ?? settings) : settings;
-    const all = [await own.judge.valuesWith(asPrior(fitted.model))];
+    const found = chooses ? (definition.chosen?.(fitted.facts) ?? settings) : settings;
+    const all: Float64Array[][] = folds.length === 0 ? [await served.judge.valuesWith(asPrior(fitted.model))] : [];
     for (const { learn, judge } of folds) {
       const { model } = await definition.fit(learn, found, run);
       all.push(await judge.valuesWith(asPrior(model)));
     }
     for (const [n, values] of pooled(all).entries()) {
-      const chosen = { prior: definition.name, weight: own.judge.weights[n]! };
+      const chosen = { prior: definition.name, weight: served.judge.weights[n]! };
       const { standardError } = meanOf(pairedDifferences(values, this.#own));
       this.tried.push({ ...chosen, value: meanOf(values).mean, standardError });
-      this.#all.push({ chosen, values });
+      this.#all.push({ chosen, usual: definition.usualPrior === true, values });
     }
     return fitted;
   }
 }
 
 /**
- * Of all that are not worse than the best by more than one paired standard error the one that is nearest to the usual.
+ * Of all that are not worse than the best by more than half a paired standard error the one that is nearest to the usual.
  *
  * @param all at least one, each with values of the same users
  */
@@ -214,9 +225,9 @@ export function chooseAmong(all: readonly Tried[]): Tried["chosen"] {
   return asGood.reduce((a, b) => (distanceOf(b) < distanceOf(a) ? b : a)).chosen;
 }
 
-function distanceOf({ chosen }: Tried): number {
+function distanceOf({ chosen, usual }: Tried): number {
   if (chosen === null) return NO_PRIOR;
-  return Math.abs(Math.log2(chosen.weight / USUAL.weight)) + (chosen.prior === USUAL.prior ? 0 : OTHER_PRIOR);
+  return Math.abs(Math.log2(chosen.weight / USUAL_WEIGHT)) + (usual === true ? 0 : OTHER_PRIOR);
 }
 
 /** [weights][users of all parts] */

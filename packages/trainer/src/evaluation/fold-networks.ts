@@ -6,18 +6,19 @@ import { train } from "../training/train.js";
 import { PriorJudge, type PriorJudgeOptions, type PriorPart } from "./choose-prior.js";
 import { FOLDS, type FoldInput, holdOut } from "./folds.js";
 
+/** Validation users from which on it matters little that the same users have stopped the training. */
+const MANY_USERS = 1000;
 /** Users that a choice is to be made by, where there are as many. */
 const ENOUGH_USERS = 300;
 
 /**
- * How many parts of the training users are to be held out in turn, so that enough users choose: none where the validation
- * users are enough, or where a split asks training users already.
+ * How many parts of the training users are to be held out in turn, so that enough users choose who have not stopped the
+ * training: none where many validate, or where a split asks training users already.
  */
 export function foldsWanted({ split }: Dataset): number {
-  const missing = ENOUGH_USERS - split.valid.users.length;
   const usersOfFold = Math.floor(split.train.users.length / FOLDS);
-  if (split.protocol !== "user-disjoint" || missing <= 0 || usersOfFold === 0) return 0;
-  return Math.min(FOLDS, Math.ceil(missing / usersOfFold));
+  if (split.protocol !== "user-disjoint" || split.valid.users.length >= MANY_USERS || usersOfFold === 0) return 0;
+  return Math.min(FOLDS, Math.ceil(ENOUGH_USERS / usersOfFold));
 }
 
 export interface FoldNetworksOptions extends Pick<PriorJudgeOptions, "cutoffs" | "signal"> {
