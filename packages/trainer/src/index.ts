@@ -6,6 +6,8 @@ export * from "./evaluation/cutoffs.js";
 export * from "./evaluation/diagnostics.js";
 export * from "./evaluation/evaluate.js";
 export * from "./evaluation/explanation-fidelity.js";
+export * from "./evaluation/fold-networks.js";
+export * from "./evaluation/folds.js";
 export { type GroupMetrics, userGroups } from "./evaluation/groups.js";
 export * from "./evaluation/leakage.js";
 export * from "./evaluation/learned-targets.js";

@@ -53,5 +53,5 @@ export {
 } from "./stage.js";
 export { ownStage, type StandardOutputs, servedStage, stagesOf } from "./stages.js";
 export { type TrainedModel, trainStage } from "./train.js";
-export { type Tuned, type TuneResult, tuneStage } from "./tune.js";
+export { spentSteps, type Tuned, type TuneResult, tuneStage } from "./tune.js";
 export { type UpdateFiles, type UpdateOptions, type UpdateResult, updateRun } from "./update.js";

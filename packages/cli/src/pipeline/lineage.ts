@@ -20,6 +20,7 @@ const PARTS = "parts.json";
 const FORMER = "former.json";
 const ASKED = "asked.json";
 const TUNED = "tuned.json";
+const PRIOR = "prior.json";
 /** How to do without a file of these that is damaged. */
 const REMOVE = "Remove it, and run the pipeline again: what it says is then found anew.";
 
@@ -116,9 +117,27 @@ export function writeTuned(directory: RunDirectory, { chosen, settings }: TunedS
   return writeJsonAtomic(join(directory.lineage, TUNED), { chosen, settings } satisfies TunedSettings);
 }
 
-/** Leaves the choice to validation again. */
+const keptPriorSchema = z.object({
+  chosen: z.object({ prior: z.string(), weight: z.number() }).nullable(),
+  /** Those that the chosen one is fitted with; empty where there is none. */
+  settings: z.record(z.string(), z.unknown()),
+});
+export type KeptPrior = z.infer<typeof keptPriorSchema>;
+
+/** Writes down which prior was chosen by more users than validate: they are not asked again in the states that come after. */
+export function writePrior(directory: RunDirectory, kept: KeptPrior): Promise<void> {
+  return writeJsonAtomic(join(directory.lineage, PRIOR), kept);
+}
+
+/** What `writePrior` wrote; undefined where it did not. Throws RUN_INVALID. */
+export async function readPrior(directory: RunDirectory): Promise<KeptPrior | undefined> {
+  const path = join(directory.lineage, PRIOR);
+  return existsSync(path) ? readDocument(path, keptPriorSchema, REMOVE) : undefined;
+}
+
+/** Leaves the choices to validation again. */
 export async function dropTuned(directory: RunDirectory): Promise<void> {
-  await rm(join(directory.lineage, TUNED), { force: true });
+  for (const file of [TUNED, PRIOR]) await rm(join(directory.lineage, file), { force: true });
 }
 
 /** The settings that validation has chosen before; undefined where it has not. Throws RUN_INVALID. */

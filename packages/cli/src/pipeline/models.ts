@@ -46,8 +46,6 @@ export interface ModelEntry extends Pick<ModelSummary, "name" | "reads"> {
 export interface ModelCode {
   /** Largest catalog that it can be made for; absent: any. */
   readonly maxItems?: number;
-  /** Largest catalog in which it is tried as a prior that nobody has named. */
-  readonly priorUpTo?: number;
   /** Files and folders of its stage that serving needs. */
   readonly files: readonly string[];
   /**
@@ -57,19 +55,8 @@ export interface ModelCode {
   check(settings: RawSettings): { readonly error: z.ZodError; readonly schema: z.ZodType } | undefined;
   /** What decides it: settings with what they leave open filled in from the data. Throws CONFIG_INVALID. */
   config(dataset: Dataset, settings: ModelSettings): ModelConfig;
-  /**
-   * Makes it of the training users and writes it into `dir`, going on with what an earlier attempt has left there.
-   *
-   * @param judge what a model that validation chooses settings of is judged by; absent: its own validation metric
-   */
-  fit(
-    context: StageContext,
-    dir: string,
-    label: string,
-    input: TrainInput,
-    config: ModelConfig,
-    judge?: (model: Model) => Promise<number>,
-  ): Promise<void>;
+  /** Makes it of the training users and writes it into `dir`, going on with what an earlier attempt has left there. */
+  fit(context: StageContext, dir: string, label: string, input: TrainInput, config: ModelConfig): Promise<void>;
   /** The configuration by which everybody is trained on, once what `fit` wrote into `dir` has been found best. */
   production(dir: string): Promise<ModelConfig>;
   /** Reads what `fit` wrote. */

@@ -1,31 +1,51 @@
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
 import {
   isMultiInterest,
-  isScoring,
   type Model,
   type MultiInterestModel,
   PriorModel,
-  type ScoringModel,
+  type ScorerDefinition,
+  type SettingsRecord,
+  scorerNamed,
 } from "@prismrec/core/models";
-import { PriorJudge } from "@prismrec/trainer";
+import {
+  asPrior,
+  type FoldInput,
+  type FoldNetworks,
+  foldsWanted,
+  PriorChoice,
+  PriorJudge,
+  parseTrainConfig,
+  trainFolds,
+} from "@prismrec/trainer";
 import { z } from "zod";
 import { settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
+import { BUDGETS } from "./effort.js";
 import { importStage } from "./import.js";
-import { type ModelCode, type ModelConfig, modelOf } from "./models.js";
+import { type KeptPrior, readPrior, writePrior } from "./lineage.js";
+import { modelOf } from "./models.js";
 import { readDocument } from "./read-document.js";
+import type { RunDirectory } from "./run-directory/run-directory.js";
+import { saveScorer } from "./scorers.js";
 import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { dispose, type TrainedModel, trainedModel } from "./train.js";
+import { spentSteps, type Tuned } from "./tune.js";
 
 export const PRIOR_STAGE = "prior";
-const VERSION = 1;
+const VERSION = 2;
 const CHOICE = "prior.json";
 /** Folder of a prior's files beside those of the network that it is added to. */
 const FOLDER = "prior";
+/** Folder of the trainings without a part of the training users, until they have said what they know. */
+const FOLDS = "folds";
+/** Folder of all that was fitted, until one is chosen. */
+const CANDIDATES = "candidates";
 const AGAIN = "Run the train stage again.";
 
 const chosenSchema = z.object({ prior: z.string(), weight: z.number() });
@@ -34,8 +54,13 @@ const choiceSchema = z.object({
   chosen: chosenSchema.nullable(),
   /** What the values below are, means over validation users. */
   metric: z.string(),
-  /** Of the network alone; null where nobody is there to validate on. */
+  /** Of the network alone, or of those without a fold; null where nobody is there to validate on. */
   alone: z.number().nullable(),
+  /** How many users chose: validation users, or those of folds. */
+  users: z.int(),
+  /** Parts of the training users that were held out in turn, and the steps of the trainings without them. */
+  folds: z.int(),
+  steps: z.int(),
   tried: z.array(
     chosenSchema.extend({
       value: z.number(),
@@ -53,74 +78,110 @@ export interface WithPrior extends TrainedModel {
   readonly added: TrainedModel | undefined;
 }
 
-const settings = settingsSchema.pick({ evaluate: true, models: true });
+const fittedSchema = z.object({ config: z.object({ settings: z.record(z.string(), z.unknown()) }) });
+const NOT_FITTED: z.infer<typeof fittedSchema> = { config: { settings: {} } };
+
+const settings = settingsSchema.pick({ model: true, evaluate: true, models: true, effort: true, split: true });
+type PriorSettings = z.infer<typeof settings>;
 
 /** A model that may become the prior, by its settings. */
 interface Candidate {
-  readonly name: string;
-  readonly code: ModelCode;
-  readonly config: ModelConfig;
+  readonly definition: ScorerDefinition;
+  readonly settings: SettingsRecord;
 }
 
 interface PriorPlan extends StagePlan {
   /** Those that the catalog is not too large for. */
   readonly candidates: readonly Candidate[];
+  /** What was chosen before the run's last update, which stays. */
+  readonly before: KeptPrior | undefined;
+  /** Parts of the training users to be held out in turn. */
+  readonly folds: number;
+}
+
+interface PriorOptions {
+  /** Whether the user has named the candidate, however long it takes. */
+  readonly named: boolean;
+  /** What has spent a part of the steps that choosing may take. */
+  readonly tune: Stage<Tuned> | undefined;
 }
 
 /**
  * Chooses on validation which of the candidates is added to the run's own network, and with what weight: none where the
  * network is best alone. A candidate's own settings are chosen together with the weight, for what is best alone need not
- * be best beside the network.
- *
- * @param named whether the user has named the candidate, however long it takes
+ * be best beside the network. Where not very many users validate, training users choose in their place: parts of them are
+ * held out in turn, and the network is trained without them for as long as its own training was found best.
  */
 export function priorStage(
   own: Stage<TrainedModel>,
   candidates: readonly string[],
-  { named }: { readonly named: boolean },
+  { named, tune }: PriorOptions,
 ): Stage<WithPrior> {
-  const most = ({ maxItems = Infinity, priorUpTo = Infinity }: ModelCode): number =>
+  const most = ({ maxItems = Infinity, priorUpTo = 0 }: ScorerDefinition): number =>
     named ? maxItems : Math.min(maxItems, priorUpTo);
   return defineStage<WithPrior, typeof settings, PriorPlan>({
     name: PRIOR_STAGE,
     summary: "adds the scores of a linear model to those of the run's own, with a weight from validation",
     version: VERSION,
     command: "train",
-    reads: [importStage, clusterStage, own],
+    reads: [importStage, clusterStage, own, ...(tune === undefined ? [] : [tune])],
     settings,
     async plan(context) {
       const { dataset } = await context.open(importStage);
-      const { models, evaluate } = context.settings;
-      const fitting: Candidate[] = [];
-      for (const name of candidates) {
-        const code = await modelOf(name).code();
-        if (dataset.catalog.size > most(code)) continue;
-        fitting.push({ name, code, config: code.config(dataset, { models, evaluate, seed: 0, train: {} }) });
-      }
-      const configs = Object.fromEntries(fitting.map(({ name, config }) => [name, config.config]));
-      return { config: { candidates: configs, cutoffs: evaluate.cutoffs }, candidates: fitting };
+      const { models, evaluate, effort, split } = context.settings;
+      const before = await choiceBefore(context.directory, candidates);
+      const fitting = candidates
+        .filter((name) => before === undefined || name === before.chosen?.prior)
+        .map((name) => scorerNamed(name))
+        .filter((definition) => dataset.catalog.size <= most(definition))
+        .map((definition) => ({
+          definition,
+          settings: before?.settings ?? record(definition.settings.parse(models[definition.name] ?? {})),
+        }));
+      const folds = before === undefined && BUDGETS[effort] > 0 ? foldsWanted(dataset) : 0;
+      const config = {
+        candidates: Object.fromEntries(fitting.map(({ definition, settings }) => [definition.name, settings])),
+        cutoffs: evaluate.cutoffs,
+        ...(before === undefined ? {} : { before }),
+        ...(folds === 0 ? {} : { folds, budget: BUDGETS[effort], historyShare: split.historyShare }),
+      };
+      return { config, candidates: fitting, before, folds };
     },
     async run(context, dir, plan) {
       const { dataset } = await context.open(importStage);
       const network = await context.open(own);
       const { partitions } = network.readsClusters ? await (await context.open(clusterStage)).contents() : {};
-      const judge = await PriorJudge.open(interesting(await network.model()), dataset, {
+      const input: FoldInput = { dataset, ...(partitions === undefined ? {} : { partitions }) };
+      const model = interesting(await network.model());
+      const judge = await PriorJudge.open(model, dataset, {
         cutoffs: context.settings.evaluate.cutoffs,
         ...(partitions === undefined ? {} : { partition: partitions.valid }),
         signal: context.signal,
       });
-      const trials = new Trials(judge);
-      // What an interrupted attempt took for the best so far is chosen anew.
-      await rm(join(dir, FOLDER), { recursive: true, force: true });
-      for (const { name, code, config } of judge.alone === undefined ? [] : plan.candidates) {
-        const folder = join(dir, `candidate-${name}`);
-        await code.fit(context, folder, name, { dataset }, config, (model) => trials.value(model));
-        const model = await code.open(folder, dataset);
-        if (await trials.take(model)) await replace(join(dir, FOLDER), folder);
-        else await rm(folder, { recursive: true });
-        dispose(model);
+      const folds = join(dir, FOLDS);
+      const { parts, steps } =
+        plan.folds === 0 ? { parts: [], steps: 0 } : await foldNetworks(context, folds, network, input, tune);
+      const choice = new PriorChoice({ learn: dataset, judge }, parts);
+      const fitted = join(dir, CANDIDATES);
+      for (const { definition, settings } of choice.users === 0 ? [] : plan.candidates) {
+        const found = await choice.try(definition, settings, context.options);
+        await saveScorer(join(fitted, definition.name), definition, settings, found);
+        dispose(found.model);
       }
-      await writeJsonAtomic(join(dir, CHOICE), trials.choice satisfies Choice);
+      const chosen = plan.before === undefined || plan.candidates.length === 0 ? choice.chosen : plan.before.chosen;
+      await rm(join(dir, FOLDER), { recursive: true, force: true });
+      if (chosen !== null) await rename(join(fitted, chosen.prior), join(dir, FOLDER));
+      await rm(fitted, { recursive: true, force: true });
+      await rm(folds, { recursive: true, force: true });
+      await writeJsonAtomic(join(dir, CHOICE), {
+        chosen,
+        metric: judge.metrics.join(" + "),
+        alone: choice.alone ?? null,
+        users: choice.users,
+        folds: parts.length,
+        steps,
+        tried: choice.tried,
+      } satisfies Choice);
     },
     async open(context, finished) {
       const choice = await readDocument(join(finished.dir, CHOICE), choiceSchema, AGAIN);
@@ -141,56 +202,59 @@ export function priorStage(
       };
     },
     async describe(_context, { dir, choice, name, added }) {
-      const { chosen, metric, alone, tried } = choice;
+      const { chosen, metric, alone, tried, users, folds } = choice;
       if (alone === null) return { summary: "none: nobody is there to validate on" };
       if (chosen === null || added === undefined)
         return { summary: `none: ${name} alone has the best validation ${metric}` };
-      const value = Math.max(...tried.map((one) => one.value));
+      const { value = alone } = tried.find(({ prior, weight }) => isDeepStrictEqual(chosen, { prior, weight })) ?? {};
       const how = await (await modelOf(added.name).code()).describe?.(join(dir, FOLDER));
       const what = `${chosen.prior}, weight ${chosen.weight}${how ? `, ${how}` : ""}`;
-      return { summary: `${what}: ${metric} ${points(value)} (${name} alone ${points(alone)})` };
+      const by = folds === 0 ? "" : `   (by ${users} users of ${folds} folds)`;
+      return { summary: `${what}: ${metric} ${points(value)} (${name} alone ${points(alone)})${by}` };
     },
   });
 }
 
-/** What has been tried beside a network, and the best of it. */
-class Trials {
-  readonly #tried: Choice["tried"] = [];
-  #best: Choice["tried"][number] | undefined;
+/** What was chosen before the run's last update, where the settings still leave it to be chosen. */
+async function choiceBefore(directory: RunDirectory, candidates: readonly string[]): Promise<KeptPrior | undefined> {
+  const before = await readPrior(directory);
+  return before?.chosen == null || candidates.includes(before.chosen.prior) ? before : undefined;
+}
 
-  constructor(private readonly judge: PriorJudge) {}
-
-  /** The best value that the network has with the model under any weight. */
-  async value(model: Model): Promise<number> {
-    const trials = await this.judge.try(scoring(model));
-    return Math.max(...trials.map(({ value }) => value));
-  }
-
-  /** Notes a fitted candidate; whether the network is better with it than alone, and than with those before. */
-  async take(model: Model): Promise<boolean> {
-    const trials = (await this.judge.try(scoring(model))).map((trial) => ({ prior: model.name, ...trial }));
-    this.#tried.push(...trials);
-    const former = this.#best;
-    for (const trial of trials) {
-      if (trial.value > (this.#best?.value ?? this.judge.alone ?? Infinity)) this.#best = trial;
-    }
-    return this.#best !== former;
-  }
-
-  get choice(): Choice {
-    const best = this.#best;
-    return {
-      chosen: best === undefined ? null : { prior: best.prior, weight: best.weight },
-      metric: this.judge.metrics.join(" + "),
-      alone: this.judge.alone ?? null,
-      tried: this.#tried,
-    };
+/** Hands on what more users than validate have chosen, for the states of a run that come after. */
+export async function handOnPrior(from: RunDirectory, made: WithPrior | undefined, to: RunDirectory): Promise<void> {
+  const before = await readPrior(from);
+  if (before !== undefined) await writePrior(to, before);
+  else if (made !== undefined && made.choice.folds > 0) {
+    const { choice, added } = made;
+    const fitted = added === undefined ? undefined : await (await modelOf(added.name).code()).production(added.dir);
+    await writePrior(to, { chosen: choice.chosen, settings: fittedSchema.parse(fitted ?? NOT_FITTED).config.settings });
   }
 }
 
-async function replace(target: string, source: string): Promise<void> {
-  await rm(target, { recursive: true, force: true });
-  await rename(source, target);
+/** Networks that do not know a part of the training users, within what choosing may still take. */
+async function foldNetworks(
+  context: StageContext<PriorSettings>,
+  dir: string,
+  network: TrainedModel,
+  input: FoldInput,
+  tune: Stage<Tuned> | undefined,
+): Promise<FoldNetworks> {
+  const curve = await network.curve();
+  if (curve === undefined) return { parts: [], steps: 0 };
+  const { model, effort, split, evaluate } = context.settings;
+  const tuned = tune === undefined ? undefined : (await context.find(tune))?.result;
+  const once = tuned?.rounds[0]?.trials[0]?.steps ?? curve.steps;
+  const spent = tuned === undefined ? once : Math.max(once, spentSteps(tuned));
+  const own = { ...curve, config: parseTrainConfig(curve.config), epochs: curve.curve.length };
+  return trainFolds(input, own, {
+    dir,
+    budget: (1 + BUDGETS[effort]) * once - spent,
+    historyShare: split.historyShare,
+    cutoffs: evaluate.cutoffs,
+    signal: context.signal,
+    onEvent: (fold, epochs, event) => context.training(`${model}, fold ${fold + 1}`, epochs, event),
+  });
 }
 
 /** A network and what is added to it as one model. Both stay those of their stages. */
@@ -247,23 +311,16 @@ export async function keepPrior(
 }
 
 function combined(network: Model, prior: Model | undefined, weight: number): Model {
-  return prior === undefined ? network : new PriorModel(interesting(network), scoring(prior), weight);
+  return prior === undefined ? network : new PriorModel(interesting(network), asPrior(prior), weight);
 }
 
 function interesting(model: Model): MultiInterestModel {
   if (isMultiInterest(model)) return model;
-  throw unsupported(model, "added to", "a model that is served by its interests");
-}
-
-function scoring(model: Model): ScoringModel {
-  if (isScoring(model)) return model;
-  throw unsupported(model, "a prior", "a model that tells the score of every item");
-}
-
-function unsupported({ name }: Model, what: string, expected: string): PrismrecError {
-  return new PrismrecError("MODEL_UNSUPPORTED", `${name} cannot be ${what}`, {
-    expected,
-    received: name,
-    hint: 'Set "prior" to "none", or to another model.',
+  throw new PrismrecError("MODEL_UNSUPPORTED", `${model.name} cannot be added to`, {
+    expected: "a model that is served by its interests",
+    received: model.name,
+    hint: 'Set "prior" to "none".',
   });
 }
+
+const record = (settings: unknown): SettingsRecord => ({ ...(settings as SettingsRecord) });

@@ -1,7 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
-import { isScorer, type Model, modelNamed } from "@prismrec/core/models";
+import {
+  type Fitted,
+  isScorer,
+  type Model,
+  modelNamed,
+  type ScorerDefinition,
+  type SettingsRecord,
+} from "@prismrec/core/models";
 import { writeSafetensors } from "@prismrec/core/nn";
 import { cutoffsWithin, evaluate } from "@prismrec/trainer";
 import { z } from "zod";
@@ -20,10 +27,9 @@ const configSchema = z.object({ settings: recordSchema, metric: z.string().optio
 export function scorer(name: string): ModelCode {
   const definition = modelNamed(name);
   if (!isScorer(definition)) throw new PrismrecError("INTERNAL", `${name} is not fitted at once`);
-  const { settings: schema, chooses, maxItems, priorUpTo } = definition;
+  const { settings: schema, chooses, maxItems } = definition;
   return {
     ...(maxItems === undefined ? {} : { maxItems }),
-    ...(priorUpTo === undefined ? {} : { priorUpTo }),
     files: [FACTS, ARRAYS],
     check(settings) {
       const { error } = schema.safeParse(settings);
@@ -34,21 +40,19 @@ export function scorer(name: string): ModelCode {
       const metric = chooses ? { metric: `recall@${Math.max(...cutoffsWithin(cutoffs, catalog.size))}` } : {};
       return { config: { settings: schema.parse(models[name] ?? {}), ...metric } };
     },
-    async fit({ options, signal }, dir, _label, { dataset }, { config }, judge) {
+    async fit({ options, signal }, dir, _label, { dataset }, { config }) {
       const { settings, metric } = configSchema.parse(config);
       const ownMetric = async (model: Model): Promise<number> => {
         const { metrics } = await evaluate(model, dataset, { part: "valid", metrics: [metric ?? ""], signal });
         return metrics[metric ?? ""] ?? 0;
       };
-      const { model, facts } = await definition.fit(
+      const fitted = await definition.fit(
         dataset,
         schema.parse(settings),
         options,
-        metric === undefined ? undefined : (judge ?? ownMetric),
+        metric === undefined ? undefined : ownMetric,
       );
-      await mkdir(dir, { recursive: true });
-      await writeSafetensors(join(dir, ARRAYS), definition.tensors(model));
-      await writeJsonAtomic(join(dir, FACTS), { model: name, settings, facts });
+      await saveScorer(dir, definition, settings, fitted);
     },
     async production(dir) {
       const { settings, facts } = await readFitted(dir);
@@ -63,6 +67,18 @@ export function scorer(name: string): ModelCode {
       return chosen.map(([fact, value]) => `${fact} ${value} by validation`).join(", ");
     },
   };
+}
+
+/** Writes what `open` and `production` of a model read, over what stands there. */
+export async function saveScorer(
+  dir: string,
+  { name, tensors }: ScorerDefinition,
+  settings: SettingsRecord,
+  { model, facts }: Fitted,
+): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  await writeSafetensors(join(dir, ARRAYS), tensors(model));
+  await writeJsonAtomic(join(dir, FACTS), { model: name, settings, facts });
 }
 
 async function readFitted(dir: string): Promise<z.infer<typeof fittedSchema>> {

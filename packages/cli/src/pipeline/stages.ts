@@ -47,7 +47,8 @@ export function reportParts(settings: StageSettings): ReportParts {
   const stages = [...new Set(baselines)]
     .filter((name) => name !== model)
     .map((name) => trainStage(name, { own: false }));
-  const prior = priors.length === 0 ? undefined : priorStage(trained, priors, { named: settings.prior !== "auto" });
+  const named = settings.prior !== "auto";
+  const prior = priors.length === 0 ? undefined : priorStage(trained, priors, { named, tune });
   const own = prior ?? trained;
   const others = prior === undefined ? stages : [trained, ...stages];
   const served = trainAll ? trainAllStage(model, trained, prior) : own;

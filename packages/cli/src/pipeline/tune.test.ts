@@ -12,7 +12,8 @@ import type { TuneResult } from "./tune.js";
 const LIMIT = 240_000;
 const data = smallRows();
 const train = { stopping: { epochs: 8, patience: 8 }, network: { dim: 8 }, batchSize: 32 };
-const SETTINGS = { clusterer: "category", baselines: [], train };
+// With a prior to choose, so few users would leave nothing to settings.
+const SETTINGS = { clusterer: "category", baselines: [], prior: "none", train };
 let folder = "";
 const inside = (name: string): string => join(folder, name);
 
@@ -54,6 +55,7 @@ it(
     const dir = inside("space");
     const settings = {
       ...SETTINGS,
+      prior: "auto",
       train: { ...train, optimizer: { learningRate: 1e-5 } },
       space: { "network.interests": [4], dropout: [0.3, 0.2] },
     };

@@ -18,17 +18,16 @@ import { type Settings, settingsSchema } from "../config/schema.js";
 import { points } from "../format.js";
 import { clusterStage } from "./cluster.js";
 import { crowdStage } from "./crowd.js";
+import { BUDGETS, budgetOfSettings } from "./effort.js";
 import { importStage } from "./import.js";
 import { readTuned, type TunedSettings } from "./lineage.js";
-import { modelOf } from "./models.js";
+import { modelOf, priorNames } from "./models.js";
 import { readDocument } from "./read-document.js";
 import { defineStage, type Stage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { configUnder, inputsOf, trainInput } from "./train.js";
 
 const VERSION = 1;
 const RESULT = "tune.json";
-/** Steps of all trials, as a multiple of those of one training. */
-const BUDGETS = { quick: 0, standard: 2, thorough: 8 } as const;
 /** Combinations of a space of one's own that are drawn at most. */
 const MOST_COMBINATIONS = 64;
 
@@ -66,6 +65,8 @@ const settings = settingsSchema.pick({
   seed: true,
   evaluate: true,
   device: true,
+  prior: true,
+  preset: true,
 });
 type TuneSettings = z.infer<typeof settings>;
 
@@ -73,6 +74,12 @@ interface TunePlan extends StagePlan {
   /** What was chosen before the run's last update, which stays. */
   readonly before: TunedSettings | undefined;
   readonly alternatives: readonly Alternative[];
+}
+
+/** Of all rounds; a later one begins with the training that the one before has chosen. */
+export function spentSteps({ rounds }: Pick<TuneResult, "rounds">): number {
+  const own = rounds[0]?.trials[0]?.steps ?? 0;
+  return rounds.reduce((sum, { steps, trials: [first] }) => sum + steps - first!.steps, own);
 }
 
 /** Whether validation chooses settings of the run's own model. */
@@ -99,7 +106,7 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
       const inUse = await trainConfigOf(context, {});
       const alternatives = await alternativesOf(context, inUse);
       const tried = alternatives.map(({ name, settings }) => ({ name, settings }));
-      const budget = BUDGETS[context.settings.effort];
+      const budget = await budgetOf(context);
       return { config: { budget, inUse, tried }, seed: inUse.seed, before, alternatives };
     },
     async run(context, dir, { before, alternatives }) {
@@ -128,9 +135,7 @@ export function tuneStage({ model }: Pick<Settings, "model">): Stage<Tuned> {
       const trials = rounds.flatMap(({ trials }) => trials.slice(1));
       if (trials.length === 0) return { summary: "nothing to try" };
       const own = rounds[0]!.trials[0]!;
-      // A later round begins with the training that the one before has chosen.
-      const spentSteps = rounds.reduce((sum, { steps, trials: [first] }) => sum + steps - first!.steps, own.steps);
-      const trainings = spentSteps / own.steps;
+      const trainings = spentSteps(result) / own.steps;
       const spent = `${trials.length} alternatives, ${trainings.toFixed(1)} trainings`;
       return {
         summary: `${kept}   (${spent})`,
@@ -157,7 +162,7 @@ async function search(
   const rounds: TuneResult["rounds"] = [];
   const chosen: Alternative[] = [];
   let left = alternatives;
-  let budget: number = BUDGETS[effort];
+  let budget = await budgetOf(context);
   for (;;) {
     const place = roundDir(dir, rounds.length + 1);
     const round = await readRound(place, async () => {
@@ -196,6 +201,14 @@ async function search(
     settings: mergeSettings(...chosen.map(({ settings }) => settings)),
     rounds,
   };
+}
+
+/** Steps of all trials, as a multiple of those of one training: less where more users than validate are to choose a prior, unless a space is the user's own. */
+async function budgetOf(context: StageContext<TuneSettings>): Promise<number> {
+  const { effort, space } = context.settings;
+  const { dataset } = await context.open(importStage);
+  const shared = space === undefined && priorNames(context.settings).length > 0;
+  return shared ? budgetOfSettings(dataset, effort) : BUDGETS[effort];
 }
 
 /** What a round has found, kept beside its trials once it is done. */

@@ -22,7 +22,7 @@ import {
 } from "./inputs.js";
 import { approveFormer, dropFormer, readParts, writeAsked, writeFormer, writeParts, writeTuned } from "./lineage.js";
 import { numbered } from "./outside-files.js";
-import { PRIOR_STAGE } from "./prior.js";
+import { handOnPrior, PRIOR_STAGE } from "./prior.js";
 import { openRun, type Run, type StageResult } from "./run.js";
 import { RunDirectory } from "./run-directory/run-directory.js";
 import { storedSettings } from "./settings-file.js";
@@ -267,6 +267,8 @@ export async function handOnAsked(run: Run, to: RunDirectory): Promise<void> {
 
 /** What validation has chosen stays: an update trains once. */
 async function handOnTuned(run: Run, to: RunDirectory): Promise<void> {
+  if (run.stages.some(({ name }) => name === PRIOR_STAGE))
+    await handOnPrior(run.directory, await run.find("prior"), to);
   if (!run.stages.some(({ name }) => name === "tune")) return;
   const tuned = await run.find("tune");
   if (tuned !== undefined) await writeTuned(to, tuned.result);

@@ -137,6 +137,9 @@ export function reportData(text = "Plain title"): ReportData {
       chosen: { prior: "ease", weight: 0.5 },
       metric: "recall@50 + ndcg@50",
       alone: 0.74,
+      users: 434,
+      folds: 0,
+      steps: 0,
       tried: [
         { prior: "ease", weight: 0.1, value: 0.75, standardError: 0.004 },
         { prior: "ease", weight: 0.5, value: 0.78, standardError: 0.01 },

@@ -7,7 +7,7 @@ import type { Ranking } from "../metrics/ranking.js";
 import type { StoredTensor } from "../nn/checkpoint/safetensors.js";
 import { isScoring, type Model, type RankOptions, type ScoringModel } from "./model.js";
 import { rankScores } from "./rank-scores.js";
-import { measuredItems, spreadOf } from "./score-spread.js";
+import { spreadOf } from "./score-spread.js";
 import type { ScorerDefinition, SettingsRecord } from "./scorer-definition.js";
 import { storedArray } from "./stored-array.js";
 
@@ -18,19 +18,17 @@ export interface BlendMember {
 }
 
 /**
- * The sum of several models' scores, each over its standard deviation for the user (measured over up to 1,024 items that
- * are fixed for the catalog) and times its weight: what different models know, as one model.
+ * The sum of several models' scores, each over its standard deviation for the user and times its weight: what different
+ * models know, as one model.
  */
 export class Blend implements ScoringModel, Disposable {
   readonly name = "blend";
   readonly itemCount: number;
-  readonly #places: Uint32Array;
   readonly #scores: Float64Array;
 
   /** @param members at least one, all fitted on one catalog; owned by the blend */
   constructor(readonly members: readonly BlendMember[]) {
     this.itemCount = members[0]!.model.itemCount;
-    this.#places = measuredItems(this.itemCount);
     this.#scores = new Float64Array(this.itemCount);
   }
 
@@ -38,7 +36,7 @@ export class Blend implements ScoringModel, Disposable {
     for (const { model, weight } of this.members) {
       const own = this.#scores.fill(0);
       if (!model.score(history, own)) return false;
-      const { deviation } = spreadOf(own, this.#places);
+      const { deviation } = spreadOf(own);
       if (deviation === 0) continue;
       const factor = weight / deviation;
       for (let i = 0; i < own.length; i++) scores[i]! += factor * own[i]!;

@@ -137,7 +137,7 @@ const easeSettings = z.strictObject({
   lambdas: z
     .array(z.number().positive())
     .min(1)
-    .default([250, 500, 100, 1000, 50])
+    .default([250, 500, 100, 1000, 50, 2000])
     .describe("the penalty is chosen by validation recall at the largest cut-off"),
 });
 
@@ -149,6 +149,7 @@ export const ease: ScorerDefinition<z.infer<typeof easeSettings>, Ease> = {
   settings: easeSettings,
   baseline: true,
   priorUpTo: EASE_MAX_ITEMS,
+  usualPrior: true,
   chooses: true,
   maxItems: EASE_MAX_ITEMS,
   async fit(dataset, { lambdas }, run = {}, choose) {

@@ -45,8 +45,7 @@ async function expectedScores(
     for (let at = row * all.k; at < row * all.k + all.counts[row]!; at++) own[all.ids[at]! - 1] = all.scores[at]!;
     const added = new Float64Array(model.itemCount);
     prior.score({ items: Uint32Array.from(new Set(items)) }, added);
-    const places = measuredItems(model.itemCount);
-    const [spread, other] = [spreadOf(own, places), spreadOf(added, places)];
+    const [spread, other] = [spreadOf(own, measuredItems(model.itemCount)), spreadOf(added)];
     const factor = other.deviation === 0 ? 0 : (weight * spread.deviation) / other.deviation;
     return { own, added, scores: own.map((score, i) => score + factor * added[i]!), factor, spread, other };
   });

@@ -17,7 +17,7 @@ export const DENSE_PRIOR_ITEMS = 20_000;
 export const PRUNED_ENTRIES = 200;
 
 export interface PriorOptions {
-  /** Places (dense id - 1) of the items that both spreads are measured over; default `measuredItems`. */
+  /** Places (dense id - 1) of the items that the network's spread is measured over; default `measuredItems`. */
   readonly measured?: Uint32Array;
   /** Largest positive scores of a user that are added, the rest being 0; default all, or `PRUNED_ENTRIES` in a large catalog. */
   readonly entries?: number;
@@ -28,10 +28,10 @@ export interface PriorOptions {
  *
  * score(u, i) = m(u, i) + w s_m(u) / s_p(u) p(u, i)
  *
- * with m the network's score, p the prior's, and s the standard deviation of each over up to 1,024 items that are fixed
- * for the catalog. The two err in different ways, so that their sum is often better than either; w is chosen on
- * validation. One exact search serves it. In a catalog above `DENSE_PRIOR_ITEMS` a user's prior is cut to its
- * `PRUNED_ENTRIES` largest positive scores.
+ * with m the network's score, p the prior's, and s the standard deviation of each: the network's over up to 1,024 items
+ * that are fixed for the catalog, the prior's over all, whose few large scores a sample would miss. The two err in
+ * different ways, so that their sum is often better than either; w is chosen on validation. One exact search serves it.
+ * In a catalog above `DENSE_PRIOR_ITEMS` a user's prior is cut to its `PRUNED_ENTRIES` largest positive scores.
  *
  * Owns the search index, and neither of the models.
  */
@@ -145,7 +145,7 @@ export class PriorModel implements MultiInterestModel, Disposable {
     for (const [b, history] of histories.entries()) {
       scores.fill(0);
       const known = this.prior.score(distinct(history), scores);
-      const { mean, deviation } = spreadOf(scores, this.#places);
+      const { mean, deviation } = spreadOf(scores);
       const factor = known && deviation > 0 ? (this.weight * network[b]!.deviation) / deviation : 0;
       means.push(factor * mean);
       addend.add(scores, factor);

@@ -27,6 +27,8 @@ export interface ScorerDefinition<S = SettingsRecord, M extends Model = Model> {
   readonly baseline?: true;
   /** Largest catalog in which validation may add it to a network where the settings leave the prior to it; absent: none. */
   readonly priorUpTo?: number;
+  /** Whether validation stays near it where it cannot tell the priors apart. */
+  readonly usualPrior?: true;
   /** Whether its settings can leave a choice, which validation makes. */
   readonly chooses?: true;
   /** Largest catalog it can be fitted to; absent: any. */
