@@ -84,7 +84,8 @@ async function serve(dir: string, flags: ServeFlags, session: Session): Promise<
   const events = eventsFile(dir, flags.events, io.cwd);
   await using _lock = events === undefined ? undefined : await lockFolder(dirname(events), acquireLock);
   await using service = await Service.create({
-    open: (stop) => openServed(paths, { signal: stop, ...(flags.device === undefined ? {} : { device: flags.device }) }),
+    open: (stop) =>
+      openServed(paths, { signal: stop, ...(flags.device === undefined ? {} : { device: flags.device }) }),
     settings: settingsOf(flags),
     version: VERSION,
     onError: (error, requestId) => ui.error(`request ${requestId}: ${describeError(error, ui.err, ui.verbose)}`),

@@ -35,7 +35,10 @@ describe("gf-cf", () => {
 
   it("adds D_I^-1/2 V V' D_I^1/2, which of full rank gives an item back to itself", () => {
     const filters = graphFilters(dataset, ITEMS, 1);
-    const [plain, filtered] = [0, 2].map((alpha) => scoresOf(new GfCf(filters, alpha), 2).scores) as [number[], number[]];
+    const [plain, filtered] = [0, 2].map((alpha) => scoresOf(new GfCf(filters, alpha), 2).scores) as [
+      number[],
+      number[],
+    ];
     // R has rank 4: V V' is the identity but for item 5.
     const expected = [0, 2, 0, 0, 0];
     for (const [j, score] of filtered.entries()) expect(score - plain[j]!).toBeCloseTo(expected[j]!, 4);
