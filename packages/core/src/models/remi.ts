@@ -57,7 +57,7 @@ export const remi: NetworkDefinition<RemiConfig> = {
   kind: "network",
   name: "remi",
   paper: "Xie et al., Rethinking Multi-Interest Learning for Candidate Matching in Recommender Systems, 2023",
-  about: "comirec-sa's interests, learned from the negatives that are hard for them, without one-event interests",
+  about: "self-attentive interests, learned from the negatives that are hard for them, without one-event interests",
   config: remiSchema,
   create: (config) => new RemiNetwork(config),
   recipe: {
