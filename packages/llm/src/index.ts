@@ -13,5 +13,8 @@ export * from "./model/engine.js";
 export * from "./model/gguf.js";
 export * from "./model/language-model.js";
 export * from "./model/llama-cpp.js";
+export * from "./model/model-uri.js";
+export * from "./model/open-model.js";
 export * from "./model/replay.js";
+export * from "./model/server-model.js";
 export * from "./probe/probe-model.js";

@@ -50,7 +50,10 @@ export interface Capabilities {
 export type Capability = keyof Capabilities;
 
 export interface GenerateOptions extends RunOptions {
-  /** GBNF; the text is one that it accepts, or the start of one where `maxTokens` cut it. */
+  /**
+   * GBNF; the text is one that it accepts, or the start of one where `maxTokens` cut it. An engine that takes neither this nor
+   * `jsonSchema` (`Capabilities`) writes freely: whoever asks checks what it gets.
+   */
   readonly grammar?: string;
   /** JSON schema of the same answer, for an engine that takes no grammar but takes this; the text is JSON then. */
   readonly jsonSchema?: Readonly<Record<string, unknown>>;

@@ -64,7 +64,7 @@ export class LlamaCppModel implements LanguageModel {
     this.capabilities = {
       text: isText,
       grammar: isText,
-      jsonSchema: false,
+      jsonSchema: isText,
       scoreWords: isText,
       embeddings: true,
       batching: info.bytes <= SMALL_MODEL_BYTES && threads > 1,
@@ -143,6 +143,7 @@ export class LlamaCppModel implements LanguageModel {
   async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {
     const {
       grammar,
+      jsonSchema,
       maxTokens = 256,
       temperature = 0,
       seed,
@@ -163,7 +164,7 @@ export class LlamaCppModel implements LanguageModel {
         temperature,
         stop,
         ...(system === undefined ? {} : { system }),
-        ...(grammar === undefined ? {} : { grammar }),
+        ...(grammar !== undefined ? { grammar } : jsonSchema !== undefined ? { jsonSchema } : {}),
         ...(seed === undefined ? {} : { seed }),
       })),
       signal,
