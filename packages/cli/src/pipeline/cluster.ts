@@ -345,7 +345,7 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
   };
   try {
     if (model !== undefined) {
-      cache = await openAnswers(context, answersOf(model.hash, choice.clusterer));
+      cache = await openAnswers(context, answersOf(choice.clusterer));
       const { entries, damaged } = cache.state();
       if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache.path}`, "verbose");
       if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
@@ -386,13 +386,15 @@ export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: nu
   return { maxClusters, maxItems: Math.min(maxItems, taken ?? maxItems) };
 }
 
-/** Ends the names of answers about users' histories, as those that go with a user. */
+/** Stands in the names of answers about users' histories, as those that go with a user. */
 export const ABOUT_HISTORIES = "-histories";
+/** Name of the file of answers about items. */
+export const ANSWERS = "answers";
 
 /** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
-function answersOf(modelHash: string, clusterer: string | undefined): string {
+function answersOf(clusterer: string | undefined): string {
   const items = CLUSTERERS.find(({ name }) => name === clusterer)?.asksAbout === "items";
-  return `${modelHash.slice(0, 16)}${items ? "" : ABOUT_HISTORIES}`;
+  return `${ANSWERS}${items ? "" : ABOUT_HISTORIES}`;
 }
 
 /** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */

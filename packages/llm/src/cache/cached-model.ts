@@ -7,7 +7,7 @@ import type {
   ScoreRequest,
   ScoreResult,
 } from "../model/language-model.js";
-import type { AnswerCache } from "./answer-cache.js";
+import { type AnswerCache, answerKey } from "./answer-cache.js";
 import { Budget, type BudgetLimits } from "./budget.js";
 
 const scoredWords = z.object({
@@ -72,16 +72,17 @@ export class CachedModel {
   async scoreNext(request: ScoreRequest, options: ScoreOptions = {}): Promise<ScoreResult> {
     const { prefix, continuations } = request;
     const question = this.#question(request);
-    const known = this.#cache?.get(question);
+    const questionKey = answerKey(this.model.hash, question);
+    const known = this.#cache?.get(questionKey);
     const parsed = scoredWords.safeParse(known);
     const about = parsed.success
       ? parsed.data
       : await this.model.scoreNext({ ...request, continuations: continuations.slice(0, 1) }, signalOf(options));
-    if (!parsed.success) this.#cache?.put(question, { words: about.words, dropped: about.dropped });
+    if (!parsed.success) this.#cache?.put(questionKey, { words: about.words, dropped: about.dropped });
     const rows = await this.#each(
       "score",
       continuations,
-      (text) => hashJson([question, text]),
+      (text) => this.#scoreKey(question, text),
       (value) => numbers.length(about.words.length).parse(value),
       options,
       (batch, keep) =>
@@ -113,7 +114,7 @@ export class CachedModel {
 
   keptScores(request: ScoreRequest): number {
     const question = this.#question(request);
-    return this.#kept(request.continuations.map((text) => hashJson([question, text])));
+    return this.#kept(request.continuations.map((text) => this.#scoreKey(question, text)));
   }
 
   #kept(keys: readonly string[]): number {
@@ -121,16 +122,21 @@ export class CachedModel {
   }
 
   #textKey(prompt: string, options: Omit<GenerateOptions, keyof RunOptions>): string {
-    return hashJson(["generate-1", this.model.hash, prompt, options]);
+    return answerKey(this.model.hash, ["generate-1", this.model.hash, prompt, options]);
   }
 
   #vectorKey(text: string): string {
-    return hashJson(["embed-1", this.model.hash, text]);
+    return answerKey(this.model.hash, ["embed-1", this.model.hash, text]);
   }
 
-  #question({ prefix, continuations, words }: ScoreRequest): string {
+  #scoreKey(question: unknown, text: string): string {
+    return answerKey(this.model.hash, [hashJson(question), text]);
+  }
+
+  /** What is asked about every text of a request. */
+  #question({ prefix, continuations, words }: ScoreRequest): unknown {
     const base = continuations[0] === undefined ? "" : (/\S+$/.exec(continuations[0])?.[0] ?? "");
-    return hashJson(["score-1", this.model.hash, prefix, base, words]);
+    return ["score-1", this.model.hash, prefix, base, words];
   }
 
   async #each<T>(
