@@ -1,6 +1,7 @@
 export * from "./cache/answer-cache.js";
 export * from "./cache/budget.js";
 export * from "./cache/cached-model.js";
+export * from "./cache/cost.js";
 export * from "./clusterers/clusterers.js";
 export * from "./clusterers/definition.js";
 export * from "./clusterers/partition.js";

@@ -3,7 +3,7 @@ import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fromFileError, hashJson, PrismrecError, sha256, systemCode, writeFileAtomic } from "@prismrec/core/base";
-import Database from "libsql";
+import type Database from "libsql";
 import { z } from "zod";
 
 /** Model and question of an answer, as `answerKey` writes them. */
@@ -68,19 +68,19 @@ export class AnswerCache {
    * Opens `<dir>/<name>.sqlite`, making it where it is missing; with `readOnly` it is read where it is there and never written.
    * Files of before (`<model>.answers`; for a name that ends in `-SUFFIX`, `<model>-SUFFIX.answers`) are taken over and removed.
    *
-   * @throws PrismrecError IO or DISK_FULL; DATA_FORMAT for a file that is no cache
+   * @throws PrismrecError IO or DISK_FULL; DATA_FORMAT for a file that is no cache; NATIVE_NOT_FOUND where SQLite has no binary
    */
   static async open(dir: string, name: string, { readOnly = false } = {}): Promise<AnswerCache> {
     const path = join(dir, `${name}.sqlite`);
     try {
       if (readOnly) {
         const isThere = await stat(path).then(({ size }) => size > 0, noFile);
-        return new AnswerCache(path, isThere === true ? openFile(path, true) : undefined, true);
+        return new AnswerCache(path, isThere === true ? await openFile(path, true) : undefined, true);
       }
       await mkdir(dir, { recursive: true });
       // SQLite does not say why a file cannot be written.
       await (await open(path, "a")).close();
-      const cache = new AnswerCache(path, openFile(path, false), false);
+      const cache = new AnswerCache(path, await openFile(path, false), false);
       await cache.#takeOver(dir, /-.*$/.exec(name)?.[0]);
       return cache;
     } catch (error) {
@@ -263,8 +263,9 @@ function checksum(key: string, json: string): string {
 }
 
 /** With a rollback journal, which needs no second file while nobody writes, and can be read where nothing may be written. */
-function openFile(path: string, readOnly: boolean): Database.Database {
-  const database = new Database(path, { readonly: readOnly, fileMustExist: readOnly, timeout: PATIENCE_MS });
+async function openFile(path: string, readOnly: boolean): Promise<Database.Database> {
+  const Sqlite = await loadSqlite();
+  const database = new Sqlite(path, { readonly: readOnly, fileMustExist: readOnly, timeout: PATIENCE_MS });
   try {
     // The option above is not heeded by every version.
     database.pragma(`busy_timeout = ${PATIENCE_MS}`);
@@ -277,6 +278,20 @@ function openFile(path: string, readOnly: boolean): Database.Database {
   } catch (error) {
     database.close();
     throw error;
+  }
+}
+
+/** Loaded where it is needed first: everything else works without it. */
+async function loadSqlite(): Promise<typeof Database> {
+  try {
+    return (await import("libsql")).default;
+  } catch (error) {
+    throw new PrismrecError("NATIVE_NOT_FOUND", "answers of a language model cannot be kept: SQLite does not load", {
+      expected: `libsql's binary for ${process.platform}-${process.arch}`,
+      received: error instanceof Error ? error.message : String(error),
+      hint: "Install again without leaving optional packages out.",
+      cause: error,
+    });
   }
 }
 

@@ -3,6 +3,7 @@ import type { Catalog } from "@prismrec/core/data";
 import type { Clusterer } from "@prismrec/core/interests";
 import type { AnswerCache } from "../cache/answer-cache.js";
 import type { BudgetLimits } from "../cache/budget.js";
+import type { CostEstimate } from "../cache/cost.js";
 import type { TextMode } from "../facets/item-text.js";
 import type { Facet } from "../facets/vocabulary.js";
 import type { Capability, DroppedWord, LanguageModel } from "../model/language-model.js";
@@ -14,6 +15,8 @@ export interface ClustererContext extends RunOptions {
   /** Kept answers; without it nothing is remembered. */
   readonly cache?: AnswerCache;
   readonly budget?: BudgetLimits;
+  /** Items that are read first where the budget may not do for all, as dense ids; the others come after them. */
+  readonly order?: readonly number[];
   /** For the controls and for what is drawn (default 1). */
   readonly seed?: number;
   /** Facet words of the user's own; they replace the preset, the categories and the model's own. */
@@ -53,21 +56,14 @@ export interface ClustererReport {
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";
   readonly seconds?: number;
+  /** Items that the budget did not do for, and how many of them go by their categories; the others stand alone. */
+  readonly unread?: { readonly items: number; readonly byCategory: number };
   readonly figures?: Readonly<Record<string, number>>;
 }
 
 export interface CreatedClusterer {
   readonly clusterer: Clusterer;
   readonly report: ClustererReport;
-}
-
-/** What a clusterer would ask a model, before anything is asked. */
-export interface CostEstimate {
-  /** Requests in all, and those whose answers are kept already. */
-  readonly calls: number;
-  readonly kept: number;
-  /** Tokens of the requests still to be made, prompts and answers, at four characters a token. */
-  readonly tokens: number;
 }
 
 /** One way to split items into interests. A new one is a new file and a line in `clusterers.ts`. */
@@ -87,6 +83,9 @@ export interface ClustererDefinition {
   /** What one request may ask for at most; absent: anything. */
   readonly most?: { readonly items: number; readonly clusters: number };
   create(context: ClustererContext): Promise<CreatedClusterer>;
-  /** A dry run for `histories` histories of `length` items on average; nothing is asked. Absent: it costs no model. */
+  /**
+   * A dry run for `histories` histories of `length` items on average: a few requests are asked, and kept, to see what the others
+   * would take. Absent: it costs no model.
+   */
   estimate?(context: ClustererContext, histories: number, length: number): Promise<CostEstimate>;
 }

@@ -5,6 +5,7 @@ import { isAbsolute, join } from "node:path";
 import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core/base";
 import { LLAMA_CPP_INSTALL, llamaCppInstalled, requireLlamaCpp } from "./engine.js";
 import { inspectGguf } from "./gguf.js";
+import { parseModelUri } from "./model-uri.js";
 
 /** The small model that is good enough for facets and that an ordinary package client can bring. */
 export const RECOMMENDED_MODEL = {
@@ -20,12 +21,13 @@ export const RECOMMENDED_MODEL = {
 export type ModelSource = "argument" | "environment" | "cache" | "package";
 
 export interface FoundModel {
+  /** What `openLanguageModel` takes. */
   readonly path: string;
   readonly source: ModelSource;
 }
 
 export interface EnsureModelOptions extends RunOptions {
-  /** What the user named (`--llm`). */
+  /** What the user named (`--llm`): a file or an address. */
   readonly model?: string;
   /** Whether to get the recommended model where there is none (default true). */
   readonly fetch?: boolean;
@@ -53,15 +55,13 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
   const { model, fetch = true, onNotice, signal, env = process.env } = options;
   signal?.throwIfAborted();
   if (model !== undefined) {
-    await inspectGguf(model);
-    requireLlamaCpp();
+    await requireUsable(model);
     return { path: model, source: "argument" };
   }
   const named = env.PRISMREC_LLM ?? oldName(env.PRISMREC_MODEL);
   if (named === "none") return undefined;
   if (named !== undefined && named !== "") {
-    await inspectGguf(named);
-    requireLlamaCpp();
+    await requireUsable(named);
     return { path: named, source: "environment" };
   }
   if (!llamaCppInstalled()) {
@@ -89,6 +89,14 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
     );
     return undefined;
   }
+}
+
+/** Throws for a file that cannot be used; a server is asked when it is needed. */
+async function requireUsable(named: string): Promise<void> {
+  const place = parseModelUri(named);
+  if (place.kind === "server") return;
+  await inspectGguf(place.path);
+  requireLlamaCpp();
 }
 
 /** PRISMREC_MODEL named the language model's file before it named the model to train. */

@@ -272,7 +272,8 @@ export class LlamaCppModel implements LanguageModel {
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       const value = await result.finally(() => signal?.removeEventListener("abort", onAbort));
-      this.#calls++;
+      // Looking words up evaluates nothing.
+      if (job.task.kind !== "words") this.#calls++;
       this.#promptTokens += value.promptTokens;
       this.#generatedTokens += value.generatedTokens;
       this.#seconds += value.seconds;

@@ -14,7 +14,7 @@ export function isModelAddress(uri: string): boolean {
 }
 
 function isServer(uri: string): boolean {
-  return /^https?:\/\//i.test(uri);
+  return /^https?:\/\//.test(uri);
 }
 
 /**
