@@ -30,6 +30,7 @@ import {
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
 import { count, percent, shellQuote } from "../format.js";
+import { answersFile } from "./answers.js";
 import { importStage, withoutUndefined } from "./import.js";
 import { readAsked } from "./lineage.js";
 import { readDocument } from "./read-document.js";
@@ -449,15 +450,10 @@ export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: nu
   return { maxClusters, maxItems: Math.min(maxItems, taken ?? maxItems) };
 }
 
-/** Stands in the names of answers about users' histories, as those that go with a user. */
-export const ABOUT_HISTORIES = "-histories";
-/** Name of the file of answers about items. */
-export const ANSWERS = "answers";
-
 /** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
 function answersOf(clusterer: string | undefined): string {
-  const items = CLUSTERERS.find(({ name }) => name === clusterer)?.asksAbout === "items";
-  return `${ANSWERS}${items ? "" : ABOUT_HISTORIES}`;
+  const { asksAbout = "histories" } = CLUSTERERS.find(({ name }) => name === clusterer) ?? {};
+  return answersFile(asksAbout);
 }
 
 /**
