@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core/base";
+import pRetry from "p-retry";
 import { requireLlamaCpp } from "./engine.js";
 import { inspectGguf } from "./gguf.js";
 
@@ -19,7 +20,7 @@ export interface DownloadOptions extends RunOptions {
 
 const HUGGING_FACE = "https://huggingface.co";
 /** A server that says nothing for so long is taken not to be there. */
-const PATIENCE_SECONDS = 10;
+const PATIENCE_SECONDS = 20;
 /** A download that brings nothing for so long is given up. */
 const STALLED_SECONDS = 60;
 
@@ -87,10 +88,15 @@ function addressOf(uri: string, endpoint: string): string {
 /** Whether the file is there, and its SHA-256; asked before the downloader is, which tries for minutes where nobody answers. */
 async function findSource(url: string, { sha256, signal }: DownloadOptions): Promise<Source> {
   const patience = AbortSignal.timeout(1000 * PATIENCE_SECONDS);
+  const either = signal === undefined ? patience : AbortSignal.any([signal, patience]);
   let response: Response;
   try {
-    const either = signal === undefined ? patience : AbortSignal.any([signal, patience]);
-    response = await fetch(url, { method: "HEAD", redirect: "manual", signal: either });
+    // Once more where a connection that was kept has been closed meanwhile.
+    response = await pRetry(() => fetch(url, { method: "HEAD", redirect: "manual", signal: either }), {
+      retries: 1,
+      minTimeout: 100,
+      signal: either,
+    });
   } catch (error) {
     signal?.throwIfAborted();
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
