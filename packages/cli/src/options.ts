@@ -360,7 +360,7 @@ export function asFlags(settings: RawSettings): {
   for (const flag of all) {
     const path = flag.path.split(".");
     const value = path.reduce<unknown>((inside, key) => (isRecord(inside) ? inside[key] : undefined), settings);
-    if (value === undefined) continue;
+    if (value === undefined || flag.format?.(value) === "") continue;
     const long = new Option(flag.flags).long ?? "";
     // Names are joined by commas; files, whose names may hold some, are given one by one.
     const values = !Array.isArray(value) || flag.parse === oneMoreFile ? [value].flat() : [value.join(",")];

@@ -88,6 +88,22 @@ describe("a dry run", () => {
     await Promise.all([tiny.close(), bert.close()]);
   });
 
+  it("says within a fifth what partitions and their labels take", async () => {
+    const model = await LlamaCppModel.open({ modelPath: files.llama, threads: 1 });
+    const small = titledCatalog(TITLES.slice(0, 60));
+    // Fewer than are tested for what they mean, which those of random weights fail.
+    const requests = Array.from({ length: 7 }, (_, r) => ({
+      key: `user ${r}`,
+      items: Uint32Array.from({ length: 6 + (r % 3) }, (_, i) => 1 + ((r * 11 + i * 7) % 60)),
+      maxClusters: 8,
+    }));
+    const meanLength = requests.reduce((sum, { items }) => sum + items.length, 0) / requests.length;
+    const estimate = await estimateCost("partition", { catalog: small, model }, { count: requests.length, meanLength });
+    const { clusterer } = await createClusterer("partition", { catalog: small, model });
+    expectHeld(estimate, await spentBy(model, () => clusterer.partition(requests)));
+    await model.close();
+  });
+
   it("is exact about what is kept: nothing is left", async () => {
     const cache = await AnswerCache.open(dir, "facets");
     const model = await LlamaCppModel.open({ modelPath: files.llama, threads: 1 });

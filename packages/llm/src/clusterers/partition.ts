@@ -247,7 +247,7 @@ export const partitionClusterer: ClustererDefinition = {
     const twice = await spend(() => clusterer.askTwice(requests, signalOf(context)));
     const labeled = await spend(() => clusterer.partition(requests, signalOf(context)));
     // The first histories are asked in a second order too.
-    const again = Math.min(histories, TESTED) / (2 * COSTED);
+    const again = histories < FEWEST_TESTED ? 0 : Math.min(histories, TESTED) / (2 * COSTED);
     const cost = addCosts([times(labeled, histories / COSTED), times(twice, again)]);
     return { ...cost, calls: Math.round(cost.calls) };
   },
