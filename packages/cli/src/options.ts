@@ -15,6 +15,8 @@ interface SettingFlag {
   /** @param previous what the flag said before, where it is given again */
   readonly parse?: (text: string, previous: unknown) => unknown;
   readonly choices?: readonly string[];
+  /** What `parse` reads, as it is typed; absent: the value itself. */
+  readonly format?: (value: unknown) => string;
 }
 
 const wholeNumber = (text: string): number => {
@@ -36,6 +38,30 @@ const list =
     if (wrong !== undefined) throw new InvalidArgumentError(`Give some of ${allowed.join(", ")}, joined by commas.`);
     return names;
   };
+
+const BUDGET_UNITS = { m: "maxSeconds", t: "maxTokens", c: "maxCalls" } as const;
+
+/** "10m,500c" as the setting `cluster.budget`. */
+function budget(text: string): Record<string, number> {
+  const limits: Record<string, number> = {};
+  for (const part of text.split(",")) {
+    const [, number = "", unit = ""] = /^\s*(\d+(?:\.\d+)?)([mtc])\s*$/.exec(part) ?? [];
+    const value = Number(number);
+    const isWhole = unit === "m" || Number.isInteger(value);
+    if (unit === "" || value <= 0 || !isWhole) {
+      throw new InvalidArgumentError("Give minutes, tokens or calls: 10m, 20000t, 500c, or some joined by commas.");
+    }
+    limits[BUDGET_UNITS[unit as keyof typeof BUDGET_UNITS]] = unit === "m" ? 60 * value : value;
+  }
+  return limits;
+}
+
+function budgetText(value: unknown): string {
+  const limits = isRecord(value) ? value : {};
+  const part = (name: string, unit: string, scale = 1): string[] =>
+    typeof limits[name] === "number" ? [`${limits[name] / scale}${unit}`] : [];
+  return [...part("maxSeconds", "m", 60), ...part("maxTokens", "t"), ...part("maxCalls", "c")].join(",");
+}
 
 /** A file, or several where the flag is given several times. */
 const oneMoreFile = (text: string, previous: unknown): unknown =>
@@ -108,7 +134,18 @@ export const SETTING_FLAGS = {
     path: "prior",
     choices: ["auto", "none", ...PRIOR_NAMES],
   },
-  llm: { flags: "--llm <file>", description: "language model, a GGUF file (none: go without)", path: "llm" },
+  llm: {
+    flags: "--llm <model>",
+    description: "language model: a GGUF file, or http://HOST/v1#MODEL of a server (none: go without)",
+    path: "llm",
+  },
+  llmBudget: {
+    flags: "--llm-budget <most>",
+    description: "what the language model may take: minutes, tokens, calls, e.g. 10m, 20000t, 500c (or 10m,500c)",
+    path: "cluster.budget",
+    parse: (text) => budget(text),
+    format: (value) => budgetText(value),
+  },
   clusterer: {
     flags: "--clusterer <name>",
     description: "who splits histories into interests",
@@ -336,7 +373,7 @@ export function asFlags(settings: RawSettings): {
   for (const flag of all) {
     const path = flag.path.split(".");
     const value = path.reduce<unknown>((inside, key) => (isRecord(inside) ? inside[key] : undefined), settings);
-    if (value === undefined) continue;
+    if (value === undefined || flag.format?.(value) === "") continue;
     const option = new Option(flag.flags);
     const long = option.long ?? "";
     if (!option.required) {
@@ -348,7 +385,8 @@ export function asFlags(settings: RawSettings): {
     }
     // Names are joined by commas; files, whose names may hold some, are given one by one.
     const values = !Array.isArray(value) || flag.parse === oneMoreFile ? [value].flat() : [value.join(",")];
-    for (const one of values) flags.push([long, String(one)]);
+    const typed = flag.format ?? String;
+    for (const one of values) flags.push([long, typed(one)]);
     place(expressed, path, value);
   }
   const { out: _, ...rest } = settings;

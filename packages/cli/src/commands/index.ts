@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Io } from "../io.js";
 import { addAblate } from "./ablate.js";
+import { addAnswers } from "./answers.js";
 import { addCluster } from "./cluster.js";
 import { addCompare } from "./compare.js";
 import { addCrowd } from "./crowd.js";
@@ -10,6 +11,7 @@ import { addExport } from "./export.js";
 import { addForget } from "./forget.js";
 import { addImport } from "./import.js";
 import { addInit } from "./init.js";
+import { addModels } from "./models.js";
 import { addProbe } from "./probe.js";
 import { addRecommend } from "./recommend.js";
 import { addReport } from "./report.js";
@@ -34,8 +36,10 @@ export function addCommands(program: Command, io: Io): void {
     addServe,
     addInit,
     addImport,
+    addModels,
     addProbe,
     addCluster,
+    addAnswers,
     addCrowd,
     addTune,
     addTrain,

@@ -23,8 +23,7 @@ export function addProbe(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  prismrec probe --llm model.gguf --catalog 9700 --users 610")
     .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
       withSession(io, own, async ({ ui, signal, settings }) => {
-        const { ensureModel, LlamaCppModel, probeModel, requireLlamaCpp } = await import("@prismrec/llm");
-        requireLlamaCpp();
+        const { ensureModel, openLanguageModel, probeModel } = await import("@prismrec/llm");
         const { llm: named } = await settings();
         const found = await ensureModel({
           ...(typeof named === "string" ? { model: named } : {}),
@@ -33,11 +32,11 @@ export function addProbe(program: Command, io: Io): void {
         });
         if (found === undefined) {
           throw new PrismrecError("MODEL_UNSUPPORTED", "there is no language model to probe", {
-            expected: "a GGUF file",
-            hint: "Name one with --llm FILE.",
+            expected: "a GGUF file, or a server that speaks OpenAI's interface",
+            hint: "Name one with --llm, or get one: prismrec models.",
           });
         }
-        const model = await LlamaCppModel.open({ modelPath: found.path, signal });
+        const model = await openLanguageModel(found.path, { signal });
         try {
           const probe = await probeModel(model, {
             ...(options.catalog === undefined ? {} : { items: options.catalog }),

@@ -18,6 +18,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   "llm",
   "clusterer",
   "llmCache",
+  "llmBudget",
   "epochs",
   "device",
   "trainAll",

@@ -1,5 +1,5 @@
 import { suggest } from "@prismrec/core/base";
-import { CLUSTERERS } from "@prismrec/llm";
+import { CLUSTERERS, parseModelUri } from "@prismrec/llm";
 import { crowdConfigSchema } from "@prismrec/trainer";
 import { z } from "zod";
 import { MODEL_NAMES, modelNamed, modelOf } from "../pipeline/models.js";
@@ -38,6 +38,8 @@ export async function checkSettings(settings: Settings, source: string): Promise
     const wrong = (await entry.code()).check(given);
     if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["models", name]));
   }
+  // An address with a key in it is refused before it is written anywhere.
+  if (settings.llm !== undefined) parseModelUri(settings.llm);
   faults.push(...clustererFaults(settings));
   if (faults.length > 0) throw unusable(source, faults);
 }
@@ -50,7 +52,7 @@ function clustererFaults({ clusterer, llm, cluster, crowd }: Settings): Fault[] 
   if (needsModel && llm === NO_LLM) {
     faults.push({
       text: `clusterer: ${definition.name} needs a language model, and llm is ${NO_LLM}`,
-      meant: "Name a GGUF file with --llm FILE, or choose --clusterer category.",
+      meant: "Name a model with --llm, or choose --clusterer category.",
     });
   }
   const { most } = definition;

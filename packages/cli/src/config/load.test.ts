@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { asFlags, GLOBAL_SETTINGS, gatherSettings, settingOption, withSettings } from "../options.js";
-import { mergeSettings, parseSettings, type RawSettings, readConfig } from "./load.js";
+import { absolutePaths, mergeSettings, parseSettings, type RawSettings, readConfig } from "./load.js";
 import { settingsSchema } from "./schema.js";
 
 let folder: string;
@@ -118,4 +118,23 @@ describe("prismrec.config.schema.json", () => {
     const text = `${JSON.stringify({ title: "prismrec.config.json", ...schema }, undefined, 2)}\n`;
     await expect(text).toMatchFileSnapshot("../../prismrec.config.schema.json");
   });
+});
+
+it("leaves a language model's address as it is, and starts a file's path at the folder", () => {
+  const llm = (named: string): unknown => absolutePaths({ llm: named }, "/srv/shop").llm;
+  expect(["http://host/v1#a/b", "node-llama-cpp:/m.gguf", "none", "m.gguf"].map(llm)).toEqual([
+    "http://host/v1#a/b",
+    "node-llama-cpp:/m.gguf",
+    "none",
+    "/srv/shop/m.gguf",
+  ]);
+});
+
+it("types a budget as it is read", async () => {
+  const budget = { maxSeconds: 600, maxCalls: 500 };
+  const { flags, complete } = asFlags({ cluster: { budget } });
+  expect([flags, complete]).toEqual([[["--llm-budget", "10m,500c"]], true]);
+  const command = withSettings(new Command(), ["llmBudget"]);
+  await command.parseAsync([...flags.flat()], { from: "user" });
+  expect(command.opts()).toEqual({ llmBudget: budget });
 });

@@ -4,7 +4,7 @@ import { suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { z } from "zod";
 import { MODEL_NAMES, modelNamed } from "../pipeline/models.js";
-import { NO_LLM, type Settings, settingsSchema } from "./schema.js";
+import { MODEL_ADDRESS, NO_LLM, type Settings, settingsSchema } from "./schema.js";
 
 export const CONFIG_FILE = "prismrec.config.json";
 
@@ -76,11 +76,16 @@ export function isModelFile(text: string, folder: string): boolean {
 export function absolutePaths(settings: RawSettings, folder: string): RawSettings {
   const moved: Record<string, unknown> = { ...settings };
   for (const name of PATHS) {
-    if (name === "llm" && moved[name] === NO_LLM) continue;
+    if (name === "llm" && isNoFile(moved[name])) continue;
     moved[name] = eachPath(moved[name], (path) => (isAbsolute(path) ? path : resolve(folder, path)));
     if (moved[name] === undefined) delete moved[name];
   }
   return moved;
+}
+
+/** Whether the language model is none, or named by an address. */
+function isNoFile(llm: unknown): boolean {
+  return llm === NO_LLM || (typeof llm === "string" && MODEL_ADDRESS.test(llm));
 }
 
 /** Paths that lie in `inside` as they are seen from `folder`, so that they still hold when the folder has been moved. */

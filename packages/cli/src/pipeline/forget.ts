@@ -6,7 +6,7 @@ import type { Dataset } from "@prismrec/core/data";
 import { Forgotten, openTable, usersIn, withDuckDb } from "@prismrec/core/data/import";
 import { CLUSTERERS } from "@prismrec/llm";
 import { CONFIG_FILE } from "../config/load.js";
-import { ABOUT_HISTORIES } from "./cluster.js";
+import { ABOUT_HISTORIES } from "./answers.js";
 import type { OnEvent } from "./events.js";
 import {
   dropInputs,

@@ -5,9 +5,15 @@ import type { Stage } from "./stage.js";
 /** The outside files that the settings of a run name for a stage, by setting. */
 export function outsideFiles(stage: Stage, settings: Readonly<Record<string, unknown>>): Record<string, string> {
   const named: Record<string, string> = {};
-  for (const { setting, none } of stage.files ?? []) {
-    Object.assign(named, numbered(setting, [settings[setting]].flat().filter(isText)));
-    if (named[setting] === none) delete named[setting];
+  for (const { setting, isNone = () => false } of stage.files ?? []) {
+    const paths = [settings[setting]].flat().filter(isText);
+    Object.assign(
+      named,
+      numbered(
+        setting,
+        paths.filter((path) => !isNone(path)),
+      ),
+    );
   }
   return named;
 }

@@ -20,8 +20,8 @@ export interface Made {
 /** A setting that names a file of the user's own, and a first look at that file before the first stage is run. */
 export interface OutsideFile {
   readonly setting: string;
-  /** What the setting says where there is to be no file. */
-  readonly none?: string;
+  /** Whether what the setting says is no file. */
+  isNone?(value: string): boolean;
   check?(path: string): Promise<void>;
 }
 

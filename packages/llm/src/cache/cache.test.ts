@@ -1,11 +1,12 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hashJson } from "@prismrec/core/base";
-import fc from "fast-check";
+import { hashJson, sha256 } from "@prismrec/core/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FakeModel } from "../testing/fake-model.js";
-import { AnswerCache } from "./answer-cache.js";
+import { AnswerCache, answerKey } from "./answer-cache.js";
 import { CachedModel } from "./cached-model.js";
 
 let dir = "";
@@ -18,77 +19,146 @@ const scoring = () => new FakeModel({ score: (text, word) => -text.length - word
 const request = (texts: readonly string[]) => ({ prefix: "p", continuations: texts, words: ["food", "art"] });
 
 describe("AnswerCache", () => {
-  it("gives back what was put, after closing and opening again", async () => {
-    const values: unknown[] = [[1.5, -2], "line\nbreak \u2028 “quoted”", { words: ["é"] }, ""];
+  const key = (question: unknown, model = "a".repeat(64)): string => answerKey(model, question);
+
+  it("gives back what was put, at once and after closing and opening again", async () => {
+    const values: unknown[] = [[1.5, -2], "line\nbreak \u2028 “quoted” \0", { words: ["é"] }, ""];
     const cache = await AnswerCache.open(dir, "m");
     values.forEach((value, i) => {
-      cache.put(hashJson(i), value);
+      cache.put(key(i), value);
     });
+    expect(values.map((_, i) => cache.get(key(i)))).toEqual(values);
+    expect(cache.state()).toEqual({ entries: values.length, damaged: 0 });
     await cache.close();
     const again = await AnswerCache.open(dir, "m");
-    expect(values.map((_, i) => again.get(hashJson(i)))).toEqual(values);
+    expect(values.map((_, i) => again.get(key(i)))).toEqual(values);
     expect(again.state()).toEqual({ entries: values.length, damaged: 0 });
-    expect(again.get(hashJson("other"))).toBeUndefined();
+    expect(again.get(key("other"))).toBeUndefined();
     await again.close();
+    expect(await readdir(dir)).toEqual(["m.sqlite"]);
   });
 
   it("is read and never written where it is only to be read, whether it is there or not", async () => {
     const cache = await AnswerCache.open(dir, "m");
-    cache.put(hashJson(1), "one");
+    cache.put(key(1), "one");
     await cache.close();
     const before = await readFile(cache.path);
     const reader = await AnswerCache.open(dir, "m", { readOnly: true });
-    reader.put(hashJson(2), "two");
-    expect([reader.get(hashJson(1)), reader.get(hashJson(2))]).toEqual(["one", "two"]);
+    reader.put(key(2), "two");
+    await reader.flush();
+    expect([reader.get(key(1)), reader.get(key(2))]).toEqual(["one", "two"]);
+    expect(reader.state().entries).toBe(2);
     await reader.close();
     expect(await readFile(cache.path)).toEqual(before);
     const missing = await AnswerCache.open(join(dir, "none"), "m", { readOnly: true });
     expect(missing.state().entries).toBe(0);
     await missing.close();
-    expect(await readdir(dir)).toEqual(["m.answers"]);
+    expect(await readdir(dir)).toEqual(["m.sqlite"]);
   });
 
-  it("drops the entry a kill cut in half, wherever it was cut, and keeps all others and all later ones", async () => {
+  it("keeps what several processes write at once, but for what one that is killed has not yet written", async () => {
     const cache = await AnswerCache.open(dir, "m");
-    for (let i = 0; i < 3; i++) cache.put(hashJson(i), { i });
+    const writers = Array.from({ length: 3 }, (_, i) => once(startWriter(`w${i}`, 100), "exit"));
+    const killed = startWriter("killed", 1_000_000);
+    await expect.poll(() => cache.has(key("killed-80")), { timeout: 60_000, interval: 20 }).toBe(true);
+    killed.kill("SIGKILL");
+    expect(await Promise.all(writers)).toEqual([0, 1, 2].map(() => [0, null]));
     await cache.close();
-    const whole = await readFile(cache.path);
-    const lastLine = whole.lastIndexOf("\n", whole.length - 2) + 1;
-    const cuts = fc.integer({ min: lastLine + 1, max: whole.length - 2 });
-    await fc.assert(
-      fc.asyncProperty(cuts, async (cut) => {
-        await writeFile(cache.path, whole.subarray(0, cut));
-        const after = await AnswerCache.open(dir, "m");
-        expect(after.state()).toEqual({ entries: 2, damaged: 1 });
-        expect(after.get(hashJson(2))).toBeUndefined();
-        after.put(hashJson(9), "later");
-        await after.close();
-        const last = await AnswerCache.open(dir, "m");
-        expect([last.get(hashJson(0)), last.get(hashJson(1)), last.get(hashJson(9))]).toEqual([
-          { i: 0 },
-          { i: 1 },
-          "later",
-        ]);
-        await last.close();
-      }),
-      { numRuns: 15, seed: 3 },
-    );
+    const after = await AnswerCache.open(dir, "m");
+    for (const i of [0, 1, 2]) {
+      for (let n = 0; n < 100; n++) expect(after.get(key(`w${i}-${n}`))).toEqual({ name: `w${i}`, n });
+    }
+    const kept = (n: number): boolean => after.has(key(`killed-${n}`));
+    let count = 80;
+    while (kept(count)) count++;
+    for (let n = 0; n < count; n++) expect(after.get(key(`killed-${n}`))).toEqual({ name: "killed", n });
+    expect(after.state()).toEqual({ entries: 300 + count, damaged: 0 });
+    await after.close();
   });
 
-  it("treats a line whose bytes were changed as never written", async () => {
+  it("treats an answer whose bytes were changed as never written", async () => {
     const cache = await AnswerCache.open(dir, "m");
-    cache.put(hashJson(0), [1, 2, 3]);
+    cache.put(key(0), [1, 2, 3]);
     await cache.close();
-    await writeFile(cache.path, (await readFile(cache.path, "utf8")).replace("[1,2,3]", "[1,2,4]"));
+    const bytes = await readFile(cache.path);
+    bytes.write("[1,2,4]", bytes.indexOf("[1,2,3]"));
+    await writeFile(cache.path, bytes);
     const again = await AnswerCache.open(dir, "m");
-    expect(again.state()).toEqual({ entries: 0, damaged: 1 });
+    expect(again.get(key(0))).toBeUndefined();
+    expect(again.state()).toEqual({ entries: 1, damaged: 1 });
+    again.put(key(0), [1, 2, 3]);
     await again.close();
+    const last = await AnswerCache.open(dir, "m");
+    expect([last.get(key(0)), last.state()]).toEqual([[1, 2, 3], { entries: 1, damaged: 0 }]);
+    await last.close();
   });
 
-  it("says where it cannot write", async () => {
+  it("takes over what was kept in text files before, once, without what was cut or is about something else", async () => {
+    const model = "0123456789abcdef";
+    const line = (question: number, json: string): string => {
+      const short = hashJson(question).slice(0, 32);
+      return `${sha256(`${short} ${json}`).slice(0, 8)} ${short} ${json}\n`;
+    };
+    const text = line(1, '"one"') + line(2, "[2]") + line(3, '"three"').slice(0, 45);
+    await writeFile(join(dir, `${model}.answers`), text);
+    await writeFile(join(dir, `${model}-histories.answers`), line(4, '"four"'));
+    const cache = await AnswerCache.open(dir, "answers");
+    expect([1, 2, 3, 4].map((question) => cache.get(key(question, model)))).toEqual(["one", [2], undefined, undefined]);
+    expect(cache.state()).toEqual({ entries: 2, damaged: 1 });
+    await cache.close();
+    expect(await readdir(dir)).toEqual([`${model}-histories.answers`, "answers.sqlite"]);
+    const histories = await AnswerCache.open(dir, "answers-histories");
+    expect(histories.get(key(4, model))).toBe("four");
+    expect(histories.models()).toEqual(new Map([[model, 1]]));
+    await histories.close();
+  });
+
+  it("goes out as text and comes in again elsewhere, where what is known stays", async () => {
+    const from = await AnswerCache.open(dir, "from");
+    const values = Object.fromEntries(Array.from({ length: 2500 }, (_, i) => [key(i), { i, title: "é\n\u2028" }]));
+    for (const [at, value] of Object.entries(values)) from.put(at, value);
+    const file = join(dir, "answers.jsonl");
+    expect(await from.export(file)).toBe(2500);
+    await from.close();
+    const to = await AnswerCache.open(dir, "to");
+    to.put(key(0), "mine");
+    expect(await to.import(file)).toEqual({ added: 2499, known: 1 });
+    expect(await to.import(file)).toEqual({ added: 0, known: 2500 });
+    expect(Object.keys(values).map((at) => to.get(at))).toEqual(["mine", ...Object.values(values).slice(1)]);
+    const lines = (await readFile(file, "utf8")).split("\n");
+    const cut = join(dir, "cut.jsonl");
+    await writeFile(cut, [...lines.slice(0, 5), lines[5]!.slice(0, 40)].join("\n"));
+    const error = { code: "DATA_FORMAT", received: expect.stringContaining("line 6") };
+    await expect(to.import(cut)).rejects.toMatchObject(error);
+    await writeFile(cut, lines.slice(1).join("\n"));
+    await expect(to.import(cut)).rejects.toMatchObject({ received: expect.stringContaining("line 1") });
+    await expect(to.import(join(dir, "none"))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+    await to.close();
+  });
+
+  it("says where it cannot write, and what is no cache", async () => {
     await writeFile(join(dir, "file"), "");
     await expect(AnswerCache.open(join(dir, "file"), "m")).rejects.toMatchObject({ code: "IO" });
+    for (const bytes of ["no database", "no database ".repeat(2000)]) {
+      await writeFile(join(dir, "m.sqlite"), bytes);
+      for (const readOnly of [true, false]) {
+        await expect(AnswerCache.open(dir, "m", { readOnly })).rejects.toMatchObject({ code: "DATA_FORMAT" });
+      }
+    }
   });
+
+  /** Another process that puts `count` answers one turn after another. */
+  function startWriter(name: string, count: number): ChildProcess {
+    const code = `
+      import { AnswerCache, answerKey } from ${JSON.stringify(new URL("../../dist/cache/answer-cache.js", import.meta.url).href)};
+      const cache = await AnswerCache.open(${JSON.stringify(dir)}, "m");
+      for (let n = 0; n < ${count}; n++) {
+        cache.put(answerKey("a".repeat(64), "${name}-" + n), { name: "${name}", n });
+        await cache.flush();
+      }
+      await cache.close();`;
+    return spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: "inherit" });
+  }
 });
 
 describe("CachedModel", () => {

@@ -1,6 +1,7 @@
 import { addToRegistry, PrismrecError } from "@prismrec/core/base";
+import type { CostEstimate } from "../cache/cost.js";
 import { categoryClusterer } from "./category.js";
-import type { ClustererContext, ClustererDefinition, CostEstimate, CreatedClusterer } from "./definition.js";
+import type { ClustererContext, ClustererDefinition, CreatedClusterer } from "./definition.js";
 import { embeddingClusterer } from "./embedding.js";
 import { facetsClusterer } from "./facets.js";
 import { partitionClusterer } from "./partition.js";
@@ -33,14 +34,16 @@ export async function createClusterer(name: string, context: ClustererContext): 
   return definition.create(context);
 }
 
-/** The dry run: what `name` would ask the model for these histories, nothing where it asks none. */
+/** The dry run: what `name` would cost the model for these histories, nothing where it asks none (`ClustererDefinition.estimate`). */
 export async function estimateCost(
   name: string,
   context: ClustererContext,
   histories: { readonly count: number; readonly meanLength: number },
 ): Promise<CostEstimate> {
   const { count, meanLength } = histories;
-  return (await clustererCalled(name).estimate?.(context, count, meanLength)) ?? { calls: 0, kept: 0, tokens: 0 };
+  return (
+    (await clustererCalled(name).estimate?.(context, count, meanLength)) ?? { calls: 0, kept: 0, tokens: 0, seconds: 0 }
+  );
 }
 
 function clustererCalled(name: string): ClustererDefinition {

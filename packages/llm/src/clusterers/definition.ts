@@ -3,9 +3,10 @@ import type { Catalog } from "@prismrec/core/data";
 import type { Clusterer } from "@prismrec/core/interests";
 import type { AnswerCache } from "../cache/answer-cache.js";
 import type { BudgetLimits } from "../cache/budget.js";
+import type { CostEstimate } from "../cache/cost.js";
 import type { TextMode } from "../facets/item-text.js";
 import type { Facet } from "../facets/vocabulary.js";
-import type { DroppedWord, LanguageModel } from "../model/language-model.js";
+import type { Capability, DroppedWord, LanguageModel } from "../model/language-model.js";
 
 /** All a clusterer may be made from; each takes what it needs and says what is missing. */
 export interface ClustererContext extends RunOptions {
@@ -14,6 +15,8 @@ export interface ClustererContext extends RunOptions {
   /** Kept answers; without it nothing is remembered. */
   readonly cache?: AnswerCache;
   readonly budget?: BudgetLimits;
+  /** Items that are read first where the budget may not do for all, as dense ids; the others come after them. */
+  readonly order?: readonly number[];
   /** For the controls and for what is drawn (default 1). */
   readonly seed?: number;
   /** Facet words of the user's own; they replace the preset, the categories and the model's own. */
@@ -53,6 +56,8 @@ export interface ClustererReport {
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";
   readonly seconds?: number;
+  /** Items that the budget did not do for, and how many of them go by their categories; the others stand alone. */
+  readonly unread?: { readonly items: number; readonly byCategory: number };
   readonly figures?: Readonly<Record<string, number>>;
 }
 
@@ -61,20 +66,13 @@ export interface CreatedClusterer {
   readonly report: ClustererReport;
 }
 
-/** What a clusterer would ask a model, before anything is asked. */
-export interface CostEstimate {
-  /** Requests in all, and those whose answers are kept already. */
-  readonly calls: number;
-  readonly kept: number;
-  /** Tokens of the requests still to be made, prompts and answers, at four characters a token. */
-  readonly tokens: number;
-}
-
 /** One way to split items into interests. A new one is a new file and a line in `clusterers.ts`. */
 export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
+  /** What the engine behind its model must be able to do (default: nothing in particular). */
+  readonly requires?: readonly Capability[];
   /**
    * What its questions to the model are about: each item by itself, or histories too, whose answers go when a user is to be
    * forgotten (default).
@@ -85,6 +83,9 @@ export interface ClustererDefinition {
   /** What one request may ask for at most; absent: anything. */
   readonly most?: { readonly items: number; readonly clusters: number };
   create(context: ClustererContext): Promise<CreatedClusterer>;
-  /** A dry run for `histories` histories of `length` items on average; nothing is asked. Absent: it costs no model. */
+  /**
+   * A dry run for `histories` histories of `length` items on average: a few requests are asked, and kept, to see what the others
+   * would take. Absent: it costs no model.
+   */
   estimate?(context: ClustererContext, histories: number, length: number): Promise<CostEstimate>;
 }

@@ -1,24 +1,36 @@
 import { hashJson, type Matrix, PrismrecError } from "@prismrec/core/base";
 import { SignatureClusterer } from "@prismrec/core/interests";
+import { addCosts } from "../cache/cost.js";
 import { itemText } from "../facets/item-text.js";
+import type { Capability } from "../model/language-model.js";
 import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererDefinition } from "./definition.js";
+import { readingOf, withUnread } from "./reading.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["embeddings"];
 
 /** Item vectors of a GGUF embedding model, minus their mean (which all texts share), grouped like facet signatures. */
 export const embeddingClusterer: ClustererDefinition = {
   name: "embedding",
   needs: "embedding-model",
+  requires: REQUIRES,
   asksAbout: "items",
   description: "histories are grouped by the cosine of an embedding model's vectors of the items' titles",
   async create(context) {
     const start = performance.now();
-    const model = requireModel("embedding", context);
+    const model = requireModel("embedding", context, REQUIRES);
     const { catalog, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
-    const vectors = await model.embed(texts, context);
-    const signatures = centredUnit(vectors, model.model.name);
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, 0);
+    const vectors = await model.embedWithinBudget(texts, readingOf(context));
+    const read = centredUnit(
+      vectors.filter((vector) => vector !== undefined),
+      model.model.name,
+    );
+    const unread = Array.from(texts.keys()).filter((item) => vectors[item] === undefined);
+    // Without a vector an item is like no other.
+    const signatures = withUnread(read, unread, () => new Float32Array(read.cols));
+    const threshold = cut === "silhouette" ? cut : pairQuantile(read, cut, 0);
     const clusterer = new SignatureClusterer({
       name: "embedding",
       fingerprint: hashJson([
@@ -26,6 +38,7 @@ export const embeddingClusterer: ClustererDefinition = {
         model.model.hash,
         threshold,
         catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
+        ...(unread.length === 0 ? [] : [unread]),
       ]),
       catalog,
       signatures,
@@ -33,25 +46,21 @@ export const embeddingClusterer: ClustererDefinition = {
       threshold,
     });
     const seconds = (performance.now() - start) / 1000;
-    return { clusterer, report: { name: "embedding", model: model.model.name, threshold, seconds } };
+    const left = unread.length === 0 ? {} : { unread: { items: unread.length, byCategory: 0 } };
+    return { clusterer, report: { name: "embedding", model: model.model.name, threshold, seconds, ...left } };
   },
   async estimate(context) {
-    const model = requireModel("embedding", context);
+    const model = requireModel("embedding", context, REQUIRES);
     const { catalog, textMode = "without-year" } = context;
-    const texts = [...new Set(catalog.items.slice(1).map((item) => itemText(item, textMode)))];
-    const kept = model.keptVectors(texts);
-    const characters = texts.reduce((sum, text) => sum + text.length, 0);
-    return {
-      calls: texts.length,
-      kept,
-      tokens: Math.ceil(((characters / 4) * (texts.length - kept)) / Math.max(1, texts.length)),
-    };
+    const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
+    return addCosts([await model.estimateVectors(texts, readingOf(context))]);
   },
 };
 
 function centredUnit(vectors: readonly Float32Array[], name: string): Matrix {
   const rows = vectors.length;
   const cols = vectors[0]?.length ?? 0;
+  if (rows === 0) return { data: new Float32Array(), rows, cols };
   if (cols === 0 || vectors.some((vector) => vector.length !== cols || !vector.every(Number.isFinite))) {
     throw new PrismrecError("LLM_OUTPUT_INVALID", `${name} gave vectors that cannot be compared`, {
       expected: `${rows} vectors of finite numbers, all of one length`,

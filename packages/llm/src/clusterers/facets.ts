@@ -1,6 +1,7 @@
-import { createRandom, hashJson } from "@prismrec/core/base";
+import { hashJson, type Matrix, sha256 } from "@prismrec/core/base";
 import { SignatureClusterer } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
+import { addCosts } from "../cache/cost.js";
 import { itemText } from "../facets/item-text.js";
 import {
   FACET_PRESETS,
@@ -12,10 +13,13 @@ import {
 } from "../facets/prompts.js";
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
-import type { ScoreRequest } from "../model/language-model.js";
+import type { Capability, ScoreRequest } from "../model/language-model.js";
 import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererContext, ClustererDefinition } from "./definition.js";
+import { readingOf, rowOf, withUnread } from "./reading.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["scoreWords", "text"];
 
 /** Items whose themes the model is asked to name freely. */
 const SAMPLED = 48;
@@ -32,26 +36,36 @@ export const LEAST_COSINE = 0.1;
 export const facetsClusterer: ClustererDefinition = {
   name: "facets",
   needs: "model",
+  requires: REQUIRES,
   asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
   async create(context) {
     const start = performance.now();
-    const model = requireModel("facets", context);
+    const model = requireModel("facets", context, REQUIRES);
     const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);
     const vocabulary = await facetVocabulary(model, preset, texts, context);
-    const scored = await model.scoreNext(scoreRequest(preset, texts, vocabulary), context);
-    const z = centred(scored.logProbs);
-    const information = informationOf(scored.logProbs);
-    const columns = Array.from(information.keys())
+    const scored = await model.scoreNextWithinBudget(scoreRequest(preset, texts, vocabulary), readingOf(context));
+    const read = scored.logProbs.filter((row) => row !== undefined);
+    const unread = Array.from(texts.keys()).filter((item) => scored.logProbs[item] === undefined);
+    const z = centred(read);
+    const information = read.length === 0 ? new Float64Array(scored.words.length) : informationOf(read);
+    const telling = Array.from(information.keys())
       .filter((column) => !saysNothing(scored.words[column]!))
       .sort((a, b) => information[b]! - information[a]! || a - b)
-      .slice(0, maxFacets);
-    const signatures = facetSignatures(selectColumns(z, columns));
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, LEAST_COSINE);
+      .slice(0, read.length === 0 ? 0 : maxFacets);
+    // Items that were not read are held against the others by what the data say of them.
+    const categories = unread.length === 0 ? [] : categoryWords(catalog);
+    const named = scored.words.flatMap((word, column) => (categories.includes(word) ? [column] : []));
+    const columns = [...new Set([...telling, ...named])];
     const facets = columns.map((column) => scored.words[column]!);
+    const ofRead = facetSignatures(read.length === 0 ? emptyMatrix(columns.length) : selectColumns(z, columns));
+    const signatures = withUnread(ofRead, unread, (item) => categoryRow(catalog.items[item + 1]!.categories, facets));
+    const judged = read.length < 2 ? signatures : ofRead;
+    const threshold = cut === "silhouette" ? cut : pairQuantile(judged, cut, LEAST_COSINE);
+    const byCategory = unread.filter((item) => rowOf(signatures, item).some((value) => value > 0)).length;
     const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
     const clusterer = new SignatureClusterer({
       name: "facets",
@@ -63,6 +77,7 @@ export const facetsClusterer: ClustererDefinition = {
         facets,
         threshold,
         catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
+        ...(unread.length === 0 ? [] : [unread]),
       ]),
       catalog,
       signatures,
@@ -83,41 +98,36 @@ export const facetsClusterer: ClustererDefinition = {
         ],
         threshold,
         seconds: (performance.now() - start) / 1000,
+        ...(unread.length === 0 ? {} : { unread: { items: unread.length, byCategory } }),
       },
     };
   },
   async estimate(context) {
-    const model = requireModel("facets", context);
+    const model = requireModel("facets", context, REQUIRES);
     const { catalog, textMode = "without-year", facets = [] } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);
     const { prompts, options } = proposalRequest(preset, texts);
+    const watched = readingOf(context);
     const isGiven = facets.length > 0 || context.asked?.preset === preset.name;
-    const asked = isGiven ? 0 : prompts.length;
-    const proposals = isGiven ? 0 : model.keptTexts(prompts, options);
-    const unique = [...new Set(texts)];
-    // Until the model has named its own facets, what is scored is not known, and nothing kept can be counted on.
-    const scores =
-      proposals < asked
-        ? 0
-        : model.keptScores(scoreRequest(preset, unique, await facetVocabulary(model, preset, texts, context)));
-    const characters = unique.reduce((sum, text) => sum + text.length + preset.after.length, 0);
-    return {
-      calls: asked + unique.length,
-      kept: proposals + scores,
-      tokens:
-        Math.ceil(((characters / 4) * (unique.length - scores)) / Math.max(1, unique.length)) +
-        20 * (asked - proposals),
-    };
+    const proposals = isGiven ? [] : [await model.estimateTexts(prompts, { ...options, ...watched })];
+    // Until the model has named facets of its own, what is scored is not known: it costs as much with the others alone.
+    const isNamed = proposals.every(({ calls, kept }) => calls === kept);
+    const vocabulary = isNamed
+      ? await facetVocabulary(model, preset, texts, context)
+      : mergeFacets([{ source: "preset", words: preset.words }]);
+    return addCosts([...proposals, await model.estimateScores(scoreRequest(preset, texts, vocabulary), watched)]);
   },
 };
 
 /** What the model is asked to name freely, and how. */
 function proposalRequest(preset: FacetPreset, texts: readonly string[]) {
-  // Sorted first, and of one seed: the sample, and with it every kept answer, is the same for the same items.
-  const sampled = createRandom(1, "facet-sample")
-    .shuffle([...new Set(texts)].sort())
-    .slice(0, SAMPLED);
+  // By their hashes: another item changes the sample, and with it what is kept of all, only where it comes into it.
+  const sampled = [...new Set(texts)]
+    .map((text) => ({ text, place: sha256(text) }))
+    .sort((a, b) => (a.place < b.place ? -1 : 1))
+    .slice(0, SAMPLED)
+    .map(({ text }) => text);
   return {
     prompts: sampled.map((text) => facetPrefix(preset) + facetQuestion(preset, text)),
     options: { chat: false, maxTokens: 6, stop: [".", ",", "\n"] },
@@ -159,4 +169,15 @@ function scoreRequest(preset: FacetPreset, texts: readonly string[], vocabulary:
     continuations: texts.map((text) => facetQuestion(preset, text)),
     words: vocabulary.map(({ word }) => word),
   };
+}
+
+/** Unit row over the facets that are an item's own categories; zeros where none is. */
+function categoryRow(categories: readonly string[], facets: readonly string[]): Float32Array {
+  const own = new Set(categories.map((category) => category.trim().toLowerCase()));
+  const shared = facets.filter((facet) => own.has(facet)).length;
+  return Float32Array.from(facets, (facet) => (own.has(facet) ? 1 / Math.sqrt(shared) : 0));
+}
+
+function emptyMatrix(cols: number): Matrix {
+  return { data: new Float32Array(), rows: 0, cols };
 }

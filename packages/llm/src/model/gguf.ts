@@ -1,11 +1,15 @@
-import { type FileHandle, open } from "node:fs/promises";
-import { fromFileError, PrismrecError } from "@prismrec/core/base";
+import type { Stats } from "node:fs";
+import { open, stat } from "node:fs/promises";
+import { fromFileError, isPrismrecError, PrismrecError } from "@prismrec/core/base";
+import type { GgufFileInfo } from "node-llama-cpp";
+import { requireLlamaCpp } from "./engine.js";
 
 /** What a GGUF file says of itself. */
 export interface GgufInfo {
   readonly version: number;
   readonly architecture: string;
   readonly name: string | undefined;
+  readonly licence: string | undefined;
   readonly contextLength: number | undefined;
   readonly embeddingLength: number | undefined;
   readonly hasChatTemplate: boolean;
@@ -13,8 +17,9 @@ export interface GgufInfo {
   readonly bytes: number;
 }
 
-const FIRST_READ = 1 << 20;
-const LARGEST_HEADER = 1 << 28;
+const START = Buffer.from("GGUF");
+/** Tensors and entries of the largest models are a few thousand; a file that says more is broken, and would be read for ever. */
+const MOST_PARTS = 1 << 20;
 
 /** [bytes per block, weights per block] of the tensor types of ggml, by number; others are not checked for size. */
 const TENSOR_TYPES: Readonly<Record<number, readonly [number, number]>> = {
@@ -40,158 +45,83 @@ const TENSOR_TYPES: Readonly<Record<number, readonly [number, number]>> = {
   30: [2, 1],
 };
 
-/** Thrown inside the parser when the bytes read so far end before the header does. */
-class NeedMore extends Error {}
-
-class Reader {
-  at = 0;
-  readonly #view: DataView;
-  readonly #bytes: Uint8Array;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/**
+ * Reads a GGUF file's header with node-llama-cpp and checks that its tensors lie inside the file, so that a corrupt or truncated
+ * model is refused before llama.cpp sees it. Throws FILE_NOT_FOUND, IO, MODEL_INVALID or LLM_ENGINE_MISSING.
+ */
+export async function inspectGguf(path: string): Promise<GgufInfo> {
+  let file: Stats;
+  try {
+    file = await stat(path);
+    if (!file.isFile()) throw invalid(path, "a folder or device");
+    await checkStart(path, file.size);
+  } catch (error) {
+    throw fromFileError(error, path, "read");
   }
-
-  #take(length: number): number {
-    if (this.at + length > this.#bytes.length) throw new NeedMore();
-    const start = this.at;
-    this.at += length;
-    return start;
-  }
-
-  u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
-  }
-
-  u64(): number {
-    return Number(this.#view.getBigUint64(this.#take(8), true));
-  }
-
-  string(): string {
-    const length = this.u64();
-    if (length > LARGEST_HEADER) throw new RangeError(`a text of ${length} bytes`);
-    const start = this.#take(length);
-    return new TextDecoder().decode(this.#bytes.subarray(start, start + length));
-  }
-
-  /** A metadata value; arrays are skipped and come back as undefined. */
-  value(type: number): string | number | undefined {
-    switch (type) {
-      case 0:
-      case 1:
-      case 7:
-        return this.#bytes[this.#take(1)];
-      case 2:
-      case 3:
-        return this.#view.getUint16(this.#take(2), true);
-      case 4:
-      case 5:
-        return this.u32();
-      case 6:
-        return this.#view.getFloat32(this.#take(4), true);
-      case 8:
-        return this.string();
-      case 9: {
-        const inner = this.u32();
-        const count = this.u64();
-        for (let i = 0; i < count; i++) this.value(inner);
-        return undefined;
-      }
-      case 10:
-      case 11:
-        return this.u64();
-      case 12:
-        return this.#view.getFloat64(this.#take(8), true);
-      default:
-        throw new RangeError(`a value of unknown type ${type}`);
-    }
+  requireLlamaCpp();
+  const { readGgufFileInfo } = await import("node-llama-cpp");
+  try {
+    const info = await readGgufFileInfo(path, {
+      sourceType: "filesystem",
+      logWarnings: false,
+      spliceSplitFiles: false,
+    });
+    return summary(path, info, file.size);
+  } catch (error) {
+    if (isPrismrecError(error)) throw error;
+    throw invalid(path, `a header that cannot be read (${error instanceof Error ? error.message : String(error)})`);
   }
 }
 
-/**
- * Reads a GGUF file's header and checks that its tensors lie inside the file, so that a corrupt or truncated model is
- * refused before llama.cpp sees it. Throws FILE_NOT_FOUND, IO or MODEL_INVALID.
- */
-export async function inspectGguf(path: string): Promise<GgufInfo> {
-  let file: FileHandle;
+/** What the reader would stumble over: another format, another version, counts that make no sense. */
+async function checkStart(path: string, size: number): Promise<void> {
+  const file = await open(path, "r");
+  const start = Buffer.alloc(24);
   try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw fromFileError(error, path, "read");
-  }
-  try {
-    const stat = await file.stat();
-    if (!stat.isFile()) throw invalid(path, "a folder or device");
-    const { size } = stat;
-    for (let length = Math.min(size, FIRST_READ); ; length = Math.min(size, length * 4, LARGEST_HEADER)) {
-      const bytes = new Uint8Array(length);
-      const { bytesRead } = await file.read(bytes, 0, length, 0);
-      try {
-        return parse(path, bytes.subarray(0, bytesRead), size);
-      } catch (error) {
-        if (error instanceof NeedMore && length < Math.min(size, LARGEST_HEADER)) continue;
-        if (error instanceof NeedMore) throw invalid(path, `a file that ends inside its header (${size} bytes)`);
-        if (error instanceof RangeError) throw invalid(path, `a header with ${error.message}`);
-        throw error;
-      }
-    }
-  } catch (error) {
-    throw fromFileError(error, path, "read");
+    const { bytesRead } = await file.read(start, 0, start.length, 0);
+    if (size === 0) throw invalid(path, "an empty file");
+    if (!start.subarray(0, START.length).equals(START)) throw invalid(path, "a file that does not start with GGUF");
+    if (bytesRead < start.length) throw invalid(path, `a file that ends inside its header (${size} bytes)`);
   } finally {
     await file.close();
   }
+  const version = start.readUInt32LE(4);
+  if (version < 2 || version > 3) throw invalid(path, `GGUF version ${version}`);
+  for (const count of [start.readBigUInt64LE(8), start.readBigUInt64LE(16)]) {
+    if (count > BigInt(MOST_PARTS)) throw invalid(path, `a header of ${count} parts`);
+  }
 }
 
-function parse(path: string, bytes: Uint8Array, size: number): GgufInfo {
-  if (new TextDecoder("latin1").decode(bytes.subarray(0, 4)) !== "GGUF") {
-    throw invalid(path, size === 0 ? "an empty file" : "a file that does not start with GGUF");
+function summary(
+  path: string,
+  { version, metadata, tensorInfo = [], infoEndOffset = 0 }: GgufFileInfo,
+  bytes: number,
+): GgufInfo {
+  const { architecture, name, license } = metadata.general;
+  if (typeof architecture !== "string" || tensorInfo.length === 0)
+    throw invalid(path, "a GGUF file without a model in it");
+  let needed = infoEndOffset;
+  for (const { dimensions, ggmlType, fileOffset } of tensorInfo) {
+    const [size, weights] = TENSOR_TYPES[ggmlType] ?? [0, 1];
+    const count = dimensions.reduce<number>((product, length) => product * Number(length), 1);
+    needed = Math.max(needed, Number(fileOffset) + (count / weights) * size);
   }
-  const reader = new Reader(bytes);
-  reader.u32();
-  const version = reader.u32();
-  if (version < 2 || version > 3) throw invalid(path, `GGUF version ${version}`);
-  const tensors = reader.u64();
-  const entries = reader.u64();
-  const metadata = new Map<string, string | number | undefined>();
-  for (let i = 0; i < entries; i++) {
-    const key = reader.string();
-    metadata.set(key, reader.value(reader.u32()));
-  }
-  let end = 0;
-  for (let i = 0; i < tensors; i++) {
-    reader.string();
-    const dimensions = reader.u32();
-    let weights = 1;
-    for (let d = 0; d < dimensions; d++) weights *= reader.u64();
-    const type = TENSOR_TYPES[reader.u32()];
-    const offset = reader.u64();
-    end = Math.max(end, offset + (type === undefined ? 0 : (weights / type[1]) * type[0]));
-  }
-  const alignment = Number(metadata.get("general.alignment") ?? 32);
-  const needed = Math.ceil(reader.at / alignment) * alignment + end;
-  if (tensors > 0 && needed > size) {
-    throw invalid(path, `a truncated file: ${size} bytes of at least ${needed}`);
-  }
-  const architecture = metadata.get("general.architecture");
-  if (typeof architecture !== "string" || tensors === 0) throw invalid(path, "a GGUF file without a model in it");
-  const text = (key: string): string | undefined => {
-    const value = metadata.get(key);
-    return typeof value === "string" ? value : undefined;
-  };
+  if (needed > bytes) throw invalid(path, `a truncated file: ${bytes} bytes of at least ${needed}`);
+  const own = (metadata as unknown as Record<string, Record<string, unknown> | undefined>)[architecture];
   const number = (key: string): number | undefined => {
-    const value = metadata.get(`${architecture}.${key}`);
+    const value = own?.[key];
     return typeof value === "number" ? value : undefined;
   };
   return {
     version,
     architecture,
-    name: text("general.name"),
+    name,
+    licence: license,
     contextLength: number("context_length"),
     embeddingLength: number("embedding_length"),
-    hasChatTemplate: text("tokenizer.chat_template") !== undefined,
-    tensors,
-    bytes: size,
+    hasChatTemplate: typeof metadata.tokenizer?.chat_template === "string",
+    tensors: tensorInfo.length,
+    bytes,
   };
 }
 

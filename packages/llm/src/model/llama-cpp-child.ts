@@ -4,13 +4,18 @@
  */
 import {
   getLlama,
+  type Llama,
   LlamaChatSession,
   type LlamaContextSequence,
+  type LlamaGrammar,
   LlamaGrammarEvaluationState,
   LlamaLogLevel,
   type Token,
 } from "node-llama-cpp";
 import type { ChildOptions, ChildReply, ChildRequest, ChildTask, FailureKind, TaskResult } from "./protocol.js";
+
+/** A schema that is only known when it is asked with. */
+type JsonSchema = Parameters<Llama["createGrammarForJsonSchema"]>[0];
 
 class TaskFailure extends Error {
   constructor(
@@ -119,6 +124,14 @@ async function serve(options: ChildOptions): Promise<void> {
     return { numbers: tokens.map((token) => (logits.get(token) ?? Number.NaN) - logTotal), promptTokens: rest.length };
   };
 
+  const grammarOf = async ({
+    grammar,
+    jsonSchema,
+  }: Extract<ChildTask, { kind: "generate" }>): Promise<LlamaGrammar | undefined> => {
+    if (grammar !== undefined) return llama.createGrammar({ grammar });
+    return jsonSchema === undefined ? undefined : llama.createGrammarForJsonSchema(jsonSchema as JsonSchema);
+  };
+
   const continueText = async (
     task: Extract<ChildTask, { kind: "generate" }>,
     signal: AbortSignal,
@@ -126,7 +139,7 @@ async function serve(options: ChildOptions): Promise<void> {
     const seq = await textSequence();
     heldPrefix = undefined;
     const rest = await keepShared(seq, promptTokens(task.prompt), task.maxTokens);
-    const grammar = task.grammar === undefined ? undefined : await llama.createGrammar({ grammar: task.grammar });
+    const grammar = await grammarOf(task);
     const state = grammar === undefined ? undefined : new LlamaGrammarEvaluationState({ model, grammar });
     const generated: Token[] = [];
     let text = "";
@@ -163,7 +176,7 @@ async function serve(options: ChildOptions): Promise<void> {
       contextSequence: seq,
       ...(task.system === undefined ? {} : { systemPrompt: task.system }),
     });
-    const grammar = task.grammar === undefined ? undefined : await llama.createGrammar({ grammar: task.grammar });
+    const grammar = await grammarOf(task);
     const text = await session.prompt(task.prompt, {
       maxTokens: task.maxTokens,
       temperature: task.temperature,

@@ -4,6 +4,7 @@ import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from ".
 import { requireLlamaCpp } from "./engine.js";
 import { type GgufInfo, inspectGguf } from "./gguf.js";
 import type {
+  Capabilities,
   DroppedWord,
   GenerateOptions,
   LanguageModel,
@@ -41,6 +42,7 @@ export class LlamaCppModel implements LanguageModel {
   readonly name: string;
   readonly hash: string;
   readonly parallelism: number;
+  readonly capabilities: Capabilities;
   readonly info: GgufInfo;
   readonly #options: LlamaCppOptions;
   readonly #threadsEach: number;
@@ -58,6 +60,15 @@ export class LlamaCppModel implements LanguageModel {
     this.name = basename(options.modelPath);
     this.hash = hash;
     this.info = info;
+    const isText = !info.architecture.includes("bert");
+    this.capabilities = {
+      text: isText,
+      grammar: isText,
+      jsonSchema: isText,
+      scoreWords: isText,
+      embeddings: true,
+      batching: info.bytes <= SMALL_MODEL_BYTES && threads > 1,
+    };
     this.parallelism = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
     this.#options = options;
     this.#threadsEach = Math.max(1, Math.floor(threads / this.parallelism));
@@ -132,6 +143,7 @@ export class LlamaCppModel implements LanguageModel {
   async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {
     const {
       grammar,
+      jsonSchema,
       maxTokens = 256,
       temperature = 0,
       seed,
@@ -152,7 +164,7 @@ export class LlamaCppModel implements LanguageModel {
         temperature,
         stop,
         ...(system === undefined ? {} : { system }),
-        ...(grammar === undefined ? {} : { grammar }),
+        ...(grammar !== undefined ? { grammar } : jsonSchema !== undefined ? { jsonSchema } : {}),
         ...(seed === undefined ? {} : { seed }),
       })),
       signal,
@@ -196,7 +208,7 @@ export class LlamaCppModel implements LanguageModel {
   }
 
   #requireText(): void {
-    if (!this.info.architecture.includes("bert")) return;
+    if (this.capabilities.text) return;
     throw new PrismrecError("MODEL_UNSUPPORTED", `${this.name} embeds texts and cannot write or score them`, {
       expected: "a model that generates text",
       received: `architecture ${this.info.architecture}`,
@@ -260,7 +272,8 @@ export class LlamaCppModel implements LanguageModel {
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       const value = await result.finally(() => signal?.removeEventListener("abort", onAbort));
-      this.#calls++;
+      // Looking words up evaluates nothing.
+      if (job.task.kind !== "words") this.#calls++;
       this.#promptTokens += value.promptTokens;
       this.#generatedTokens += value.generatedTokens;
       this.#seconds += value.seconds;

@@ -20,6 +20,7 @@ export type ChildTask =
       readonly chat: boolean;
       readonly system?: string;
       readonly grammar?: string;
+      readonly jsonSchema?: Readonly<Record<string, unknown>>;
       readonly maxTokens: number;
       readonly temperature: number;
       readonly seed?: number;

@@ -1,5 +1,5 @@
 /** Counts up with every change of what is asked. */
-export const PARTITION_PROMPT_VERSION = 1;
+export const PARTITION_PROMPT_VERSION = 2;
 
 /** Letters name the groups: one token each in every vocabulary. */
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -24,10 +24,22 @@ export function partitionGrammar(items: number, maxClusters: number): string {
   return `root ::= ${assignments}\ngroup ::= [A-${last}]`;
 }
 
+/** What the grammar says as a JSON schema: {"1": "A", "2": "B", …}. */
+export function partitionSchema(items: number, maxClusters: number): Record<string, unknown> {
+  const numbers = Array.from({ length: items }, (_, i) => `${i + 1}`);
+  const group = { type: "string", enum: LETTERS.slice(0, maxClusters).split("") };
+  return {
+    type: "object",
+    properties: Object.fromEntries(numbers.map((number) => [number, group])),
+    required: numbers,
+    additionalProperties: false,
+  };
+}
+
 /** The groups as numbers, or undefined where the text was cut before the last item. */
 export function parsePartition(text: string, items: number): number[] | undefined {
   const groups: number[] = [];
-  for (const [, index, letter] of text.matchAll(/(\d+)=([A-Z])/g)) {
+  for (const [, index, letter] of text.matchAll(/(\d+)"?\s*[=:]\s*"?([A-Z])\b/g)) {
     if (Number(index) !== groups.length + 1) return undefined;
     groups.push(LETTERS.indexOf(letter!));
   }
@@ -42,3 +54,18 @@ export function labelPrompt(texts: readonly string[]): string {
 
 export const LABEL_GRAMMAR =
   'root ::= word (" " word)? (" " word)?\nword ::= [a-z] [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]? [a-z]?';
+
+/** What the grammar of a label says as a JSON schema. */
+export const LABEL_SCHEMA: Readonly<Record<string, unknown>> = {
+  type: "object",
+  properties: { interest: { type: "string", maxLength: 38 } },
+  required: ["interest"],
+  additionalProperties: false,
+};
+
+/** The first one to three words of an answer, plain or JSON; "unnamed" where there are none. */
+export function parseLabel(text: string): string {
+  const said = /^\s*\{\s*"interest"\s*:\s*"([^"]*)/.exec(text)?.[1] ?? text.trim().split("\n")[0]!;
+  const words = said.toLowerCase().match(/[\p{L}\p{M}\p{N}-]+/gu) ?? [];
+  return words.slice(0, 3).join(" ").slice(0, 38) || "unnamed";
+}

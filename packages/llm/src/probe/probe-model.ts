@@ -59,7 +59,9 @@ export async function probeModel(model: LanguageModel, options: ProbeOptions = {
   };
   const before = model.usage();
   const start = performance.now();
-  const strategies = [hoursFor(await probeFacets(model, run), items)];
+  const strategies: StrategyProbe[] = [];
+  // A server scores no given words.
+  if (model.capabilities.scoreWords) strategies.push(hoursFor(await probeFacets(model, run), items));
   if (generateUsers > 0) strategies.push(hoursFor(await probePartition(model, generateUsers, run), users));
   const after = model.usage();
   const tokens = after.promptTokens + after.generatedTokens - before.promptTokens - before.generatedTokens;
