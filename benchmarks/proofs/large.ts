@@ -20,7 +20,7 @@ import {
   loadDataset,
   saveDataset,
 } from "@prismrec/core/data";
-import { loadModel } from "@prismrec/core/models";
+import { fitMostPopular, loadModel } from "@prismrec/core/models";
 import { Recommender } from "@prismrec/core/recommend";
 import { defaultTrainConfig, evaluate, train } from "@prismrec/trainer";
 import { residentBytes } from "../lib/memory.js";
@@ -28,8 +28,8 @@ import { benchmarksRoot } from "../lib/paths.js";
 
 const LENGTH = 20;
 const EVALUATED = 500;
-/** Items of an interest; a user has two to four interests. */
-const PER_INTEREST = 5000;
+/** Of equal size, no item in two of them; a user has two to four. Fewer than the start has directions. */
+const INTERESTS = 40;
 const SEED = 1;
 const LIMIT = 24 * 2 ** 30;
 const PHASES = ["generate", "train", "resume", "serve"] as const;
@@ -52,16 +52,16 @@ const [itemCount, userCount, threads] = [Number(flags.items), Number(flags.users
 /** Users of LENGTH distinct items, drawn from their interests by log-uniform popularity; item ids by training popularity. */
 function generate(): { readonly dataset: Dataset; readonly report: ImportReport } {
   const random = createRandom(SEED, "large");
-  const interests = Math.max(1, Math.floor(itemCount / PER_INTEREST));
-  const span = Math.log(PER_INTEREST + 1);
+  const perInterest = Math.floor(itemCount / INTERESTS);
+  const span = Math.log(perInterest + 1);
   const users = userCount + 2 * EVALUATED;
   const drawn = new Uint32Array(users * LENGTH);
   for (let user = 0; user < users; user++) {
-    const own = Array.from({ length: 2 + random.integer(0, 3) }, () => random.integer(0, interests));
+    const own = Array.from({ length: 2 + random.integer(0, 3) }, () => random.integer(0, INTERESTS));
     const items = new Set<number>();
     while (items.size < LENGTH) {
-      const rank = Math.min(PER_INTEREST, Math.floor(Math.exp(random.uniform() * span))) - 1;
-      items.add(own[random.integer(0, own.length)]! + interests * rank);
+      const rank = Math.min(perInterest, Math.floor(Math.exp(random.uniform() * span))) - 1;
+      items.add(own[random.integer(0, own.length)]! + INTERESTS * rank);
     }
     drawn.set([...items], user * LENGTH);
   }
@@ -74,7 +74,7 @@ function generate(): { readonly dataset: Dataset; readonly report: ImportReport 
   });
   const items = [{ id: "", title: "", categories: [] as string[] }];
   for (const item of order) {
-    items.push({ id: `i${item}`, title: `Item ${item}`, categories: [`group ${item % interests}`] });
+    items.push({ id: `i${item}`, title: `Item ${item}`, categories: [`group ${item % INTERESTS}`] });
   }
   const part = (first: number): EvaluationPart => {
     const rows = Uint32Array.from({ length: EVALUATED }, (_, n) => first + n);
@@ -207,6 +207,8 @@ const phases: Readonly<Record<Phase, (dir: string) => Promise<Figures>>> = {
     figures["load the model, s"] = lap();
     const { metrics } = await evaluate(model, dataset, { part: "test", metrics: ["recall@50"], diagnostics: false });
     figures[`index, and rank ${EVALUATED} users, s`] = lap();
+    const floor = await evaluate(fitMostPopular(dataset), dataset, { part: "test", metrics: ["recall@50"] });
+    lap();
     await model.saveIndex(join(dir, "search"));
     figures["save the index, s"] = lap();
     using again = await loadModel(join(run(dir), "model"), catalog);
@@ -223,6 +225,7 @@ const phases: Readonly<Record<Phase, (dir: string) => Promise<Figures>>> = {
     return {
       ...figures,
       "test recall@50": metrics["recall@50"]!,
+      "test recall@50, most popular": floor.metrics["recall@50"]!,
       "same lists": hashJson([...own.ids]) === hashJson([...other.ids]) ? 1 : 0,
     };
   },

@@ -259,7 +259,9 @@ class TrainingRun {
   async #read(path: string, former: string | undefined): Promise<Checkpoint & { readonly content: Progress }> {
     let checkpoint: Checkpoint;
     try {
-      checkpoint = await readCheckpoint(path, "training");
+      // Into the weights themselves: a large table is not to be there twice.
+      const own = new Map(this.#trainable.tensors());
+      checkpoint = await readCheckpoint(path, "training", (name) => own.get(name)?.data);
     } catch (error) {
       if (!isPrismrecError(error) || error.code === "CHECKPOINT_INCOMPATIBLE") throw error;
       throw new PrismrecError("DATA_FORMAT", error.message, {

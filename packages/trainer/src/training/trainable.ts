@@ -209,7 +209,10 @@ export class Trainable {
         hint: "Resume with the configuration the run was started with, or start a new run.",
       });
     }
-    for (const [name, { data }] of own) data.set(stored.get(name)!.data);
+    for (const [name, { data }] of own) {
+      const from = stored.get(name)!.data;
+      if (from !== data) data.set(from);
+    }
     this.#updates = updates;
     this.#project();
   }

@@ -7,7 +7,7 @@ import { fromFileError } from "../../base/file-errors.js";
 import { hashJson } from "../../base/hash.js";
 import type { Catalog } from "../../data/types.js";
 import type { StoredTensor } from "./safetensors.js";
-import { readSafetensors, writeSafetensors } from "./safetensors-file.js";
+import { readSafetensors, type TensorPlace, writeSafetensors } from "./safetensors-file.js";
 
 const TENSORS = "tensors.safetensors";
 const MANIFEST = "manifest.json";
@@ -62,10 +62,11 @@ export async function writeCheckpoint(dir: string, checkpoint: Checkpoint): Prom
 /**
  * Reads a checkpoint folder and verifies it against its manifest.
  *
+ * @param place as of `readSafetensors`: after a failure the content of these arrays is undefined
  * @throws PrismrecError FILE_NOT_FOUND; DATA_FORMAT for a manifest or tensor file that is cut short or changed;
  *   CHECKPOINT_INCOMPATIBLE for another kind
  */
-export async function readCheckpoint(dir: string, kind: string): Promise<Checkpoint> {
+export async function readCheckpoint(dir: string, kind: string, place?: TensorPlace): Promise<Checkpoint> {
   const path = join(dir, MANIFEST);
   const parsed = manifestSchema.safeParse(await readJson(path, "DATA_FORMAT"));
   if (!parsed.success) {
@@ -91,7 +92,7 @@ export async function readCheckpoint(dir: string, kind: string): Promise<Checkpo
     });
   const size = await fileSize(file);
   if (size !== bytes) throw changed(`${size} bytes`);
-  const read = await readSafetensors(file);
+  const read = await readSafetensors(file, place);
   if (read.sha256 !== sha256) throw changed(`${read.bytes} bytes, sha256 ${read.sha256}`);
   return { kind, content: manifest.content, tensors: read.tensors };
 }

@@ -29,6 +29,16 @@ describe("safetensors files", () => {
     expect(read).toMatchObject({ bytes: bytes.length, sha256: sha256(bytes) });
   });
 
+  it("come back in the arrays that are given for them, as far as these fit", async () => {
+    await writeSafetensors(file, sample);
+    const weights = new Float32Array(8).subarray(1, 7);
+    const others: Record<string, Float32Array> = { weights, steps: new Float32Array(2), empty: new Float32Array(1) };
+    const { tensors } = await readSafetensors(file, (name) => others[name]);
+    expect([...tensors]).toEqual([...sample]);
+    expect(tensors.get("weights")!.data).toBe(weights);
+    expect(others.steps).toEqual(new Float32Array(2));
+  });
+
   it("come back whole where a tensor is larger than what is read at once", async () => {
     const data = Uint32Array.from({ length: (1 << 24) + 5 }, (_, i) => Math.imul(i, 2654435761));
     const { sha256: written } = await writeSafetensors(file, [["x", { shape: [data.length], data }]]);

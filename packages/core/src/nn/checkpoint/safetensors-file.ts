@@ -10,6 +10,7 @@ import {
   readHeader,
   type StoredTensor,
   safetensorsParts,
+  type TensorData,
   type TensorFile,
 } from "./safetensors.js";
 
@@ -21,6 +22,8 @@ export interface FileIdentity {
   readonly bytes: number;
   readonly sha256: string;
 }
+
+export type TensorPlace = (name: string) => TensorData | undefined;
 
 /**
  * Writes tensors to a safetensors file from where they lie: the old file or the new one, never a part.
@@ -48,15 +51,17 @@ export async function writeSafetensors(
 }
 
 /**
- * Reads what `writeSafetensors` wrote, each tensor into memory of its own.
+ * Reads what `writeSafetensors` wrote.
  *
+ * @param place where a tensor of that name is to lie, taken where type and length are its own; else it has memory of its own.
+ *   What is read there stays there, whatever the file turns out to be
  * @throws PrismrecError FILE_NOT_FOUND, IO; DATA_FORMAT for a file that is cut short, overlong or no safetensors file
  */
-export async function readSafetensors(path: string): Promise<TensorFile & FileIdentity> {
+export async function readSafetensors(path: string, place?: TensorPlace): Promise<TensorFile & FileIdentity> {
   try {
     const file = await open(path, "r");
     try {
-      return await readTensors(file, path);
+      return await readTensors(file, path, place);
     } finally {
       await file.close();
     }
@@ -65,7 +70,11 @@ export async function readSafetensors(path: string): Promise<TensorFile & FileId
   }
 }
 
-async function readTensors(file: FileHandle, path: string): Promise<TensorFile & FileIdentity> {
+async function readTensors(
+  file: FileHandle,
+  path: string,
+  place: TensorPlace | undefined,
+): Promise<TensorFile & FileIdentity> {
   const hash = createHash("sha256");
   const { size } = await file.stat();
   let at = 0;
@@ -88,9 +97,10 @@ async function readTensors(file: FileHandle, path: string): Promise<TensorFile &
   const found = new Map<string, StoredTensor>();
   for (const { key, shape, view, from, to } of entries.toSorted((a, b) => a.from - b.from || a.to - b.to)) {
     if (start + from !== at) throw broken(path, `tensor ${key} does not follow the one before it`);
-    const buffer = new ArrayBuffer(to - from);
-    await fill(new Uint8Array(buffer));
-    found.set(key, { shape, data: new view(buffer) });
+    const own = place?.(key);
+    const data = own instanceof view && own.byteLength === to - from ? own : new view(new ArrayBuffer(to - from));
+    await fill(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    found.set(key, { shape, data });
   }
   const tensors = new Map(entries.map(({ key }) => [key, found.get(key)!] as const));
   return { tensors, metadata, bytes: size, sha256: hash.digest("hex") };
