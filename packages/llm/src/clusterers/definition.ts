@@ -5,7 +5,7 @@ import type { AnswerCache } from "../cache/answer-cache.js";
 import type { BudgetLimits } from "../cache/budget.js";
 import type { TextMode } from "../facets/item-text.js";
 import type { Facet } from "../facets/vocabulary.js";
-import type { DroppedWord, LanguageModel } from "../model/language-model.js";
+import type { Capability, DroppedWord, LanguageModel } from "../model/language-model.js";
 
 /** All a clusterer may be made from; each takes what it needs and says what is missing. */
 export interface ClustererContext extends RunOptions {
@@ -75,6 +75,8 @@ export interface ClustererDefinition {
   readonly name: string;
   readonly needs: "nothing" | "categories" | "model" | "embedding-model";
   readonly description: string;
+  /** What the engine behind its model must be able to do (default: nothing in particular). */
+  readonly requires?: readonly Capability[];
   /**
    * What its questions to the model are about: each item by itself, or histories too, whose answers go when a user is to be
    * forgotten (default).

@@ -1,19 +1,23 @@
 import { hashJson, type Matrix, PrismrecError } from "@prismrec/core/base";
 import { SignatureClusterer } from "@prismrec/core/interests";
 import { itemText } from "../facets/item-text.js";
+import type { Capability } from "../model/language-model.js";
 import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["embeddings"];
 
 /** Item vectors of a GGUF embedding model, minus their mean (which all texts share), grouped like facet signatures. */
 export const embeddingClusterer: ClustererDefinition = {
   name: "embedding",
   needs: "embedding-model",
+  requires: REQUIRES,
   asksAbout: "items",
   description: "histories are grouped by the cosine of an embedding model's vectors of the items' titles",
   async create(context) {
     const start = performance.now();
-    const model = requireModel("embedding", context);
+    const model = requireModel("embedding", context, REQUIRES);
     const { catalog, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const vectors = await model.embed(texts, context);
@@ -36,7 +40,7 @@ export const embeddingClusterer: ClustererDefinition = {
     return { clusterer, report: { name: "embedding", model: model.model.name, threshold, seconds } };
   },
   async estimate(context) {
-    const model = requireModel("embedding", context);
+    const model = requireModel("embedding", context, REQUIRES);
     const { catalog, textMode = "without-year" } = context;
     const texts = [...new Set(catalog.items.slice(1).map((item) => itemText(item, textMode)))];
     const kept = model.keptVectors(texts);

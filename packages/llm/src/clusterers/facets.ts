@@ -12,10 +12,12 @@ import {
 } from "../facets/prompts.js";
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
-import type { ScoreRequest } from "../model/language-model.js";
+import type { Capability, ScoreRequest } from "../model/language-model.js";
 import { DEFAULT_CUT, pairQuantile } from "./cut.js";
 import type { ClustererContext, ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["scoreWords", "text"];
 
 /** Items whose themes the model is asked to name freely. */
 const SAMPLED = 48;
@@ -32,12 +34,13 @@ export const LEAST_COSINE = 0.1;
 export const facetsClusterer: ClustererDefinition = {
   name: "facets",
   needs: "model",
+  requires: REQUIRES,
   asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
   async create(context) {
     const start = performance.now();
-    const model = requireModel("facets", context);
+    const model = requireModel("facets", context, REQUIRES);
     const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);
@@ -87,7 +90,7 @@ export const facetsClusterer: ClustererDefinition = {
     };
   },
   async estimate(context) {
-    const model = requireModel("facets", context);
+    const model = requireModel("facets", context, REQUIRES);
     const { catalog, textMode = "without-year", facets = [] } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);

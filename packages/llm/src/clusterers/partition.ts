@@ -4,6 +4,7 @@ import { byFirstAppearance, type Clusterer, type Partition, type PartitionReques
 import type { CachedModel } from "../cache/cached-model.js";
 import { type PartitionTests, type TwicePartitioned, testPartitions } from "../diagnostics/partition-tests.js";
 import { itemText, type TextMode } from "../facets/item-text.js";
+import type { Capability } from "../model/language-model.js";
 import {
   LABEL_GRAMMAR,
   LABEL_SYSTEM,
@@ -17,6 +18,8 @@ import {
 } from "../partition-prompt/partition-prompt.js";
 import type { ClustererDefinition } from "./definition.js";
 import { requireModel } from "./require-model.js";
+
+const REQUIRES: readonly Capability[] = ["text"];
 
 /** Most items of one request: more do not fit into a small model's attention. */
 const MOST_ITEMS = 64;
@@ -194,11 +197,12 @@ export class PartitionClusterer implements Clusterer {
 export const partitionClusterer: ClustererDefinition = {
   name: "partition",
   needs: "model",
+  requires: REQUIRES,
   description: "a language model partitions each history itself (4-8 B parameters and more)",
   version: PARTITION_PROMPT_VERSION,
   most: { items: MOST_ITEMS, clusters: MOST_CLUSTERS },
   async create(context) {
-    const model = requireModel("partition", context);
+    const model = requireModel("partition", context, REQUIRES);
     const { catalog, textMode = "without-year", seed = 1 } = context;
     return {
       clusterer: new PartitionClusterer(model, catalog, { textMode, seed }),
@@ -206,7 +210,7 @@ export const partitionClusterer: ClustererDefinition = {
     };
   },
   async estimate(context, histories, length) {
-    requireModel("partition", context);
+    requireModel("partition", context, REQUIRES);
     const { catalog, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const perItem = texts.reduce((sum, text) => sum + text.length / 4, 0) / Math.max(1, texts.length);

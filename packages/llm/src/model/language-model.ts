@@ -28,9 +28,32 @@ export interface ScoreOptions extends RunOptions {
   readonly onRow?: (index: number, logProbs: Float32Array) => void;
 }
 
+/**
+ * What an engine can do with a model. A clusterer asks for these, never for an engine: what it lacks is known before it is
+ * asked anything.
+ */
+export interface Capabilities {
+  /** Writes texts (`generate`). */
+  readonly text: boolean;
+  /** Holds a text to a GBNF grammar. */
+  readonly grammar: boolean;
+  /** Holds a text to a JSON schema. */
+  readonly jsonSchema: boolean;
+  /** Log-probabilities of words that are given (`scoreNext`); the likeliest words alone are not these. */
+  readonly scoreWords: boolean;
+  /** Vectors of texts (`embed`). */
+  readonly embeddings: boolean;
+  /** Several requests at once take less time than one after another. */
+  readonly batching: boolean;
+}
+
+export type Capability = keyof Capabilities;
+
 export interface GenerateOptions extends RunOptions {
   /** GBNF; the text is one that it accepts, or the start of one where `maxTokens` cut it. */
   readonly grammar?: string;
+  /** JSON schema of the same answer, for an engine that takes no grammar but takes this; the text is JSON then. */
+  readonly jsonSchema?: Readonly<Record<string, unknown>>;
   /** Default 256. */
   readonly maxTokens?: number;
   /** 0 (default) always takes the likeliest token. */
@@ -55,13 +78,15 @@ export interface Usage {
 
 /**
  * The seam to a language model. Every call may reject with the abort signal's reason, MODEL_INVALID (the file),
- * MODEL_UNSUPPORTED (the engine cannot do this) or OUT_OF_MEMORY; an engine that crashes has been retried before.
+ * MODEL_UNSUPPORTED (the engine cannot do this), OUT_OF_MEMORY, or, of a server, LLM_UNAUTHORIZED, LLM_MODEL_NOT_FOUND,
+ * LLM_TIMEOUT, LLM_SERVER_FAILED or LLM_OUTPUT_INVALID; what may pass has been retried before.
  */
 export interface LanguageModel {
-  /** For people: the file's name. */
+  /** For people: the file's name, or the model's name on its server. */
   readonly name: string;
-  /** Content hash of the weights: the first part of every cache key. */
+  /** Identity, the first part of every cache key: content hash of the weights, or of what a server says of its model. */
   readonly hash: string;
+  readonly capabilities: Capabilities;
   /** How many requests are worth sending at once. */
   readonly parallelism: number;
   /** One text per prompt. */

@@ -4,6 +4,7 @@ import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from ".
 import { requireLlamaCpp } from "./engine.js";
 import { type GgufInfo, inspectGguf } from "./gguf.js";
 import type {
+  Capabilities,
   DroppedWord,
   GenerateOptions,
   LanguageModel,
@@ -41,6 +42,7 @@ export class LlamaCppModel implements LanguageModel {
   readonly name: string;
   readonly hash: string;
   readonly parallelism: number;
+  readonly capabilities: Capabilities;
   readonly info: GgufInfo;
   readonly #options: LlamaCppOptions;
   readonly #threadsEach: number;
@@ -58,6 +60,15 @@ export class LlamaCppModel implements LanguageModel {
     this.name = basename(options.modelPath);
     this.hash = hash;
     this.info = info;
+    const isText = !info.architecture.includes("bert");
+    this.capabilities = {
+      text: isText,
+      grammar: isText,
+      jsonSchema: false,
+      scoreWords: isText,
+      embeddings: true,
+      batching: info.bytes <= SMALL_MODEL_BYTES && threads > 1,
+    };
     this.parallelism = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
     this.#options = options;
     this.#threadsEach = Math.max(1, Math.floor(threads / this.parallelism));
@@ -196,7 +207,7 @@ export class LlamaCppModel implements LanguageModel {
   }
 
   #requireText(): void {
-    if (!this.info.architecture.includes("bert")) return;
+    if (this.capabilities.text) return;
     throw new PrismrecError("MODEL_UNSUPPORTED", `${this.name} embeds texts and cannot write or score them`, {
       expected: "a model that generates text",
       received: `architecture ${this.info.architecture}`,

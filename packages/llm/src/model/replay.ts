@@ -1,5 +1,6 @@
 import { hashJson, PrismrecError, type RunOptions } from "@prismrec/core/base";
 import type {
+  Capabilities,
   GenerateOptions,
   LanguageModel,
   ScoreOptions,
@@ -35,6 +36,7 @@ export class ReplayModel implements LanguageModel {
   readonly name: string;
   readonly hash: string;
   readonly parallelism = 1;
+  readonly capabilities: Capabilities;
   readonly #recording: Recording;
   #calls = 0;
 
@@ -42,6 +44,16 @@ export class ReplayModel implements LanguageModel {
     this.name = recording.name;
     this.hash = recording.hash;
     this.#recording = recording;
+    const { texts, scores, vectors } = recording;
+    const said = (answers: object): boolean => Object.keys(answers).length > 0;
+    this.capabilities = {
+      text: said(texts),
+      grammar: said(texts),
+      jsonSchema: false,
+      scoreWords: said(scores),
+      embeddings: said(vectors),
+      batching: false,
+    };
   }
 
   async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {
@@ -93,6 +105,7 @@ export function recordModel(model: LanguageModel, recording: Recording): Languag
     name: model.name,
     hash: model.hash,
     parallelism: model.parallelism,
+    capabilities: model.capabilities,
     async generate(prompts, options = {}) {
       const answers = await model.generate(prompts, options);
       prompts.forEach((prompt, i) => {

@@ -1,4 +1,5 @@
 import type {
+  Capabilities,
   GenerateOptions,
   LanguageModel,
   ScoreOptions,
@@ -12,6 +13,14 @@ export class FakeModel implements LanguageModel {
   readonly name = "fake.gguf";
   readonly hash: string;
   readonly parallelism = 1;
+  readonly capabilities: Capabilities = {
+    text: true,
+    grammar: true,
+    jsonSchema: false,
+    scoreWords: true,
+    embeddings: true,
+    batching: false,
+  };
   /** Every text, prompt or continuation that reached the model. */
   readonly asked: string[] = [];
   readonly #answers: {
