@@ -9,7 +9,7 @@ export function addCluster(program: Command, io: Io): void {
     .summary("split every history into interests")
     .description("Splits every user's history into interests, with a language model or another clusterer.")
     .argument("<run>", "run directory");
-  withLanguageModel(withSettings(command, ["clusterer", "llmCache"]))
+  withLanguageModel(withSettings(command, ["clusterer", "embedder", "kinds", "domain", "llmCache"]))
     .addHelpText("after", "\nExample:\n  prismrec cluster runs/ml --llm model.gguf")
     .action((dir: string, _options, own: Command) =>
       withSession(io, own, async (session) => {

@@ -12,7 +12,18 @@ export const CONFIG_FILE = "prismrec.config.json";
 export type RawSettings = Readonly<Record<string, unknown>>;
 
 /** Settings that are paths: in a file they start at the file's folder. */
-const PATHS = ["interactions", "items", "users", "splitFile", "truth", "out", "llm", "llmCache"] as const;
+const PATHS = [
+  "interactions",
+  "items",
+  "users",
+  "splitFile",
+  "truth",
+  "out",
+  "llm",
+  "embedder",
+  "kinds",
+  "llmCache",
+] as const;
 
 /**
  * Reads a configuration file with its paths made absolute. `path` undefined looks for `prismrec.config.json` in `cwd`

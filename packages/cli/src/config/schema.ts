@@ -6,7 +6,26 @@ const share = z.number().gt(0).lt(1);
 /** One file, or several in the order in which they came. */
 const files = z.union([text, z.array(text).min(1)]);
 
-export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", "shuffled", "random"] as const;
+export const CLUSTERER_NAMES = [
+  "facets",
+  "kinds",
+  "partition",
+  "embedding",
+  "title-words",
+  "category",
+  "year",
+  "recorded-kinds",
+  "shuffled",
+  "random",
+] as const;
+
+/** What items are; worked examples of them are shown to a language model. */
+export const DOMAIN_NAMES = ["films", "games", "products", "music", "papers", "general"] as const;
+
+const joins = z
+  .string()
+  .regex(/^(shuffled:)?[a-z-]+(\+(shuffled:)?[a-z-]+)*$/)
+  .refine((name) => name.includes("+") || name.includes(":"));
 
 /** As the language model: the run goes without one. */
 export const NO_LLM = "none";
@@ -22,6 +41,10 @@ export const settingsSchema = z.strictObject({
   out: text.optional().describe("run directory"),
   model: z.enum(MODEL_NAMES).default(DEFAULT_MODEL).describe("the run's own model: it is trained, judged and served"),
   llm: text.optional().describe("GGUF file of the language model; none: go without"),
+  embedder: text
+    .optional()
+    .describe("GGUF file of an embedding model: embedding reads titles with it, kinds are compared by its vectors"),
+  kinds: text.optional().describe("table with the columns id and kind: what recorded-kinds goes by"),
   fetchModel: z.boolean().default(true).describe("get the small default model once where no model is found"),
   llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
   seed: z.int().min(0).default(1).describe("seed of everything that is drawn, but for the split"),
@@ -81,9 +104,13 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   clusterer: z
-    .enum(CLUSTERER_NAMES)
+    .union([z.enum(CLUSTERER_NAMES), joins], {
+      error: `must be one of ${CLUSTERER_NAMES.join(", ")}, or several joined as in kinds+title-words`,
+    })
     .optional()
-    .describe("who splits histories into interests (default: facets, category where no language model is found)"),
+    .describe(
+      "who splits histories into interests: one by name, or several that look at each item joined by +, shuffled:NAME being a member that says nothing (default: what a short test of the language model allows, category where none is found)",
+    ),
   cluster: z
     .strictObject({
       maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
@@ -94,6 +121,12 @@ export const settingsSchema = z.strictObject({
         .enum(["without-year", "with-year"])
         .optional()
         .describe("whether the model reads the year that a title carries (default: without-year)"),
+      domain: z
+        .enum(DOMAIN_NAMES)
+        .optional()
+        .describe(
+          "what the items are, for the examples that kinds shows a model (default: as their columns and titles say)",
+        ),
       cut: z
         .union([share, z.literal("silhouette")])
         .optional()

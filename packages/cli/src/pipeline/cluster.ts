@@ -15,11 +15,12 @@ import {
 import {
   AnswerCache,
   type AskedFacets,
-  CLUSTERERS,
+  clustererNamed,
   createClusterer,
   ensureModel,
   inspectGguf,
   LlamaCppModel,
+  probeModel,
 } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
@@ -27,6 +28,7 @@ import { count, percent, shellQuote } from "../format.js";
 import { importStage, withoutUndefined } from "./import.js";
 import { readAsked } from "./lineage.js";
 import { readDocument } from "./read-document.js";
+import { checkRecordedKinds, readRecordedKinds } from "./recorded-kinds.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -40,12 +42,18 @@ const CLUSTERER = "clusterer";
 const AGAIN = "Run the cluster stage again.";
 /** Share of items with a title below which a language model has next to nothing to read. */
 const FEW_TITLES = 0.05;
+/** Smaller models are not asked to partition before a run: they cannot, and it is the slow part of the test. */
+const LARGE_MODEL_BYTES = 2 ** 31;
 const PARTS = ["train", "valid", "test"] as const;
 
+const modelSchema = z.object({ path: z.string(), hash: z.string() });
 const choiceSchema = z.object({
   /** undefined: nobody splits the histories, and the run has no semantic side. */
   clusterer: z.string().optional(),
-  model: z.object({ path: z.string(), hash: z.string() }).optional(),
+  model: modelSchema.optional(),
+  embedder: modelSchema.optional(),
+  /** A language model that was tested and is not used. */
+  refused: modelSchema.optional(),
 });
 
 const reportSchema = z.object({
@@ -62,6 +70,8 @@ const reportSchema = z.object({
     })
     .optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
+  /** What the items were taken for, and what showed it. */
+  domain: z.object({ name: z.string(), because: z.string() }).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
   /** Why the run goes on with less than was hoped for. */
   notice: z.string().optional(),
@@ -101,10 +111,14 @@ export function readsCategories({ clusterer, model }: Clustered["choice"]): bool
   return clusterer === "category" || (clusterer === "shuffled" && model === undefined);
 }
 
-/** Who is to split the histories, and with which model. */
+type ModelFile = z.infer<typeof modelSchema>;
+
+/** Who is to split the histories, and with which models. */
 interface Choice {
   readonly clusterer: string | undefined;
-  readonly model?: { readonly path: string; readonly hash: string };
+  readonly model?: ModelFile;
+  readonly embedder?: ModelFile;
+  readonly refused?: ModelFile;
   readonly notice?: string;
   /** What items were asked about in the state of the run before its update. */
   readonly asked?: AskedFacets;
@@ -114,6 +128,8 @@ const settings = settingsSchema.pick({
   clusterer: true,
   cluster: true,
   llm: true,
+  embedder: true,
+  kinds: true,
   fetchModel: true,
   llmCache: true,
   seed: true,
@@ -133,12 +149,16 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
   command: "cluster",
   reads: [importStage],
   settings,
-  files: [{ setting: "llm", none: NO_LLM, check: async (path) => void (await inspectGguf(path)) }],
+  files: [
+    { setting: "llm", none: NO_LLM, check: async (path) => void (await inspectGguf(path)) },
+    { setting: "embedder", check: async (path) => void (await inspectGguf(path)) },
+    { setting: "kinds", check: checkRecordedKinds },
+  ],
   async plan(context, made) {
     if (made !== undefined) {
       const choice = await readChoice(made.dir);
       const now = await chosenNow(context, choice);
-      return { ...decisive(context.settings, now.clusterer, now.hash, made.manifest.inputs.asked), choice };
+      return { ...decisive(context.settings, now, made.manifest.inputs.asked), choice };
     }
     const { dataset, report } = await context.open(importStage);
     const choice = await chooseClusterer(context, dataset.catalog);
@@ -151,14 +171,15 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     const before = await readAsked(context.directory, choice.model?.hash);
     const asked = before === undefined ? {} : { asked: before.asked };
     return {
-      ...decisive(context.settings, choice.clusterer, choice.model?.hash, before?.fingerprint),
+      ...decisive(context.settings, choice, before?.fingerprint),
       choice: { ...choice, ...asked },
     };
   },
   async run(context, dir, { choice }) {
     const { dataset } = await context.open(importStage);
     const write = async (report: ClusterReport): Promise<void> => {
-      await writeJsonAtomic(join(dir, CHOICE), { clusterer: choice.clusterer, model: choice.model });
+      const { clusterer, model, embedder, refused } = choice;
+      await writeJsonAtomic(join(dir, CHOICE), { clusterer, model, embedder, refused });
       await writeJsonAtomic(join(dir, REPORT), report);
     };
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
@@ -176,6 +197,8 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       fingerprint: clusterer.fingerprint,
       ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
+      ...(choice.embedder === undefined ? {} : { embedder: choice.embedder }),
+      ...(source.domain === undefined ? {} : { domain: source.domain }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
       ...(asked === undefined ? {} : { asked: { ...asked, facets: [...asked.facets] } }),
       ...(threshold === undefined ? {} : { threshold }),
@@ -219,85 +242,126 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
 });
 
 /**
- * The clusterer of the settings with the model it needs; where none is named, the one that the best language model at
+ * The clusterer of the settings with the models it needs; where none is named, what a short test of the best language model at
  * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
  */
 async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
   const { settings, signal } = context;
   const hasCategories = catalog.items.some(({ categories }) => categories.length > 0);
-  const definition = CLUSTERERS.find(({ name }) => name === settings.clusterer);
-  if (settings.clusterer !== undefined && definition === undefined) {
-    throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${settings.clusterer}`, {
-      expected: CLUSTERERS.map(({ name }) => name).join(", "),
-      received: settings.clusterer,
+  const definition = settings.clusterer === undefined ? undefined : clustererNamed(settings.clusterer);
+  const needs = definition?.needs ?? "model";
+  const embedder = settings.embedder === undefined ? {} : { embedder: await modelFile(settings.embedder, signal) };
+  // Vectors come from the embedding model where one is named.
+  const needsModel = needs === "model" || (needs === "embedding-model" && settings.embedder === undefined);
+  if (!needsModel) return { clusterer: definition?.name, ...embedder };
+  const notices: string[] = [];
+  const found =
+    settings.llm === NO_LLM
+      ? undefined
+      : await ensureModel({
+          ...(settings.llm === undefined ? {} : { model: settings.llm }),
+          fetch: settings.fetchModel && needs === "model",
+          onNotice: (line) => {
+            notices.push(line);
+            context.note(line);
+          },
+          ...context.options,
+        });
+  if (found !== undefined) {
+    const model = await modelFile(found.path, signal);
+    if (definition !== undefined) return { clusterer: definition.name, model, ...embedder };
+    return await chosenByProbe(context, model, hasCategories, embedder);
+  }
+  if (definition !== undefined) {
+    throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
+      expected: "a GGUF file",
+      received: notices.at(-1) ?? "none found",
+      hint: "Give one with --llm FILE, or choose --clusterer category.",
     });
   }
-  const needs = definition?.needs ?? "model";
-  if (needs === "model" || needs === "embedding-model") {
-    const notices: string[] = [];
-    const found =
-      settings.llm === NO_LLM
-        ? undefined
-        : await ensureModel({
-            ...(settings.llm === undefined ? {} : { model: settings.llm }),
-            fetch: settings.fetchModel && needs === "model",
-            onNotice: (line) => {
-              notices.push(line);
-              context.note(line);
-            },
-            ...context.options,
-          });
-    if (found !== undefined) {
-      const model = { path: found.path, hash: await sha256File(found.path, signal) };
-      return { clusterer: definition?.name ?? "facets", model };
+  const notice = hasCategories
+    ? "no language model: interests come from the items' categories"
+    : "no language model and no categories: the model learns without semantic interests";
+  if (notices.length === 0) context.warn(`${notice} (give a GGUF file with --llm for interests read from titles)`);
+  return { clusterer: hasCategories ? "category" : undefined, notice };
+}
+
+async function modelFile(path: string, signal: AbortSignal): Promise<ModelFile> {
+  return { path, hash: await sha256File(path, signal) };
+}
+
+/** The clusterer that a short test of the model allows, said in a line; categories, or nobody, where it allows none. */
+async function chosenByProbe(
+  context: Context,
+  model: ModelFile,
+  hasCategories: boolean,
+  embedder: Pick<Choice, "embedder">,
+): Promise<Choice> {
+  const opened = await LlamaCppModel.open({ modelPath: model.path, signal: context.signal });
+  let cache: AnswerCache | undefined;
+  try {
+    cache = await openAnswers(context, answersOf(model.hash, "kinds"));
+    const large = opened.info.bytes >= LARGE_MODEL_BYTES;
+    const { recommended, because } = await probeModel(opened, {
+      cache,
+      ...(large ? {} : { histories: 0 }),
+      ...context.options,
+    });
+    if (recommended !== "category") {
+      context.note(`${modelName(model.path)} is used for ${recommended}: ${because}`);
+      return { clusterer: recommended, model, ...embedder };
     }
-    if (definition !== undefined) {
-      throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
-        expected: "a GGUF file",
-        received: notices.at(-1) ?? "none found",
-        hint: "Give one with --llm FILE, or choose --clusterer category.",
-      });
-    }
-    const notice = hasCategories
-      ? "no language model: interests come from the items' categories"
-      : "no language model and no categories: the model learns without semantic interests";
-    if (notices.length === 0) context.warn(`${notice} (give a GGUF file with --llm for interests read from titles)`);
-    return { clusterer: hasCategories ? "category" : undefined, notice };
+    const instead = hasCategories
+      ? "interests come from the items' categories"
+      : "the model learns without semantic interests, as the items have no categories either";
+    const notice = `${modelName(model.path)} is not used: ${because}; ${instead}`;
+    context.warn(`${notice} (--clusterer NAME uses it all the same)`);
+    return { clusterer: hasCategories ? "category" : undefined, refused: model, notice, ...embedder };
+  } finally {
+    await opened.close();
+    await cache?.close();
   }
-  return { clusterer: definition?.name };
 }
 
 function decisive(
   settings: ClusterSettings,
-  clusterer: string | undefined,
-  modelHash: string | undefined,
+  { clusterer, model, embedder, refused }: Choice,
   asked: string | undefined,
 ): StagePlan {
   const { budget: _, ...config } = settings.cluster;
   return {
     config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
-    version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
-    files: {},
-    inputs: withoutUndefined({ model: modelHash, asked }),
+    version: `${VERSION}.${clusterer === undefined ? 1 : (clustererNamed(clusterer).version ?? 1)}`,
+    files: readsRecorded(clusterer) && settings.kinds !== undefined ? { kinds: settings.kinds } : {},
+    inputs: withoutUndefined({ model: model?.hash, embedder: embedder?.hash, refused: refused?.hash, asked }),
   };
 }
 
+function readsRecorded(clusterer: string | undefined): boolean {
+  return clusterer?.includes("recorded-kinds") === true;
+}
+
 /**
- * Whom the settings name now, as far as they name anybody: what they leave open is as it was chosen. The model that was
- * read is not looked at again; another one that is named is.
+ * Whom the settings name now, as far as they name anybody: what they leave open is as it was chosen. The models that were
+ * read are not looked at again; others that are named are.
  */
-async function chosenNow(
-  { settings, signal }: Context,
-  made: Choice,
-): Promise<{ readonly clusterer: string | undefined; readonly hash: string | undefined }> {
-  const { llm: named } = settings;
-  const path = named === NO_LLM ? undefined : named;
-  const clusterer = settings.clusterer ?? (path !== undefined && made.model === undefined ? "facets" : made.clusterer);
-  const needs = CLUSTERERS.find(({ name }) => name === clusterer)?.needs;
-  if ((needs !== "model" && needs !== "embedding-model") || named === NO_LLM) return { clusterer, hash: undefined };
-  const same = path === undefined || path === made.model?.path;
-  return { clusterer, hash: same ? made.model?.hash : await sha256File(path, signal) };
+async function chosenNow({ settings, signal }: Context, made: Choice): Promise<Choice> {
+  const unlessSame = async (file: string | undefined, before: ModelFile | undefined): Promise<ModelFile | undefined> =>
+    file === undefined || file === before?.path ? before : modelFile(file, signal);
+  const embedder = await unlessSame(settings.embedder, made.embedder);
+  const goesWithout = settings.llm === NO_LLM;
+  const model = goesWithout ? undefined : await unlessSame(settings.llm, made.model ?? made.refused);
+  if (settings.clusterer === undefined) {
+    // A model that is named where none was to be had is one to test.
+    const isRefused = made.refused !== undefined;
+    const models = { embedder, model: isRefused ? undefined : model, refused: isRefused ? model : undefined };
+    return { clusterer: made.clusterer, ...withoutUndefined(models) };
+  }
+  const { needs } = clustererNamed(settings.clusterer);
+  const needsModel = needs === "model" || (needs === "embedding-model" && settings.embedder === undefined);
+  const models = { embedder, model: needsModel ? model : undefined };
+  return { clusterer: settings.clusterer, ...withoutUndefined(models) };
 }
 
 /** The clusterer that a stage in `dir` has saved, else the one that made it, with the language model it was made with. */
@@ -305,19 +369,20 @@ export async function openStageClusterer(
   context: Context,
   dir: string,
   dataset: Dataset,
-  { clusterer, model }: Choice,
+  { clusterer, model, embedder }: Choice,
 ): Promise<OpenClusterer> {
   const saved = await openSavedClusterer(dir, dataset.catalog);
   if (saved !== undefined) return saved;
   if (clusterer === undefined) throw new PrismrecError("RUN_INVALID", "this run has no clusterer");
-  if (model !== undefined && (await sha256File(model.path, context.signal)) !== model.hash) {
-    throw new PrismrecError("RUN_INVALID", `${model.path} is not the language model that read this run's histories`, {
-      expected: `a file of SHA-256 ${model.hash}`,
+  for (const file of [model, embedder]) {
+    if (file === undefined || (await sha256File(file.path, context.signal)) === file.hash) continue;
+    throw new PrismrecError("RUN_INVALID", `${file.path} is not the language model that read this run's histories`, {
+      expected: `a file of SHA-256 ${file.hash}`,
       received: "another one",
       hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(context.directory.path)}.`,
     });
   }
-  return openSource(context, dataset, { clusterer, ...(model === undefined ? {} : { model }) });
+  return openSource(context, dataset, { clusterer, ...withoutUndefined({ model, embedder }) });
 }
 
 /** The clusterer that names interests with no language model; undefined where `dir` holds none. */
@@ -331,33 +396,45 @@ interface Source extends OpenClusterer {
   readonly facets?: readonly string[];
   readonly asked?: AskedFacets;
   readonly threshold?: number | "silhouette";
+  readonly domain?: { readonly name: string; readonly because: string };
 }
 
 async function openSource(context: Context, { catalog }: Dataset, choice: Choice): Promise<Source> {
   const { settings, signal } = context;
-  const { cut, facets, maxFacets, textMode, budget } = settings.cluster;
-  const model =
-    choice.model === undefined ? undefined : await LlamaCppModel.open({ modelPath: choice.model.path, signal });
-  let cache: AnswerCache | undefined;
+  const { cut, facets, maxFacets, textMode, domain, budget } = settings.cluster;
+  const held: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
-    await model?.close();
-    await cache?.close();
+    for (const one of held.reverse()) await one.close();
+  };
+  const openModel = async (file: ModelFile | undefined): Promise<LlamaCppModel | undefined> => {
+    if (file === undefined) return undefined;
+    const opened = await LlamaCppModel.open({ modelPath: file.path, signal });
+    held.push(opened);
+    return opened;
   };
   try {
-    if (model !== undefined) {
-      cache = await openAnswers(context, answersOf(model.hash, choice.clusterer));
+    const model = await openModel(choice.model);
+    const embedder = await openModel(choice.embedder);
+    // Keys hold the hash of the model that was asked: one file takes the answers of both.
+    const asked = choice.model ?? choice.embedder;
+    let cache: AnswerCache | undefined;
+    if (asked !== undefined) {
+      cache = await openAnswers(context, answersOf(asked.hash, choice.clusterer));
+      held.push(cache);
       const { entries, damaged } = cache.state();
       if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache.path}`, "verbose");
       if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache.path} are asked again`);
     }
+    const recordedKinds =
+      readsRecorded(choice.clusterer) && settings.kinds !== undefined
+        ? await readRecordedKinds(settings.kinds, signal)
+        : undefined;
     const { clusterer, report } = await createClusterer(choice.clusterer ?? "category", {
       catalog,
-      ...(model === undefined ? {} : { model }),
-      ...(cache === undefined ? {} : { cache }),
       budget: withoutUndefined(budget),
       seed: settings.seed,
-      ...(choice.asked === undefined ? {} : { asked: choice.asked }),
-      ...withoutUndefined({ cut, facets, maxFacets, textMode }),
+      ...withoutUndefined({ model, embedder, cache, recordedKinds, asked: choice.asked }),
+      ...withoutUndefined({ cut, facets, maxFacets, textMode, domain }),
       ...context.options,
     });
     await cache?.flush();
@@ -366,11 +443,22 @@ async function openSource(context: Context, { catalog }: Dataset, choice: Choice
       const pairs = dropped.map(({ word, collidesWith }) => `${word} (like ${collidesWith})`);
       context.note(`facets the model cannot tell apart, left out: ${pairs.join(", ")}`, "verbose");
     }
+    if (report.domain !== undefined) {
+      context.note(`items are read as ${report.domain.name}: ${report.domain.because} (--domain says otherwise)`);
+    }
+    if (report.unread !== undefined) {
+      context.warn(
+        `${count(report.unread)} of ${count(catalog.size)} items have nothing that ${clusterer.name} could go by`,
+      );
+    }
     return {
       clusterer,
-      ...(report.facets === undefined ? {} : { facets: report.facets.map(({ word }) => word) }),
-      ...(report.asked === undefined ? {} : { asked: report.asked }),
-      ...(report.threshold === undefined ? {} : { threshold: report.threshold }),
+      ...withoutUndefined({
+        facets: report.facets?.map(({ word }) => word),
+        asked: report.asked,
+        threshold: report.threshold,
+        domain: report.domain,
+      }),
       [Symbol.asyncDispose]: close,
     };
   } catch (error) {
@@ -391,7 +479,7 @@ export const ABOUT_HISTORIES = "-histories";
 
 /** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
 function answersOf(modelHash: string, clusterer: string | undefined): string {
-  const items = CLUSTERERS.find(({ name }) => name === clusterer)?.asksAbout === "items";
+  const items = clusterer !== undefined && clustererNamed(clusterer).asksAbout === "items";
   return `${modelHash.slice(0, 16)}${items ? "" : ABOUT_HISTORIES}`;
 }
 
@@ -409,8 +497,8 @@ async function openAnswers(context: Context, name: string): Promise<AnswerCache>
 }
 
 async function readChoice(dir: string): Promise<Choice> {
-  const { clusterer, model } = await readDocument(join(dir, CHOICE), choiceSchema, AGAIN);
-  return { clusterer, ...(model === undefined ? {} : { model }) };
+  const { clusterer, ...models } = await readDocument(join(dir, CHOICE), choiceSchema, AGAIN);
+  return { clusterer, ...withoutUndefined(models) };
 }
 
 async function readContents(dir: string, settings: ClusterSettings): Promise<ClusterContents> {

@@ -5,12 +5,16 @@ import type { AnswerCache } from "../cache/answer-cache.js";
 import type { BudgetLimits } from "../cache/budget.js";
 import type { TextMode } from "../facets/item-text.js";
 import type { Facet } from "../facets/vocabulary.js";
+import type { CatalogDomain } from "../kinds/domains.js";
 import type { Capability, DroppedWord, LanguageModel } from "../model/language-model.js";
+import type { ItemSignatures } from "../signatures/item-signatures.js";
 
 /** All a clusterer may be made from; each takes what it needs and says what is missing. */
 export interface ClustererContext extends RunOptions {
   readonly catalog: Catalog;
   readonly model?: LanguageModel;
+  /** A second model, for vectors: `embedding` prefers it to `model`, and `kinds` are compared by its vectors, not by their words. */
+  readonly embedder?: LanguageModel;
   /** Kept answers; without it nothing is remembered. */
   readonly cache?: AnswerCache;
   readonly budget?: BudgetLimits;
@@ -29,6 +33,10 @@ export interface ClustererContext extends RunOptions {
   readonly textMode?: TextMode;
   /** Share of unrelated item pairs that must be less alike than two items of one cluster; or the silhouette's choice (default .75). */
   readonly cut?: number | "silhouette";
+  /** What the items are, which decides the worked examples of `kinds` (default: as the catalog shows). */
+  readonly domain?: CatalogDomain;
+  /** What a model said before of items, by external id: what `recorded-kinds` goes by. */
+  readonly recordedKinds?: ReadonlyMap<string, string>;
   /** What `shuffled` shuffles: `facets` where there is a model, else `category`. */
   readonly inner?: Clusterer;
 }
@@ -52,6 +60,10 @@ export interface ClustererReport {
   readonly asked?: AskedFacets;
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";
+  /** What the items were taken for, and what showed it. */
+  readonly domain?: { readonly name: CatalogDomain; readonly because: string };
+  /** Items of which nothing is known. */
+  readonly unread?: number;
   readonly seconds?: number;
   readonly figures?: Readonly<Record<string, number>>;
 }
@@ -87,6 +99,8 @@ export interface ClustererDefinition {
   /** What one request may ask for at most; absent: anything. */
   readonly most?: { readonly items: number; readonly clusters: number };
   create(context: ClustererContext): Promise<CreatedClusterer>;
+  /** What it knows of each item by itself; present: it can be a member of a join such as `kinds+title-words`. */
+  signatures?(context: ClustererContext): Promise<ItemSignatures>;
   /** A dry run for `histories` histories of `length` items on average; nothing is asked. Absent: it costs no model. */
   estimate?(context: ClustererContext, histories: number, length: number): Promise<CostEstimate>;
 }

@@ -1,5 +1,4 @@
 import { createRandom, hashJson } from "@prismrec/core/base";
-import { SignatureClusterer } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
 import { itemText } from "../facets/item-text.js";
 import {
@@ -13,8 +12,8 @@ import {
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
 import type { Capability, ScoreRequest } from "../model/language-model.js";
-import { DEFAULT_CUT, pairQuantile } from "./cut.js";
-import type { ClustererContext, ClustererDefinition } from "./definition.js";
+import { bySignatures } from "./by-signatures.js";
+import type { ClustererContext } from "./definition.js";
 import { requireModel } from "./require-model.js";
 
 const REQUIRES: readonly Capability[] = ["scoreWords", "text"];
@@ -31,17 +30,16 @@ export const LEAST_COSINE = 0.1;
  * facet word comes next; an item's signature is what speaks for each facet beyond the catalog's mean. Works with models
  * far too small to partition; costs N items once, whatever the number of users.
  */
-export const facetsClusterer: ClustererDefinition = {
+export const facetsClusterer = bySignatures({
   name: "facets",
   needs: "model",
   requires: REQUIRES,
   asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
-  async create(context) {
-    const start = performance.now();
+  async signatures(context) {
     const model = requireModel("facets", context, REQUIRES);
-    const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const { catalog, maxFacets = 40, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);
     const vocabulary = await facetVocabulary(model, preset, texts, context);
@@ -52,30 +50,22 @@ export const facetsClusterer: ClustererDefinition = {
       .filter((column) => !saysNothing(scored.words[column]!))
       .sort((a, b) => information[b]! - information[a]! || a - b)
       .slice(0, maxFacets);
-    const signatures = facetSignatures(selectColumns(z, columns));
-    const threshold = cut === "silhouette" ? cut : pairQuantile(signatures, cut, LEAST_COSINE);
     const facets = columns.map((column) => scored.words[column]!);
     const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
-    const clusterer = new SignatureClusterer({
-      name: "facets",
+    return {
+      matrix: facetSignatures(selectColumns(z, columns)),
+      columns: facets,
+      describes: true,
       fingerprint: hashJson([
         "facets",
         FACET_PROMPT_VERSION,
         preset.name,
         model.model.hash,
         facets,
-        threshold,
         catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
       ]),
-      catalog,
-      signatures,
-      facets,
-      threshold,
-    });
-    return {
-      clusterer,
+      leastCosine: LEAST_COSINE,
       report: {
-        name: "facets",
         model: model.model.name,
         preset: preset.name,
         facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, information: information[column]! })),
@@ -84,8 +74,6 @@ export const facetsClusterer: ClustererDefinition = {
           ...scored.dropped,
           ...scored.words.filter(saysNothing).map((word) => ({ word, collidesWith: word.split(/[\s-]/)[0]! })),
         ],
-        threshold,
-        seconds: (performance.now() - start) / 1000,
       },
     };
   },
@@ -113,7 +101,7 @@ export const facetsClusterer: ClustererDefinition = {
         20 * (asked - proposals),
     };
   },
-};
+});
 
 /** What the model is asked to name freely, and how. */
 function proposalRequest(preset: FacetPreset, texts: readonly string[]) {
