@@ -87,7 +87,19 @@ describe("recorded-kinds", () => {
 
 describe("title-words and year", () => {
   it("group by the words of the titles, and by nothing where there are none", async () => {
-    expect((await assigned("title-words", { model: undefined, cut: 0.9 })).assign).toEqual([0, 1, 0, 1, 0, 1, 0, 1]);
+    const named = titledCatalog([
+      "Sea Ants",
+      "Sky Bees",
+      "Sea Cats",
+      "Sky Dogs",
+      "Sea Eels",
+      "Sky Foxes",
+      "Sea Gulls",
+      "Sky",
+    ]);
+    const { assign, labels } = await assigned("title-words", { catalog: named, model: undefined, cut: 0.5 });
+    expect(assign).toEqual([0, 1, 0, 1, 0, 1, 0, 1]);
+    expect(labels.map((label) => label.split(", ")[0])).toEqual(["sea", "sky"]);
     await expect(assigned("title-words", { catalog: titledCatalog(["", "!"]) })).rejects.toMatchObject({
       code: "MODEL_UNSUPPORTED",
     });
