@@ -161,13 +161,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       return { ...decisive(context.settings, now, made.manifest.inputs.asked), choice };
     }
     const { dataset, report } = await context.open(importStage);
-    const choice = await chooseClusterer(context, dataset.catalog);
-    if (choice.model !== undefined && report.titleShare < FEW_TITLES) {
-      context.warn(
-        `a language model is to read titles, but ${percent(report.titleShare)} of the items have one: give a file ` +
-          "of items with --items, or its title column with --item-title",
-      );
-    }
+    const choice = await chooseClusterer(context, dataset.catalog, report.titleShare);
     const before = await readAsked(context.directory, choice.model?.hash);
     const asked = before === undefined ? {} : { asked: before.asked };
     return {
@@ -245,7 +239,7 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
  * The clusterer of the settings with the models it needs; where none is named, what a short test of the best language model at
  * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
  */
-async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
+async function chooseClusterer(context: Context, catalog: Catalog, titleShare: number): Promise<Choice> {
   const { settings, signal } = context;
   const hasCategories = catalog.items.some(({ categories }) => categories.length > 0);
   const definition = settings.clusterer === undefined ? undefined : clustererNamed(settings.clusterer);
@@ -268,6 +262,12 @@ async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choi
           ...context.options,
         });
   if (found !== undefined) {
+    if (titleShare < FEW_TITLES) {
+      context.warn(
+        `a language model is to read titles, but ${percent(titleShare)} of the items have one: give a file ` +
+          "of items with --items, or its title column with --item-title",
+      );
+    }
     const model = await modelFile(found.path, signal);
     if (definition !== undefined) return { clusterer: definition.name, model, ...embedder };
     return await chosenByProbe(context, model, hasCategories, embedder);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { basename } from "node:path";
 import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core/base";
 import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from "./child-process.js";
@@ -34,6 +35,9 @@ export interface LlamaCppOptions {
  */
 const SMALL_MODEL_BYTES = 1 << 30;
 
+/** Requests that a process has at once: short texts are written side by side, which reads the weights once for all of them. */
+const SEQUENCES = 8;
+
 type Settle = { resolve: (result: TaskResult) => void; reject: (error: unknown) => void };
 type Job = Settle & { readonly task: ChildTask; readonly signal: AbortSignal | undefined; attempts: number };
 
@@ -47,7 +51,8 @@ export class LlamaCppModel implements LanguageModel {
   readonly #options: LlamaCppOptions;
   readonly #threadsEach: number;
   readonly #children: (LlamaChild | undefined)[];
-  readonly #busy: boolean[];
+  /** Requests that each process has, and whether they are one that must be alone. */
+  readonly #running: { count: number; alone: boolean }[];
   readonly #queue: Job[] = [];
   #closed = false;
   #calls = 0;
@@ -67,13 +72,14 @@ export class LlamaCppModel implements LanguageModel {
       jsonSchema: false,
       scoreWords: isText,
       embeddings: true,
-      batching: info.bytes <= SMALL_MODEL_BYTES && threads > 1,
+      batching: true,
     };
-    this.parallelism = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
+    const processes = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
+    this.parallelism = SEQUENCES * processes;
     this.#options = options;
-    this.#threadsEach = Math.max(1, Math.floor(threads / this.parallelism));
-    this.#children = new Array<LlamaChild | undefined>(this.parallelism).fill(undefined);
-    this.#busy = new Array<boolean>(this.parallelism).fill(false);
+    this.#threadsEach = Math.max(1, Math.floor(threads / processes));
+    this.#children = new Array<LlamaChild | undefined>(processes).fill(undefined);
+    this.#running = Array.from(this.#children, () => ({ count: 0, alone: false }));
   }
 
   /**
@@ -223,6 +229,8 @@ export class LlamaCppModel implements LanguageModel {
   ): Promise<T[]> {
     const stop = new AbortController();
     const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    // Each request that a process has listens.
+    setMaxListeners(0, either);
     try {
       return await Promise.all(
         tasks.map((task, index) => this.#submit(task, either).then((result) => onResult(index, result))),
@@ -245,15 +253,31 @@ export class LlamaCppModel implements LanguageModel {
   }
 
   #dispatch(): void {
-    for (let slot = 0; slot < this.parallelism && this.#queue.length > 0; slot++) {
-      if (this.#busy[slot] === true) continue;
-      const job = this.#queue.shift()!;
-      this.#busy[slot] = true;
+    for (let job = this.#queue[0]; job !== undefined; job = this.#queue[0]) {
+      // What was in a process that ended may be what ended it: it is tried again with no other beside it.
+      const alone = job.attempts > 0;
+      const slot = this.#freest(alone);
+      if (slot === undefined) return;
+      this.#queue.shift();
+      const running = this.#running[slot]!;
+      running.count++;
+      running.alone = alone;
       void this.#runJob(slot, job).finally(() => {
-        this.#busy[slot] = false;
+        running.count--;
+        running.alone = false;
         this.#dispatch();
       });
     }
+  }
+
+  /** The process with the fewest requests that takes one more; undefined where none does. */
+  #freest(alone: boolean): number | undefined {
+    let best: number | undefined;
+    for (const [slot, { count, alone: taken }] of this.#running.entries()) {
+      if (taken || count >= (alone ? 1 : SEQUENCES)) continue;
+      if (best === undefined || count < this.#running[best]!.count) best = slot;
+    }
+    return best;
   }
 
   async #runJob(slot: number, job: Job): Promise<void> {
@@ -296,6 +320,7 @@ export class LlamaCppModel implements LanguageModel {
         threads: this.#threadsEach,
         gpu: this.#options.gpu ?? false,
         contextSize: this.#options.contextSize ?? 2048,
+        sequences: SEQUENCES,
       });
       this.#children[slot] = child;
     }
