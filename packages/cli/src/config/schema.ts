@@ -22,10 +22,10 @@ export const CLUSTERER_NAMES = [
 /** What items are; worked examples of them are shown to a language model. */
 export const DOMAIN_NAMES = ["films", "games", "products", "music", "papers", "general"] as const;
 
-const joins = z
-  .string()
-  .regex(/^(shuffled:)?[a-z-]+(\+(shuffled:)?[a-z-]+)*$/)
-  .refine((name) => name.includes("+") || name.includes(":"));
+const CLUSTERERS_HINT = `must be one of ${CLUSTERER_NAMES.join(", ")}, or several joined as in kinds+title-words`;
+
+/** Several clusterers that look at each item, and shuffled ones: what each is called is checked where it is known. */
+const joins = z.string().regex(/^(?=.*[+:])(shuffled:)?[a-z-]+(\+(shuffled:)?[a-z-]+)*$/, CLUSTERERS_HINT);
 
 /** As the language model: the run goes without one. */
 export const NO_LLM = "none";
@@ -104,9 +104,7 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   clusterer: z
-    .union([z.enum(CLUSTERER_NAMES), joins], {
-      error: `must be one of ${CLUSTERER_NAMES.join(", ")}, or several joined as in kinds+title-words`,
-    })
+    .union([z.enum(CLUSTERER_NAMES), joins], CLUSTERERS_HINT)
     .optional()
     .describe(
       "who splits histories into interests: one by name, or several that look at each item joined by +, shuffled:NAME being a member that says nothing (default: what a short test of the language model allows, category where none is found)",
