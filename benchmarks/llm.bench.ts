@@ -71,7 +71,7 @@ const probe: Probe = {
 export default probe;
 
 async function* measure(name: string, path: string, texts: readonly string[], rounds: number): AsyncIterable<ProbeRow> {
-  const ours = await LlamaCppModel.open({ modelPath: path, threads: THREADS });
+  const ours = await LlamaCppModel.open({ modelPath: path, threads: THREADS, sequences: SEQUENCES });
   const llama = await getLlama({ gpu: false, build: "never", maxThreads: THREADS, logLevel: LlamaLogLevel.error });
   const model = await llama.loadModel({ modelPath: path });
   try {

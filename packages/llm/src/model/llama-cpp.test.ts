@@ -72,8 +72,8 @@ describe("LlamaCppModel", () => {
     expect(await model.generate(["the title"], plain)).toEqual([once]);
   });
 
-  it("writes short texts side by side as it writes them alone, and scores with the same bits beside them", async () => {
-    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1 });
+  it("writes short texts side by side, a tiny model as it writes them alone, and scores with the same bits beside them", async () => {
+    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1, sequences: 8 });
     const plain = { chat: false, maxTokens: 8 };
     const prompts = Array.from({ length: 20 }, (_, i) => `the sea and the sky, title ${"abcdefghij"[i % 10]}`);
     const [together, scored] = await Promise.all([model.generate(prompts, plain), model.scoreNext(request("Sea"))]);
@@ -148,7 +148,7 @@ describe("LlamaCppModel", () => {
   });
 
   it("gives texts that were written side by side to a fresh process when theirs is killed", async () => {
-    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1 });
+    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1, sequences: 8 });
     const plain = { chat: false, maxTokens: 8 };
     const prompts = Array.from({ length: 24 }, (_, i) => `title ${i}`);
     const expected = await model.generate(prompts, plain);

@@ -24,6 +24,11 @@ export interface LlamaCppOptions {
   readonly gpu?: boolean;
   /** Longest prompt and answer in tokens (default 2048; the model's own limit where that is smaller). */
   readonly contextSize?: number;
+  /**
+   * Short texts that a process writes side by side (default 1). More are faster and read the weights once for all of them, but
+   * what is written beside a text decides its last bits: now and then another word is the likeliest (decision 64).
+   */
+  readonly sequences?: number;
   /** How often a task is given to a fresh process after a crash (default 2). */
   readonly retries?: number;
   readonly signal?: AbortSignal;
@@ -34,9 +39,6 @@ export interface LlamaCppOptions {
  * cache, never wait for one another, and do not collapse beside a busy process as several threads of one do.
  */
 const SMALL_MODEL_BYTES = 1 << 30;
-
-/** Requests that a process has at once: short texts are written side by side, which reads the weights once for all of them. */
-const SEQUENCES = 8;
 
 type Settle = { resolve: (result: TaskResult) => void; reject: (error: unknown) => void };
 type Job = Settle & { readonly task: ChildTask; readonly signal: AbortSignal | undefined; attempts: number };
@@ -50,6 +52,7 @@ export class LlamaCppModel implements LanguageModel {
   readonly info: GgufInfo;
   readonly #options: LlamaCppOptions;
   readonly #threadsEach: number;
+  readonly #sequences: number;
   readonly #children: (LlamaChild | undefined)[];
   /** Requests that each process has, and whether they are one that must be alone. */
   readonly #running: { count: number; alone: boolean }[];
@@ -72,10 +75,11 @@ export class LlamaCppModel implements LanguageModel {
       jsonSchema: false,
       scoreWords: isText,
       embeddings: true,
-      batching: true,
+      batching: info.bytes <= SMALL_MODEL_BYTES ? threads > 1 : (options.sequences ?? 1) > 1,
     };
     const processes = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
-    this.parallelism = SEQUENCES * processes;
+    this.#sequences = options.sequences ?? 1;
+    this.parallelism = this.#sequences * processes;
     this.#options = options;
     this.#threadsEach = Math.max(1, Math.floor(threads / processes));
     this.#children = new Array<LlamaChild | undefined>(processes).fill(undefined);
@@ -274,7 +278,7 @@ export class LlamaCppModel implements LanguageModel {
   #freest(alone: boolean): number | undefined {
     let best: number | undefined;
     for (const [slot, { count, alone: taken }] of this.#running.entries()) {
-      if (taken || count >= (alone ? 1 : SEQUENCES)) continue;
+      if (taken || count >= (alone ? 1 : this.#sequences)) continue;
       if (best === undefined || count < this.#running[best]!.count) best = slot;
     }
     return best;
@@ -320,7 +324,7 @@ export class LlamaCppModel implements LanguageModel {
         threads: this.#threadsEach,
         gpu: this.#options.gpu ?? false,
         contextSize: this.#options.contextSize ?? 2048,
-        sequences: SEQUENCES,
+        sequences: this.#sequences,
       });
       this.#children[slot] = child;
     }
