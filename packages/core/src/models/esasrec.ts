@@ -108,7 +108,8 @@ export const esasrec: NetworkDefinition<EsasrecConfig> = {
   kind: "network",
   name: "esasrec",
   paper: "Tikhonovich et al., eSASRec: Enhancing Transformer-based Recommendations in a Modular Fashion, 2025",
-  about: "a causal transformer of gated LiGR blocks with SwiGLU; every position predicts its next item under the full softmax",
+  about:
+    "a causal transformer of gated LiGR blocks with SwiGLU; every position predicts its next item under the full softmax",
   config: esasrecSchema,
   create: (config) => new EsasrecNetwork(config),
   recipe: {
