@@ -11,6 +11,7 @@ export const BENCHES: Readonly<Record<string, URL>> = {
   "item-statistics": benchModule("item-statistics"),
   "embedding-rows": benchModule("embedding-rows"),
   "tensor-kernels": benchModule("tensor-kernels"),
+  llm: benchModule("llm"),
   runtime: benchModule("runtime"),
 };
 

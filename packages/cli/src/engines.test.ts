@@ -80,6 +80,24 @@ describe("a language model of a server", () => {
   );
 
   it(
+    "is tested where no clusterer is named, with no history of a user, and is not used where it fails",
+    async () => {
+      const fresh = join(folder, "fresh");
+      const files = ["--interactions", join(folder, "events.csv"), "--items", join(folder, "items.csv")];
+      expect((await prismrec(["import", ...files, "--out", fresh, "--quiet"])).code).toBe(0);
+      server.seen.length = 0;
+      const { code, stdout, stderr } = await prismrec(["cluster", fresh, "--llm", `${server.base}#tiny`, "--json"]);
+      expect(code, stderr).toBe(0);
+      const { clusterer, notice } = JSON.parse(stdout) as { clusterer: string; notice: string };
+      expect(clusterer).toBe("category");
+      expect(notice).toMatch(/tiny is not used: kinds: [^:]*; interests come from/);
+      expect(server.seen.length).toBeGreaterThan(40);
+      expect(JSON.stringify(server.seen)).not.toContain("Title 1");
+    },
+    LIMIT,
+  );
+
+  it(
     "is refused where it cannot do what is asked of it, or does not know the key, with a word on what to do",
     async () => {
       const facets = await prismrec(["cluster", run, "--llm", `${server.base}#tiny`, "--clusterer", "facets"]);

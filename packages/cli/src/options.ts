@@ -3,7 +3,7 @@ import { type DevicePreference, suggest } from "@prismrec/core/base";
 import { PrismrecError } from "@prismrec/core/errors";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolutePaths, isRecord, mergeSettings, type RawSettings, readConfig, renamed } from "./config/load.js";
-import { CLUSTERER_NAMES } from "./config/schema.js";
+import { CLUSTERER_NAMES, DOMAIN_NAMES } from "./config/schema.js";
 import { DEFAULT_BASELINES, DEFAULT_MODEL, MODEL_NAMES, modelNamed, PRIOR_NAMES } from "./pipeline/models.js";
 
 /** A flag that sets one setting; the environment variable is PRISMREC_ and the flag in capitals. */
@@ -148,9 +148,21 @@ export const SETTING_FLAGS = {
   },
   clusterer: {
     flags: "--clusterer <name>",
-    description: "who splits histories into interests",
+    description: `who splits histories into interests: ${CLUSTERER_NAMES.join(", ")}, or several as in kinds+title-words`,
     path: "clusterer",
-    choices: CLUSTERER_NAMES,
+    parse: clustererName,
+  },
+  embedder: {
+    flags: "--embedder <file>",
+    description: "embedding model, a GGUF file: for embedding, and to compare what kinds says of items",
+    path: "embedder",
+  },
+  kinds: { flags: "--kinds <file>", description: "what recorded-kinds goes by: columns id and kind", path: "kinds" },
+  domain: {
+    flags: "--domain <name>",
+    description: "what the items are (default: as their columns and titles say)",
+    path: "cluster.domain",
+    choices: DOMAIN_NAMES,
   },
   llmCache: {
     flags: "--llm-cache <dir>",
@@ -391,6 +403,18 @@ export function asFlags(settings: RawSettings): {
   }
   const { out: _, ...rest } = settings;
   return { flags, complete: isDeepStrictEqual(expressed, rest) };
+}
+
+/** A clusterer's name, or several joined, of which each is one. */
+function clustererName(text: string): string {
+  const wrong = text
+    .split("+")
+    .find((part) => !CLUSTERER_NAMES.some((name) => part.replace(/^shuffled:/, "") === name));
+  if (wrong === undefined) return text;
+  const near = suggest(wrong, CLUSTERER_NAMES);
+  throw new InvalidArgumentError(
+    `Allowed choices are ${CLUSTERER_NAMES.join(", ")}, or several joined by +.${near === undefined ? "" : ` Did you mean ${near}?`}`,
+  );
 }
 
 /** A whole number from 1 on, of a flag. */

@@ -16,7 +16,7 @@ export function addCluster(program: Command, io: Io): void {
     )
     .argument("<run>", "run directory")
     .option("--dry-run", "say how many calls, tokens and minutes of the language model it would take");
-  withLanguageModel(withSettings(command, ["clusterer", "llmCache", "llmBudget"]))
+  withLanguageModel(withSettings(command, ["clusterer", "embedder", "kinds", "domain", "llmCache", "llmBudget"]))
     .addHelpText(
       "after",
       `

@@ -1,5 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { PrismrecError } from "@prismrec/core/errors";
-import type { ModelProbe, StrategyProbe } from "@prismrec/llm";
+import type { ModelProbe } from "@prismrec/llm";
 import { type Command, InvalidArgumentError } from "commander";
 import { duration } from "../format.js";
 import type { Io } from "../io.js";
@@ -13,17 +14,17 @@ export function addProbe(program: Command, io: Io): void {
     .command("probe")
     .summary("find out what a language model can do, and what it would cost")
     .description(
-      "Asks a language model about a small catalog of known groups, in both ways there are, and says which clusterer to " +
-        "use with it and how long your own data would take.",
+      "Asks a language model about a small catalog of known groups, in every way that its engine allows, and says what it " +
+        "can be used for, which clusterer to use with it, and what your own data would take. About two minutes.",
     )
     .option("--catalog <n>", "items of your catalog, for the estimate", wholeNumber)
     .option("--users <n>", "users of your data, for the estimate", wholeNumber)
-    .option("--histories <n>", "histories that the model is asked to partition; 0 leaves that out", wholeNumber, 12);
+    .option("--histories <n>", "histories that the model is asked to partition; 0 leaves that out", wholeNumber, 8);
   withLanguageModel(command)
     .addHelpText("after", "\nExample:\n  prismrec probe --llm model.gguf --catalog 9700 --users 610")
     .action((options: { catalog?: number; users?: number; histories: number }, own: Command) =>
       withSession(io, own, async ({ ui, signal, settings }) => {
-        const { ensureModel, openLanguageModel, probeModel } = await import("@prismrec/llm");
+        const { ensureModel, LlamaCppModel, openLanguageModel, probeModel } = await import("@prismrec/llm");
         const { llm: named } = await settings();
         const found = await ensureModel({
           ...(typeof named === "string" ? { model: named } : {}),
@@ -41,12 +42,13 @@ export function addProbe(program: Command, io: Io): void {
           const probe = await probeModel(model, {
             ...(options.catalog === undefined ? {} : { items: options.catalog }),
             ...(options.users === undefined ? {} : { users: options.users }),
-            generateUsers: options.histories,
+            histories: options.histories,
             signal,
             onProgress: ui.progress,
           });
-          if (ui.json) ui.resultJson(probe);
-          else ui.result(describe(probe, ui.width));
+          const modelBytes = await memoryOf(model instanceof LlamaCppModel ? model.processes() : []);
+          if (ui.json) ui.resultJson(forMachines(probe, modelBytes));
+          else ui.result(describe(probe, modelBytes, ui.width));
         } finally {
           await model.close();
         }
@@ -54,34 +56,76 @@ export function addProbe(program: Command, io: Io): void {
     );
 }
 
-function describe(probe: ModelProbe, width: number): string {
+/** Strategies by name, each with whether it is usable and why. */
+function forMachines({ strategies, ...probe }: ModelProbe, modelBytes: number | undefined): object {
+  return {
+    ...probe,
+    ...(modelBytes === undefined ? {} : { modelBytes }),
+    strategies: Object.fromEntries(strategies.map(({ clusterer, ...strategy }) => [clusterer, strategy])),
+  };
+}
+
+/** Memory of these processes, what they share counted once; undefined where the system does not say. */
+async function memoryOf(processes: readonly number[]): Promise<number | undefined> {
+  let kilobytes = 0;
+  for (const pid of processes) {
+    const text = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => "");
+    const own = /^Pss:\s+(\d+) kB$/m.exec(text)?.[1];
+    if (own === undefined) return undefined;
+    kilobytes += Number(own);
+  }
+  return processes.length === 0 ? undefined : kilobytes * 1024;
+}
+
+function describe(probe: ModelProbe, modelBytes: number | undefined, width: number): string {
   const rows = probe.strategies.map((strategy) => [
     strategy.clusterer,
-    strategy.passed ? "✔ usable" : "✖ refused",
-    strategy.stability.mean.toFixed(2),
+    strategy.usable ? "✔ usable" : "✖ refused",
+    strategy.auc?.toFixed(2) ?? "",
     `${strategy.planted.mean.toFixed(2)} / ${strategy.shuffled.mean.toFixed(2)}`,
-    `${strategy.perSecond.toFixed(1)} ${strategy.clusterer === "facets" ? "items" : "histories"}/s`,
-    strategy.hours === undefined ? "" : duration(strategy.hours * 3600),
+    strategy.stability.mean.toFixed(2),
+    strategy.perSecond === undefined
+      ? ""
+      : `${strategy.perSecond.toFixed(1)} ${strategy.clusterer === "partition" ? "histories" : "items"}/s`,
+    [
+      ...(strategy.hours === undefined ? [] : [duration(strategy.hours * 3600)]),
+      ...(strategy.bytes === undefined ? [] : [megabytes(strategy.bytes)]),
+    ].join(", "),
+  ]);
+  rows.push([
+    "title-words",
+    "no model",
+    probe.titleWords.auc.toFixed(2),
+    probe.titleWords.planted.mean.toFixed(2),
+    "",
+    "",
+    "",
   ]);
   const table = formatTable(
     [
       { title: "clusterer" },
       { title: "" },
-      { title: "stability", align: "right" },
+      { title: "AUC", align: "right" },
       { title: "known groups / shuffled", align: "right" },
+      { title: "stability", align: "right" },
       { title: "speed", align: "right" },
       { title: "your data", align: "right" },
     ],
     rows,
     width,
   );
-  const reasons = probe.strategies.flatMap((strategy) => explain(strategy));
-  const verdict = `Use --clusterer ${probe.recommended} (${plain(probe.model)}, ${probe.tokensPerSecond.toFixed(0)} tokens/s).`;
-  return [table, ...reasons, "", verdict].join("\n");
+  const reasons = probe.strategies.map(({ clusterer, why }) => `  ${clusterer}: ${plain(why)}`);
+  const figures = [
+    plain(probe.model),
+    ...(probe.tokensPerSecond === undefined ? [] : [`${probe.tokensPerSecond.toFixed(0)} tokens/s`]),
+    ...(modelBytes === undefined ? [] : [`${megabytes(modelBytes)} of memory`]),
+    `tested in ${duration(probe.seconds)}`,
+  ];
+  return [table, ...reasons, "", `Use --clusterer ${probe.recommended} (${figures.join(", ")}).`].join("\n");
 }
 
-function explain({ clusterer, failures }: StrategyProbe): string[] {
-  return failures.map((failure) => `  ${clusterer}: ${plain(failure)}`);
+function megabytes(bytes: number): string {
+  return `${Math.max(1, Math.round(bytes / 2 ** 20))} MB`;
 }
 
 function wholeNumber(text: string): number {

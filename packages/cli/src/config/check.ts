@@ -1,5 +1,5 @@
-import { suggest } from "@prismrec/core/base";
-import { CLUSTERERS, parseModelUri } from "@prismrec/llm";
+import { isPrismrecError, suggest } from "@prismrec/core/base";
+import { type ClustererDefinition, clustererNamed, parseModelUri } from "@prismrec/llm";
 import { crowdConfigSchema } from "@prismrec/trainer";
 import { z } from "zod";
 import { MODEL_NAMES, modelNamed, modelOf } from "../pipeline/models.js";
@@ -39,16 +39,28 @@ export async function checkSettings(settings: Settings, source: string): Promise
     if (wrong !== undefined) faults.push(...faultsOf(wrong.error, wrong.schema, ["models", name]));
   }
   // An address with a key in it is refused before it is written anywhere.
-  if (settings.llm !== undefined) parseModelUri(settings.llm);
+  for (const model of [settings.llm, settings.embedder]) if (model !== undefined) parseModelUri(model);
   faults.push(...clustererFaults(settings));
   if (faults.length > 0) throw unusable(source, faults);
 }
 
-function clustererFaults({ clusterer, llm, cluster, crowd }: Settings): Fault[] {
-  const definition = CLUSTERERS.find(({ name }) => name === clusterer);
-  if (definition === undefined) return [];
+function clustererFaults({ clusterer, llm, embedder, kinds, cluster, crowd }: Settings): Fault[] {
+  if (clusterer === undefined) return [];
+  let definition: ClustererDefinition;
+  try {
+    definition = clustererNamed(clusterer);
+  } catch (error) {
+    if (!isPrismrecError(error)) throw error;
+    return [{ text: `clusterer: ${error.message}`, ...(error.hint === undefined ? {} : { meant: error.hint }) }];
+  }
   const faults: Fault[] = [];
-  const needsModel = definition.needs === "model" || definition.needs === "embedding-model";
+  const needsModel = definition.needs === "model" || (definition.needs === "embedding-model" && embedder === undefined);
+  if (clusterer.includes("recorded-kinds") && kinds === undefined) {
+    faults.push({
+      text: "clusterer: recorded-kinds needs a file of kinds",
+      meant: "Name a table with the columns id and kind with --kinds FILE.",
+    });
+  }
   if (needsModel && llm === NO_LLM) {
     faults.push({
       text: `clusterer: ${definition.name} needs a language model, and llm is ${NO_LLM}`,

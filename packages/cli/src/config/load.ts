@@ -12,7 +12,18 @@ export const CONFIG_FILE = "prismrec.config.json";
 export type RawSettings = Readonly<Record<string, unknown>>;
 
 /** Settings that are paths: in a file they start at the file's folder. */
-const PATHS = ["interactions", "items", "users", "splitFile", "truth", "out", "llm", "llmCache"] as const;
+const PATHS = [
+  "interactions",
+  "items",
+  "users",
+  "splitFile",
+  "truth",
+  "out",
+  "llm",
+  "embedder",
+  "kinds",
+  "llmCache",
+] as const;
 
 /**
  * Reads a configuration file with its paths made absolute. `path` undefined looks for `prismrec.config.json` in `cwd`
@@ -76,16 +87,16 @@ export function isModelFile(text: string, folder: string): boolean {
 export function absolutePaths(settings: RawSettings, folder: string): RawSettings {
   const moved: Record<string, unknown> = { ...settings };
   for (const name of PATHS) {
-    if (name === "llm" && isNoFile(moved[name])) continue;
+    if ((name === "llm" || name === "embedder") && isNoFile(name, moved[name])) continue;
     moved[name] = eachPath(moved[name], (path) => (isAbsolute(path) ? path : resolve(folder, path)));
     if (moved[name] === undefined) delete moved[name];
   }
   return moved;
 }
 
-/** Whether the language model is none, or named by an address. */
-function isNoFile(llm: unknown): boolean {
-  return llm === NO_LLM || (typeof llm === "string" && MODEL_ADDRESS.test(llm));
+/** Whether a model is named by an address, or the language model is none. */
+function isNoFile(name: "llm" | "embedder", model: unknown): boolean {
+  return (name === "llm" && model === NO_LLM) || (typeof model === "string" && MODEL_ADDRESS.test(model));
 }
 
 /** Paths that lie in `inside` as they are seen from `folder`, so that they still hold when the folder has been moved. */

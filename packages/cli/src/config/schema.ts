@@ -6,7 +6,26 @@ const share = z.number().gt(0).lt(1);
 /** One file, or several in the order in which they came. */
 const files = z.union([text, z.array(text).min(1)]);
 
-export const CLUSTERER_NAMES = ["facets", "partition", "embedding", "category", "shuffled", "random"] as const;
+export const CLUSTERER_NAMES = [
+  "facets",
+  "kinds",
+  "partition",
+  "embedding",
+  "title-words",
+  "category",
+  "year",
+  "recorded-kinds",
+  "shuffled",
+  "random",
+] as const;
+
+/** What items are; worked examples of them are shown to a language model. */
+export const DOMAIN_NAMES = ["films", "games", "products", "music", "papers", "general"] as const;
+
+const CLUSTERERS_HINT = `must be one of ${CLUSTERER_NAMES.join(", ")}, or several joined as in kinds+title-words`;
+
+/** Several clusterers that look at each item, and shuffled ones: what each is called is checked where it is known. */
+const joins = z.string().regex(/^(?=.*[+:])(shuffled:)?[a-z-]+(\+(shuffled:)?[a-z-]+)*$/, CLUSTERERS_HINT);
 
 /** As the language model: the run goes without one. */
 export const NO_LLM = "none";
@@ -29,6 +48,12 @@ export const settingsSchema = z.strictObject({
     .describe(
       "the language model: a GGUF file, or http://HOST/v1#MODEL of a server that speaks OpenAI's interface; none: go without",
     ),
+  embedder: text
+    .optional()
+    .describe(
+      "an embedding model, a GGUF file or a server's as llm: embedding reads titles with it, kinds are compared by its vectors",
+    ),
+  kinds: text.optional().describe("table with the columns id and kind: what recorded-kinds goes by"),
   fetchModel: z.boolean().default(true).describe("get the small default model once where no model is found"),
   llmCache: text.optional().describe("folder of the language model's answers (default: inside the run directory)"),
   llmServer: z
@@ -103,9 +128,11 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   clusterer: z
-    .enum(CLUSTERER_NAMES)
+    .union([z.enum(CLUSTERER_NAMES), joins], CLUSTERERS_HINT)
     .optional()
-    .describe("who splits histories into interests (default: facets, category where no language model is found)"),
+    .describe(
+      "who splits histories into interests: one by name, or several that look at each item joined by +, shuffled:NAME being a member that says nothing (default: what a short test of the language model allows, category where none is found)",
+    ),
   cluster: z
     .strictObject({
       maxClusters: z.int().min(1).max(64).default(8).describe("most interests of one user"),
@@ -116,6 +143,12 @@ export const settingsSchema = z.strictObject({
         .enum(["without-year", "with-year"])
         .optional()
         .describe("whether the model reads the year that a title carries (default: without-year)"),
+      domain: z
+        .enum(DOMAIN_NAMES)
+        .optional()
+        .describe(
+          "what the items are, for the examples that kinds shows a model (default: as their columns and titles say)",
+        ),
       cut: z
         .union([share, z.literal("silhouette")])
         .optional()

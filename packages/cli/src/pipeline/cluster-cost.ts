@@ -33,8 +33,9 @@ export async function estimateClustering(run: Run): Promise<ClusterCost> {
   const choice = await chooseClusterer(context, dataset.catalog);
   const nothing = { calls: 0, kept: 0, tokens: 0, seconds: 0, sampled: 0 };
   if (choice.clusterer === undefined) return nothing;
-  if (choice.model === undefined) return { ...nothing, clusterer: choice.clusterer };
-  const before = await readAsked(directory, choice.model.hash);
+  const read = choice.model ?? choice.embedder;
+  if (read === undefined) return { ...nothing, clusterer: choice.clusterer };
+  const before = await readAsked(directory, choice.model?.hash);
   const asked = before === undefined ? {} : { asked: before.asked };
   const reader = await openReader(context, dataset, { ...choice, ...asked });
   try {
@@ -44,8 +45,9 @@ export async function estimateClustering(run: Run): Promise<ClusterCost> {
       unlimited,
       historiesOf(dataset, historyLimits(settings).maxItems),
     );
-    const model = unlimited.model!;
-    return { ...cost, clusterer: choice.clusterer, model: model.name, sampled: model.usage().calls };
+    const models = [unlimited.model, unlimited.embedder].filter((model) => model !== undefined);
+    const sampled = models.reduce((sum, model) => sum + model.usage().calls, 0);
+    return { ...cost, clusterer: choice.clusterer, model: models.map(({ name }) => name).join(" and "), sampled };
   } finally {
     await reader.close();
   }

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isPrismrecError, PrismrecError, writeJsonAtomic } from "@prismrec/core/base";
 import type { Catalog, Dataset } from "@prismrec/core/data";
@@ -15,17 +16,18 @@ import {
 import {
   AnswerCache,
   type AskedFacets,
-  CLUSTERERS,
   type ClustererContext,
-  type ClustererDefinition,
   type ClustererReport,
+  clustererNamed,
   createClusterer,
   ensureModel,
   identifyModel,
   inspectGguf,
   isModelAddress,
+  type LanguageModel,
   openLanguageModel,
   parseModelUri,
+  probeModel,
 } from "@prismrec/llm";
 import { z } from "zod";
 import { NO_LLM, type Settings, settingsSchema } from "../config/schema.js";
@@ -35,6 +37,7 @@ import { importStage, withoutUndefined } from "./import.js";
 import { readAsked } from "./lineage.js";
 import { readDocument } from "./read-document.js";
 import { readingOrderOf } from "./reading-order.js";
+import { checkRecordedKinds, readRecordedKinds } from "./recorded-kinds.js";
 import { isUnwritable } from "./settings-file.js";
 import { defineStage, type StageContext, type StageOutput, type StagePlan } from "./stage.js";
 import { readArrays, writeArrays } from "./tensors.js";
@@ -48,12 +51,18 @@ const CLUSTERER = "clusterer";
 const AGAIN = "Run the cluster stage again.";
 /** Share of items with a title below which a language model has next to nothing to read. */
 const FEW_TITLES = 0.05;
+/** Smaller models are not asked to partition before a run: they cannot, and it is the slow part of the test. */
+const LARGE_MODEL_BYTES = 2 ** 31;
 const PARTS = ["train", "valid", "test"] as const;
 
+const modelSchema = z.object({ path: z.string(), hash: z.string() });
 const choiceSchema = z.object({
   /** undefined: nobody splits the histories, and the run has no semantic side. */
   clusterer: z.string().optional(),
-  model: z.object({ path: z.string(), hash: z.string() }).optional(),
+  model: modelSchema.optional(),
+  embedder: modelSchema.optional(),
+  /** A language model that was tested and is not used. */
+  refused: modelSchema.optional(),
 });
 
 const reportSchema = z.object({
@@ -70,7 +79,9 @@ const reportSchema = z.object({
     })
     .optional(),
   threshold: z.union([z.number(), z.string()]).optional(),
-  /** Items that the budget did not do for. */
+  /** What the items were taken for, and what showed it. */
+  domain: z.object({ name: z.string(), because: z.string() }).optional(),
+  /** Items of which nothing was to be known, and how many of them go by their categories. */
   unread: z.object({ items: z.int(), byCategory: z.int() }).optional(),
   clusters: z.object({ mean: z.number(), singletonShare: z.number(), users: z.int() }).optional(),
   /** Why the run goes on with less than was hoped for. */
@@ -111,10 +122,14 @@ export function readsCategories({ clusterer, model }: Clustered["choice"]): bool
   return clusterer === "category" || (clusterer === "shuffled" && model === undefined);
 }
 
-/** Who is to split the histories, and with which model. */
+type ModelFile = z.infer<typeof modelSchema>;
+
+/** Who is to split the histories, and with which models. */
 interface Choice {
   readonly clusterer: string | undefined;
-  readonly model?: { readonly path: string; readonly hash: string };
+  readonly model?: ModelFile;
+  readonly embedder?: ModelFile;
+  readonly refused?: ModelFile;
   readonly notice?: string;
   /** What items were asked about in the state of the run before its update. */
   readonly asked?: AskedFacets;
@@ -124,6 +139,8 @@ const settings = settingsSchema.pick({
   clusterer: true,
   cluster: true,
   llm: true,
+  embedder: true,
+  kinds: true,
   fetchModel: true,
   llmServer: true,
   llmCache: true,
@@ -151,16 +168,19 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       isNone: (llm) => llm === NO_LLM || isModelAddress(llm),
       check: async (path) => void (await inspectGguf(path)),
     },
+    { setting: "embedder", isNone: isModelAddress, check: async (path) => void (await inspectGguf(path)) },
+    { setting: "kinds", check: checkRecordedKinds },
   ],
   async plan(context, made) {
     if (made !== undefined) {
       const choice = await readChoice(made.dir);
       const now = await chosenNow(context, choice);
-      return { ...decisive(context.settings, now.clusterer, now.hash, made.manifest.inputs.asked), choice };
+      return { ...decisive(context.settings, now, made.manifest.inputs.asked), choice };
     }
     const { dataset, report } = await context.open(importStage);
     const choice = await chooseClusterer(context, dataset.catalog);
-    if (choice.model !== undefined && report.titleShare < FEW_TITLES) {
+    const reads = choice.model !== undefined || choice.embedder !== undefined;
+    if (reads && report.titleShare < FEW_TITLES) {
       context.warn(
         `a language model is to read titles, but ${percent(report.titleShare)} of the items have one: give a file ` +
           "of items with --items, or its title column with --item-title",
@@ -169,21 +189,25 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
     const before = await readAsked(context.directory, choice.model?.hash);
     const asked = before === undefined ? {} : { asked: before.asked };
     return {
-      ...decisive(context.settings, choice.clusterer, choice.model?.hash, before?.fingerprint),
+      ...decisive(context.settings, choice, before?.fingerprint),
       choice: { ...choice, ...asked },
     };
   },
   async run(context, dir, { choice }) {
     const { dataset } = await context.open(importStage);
     const write = async (report: ClusterReport): Promise<void> => {
-      await writeJsonAtomic(join(dir, CHOICE), { clusterer: choice.clusterer, model: choice.model });
+      const { clusterer, model, embedder, refused } = choice;
+      await writeJsonAtomic(join(dir, CHOICE), { clusterer, model, embedder, refused });
       await writeJsonAtomic(join(dir, REPORT), report);
     };
     const notice = choice.notice === undefined ? {} : { notice: choice.notice };
     if (choice.clusterer === undefined) return write(notice);
     await using source = await openSource(context, dataset, choice);
     const { clusterer, facets, asked, threshold, unread } = source;
-    if (unread !== undefined) context.warn(unreadNotice(unread, dataset.catalog.size, context.directory.path));
+    if (unread !== undefined) {
+      const of = { clusterer: clusterer.name, all: dataset.catalog.size, run: context.directory.path };
+      context.warn(unreadNotice(unread, source.budgetSpent === true, of));
+    }
     const partitions = await partitionDataset(dataset, clusterer, {
       ...historyLimits(context.settings),
       ...context.options,
@@ -195,6 +219,8 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
       fingerprint: clusterer.fingerprint,
       ...(clusterer.maxItems === undefined ? {} : { maxItems: clusterer.maxItems }),
       ...(choice.model === undefined ? {} : { model: choice.model }),
+      ...(choice.embedder === undefined ? {} : { embedder: choice.embedder }),
+      ...(source.domain === undefined ? {} : { domain: source.domain }),
       ...(facets === undefined ? {} : { facets: [...facets] }),
       ...(asked === undefined ? {} : { asked: { ...asked, facets: [...asked.facets] } }),
       ...(threshold === undefined ? {} : { threshold }),
@@ -240,66 +266,99 @@ export const clusterStage = defineStage<Clustered, typeof settings, ClusterPlan>
 });
 
 /**
- * The clusterer of the settings with the model it needs; where none is named, the one that the best language model at
+ * The clusterer of the settings with the models it needs; where none is named, what a short test of the best language model at
  * hand allows, else categories, else none, with a notice. A clusterer or a model that was named is never replaced.
  */
 export async function chooseClusterer(context: Context, catalog: Catalog): Promise<Choice> {
   const { settings, signal } = context;
   const hasCategories = catalog.items.some(({ categories }) => categories.length > 0);
-  const definition = CLUSTERERS.find(({ name }) => name === settings.clusterer);
-  if (settings.clusterer !== undefined && definition === undefined) {
-    throw new PrismrecError("CONFIG_INVALID", `there is no clusterer called ${settings.clusterer}`, {
-      expected: CLUSTERERS.map(({ name }) => name).join(", "),
-      received: settings.clusterer,
+  const definition = settings.clusterer === undefined ? undefined : clustererNamed(settings.clusterer);
+  const needs = definition?.needs ?? "model";
+  const embedder = settings.embedder === undefined ? {} : { embedder: await modelFile(settings.embedder, signal) };
+  // Vectors come from the embedding model where one is named.
+  const needsModel = needs === "model" || (needs === "embedding-model" && settings.embedder === undefined);
+  if (!needsModel) return { clusterer: definition?.name, ...embedder };
+  const notices: string[] = [];
+  const found =
+    settings.llm === NO_LLM
+      ? undefined
+      : await ensureModel({
+          ...(settings.llm === undefined ? {} : { model: settings.llm }),
+          fetch: settings.fetchModel && needs === "model",
+          onNotice: (line) => {
+            notices.push(line);
+            context.note(line);
+          },
+          ...context.options,
+        });
+  if (found !== undefined) {
+    const model = await modelFile(found.path, signal);
+    if (definition !== undefined) return { clusterer: definition.name, model, ...embedder };
+    return await chosenByProbe(context, model, hasCategories, embedder);
+  }
+  if (definition !== undefined) {
+    throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
+      expected: "a GGUF file, or a server that speaks OpenAI's interface",
+      received: notices.at(-1) ?? "none found",
+      hint: "Give one with --llm, or choose --clusterer category.",
     });
   }
-  const needs = definition?.needs ?? "model";
-  if (needs === "model" || needs === "embedding-model") {
-    const notices: string[] = [];
-    const found =
-      settings.llm === NO_LLM
-        ? undefined
-        : await ensureModel({
-            ...(settings.llm === undefined ? {} : { model: settings.llm }),
-            fetch: settings.fetchModel && needs === "model",
-            onNotice: (line) => {
-              notices.push(line);
-              context.note(line);
-            },
-            ...context.options,
-          });
-    if (found !== undefined) {
-      const model = { path: found.path, hash: await identifyModel(found.path, signal) };
-      return { clusterer: definition?.name ?? usualFor(found.path).name, model };
-    }
-    if (definition !== undefined) {
-      throw new PrismrecError("MODEL_UNSUPPORTED", `the clusterer ${definition.name} needs a language model`, {
-        expected: "a GGUF file, or a server that speaks OpenAI's interface",
-        received: notices.at(-1) ?? "none found",
-        hint: "Give one with --llm, or choose --clusterer category.",
-      });
-    }
-    const notice = hasCategories
-      ? "no language model: interests come from the items' categories"
-      : "no language model and no categories: the model learns without semantic interests";
-    if (notices.length === 0) context.warn(`${notice} (give a GGUF file with --llm for interests read from titles)`);
-    return { clusterer: hasCategories ? "category" : undefined, notice };
-  }
-  return { clusterer: definition?.name };
+  const notice = hasCategories
+    ? "no language model: interests come from the items' categories"
+    : "no language model and no categories: the model learns without semantic interests";
+  if (notices.length === 0) context.warn(`${notice} (give a GGUF file with --llm for interests read from titles)`);
+  return { clusterer: hasCategories ? "category" : undefined, notice };
 }
 
-/** The clusterer for a model where none is named: the first in the list that its engine is able to serve. */
-function usualFor(model: string): ClustererDefinition {
-  const scores = parseModelUri(model).kind === "file";
-  return CLUSTERERS.find(
-    ({ needs, requires = [] }) => needs === "model" && (scores || !requires.includes("scoreWords")),
-  )!;
+async function modelFile(path: string, signal: AbortSignal): Promise<ModelFile> {
+  return { path, hash: await identifyModel(path, signal) };
+}
+
+/** The clusterer that a short test of the model allows, said in a line; categories, or nobody, where it allows none. */
+async function chosenByProbe(
+  context: Context,
+  model: ModelFile,
+  hasCategories: boolean,
+  embedder: Pick<Choice, "embedder">,
+): Promise<Choice> {
+  const opened = await openNamed(context, model);
+  let cache: AnswerCache | undefined;
+  try {
+    cache = await openAnswers(context, answersOf("kinds"));
+    const { recommended, because } = await probeModel(opened, {
+      ...(cache === undefined ? {} : { cache }),
+      ...((await mayPartition(model.path)) ? {} : { histories: 0 }),
+      ...context.options,
+    });
+    if (recommended !== "category") {
+      context.note(`${modelName(model.path)} is used for ${recommended}: ${because}`);
+      return { clusterer: recommended, model, ...embedder };
+    }
+    const instead = hasCategories
+      ? "interests come from the items' categories"
+      : "the model learns without semantic interests, as the items have no categories either";
+    const notice = `${modelName(model.path)} is not used: ${because}; ${instead}`;
+    context.warn(`${notice} (--clusterer NAME uses it all the same)`);
+    return { clusterer: hasCategories ? "category" : undefined, refused: model, notice, ...embedder };
+  } finally {
+    await opened.close();
+    await cache?.close();
+  }
+}
+
+/** Whether a model may read whole histories though nobody asked for it: a large one that runs here, so that none leave the machine. */
+async function mayPartition(model: string): Promise<boolean> {
+  const place = parseModelUri(model);
+  return place.kind === "file" && (await stat(place.path)).size >= LARGE_MODEL_BYTES;
+}
+
+function openNamed({ settings, signal }: Context, { path }: ModelFile): Promise<LanguageModel> {
+  return openLanguageModel(path, { ...withoutUndefined(settings.llmServer), signal });
 }
 
 function decisive(
   settings: ClusterSettings,
-  clusterer: string | undefined,
-  modelHash: string | undefined,
+  { clusterer, model, embedder, refused }: Choice,
   asked: string | undefined,
 ): StagePlan {
   const { budget, ...others } = settings.cluster;
@@ -308,28 +367,36 @@ function decisive(
   return {
     config: { clusterer: clusterer ?? null, ...config },
     seed: settings.seed,
-    version: `${VERSION}.${CLUSTERERS.find(({ name }) => name === clusterer)?.version ?? 1}`,
-    files: {},
-    inputs: withoutUndefined({ model: modelHash, asked }),
+    version: `${VERSION}.${clusterer === undefined ? 1 : (clustererNamed(clusterer).version ?? 1)}`,
+    files: readsRecorded(clusterer) && settings.kinds !== undefined ? { kinds: settings.kinds } : {},
+    inputs: withoutUndefined({ model: model?.hash, embedder: embedder?.hash, refused: refused?.hash, asked }),
   };
 }
 
+function readsRecorded(clusterer: string | undefined): boolean {
+  return clusterer?.includes("recorded-kinds") === true;
+}
+
 /**
- * Whom the settings name now, as far as they name anybody: what they leave open is as it was chosen. The model that was
- * read is not looked at again; another one that is named is.
+ * Whom the settings name now, as far as they name anybody: what they leave open is as it was chosen. The models that were
+ * read are not looked at again; others that are named are.
  */
-async function chosenNow(
-  { settings, signal }: Context,
-  made: Choice,
-): Promise<{ readonly clusterer: string | undefined; readonly hash: string | undefined }> {
-  const { llm: named } = settings;
-  const path = named === NO_LLM ? undefined : named;
-  const clusterer =
-    settings.clusterer ?? (path !== undefined && made.model === undefined ? usualFor(path).name : made.clusterer);
-  const needs = CLUSTERERS.find(({ name }) => name === clusterer)?.needs;
-  if ((needs !== "model" && needs !== "embedding-model") || named === NO_LLM) return { clusterer, hash: undefined };
-  const same = path === undefined || path === made.model?.path;
-  return { clusterer, hash: same ? made.model?.hash : await identifyModel(path, signal) };
+async function chosenNow({ settings, signal }: Context, made: Choice): Promise<Choice> {
+  const unlessSame = async (file: string | undefined, before: ModelFile | undefined): Promise<ModelFile | undefined> =>
+    file === undefined || file === before?.path ? before : modelFile(file, signal);
+  const embedder = await unlessSame(settings.embedder, made.embedder);
+  const goesWithout = settings.llm === NO_LLM;
+  const model = goesWithout ? undefined : await unlessSame(settings.llm, made.model ?? made.refused);
+  if (settings.clusterer === undefined) {
+    // A model that is named where none was to be had is one to test.
+    const isRefused = made.refused !== undefined;
+    const models = { embedder, model: isRefused ? undefined : model, refused: isRefused ? model : undefined };
+    return { clusterer: made.clusterer, ...withoutUndefined(models) };
+  }
+  const { needs } = clustererNamed(settings.clusterer);
+  const needsModel = needs === "model" || (needs === "embedding-model" && settings.embedder === undefined);
+  const models = { embedder, model: needsModel ? model : undefined };
+  return { clusterer: settings.clusterer, ...withoutUndefined(models) };
 }
 
 /** The clusterer that a stage in `dir` has saved, else the one that made it, with the language model it was made with. */
@@ -337,19 +404,20 @@ export async function openStageClusterer(
   context: Context,
   dir: string,
   dataset: Dataset,
-  { clusterer, model }: Choice,
+  { clusterer, model, embedder }: Choice,
 ): Promise<OpenClusterer> {
   const saved = await openSavedClusterer(dir, dataset.catalog);
   if (saved !== undefined) return saved;
   if (clusterer === undefined) throw new PrismrecError("RUN_INVALID", "this run has no clusterer");
-  if (model !== undefined && (await identifyModel(model.path, context.signal)) !== model.hash) {
-    throw new PrismrecError("RUN_INVALID", `${model.path} is not the language model that read this run's histories`, {
-      expected: `a model of the identity ${model.hash}`,
+  for (const file of [model, embedder]) {
+    if (file === undefined || (await identifyModel(file.path, context.signal)) === file.hash) continue;
+    throw new PrismrecError("RUN_INVALID", `${file.path} is not the language model that read this run's histories`, {
+      expected: `a model of the identity ${file.hash}`,
       received: "another one",
       hint: `Put it back, or cluster with the new one: prismrec cluster ${shellQuote(context.directory.path)}.`,
     });
   }
-  return openSource(context, dataset, { clusterer, ...(model === undefined ? {} : { model }) });
+  return openSource(context, dataset, { clusterer, ...withoutUndefined({ model, embedder }) });
 }
 
 /** The clusterer that names interests with no language model; undefined where `dir` holds none. */
@@ -364,6 +432,8 @@ interface Source extends OpenClusterer {
   readonly asked?: AskedFacets;
   readonly threshold?: number | "silhouette";
   readonly unread?: NonNullable<ClustererReport["unread"]>;
+  readonly budgetSpent?: boolean;
+  readonly domain?: NonNullable<ClustererReport["domain"]>;
 }
 
 async function openSource(context: Context, dataset: Dataset, choice: Choice): Promise<Source> {
@@ -377,12 +447,20 @@ async function openSource(context: Context, dataset: Dataset, choice: Choice): P
       const pairs = dropped.map(({ word, collidesWith }) => `${word} (like ${collidesWith})`);
       context.note(`facets the model cannot tell apart, left out: ${pairs.join(", ")}`, "verbose");
     }
+    if (report.domain !== undefined) {
+      context.note(`items are read as ${report.domain.name}: ${report.domain.because} (--domain says otherwise)`);
+    }
+    const { asked, threshold, unread, budgetSpent, domain } = report;
     return {
       clusterer,
-      ...(report.facets === undefined ? {} : { facets: report.facets.map(({ word }) => word) }),
-      ...(report.asked === undefined ? {} : { asked: report.asked }),
-      ...(report.threshold === undefined ? {} : { threshold: report.threshold }),
-      ...(report.unread === undefined ? {} : { unread: report.unread }),
+      ...withoutUndefined({
+        facets: report.facets?.map(({ word }) => word),
+        asked,
+        threshold,
+        unread,
+        budgetSpent,
+        domain,
+      }),
       [Symbol.asyncDispose]: close,
     };
   } catch (error) {
@@ -403,38 +481,47 @@ export async function openReader(
   readonly close: () => Promise<void>;
 }> {
   const { settings, signal } = context;
-  const { cut, facets, maxFacets, textMode } = settings.cluster;
+  const { cut, facets, maxFacets, textMode, domain } = settings.cluster;
   const budget = withoutUndefined(settings.cluster.budget);
-  const model =
-    choice.model === undefined
-      ? undefined
-      : await openLanguageModel(choice.model.path, { ...withoutUndefined(settings.llmServer), signal });
-  let cache: AnswerCache | undefined;
+  const held: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
-    await model?.close();
-    await cache?.close();
+    for (const one of held.splice(0)) await one.close();
+  };
+  const openModel = async (file: ModelFile | undefined): Promise<LanguageModel | undefined> => {
+    if (file === undefined) return undefined;
+    const opened = await openNamed(context, file);
+    held.push(opened);
+    return opened;
   };
   try {
-    if (model !== undefined) {
+    const model = await openModel(choice.model);
+    const embedder = await openModel(choice.embedder);
+    const isRead = model !== undefined || embedder !== undefined;
+    let cache: AnswerCache | undefined;
+    if (isRead) {
       cache = await openAnswers(context, answersOf(choice.clusterer));
+      if (cache !== undefined) held.push(cache);
       const { entries, damaged } = cache?.state() ?? { entries: 0, damaged: 0 };
       if (entries > 0) context.note(`${count(entries)} answers of the model are kept in ${cache?.path}`, "verbose");
       if (damaged > 0) context.warn(`${count(damaged)} damaged answers in ${cache?.path} are asked again`);
     }
-    const isLimited = model !== undefined && Object.keys(budget).length > 0;
+    const isLimited = isRead && Object.keys(budget).length > 0;
+    const recordedKinds =
+      readsRecorded(choice.clusterer) && settings.kinds !== undefined
+        ? await readRecordedKinds(settings.kinds, signal)
+        : undefined;
     const { seed, crowd } = settings;
     return {
       cache,
       close,
       clustererContext: {
         catalog: dataset.catalog,
-        ...(model === undefined ? {} : { model }),
-        ...(cache === undefined ? {} : { cache }),
+        ...withoutUndefined({ model, embedder, cache, recordedKinds }),
         budget,
         ...(isLimited ? { order: await readingOrderOf(dataset, crowd, seed, context.options) } : {}),
         seed,
         ...(choice.asked === undefined ? {} : { asked: choice.asked }),
-        ...withoutUndefined({ cut, facets, maxFacets, textMode }),
+        ...withoutUndefined({ cut, facets, maxFacets, textMode, domain }),
         ...context.options,
       },
     };
@@ -452,8 +539,7 @@ export function historyLimits({ cluster }: Pick<Settings, "cluster">, taken?: nu
 
 /** Answers about items are kept apart from those about histories: only the latter go when a user is forgotten. */
 function answersOf(clusterer: string | undefined): string {
-  const { asksAbout = "histories" } = CLUSTERERS.find(({ name }) => name === clusterer) ?? {};
-  return answersFile(asksAbout);
+  return answersFile((clusterer === undefined ? undefined : clustererNamed(clusterer).asksAbout) ?? "histories");
 }
 
 /**
@@ -477,8 +563,8 @@ async function openAnswers(context: Context, name: string): Promise<AnswerCache 
 }
 
 async function readChoice(dir: string): Promise<Choice> {
-  const { clusterer, model } = await readDocument(join(dir, CHOICE), choiceSchema, AGAIN);
-  return { clusterer, ...(model === undefined ? {} : { model }) };
+  const { clusterer, ...models } = await readDocument(join(dir, CHOICE), choiceSchema, AGAIN);
+  return { clusterer, ...withoutUndefined(models) };
 }
 
 async function readContents(dir: string, settings: ClusterSettings): Promise<ClusterContents> {
@@ -526,11 +612,18 @@ function describeClusters(table: PartitionTable): NonNullable<ClusterReport["clu
   };
 }
 
-function unreadNotice({ items, byCategory }: NonNullable<ClusterReport["unread"]>, all: number, run: string): string {
+function unreadNotice(
+  { items, byCategory }: NonNullable<ClusterReport["unread"]>,
+  budgetSpent: boolean,
+  of: { readonly clusterer: string; readonly all: number; readonly run: string },
+): string {
+  const place = of.clusterer.includes("+") ? "by what else is known of them" : "alone";
+  const instead = `${count(byCategory)} of them go by their categories, ${count(items - byCategory)} stand ${place}`;
+  const share = `${count(items)} of ${count(of.all)} items`;
+  if (!budgetSpent) return `${share} have nothing that ${of.clusterer} could go by: ${instead}`;
   return (
-    `the budget is spent: ${count(items)} of ${count(all)} items were not read; ${count(byCategory)} of them go by their ` +
-    `categories, ${count(items - byCategory)} stand alone. With a larger one the others are read: ` +
-    `prismrec cluster ${shellQuote(run)} --llm-budget …`
+    `the budget is spent: ${share} were not read; ${instead}. With a larger one the others are read: ` +
+    `prismrec cluster ${shellQuote(of.run)} --llm-budget …`
   );
 }
 

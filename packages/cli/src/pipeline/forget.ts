@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fromFileError, PrismrecError, systemCode, writeJsonAtomic } from "@prismrec/core/base";
 import type { Dataset } from "@prismrec/core/data";
 import { Forgotten, openTable, usersIn, withDuckDb } from "@prismrec/core/data/import";
-import { CLUSTERERS } from "@prismrec/llm";
+import { clustererNamed } from "@prismrec/llm";
 import { CONFIG_FILE } from "../config/load.js";
 import { ABOUT_HISTORIES } from "./answers.js";
 import type { OnEvent } from "./events.js";
@@ -221,7 +221,8 @@ async function removeMade(dir: string): Promise<string[]> {
 /** Removes the answers of a language model about histories: which of them were a user's cannot be told from their keys. */
 async function removeAnswers(run: Run): Promise<string[]> {
   const folder = join(run.directory.path, "cache", "llm");
-  const clusterer = CLUSTERERS.find(({ name }) => name === run.settings.clusterer);
+  const { clusterer: name } = run.settings;
+  const clusterer = name === undefined ? undefined : clustererNamed(name);
   // Before answers about histories were kept apart they stood among the others.
   const all = clusterer?.needs === "model" && clusterer.asksAbout !== "items";
   const names = await readdir(folder).catch((error: unknown) => {

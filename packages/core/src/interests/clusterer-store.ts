@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { PrismrecError } from "../base/errors.js";
+import { isSparse, type Matrix, type SparseMatrix } from "../base/matrix.js";
 import type { Catalog } from "../data/types.js";
 import { RandomClusterer, ShuffledClusterer } from "./controls.js";
 import type { ClustererState, PortableClusterer } from "./portable.js";
@@ -19,6 +20,8 @@ const signatureSchema = z.object({
   facets: z.array(z.string()),
   itemIds: z.array(z.string()),
   cols: z.number().int().positive(),
+  /** Entries of sparse rows; absent: every row is whole. */
+  entries: z.number().int().min(0).optional(),
   sha256: z.string(),
   threshold: z.union([z.number(), z.literal("silhouette")]),
   minSilhouette: z.number(),
@@ -47,13 +50,26 @@ export async function saveClusterer(clusterer: PortableClusterer, dir: string): 
         return { kind: state.kind, seed: state.seed, inner: await describe(state.inner) };
       case "signatures": {
         const { signatures, ...rest } = state;
-        const bytes = new Uint8Array(signatures.data.buffer, signatures.data.byteOffset, signatures.data.byteLength);
+        const bytes = bytesOf(signatures);
         await writeFile(join(dir, SIGNATURES), bytes);
-        return { ...rest, cols: signatures.cols, sha256: createHash("sha256").update(bytes).digest("hex") };
+        return {
+          ...rest,
+          cols: signatures.cols,
+          ...(isSparse(signatures) ? { entries: signatures.values.length } : {}),
+          sha256: createHash("sha256").update(bytes).digest("hex"),
+        };
       }
     }
   };
   await writeFile(join(dir, DESCRIPTION), `${JSON.stringify(await describe(clusterer.state()))}\n`);
+}
+
+/** Whole rows as they are; sparse ones as the ends of all rows, the columns and the values of their entries. */
+function bytesOf(signatures: Matrix | SparseMatrix): Uint8Array {
+  const parts = isSparse(signatures)
+    ? [signatures.indptr.subarray(1), signatures.indices, signatures.values]
+    : [signatures.data];
+  return Buffer.concat(parts.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength)));
 }
 
 /**
@@ -83,25 +99,23 @@ async function openSignatures(
   dir: string,
   catalog: Catalog,
 ): Promise<SignatureClusterer> {
-  const { itemIds, cols } = stored;
+  const { itemIds, cols, entries } = stored;
   const bytes = await readFile(join(dir, SIGNATURES)).catch((cause: unknown) => {
     throw damaged(dir, `${SIGNATURES} cannot be read`, cause);
   });
   if (
-    bytes.byteLength !== itemIds.length * cols * 4 ||
+    bytes.byteLength !== 4 * (entries === undefined ? itemIds.length * cols : itemIds.length + 2 * entries) ||
     createHash("sha256").update(bytes).digest("hex") !== stored.sha256
   ) {
     throw damaged(dir, `${SIGNATURES} is not the file that was written (${bytes.byteLength} bytes)`);
   }
-  const saved = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
-  const data = new Float32Array(catalog.size * cols);
-  let matched = 0;
+  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+  const rowOf = new Map<number, number>();
   itemIds.forEach((externalId, row) => {
     const id = catalog.idOf(externalId);
-    if (id === undefined) return;
-    matched++;
-    data.set(saved.subarray(row * cols, (row + 1) * cols), (id - 1) * cols);
+    if (id !== undefined) rowOf.set(id, row);
   });
+  const matched = rowOf.size;
   if (matched === 0 && catalog.size > 0) {
     throw new PrismrecError("CHECKPOINT_INCOMPATIBLE", "the saved clusters belong to another catalog", {
       expected: `items such as ${JSON.stringify(itemIds[0] ?? "")}`,
@@ -113,12 +127,47 @@ async function openSignatures(
     name: stored.name,
     fingerprint: stored.fingerprint,
     catalog,
-    signatures: { data, rows: catalog.size, cols },
+    signatures:
+      entries === undefined
+        ? wholeRows(buffer, rowOf, catalog.size, cols)
+        : sparseRows(buffer, rowOf, stored, catalog.size),
     facets: stored.facets,
     threshold: stored.threshold,
     minSilhouette: stored.minSilhouette,
     labelFacets: stored.labelFacets,
   });
+}
+
+function wholeRows(buffer: ArrayBuffer, rowOf: ReadonlyMap<number, number>, rows: number, cols: number): Matrix {
+  const saved = new Float32Array(buffer);
+  const data = new Float32Array(rows * cols);
+  for (const [id, row] of rowOf) data.set(saved.subarray(row * cols, (row + 1) * cols), (id - 1) * cols);
+  return { data, rows, cols };
+}
+
+function sparseRows(
+  buffer: ArrayBuffer,
+  rowOf: ReadonlyMap<number, number>,
+  { itemIds, cols, entries = 0 }: z.infer<typeof signatureSchema>,
+  rows: number,
+): SparseMatrix {
+  const ends = new Uint32Array(buffer, 0, itemIds.length);
+  const savedIndices = new Uint32Array(buffer, 4 * itemIds.length, entries);
+  const savedValues = new Float32Array(buffer, 4 * (itemIds.length + entries), entries);
+  const indptr = new Uint32Array(rows + 1);
+  const indices: number[] = [];
+  const values: number[] = [];
+  for (let id = 1; id <= rows; id++) {
+    const row = rowOf.get(id);
+    if (row !== undefined) {
+      for (let e = row === 0 ? 0 : ends[row - 1]!; e < ends[row]!; e++) {
+        indices.push(savedIndices[e]!);
+        values.push(savedValues[e]!);
+      }
+    }
+    indptr[id] = indices.length;
+  }
+  return { indptr, indices: Uint32Array.from(indices), values: Float32Array.from(values), rows, cols };
 }
 
 async function readJson(path: string): Promise<unknown> {

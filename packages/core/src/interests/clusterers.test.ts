@@ -73,6 +73,56 @@ describe("SignatureClusterer", () => {
   });
 });
 
+describe("sparse signatures", () => {
+  const sparse = {
+    indptr: Uint32Array.of(0, 1, 3, 4, 5, 5),
+    indices: Uint32Array.of(0, 0, 1, 1, 1),
+    values: Float32Array.of(2, 3, 0.1, 1, 4),
+    rows: 5,
+    cols: 2,
+  };
+  const sparseClusterer = (): SignatureClusterer =>
+    new SignatureClusterer({
+      name: "facets",
+      fingerprint: "f",
+      catalog,
+      signatures: sparse,
+      facets: ["tears", "tanks"],
+      threshold: 0.5,
+      labelFacets: 1,
+    });
+  const requests = [request("u", 3, 1, 4, 2), request("v", 5), request("w"), request("x", 5, 2, 3)];
+
+  it("give the partitions of the same whole ones", async () => {
+    expect(await sparseClusterer().partition(requests)).toEqual(await clusterer().partition(requests));
+  });
+
+  it("are saved and opened over a catalog in another order", async () => {
+    await saveClusterer(sparseClusterer(), dir);
+    const opened = await openClusterer(
+      dir,
+      catalogOf([{ id: "d" }, { id: "new" }, { id: "b" }, { id: "a" }, { id: "c" }]),
+    );
+    const [before] = await sparseClusterer().partition([request("u", 3, 1, 4, 2)]);
+    expect((await opened.partition([request("u", 5, 4, 1, 3)]))[0]).toEqual(before);
+    expect((await opened.partition([request("u", 2)]))[0]!.labels).toEqual(["mixed"]);
+    await writeFile(join(dir, "signatures.f32"), (await readFile(join(dir, "signatures.f32"))).subarray(4));
+    await expect(openClusterer(dir, catalog)).rejects.toMatchObject({ code: "RUN_INVALID" });
+  });
+
+  it("name a group by no column without a name", async () => {
+    const unnamed = new SignatureClusterer({
+      name: "x",
+      fingerprint: "f",
+      catalog,
+      signatures: sparse,
+      facets: ["", "tanks"],
+      threshold: 0.5,
+    });
+    expect((await unnamed.partition([request("u", 1, 3)]))[0]!.labels).toEqual(["mixed", "tanks"]);
+  });
+});
+
 describe("the controls", () => {
   it("category groups by the items' categories", async () => {
     const [partition] = await categoryClusterer(catalog).partition([request("u", 1, 3, 2, 4)]);

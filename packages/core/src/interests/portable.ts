@@ -1,4 +1,4 @@
-import type { Matrix } from "../base/matrix.js";
+import type { Matrix, SparseMatrix } from "../base/matrix.js";
 import type { Clusterer } from "./types.js";
 
 /** Everything a clusterer needs to partition a history it has never seen, without a language model. */
@@ -11,7 +11,7 @@ export type ClustererState =
       readonly facets: readonly string[];
       /** [N] external item ids, one per row of `signatures`. */
       readonly itemIds: readonly string[];
-      readonly signatures: Matrix;
+      readonly signatures: Matrix | SparseMatrix;
       readonly threshold: number | "silhouette";
       readonly minSilhouette: number;
       readonly labelFacets: number;

@@ -20,7 +20,7 @@ export interface Partition {
 
 /** Splits item lists into semantic interests; implementations live in @prismrec/llm. */
 export interface Clusterer {
-  /** `facets`, `partition`, `embedding`, `category`, `shuffled`, `random`. */
+  /** Its name, or those of its members: `facets`, `kinds+title-words`. */
   readonly name: string;
   /** Content hash of all that decides the output: model file, prompt version, facets, item texts, parameters. */
   readonly fingerprint: string;

@@ -8,28 +8,44 @@ export interface BudgetLimits {
   readonly maxSeconds?: number;
 }
 
+interface Spending {
+  readonly calls: number;
+  readonly tokens: number;
+}
+
 interface Spent {
   readonly name: string;
   readonly used: number;
   readonly limit: number;
 }
 
-/** Counts what a model has spent since the budget was made. */
+/** Counts what models have spent, all together, since the budget was made. */
 export class Budget {
   readonly #limits: BudgetLimits;
-  readonly #model: LanguageModel;
-  readonly #start: ReturnType<LanguageModel["usage"]>;
+  readonly #models: readonly LanguageModel[];
+  readonly #start: Spending;
   readonly #startTime = performance.now();
 
-  constructor(model: LanguageModel, limits: BudgetLimits) {
-    this.#model = model;
+  constructor(models: readonly LanguageModel[], limits: BudgetLimits) {
+    this.#models = models;
     this.#limits = limits;
-    this.#start = model.usage();
+    this.#start = spendingOf(models);
+  }
+
+  /** What is left of it now. */
+  left(): BudgetLimits {
+    const left = Object.fromEntries(this.#spent().map(({ name, used, limit }) => [name, Math.max(0, limit - used)]));
+    const { maxCalls, maxTokens, maxSeconds } = this.#limits;
+    return {
+      ...(maxCalls === undefined ? {} : { maxCalls: left.calls! }),
+      ...(maxTokens === undefined ? {} : { maxTokens: left.tokens! }),
+      ...(maxSeconds === undefined ? {} : { maxSeconds: left.seconds! }),
+    };
   }
 
   /** How many of `wanted` further requests may be made, going by what those before have taken; 0: the budget is spent. */
   room(wanted: number): number {
-    const calls = this.#model.usage().calls - this.#start.calls;
+    const calls = spendingOf(this.#models).calls - this.#start.calls;
     const left = this.#spent().map(({ name, used, limit }) => {
       const each = name === "calls" || calls === 0 ? 1 : used / calls;
       return used >= limit ? 0 : Math.max(1, Math.floor((limit - used) / each));
@@ -50,11 +66,10 @@ export class Budget {
 
   #spent(): Spent[] {
     const { maxCalls, maxTokens, maxSeconds } = this.#limits;
-    const now = this.#model.usage();
-    const tokens = now.promptTokens + now.generatedTokens - this.#start.promptTokens - this.#start.generatedTokens;
+    const now = spendingOf(this.#models);
     return [
       { name: "calls", used: now.calls - this.#start.calls, limit: maxCalls ?? Number.POSITIVE_INFINITY },
-      { name: "tokens", used: tokens, limit: maxTokens ?? Number.POSITIVE_INFINITY },
+      { name: "tokens", used: now.tokens - this.#start.tokens, limit: maxTokens ?? Number.POSITIVE_INFINITY },
       {
         name: "seconds",
         used: (performance.now() - this.#startTime) / 1000,
@@ -62,4 +77,12 @@ export class Budget {
       },
     ];
   }
+}
+
+function spendingOf(models: readonly LanguageModel[]): Spending {
+  const usages = models.map((model) => model.usage());
+  return {
+    calls: usages.reduce((sum, { calls }) => sum + calls, 0),
+    tokens: usages.reduce((sum, { promptTokens, generatedTokens }) => sum + promptTokens + generatedTokens, 0),
+  };
 }

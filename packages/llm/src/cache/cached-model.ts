@@ -46,7 +46,12 @@ export class CachedModel {
   constructor(model: LanguageModel, cache: AnswerCache | undefined, limits: BudgetLimits = {}) {
     this.model = model;
     this.#cache = cache;
-    this.#budget = new Budget(model, limits);
+    this.#budget = new Budget([model], limits);
+  }
+
+  /** What is left of the budget. */
+  budgetLeft(): BudgetLimits {
+    return this.#budget.left();
   }
 
   async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { titledCatalog } from "../../../core/src/testing/catalog.js";
 import { AnswerCache } from "../cache/answer-cache.js";
 import { FakeModel } from "../testing/fake-model.js";
-import { createClusterer } from "./clusterers.js";
+import { createClusterer, estimateCost } from "./clusterers.js";
 
 /** Twenty titles of the sea and as many of the sky, every second one with its category. */
 const titles = Array.from({ length: 40 }, (_, i) => `${i % 2 === 0 ? "Sea" : "Sky"} ${i}`);
@@ -16,7 +16,8 @@ const catalog = titledCatalog(
 const reader = () =>
   new FakeModel({
     score: (text, word) => (word === (text.startsWith("Sea") ? "fishing" : "astronomy") ? -1 : -6),
-    embed: (text) => (text.startsWith("Sea") ? [1, 0.1] : [-1, 0.1]),
+    embed: (text) => (/^sea|^fishing/i.test(text) ? [1, 0.1] : [-1, 0.1]),
+    generate: (prompt) => (prompt.includes('"Sea') ? " fishing" : " astronomy"),
   });
 /** Vocabulary is given, so that all that is asked is about items. */
 const facets = ["fishing", "astronomy", "music"];
@@ -105,5 +106,44 @@ describe("a budget", () => {
       { key: "u", items: Uint32Array.of(40, 38, 39, 20), maxClusters: 8 },
     ]);
     expect([...partition!.assign]).toEqual([0, 0, 1, 2]);
+  });
+
+  it("holds for kinds: those that come first are read, the others go by their categories beside them", async () => {
+    const model = reader();
+    const budget = { maxCalls: 6 };
+    const { clusterer, report } = await createClusterer("kinds", { catalog, model, cache, order, budget });
+    const first = order.map((id) => `"${titles[id - 1]}"\nKind:`);
+    expect(model.asked.map((prompt) => first.findIndex((end) => prompt.endsWith(end)))).toEqual([0, 1, 2, 3, 4, 5]);
+    // Items 1, 2 and 37, 38 have a category, and were read.
+    expect(report).toMatchObject({ unread: { items: 34, byCategory: 16 }, budgetSpent: true });
+    const items = Uint32Array.of(40, 39, 6, 7);
+    const [partition] = await clusterer.partition([{ key: "u", items, maxClusters: 8 }]);
+    expect([...partition!.assign]).toEqual([0, 1, 0, 2]);
+    const second = reader();
+    const whole = await createClusterer("kinds", { catalog, model: second, cache });
+    expect(whole.report.unread).toBeUndefined();
+    expect(second.asked).toHaveLength(34);
+  });
+
+  it("is one for all that a clusterer asks: members of a join, and both models of kinds", async () => {
+    const model = reader();
+    const budget = { maxCalls: 50 };
+    const { report } = await createClusterer("kinds+embedding", { catalog, model, budget });
+    expect(model.asked).toHaveLength(50);
+    expect(report).toMatchObject({ unread: { items: 30, byCategory: 0 }, budgetSpent: true });
+    const [writer, embedder] = [reader(), reader()];
+    const compared = await createClusterer("kinds", { catalog, model: writer, embedder, budget: { maxCalls: 41 } });
+    expect([writer.asked.length, embedder.asked.length]).toEqual([40, 1]);
+    expect(compared.report).toMatchObject({ unread: { items: 20, byCategory: 0 }, budgetSpent: true });
+  });
+
+  it("is estimated for kinds, with the vectors of what they say", async () => {
+    const histories = { count: 10, meanLength: 10 };
+    const kinds = await estimateCost("kinds", { catalog, model: reader(), cache }, histories);
+    expect(kinds).toMatchObject({ calls: 40, kept: 10, tokens: 300 });
+    const embedder = reader();
+    await createClusterer("kinds", { catalog, model: reader(), cache, embedder });
+    const all = await estimateCost("kinds", { catalog, model: reader(), cache, embedder }, histories);
+    expect(all).toMatchObject({ calls: 42, kept: 42, tokens: 0 });
   });
 });

@@ -9,4 +9,8 @@ export const categoryClusterer: ClustererDefinition = {
   async create({ catalog }) {
     return { clusterer: fromCatalog(catalog), report: { name: "category" } };
   },
+  async signatures({ catalog }) {
+    const { signatures, facets, fingerprint } = fromCatalog(catalog);
+    return { matrix: signatures, columns: facets, describes: true, fingerprint, leastCosine: 0, report: {} };
+  },
 };

@@ -28,9 +28,13 @@ describe("createClusterer", () => {
   it("knows every clusterer by name and refuses others with the list", async () => {
     expect(CLUSTERERS.map(({ name }) => name)).toEqual([
       "facets",
+      "kinds",
       "partition",
       "embedding",
+      "title-words",
       "category",
+      "year",
+      "recorded-kinds",
       "shuffled",
       "random",
     ]);
@@ -41,7 +45,7 @@ describe("createClusterer", () => {
   });
 
   it("says which clusterer needs a model", async () => {
-    for (const name of ["facets", "partition", "embedding"]) {
+    for (const name of ["facets", "kinds", "partition", "embedding", "kinds+title-words"]) {
       await expect(createClusterer(name, { catalog })).rejects.toMatchObject({ code: "MODEL_UNSUPPORTED" });
     }
   });

@@ -6,14 +6,19 @@ import type { BudgetLimits } from "../cache/budget.js";
 import type { CostEstimate } from "../cache/cost.js";
 import type { TextMode } from "../facets/item-text.js";
 import type { Facet } from "../facets/vocabulary.js";
+import type { CatalogDomain } from "../kinds/domains.js";
 import type { Capability, DroppedWord, LanguageModel } from "../model/language-model.js";
+import type { ItemSignatures } from "../signatures/item-signatures.js";
 
 /** All a clusterer may be made from; each takes what it needs and says what is missing. */
 export interface ClustererContext extends RunOptions {
   readonly catalog: Catalog;
   readonly model?: LanguageModel;
+  /** A second model, for vectors: `embedding` prefers it to `model`, and `kinds` are compared by its vectors, not by their words. */
+  readonly embedder?: LanguageModel;
   /** Kept answers; without it nothing is remembered. */
   readonly cache?: AnswerCache;
+  /** What the models may be asked, both together. */
   readonly budget?: BudgetLimits;
   /** Items that are read first where the budget may not do for all, as dense ids; the others come after them. */
   readonly order?: readonly number[];
@@ -32,6 +37,10 @@ export interface ClustererContext extends RunOptions {
   readonly textMode?: TextMode;
   /** Share of unrelated item pairs that must be less alike than two items of one cluster; or the silhouette's choice (default .75). */
   readonly cut?: number | "silhouette";
+  /** What the items are, which decides the worked examples of `kinds` (default: as the catalog shows). */
+  readonly domain?: CatalogDomain;
+  /** What a model said before of items, by external id: what `recorded-kinds` goes by. */
+  readonly recordedKinds?: ReadonlyMap<string, string>;
   /** What `shuffled` shuffles: `facets` where there is a model, else `category`. */
   readonly inner?: Clusterer;
 }
@@ -55,9 +64,13 @@ export interface ClustererReport {
   readonly asked?: AskedFacets;
   /** Mean cosine at which items are still one cluster. */
   readonly threshold?: number | "silhouette";
+  /** What the items were taken for, and what showed it. */
+  readonly domain?: { readonly name: CatalogDomain; readonly because: string };
   readonly seconds?: number;
-  /** Items that the budget did not do for, and how many of them go by their categories; the others stand alone. */
+  /** Items of which nothing was to be known, and how many of them go by their categories. */
   readonly unread?: { readonly items: number; readonly byCategory: number };
+  /** There are items that the budget did not do for. */
+  readonly budgetSpent?: boolean;
   readonly figures?: Readonly<Record<string, number>>;
 }
 
@@ -83,6 +96,8 @@ export interface ClustererDefinition {
   /** What one request may ask for at most; absent: anything. */
   readonly most?: { readonly items: number; readonly clusters: number };
   create(context: ClustererContext): Promise<CreatedClusterer>;
+  /** What it knows of each item by itself; present: it can be a member of a join such as `kinds+title-words`. */
+  signatures?(context: ClustererContext): Promise<ItemSignatures>;
   /**
    * A dry run for `histories` histories of `length` items on average: a few requests are asked, and kept, to see what the others
    * would take. Absent: it costs no model.

@@ -1,87 +1,57 @@
-import { hashJson, type Matrix, PrismrecError } from "@prismrec/core/base";
-import { SignatureClusterer } from "@prismrec/core/interests";
+import { hashJson } from "@prismrec/core/base";
 import { addCosts } from "../cache/cost.js";
 import { itemText } from "../facets/item-text.js";
 import type { Capability } from "../model/language-model.js";
-import { DEFAULT_CUT, pairQuantile } from "./cut.js";
-import type { ClustererDefinition } from "./definition.js";
+import { centredVectors } from "../signatures/centred-vectors.js";
+import { bySignatures } from "./by-signatures.js";
+import type { ClustererContext } from "./definition.js";
 import { readingOf, withUnread } from "./reading.js";
 import { requireModel } from "./require-model.js";
 
 const REQUIRES: readonly Capability[] = ["embeddings"];
 
-/** Item vectors of a GGUF embedding model, minus their mean (which all texts share), grouped like facet signatures. */
-export const embeddingClusterer: ClustererDefinition = {
+/** Item vectors of an embedding model, minus their mean (which all texts share), grouped like facet signatures. */
+export const embeddingClusterer = bySignatures({
   name: "embedding",
   needs: "embedding-model",
   requires: REQUIRES,
   asksAbout: "items",
   description: "histories are grouped by the cosine of an embedding model's vectors of the items' titles",
-  async create(context) {
-    const start = performance.now();
-    const model = requireModel("embedding", context, REQUIRES);
-    const { catalog, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+  async signatures(context) {
+    const model = requireModel("embedding", embedding(context), REQUIRES);
+    const { catalog, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const vectors = await model.embedWithinBudget(texts, readingOf(context));
-    const read = centredUnit(
+    const read = centredVectors(
       vectors.filter((vector) => vector !== undefined),
       model.model.name,
     );
     const unread = Array.from(texts.keys()).filter((item) => vectors[item] === undefined);
-    // Without a vector an item is like no other.
-    const signatures = withUnread(read, unread, () => new Float32Array(read.cols));
-    const threshold = cut === "silhouette" ? cut : pairQuantile(read, cut, 0);
-    const clusterer = new SignatureClusterer({
-      name: "embedding",
+    return {
+      // Without a vector an item is like no other.
+      matrix: withUnread(read, unread, () => new Float32Array(read.cols)),
+      columns: [],
+      describes: false,
       fingerprint: hashJson([
         "embedding-1",
         model.model.hash,
-        threshold,
         catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
         ...(unread.length === 0 ? [] : [unread]),
       ]),
-      catalog,
-      signatures,
-      facets: [],
-      threshold,
-    });
-    const seconds = (performance.now() - start) / 1000;
-    const left = unread.length === 0 ? {} : { unread: { items: unread.length, byCategory: 0 } };
-    return { clusterer, report: { name: "embedding", model: model.model.name, threshold, seconds, ...left } };
+      leastCosine: 0,
+      unread: { rows: unread, byCategory: [], isBudgetSpent: unread.length > 0 },
+      report: { model: model.model.name },
+    };
   },
   async estimate(context) {
-    const model = requireModel("embedding", context, REQUIRES);
+    const model = requireModel("embedding", embedding(context), REQUIRES);
     const { catalog, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     return addCosts([await model.estimateVectors(texts, readingOf(context))]);
   },
-};
+});
 
-function centredUnit(vectors: readonly Float32Array[], name: string): Matrix {
-  const rows = vectors.length;
-  const cols = vectors[0]?.length ?? 0;
-  if (rows === 0) return { data: new Float32Array(), rows, cols };
-  if (cols === 0 || vectors.some((vector) => vector.length !== cols || !vector.every(Number.isFinite))) {
-    throw new PrismrecError("LLM_OUTPUT_INVALID", `${name} gave vectors that cannot be compared`, {
-      expected: `${rows} vectors of finite numbers, all of one length`,
-      hint: "use a GGUF embedding model, for example all-MiniLM-L6-v2",
-    });
-  }
-  const data = new Float32Array(rows * cols);
-  for (let k = 0; k < cols; k++) {
-    let sum = 0;
-    for (const vector of vectors) sum += vector[k]!;
-    vectors.forEach((vector, i) => {
-      data[i * cols + k] = vector[k]! - sum / rows;
-    });
-  }
-  for (let i = 0; i < rows; i++) {
-    const row = data.subarray(i * cols, (i + 1) * cols);
-    const norm = Math.hypot(...row);
-    if (norm > 0)
-      row.forEach((x, k) => {
-        row[k] = x / norm;
-      });
-  }
-  return { data, rows, cols };
+/** The context with the model that vectors come from in the model's place. */
+function embedding(context: ClustererContext): ClustererContext {
+  return context.embedder === undefined ? context : { ...context, model: context.embedder };
 }

@@ -1,5 +1,4 @@
 import { hashJson, type Matrix, sha256 } from "@prismrec/core/base";
-import { SignatureClusterer } from "@prismrec/core/interests";
 import type { CachedModel } from "../cache/cached-model.js";
 import { addCosts } from "../cache/cost.js";
 import { itemText } from "../facets/item-text.js";
@@ -14,8 +13,8 @@ import {
 import { centred, facetSignatures, informationOf, selectColumns } from "../facets/signatures.js";
 import { categoryWords, type Facet, mergeFacets, proposedWords, saysNothing } from "../facets/vocabulary.js";
 import type { Capability, ScoreRequest } from "../model/language-model.js";
-import { DEFAULT_CUT, pairQuantile } from "./cut.js";
-import type { ClustererContext, ClustererDefinition } from "./definition.js";
+import { bySignatures } from "./by-signatures.js";
+import type { ClustererContext } from "./definition.js";
 import { readingOf, rowOf, withUnread } from "./reading.js";
 import { requireModel } from "./require-model.js";
 
@@ -33,17 +32,16 @@ export const LEAST_COSINE = 0.1;
  * facet word comes next; an item's signature is what speaks for each facet beyond the catalog's mean. Works with models
  * far too small to partition; costs N items once, whatever the number of users.
  */
-export const facetsClusterer: ClustererDefinition = {
+export const facetsClusterer = bySignatures({
   name: "facets",
   needs: "model",
   requires: REQUIRES,
   asksAbout: "items",
   description: "a language model scores facet words for every item once; histories are grouped by the answers",
   version: FACET_PROMPT_VERSION,
-  async create(context) {
-    const start = performance.now();
+  async signatures(context) {
     const model = requireModel("facets", context, REQUIRES);
-    const { catalog, maxFacets = 40, cut = DEFAULT_CUT, textMode = "without-year" } = context;
+    const { catalog, maxFacets = 40, textMode = "without-year" } = context;
     const texts = catalog.items.slice(1).map((item) => itemText(item, textMode));
     const preset = presetOf(context);
     const vocabulary = await facetVocabulary(model, preset, texts, context);
@@ -62,32 +60,25 @@ export const facetsClusterer: ClustererDefinition = {
     const columns = [...new Set([...telling, ...named])];
     const facets = columns.map((column) => scored.words[column]!);
     const ofRead = facetSignatures(read.length === 0 ? emptyMatrix(columns.length) : selectColumns(z, columns));
-    const signatures = withUnread(ofRead, unread, (item) => categoryRow(catalog.items[item + 1]!.categories, facets));
-    const judged = read.length < 2 ? signatures : ofRead;
-    const threshold = cut === "silhouette" ? cut : pairQuantile(judged, cut, LEAST_COSINE);
-    const byCategory = unread.filter((item) => rowOf(signatures, item).some((value) => value > 0)).length;
+    const matrix = withUnread(ofRead, unread, (item) => categoryRow(catalog.items[item + 1]!.categories, facets));
+    const byCategory = unread.filter((item) => rowOf(matrix, item).some((value) => value > 0));
     const sources = new Map(vocabulary.map((facet) => [facet.word, facet]));
-    const clusterer = new SignatureClusterer({
-      name: "facets",
+    return {
+      matrix,
+      columns: facets,
+      describes: true,
       fingerprint: hashJson([
         "facets",
         FACET_PROMPT_VERSION,
         preset.name,
         model.model.hash,
         facets,
-        threshold,
         catalog.items.slice(1).map(({ id }, i) => [id, texts[i]]),
         ...(unread.length === 0 ? [] : [unread]),
       ]),
-      catalog,
-      signatures,
-      facets,
-      threshold,
-    });
-    return {
-      clusterer,
+      leastCosine: LEAST_COSINE,
+      unread: { rows: unread, byCategory, isBudgetSpent: unread.length > 0 },
       report: {
-        name: "facets",
         model: model.model.name,
         preset: preset.name,
         facets: columns.map((column, i) => ({ ...sources.get(facets[i]!)!, information: information[column]! })),
@@ -96,9 +87,6 @@ export const facetsClusterer: ClustererDefinition = {
           ...scored.dropped,
           ...scored.words.filter(saysNothing).map((word) => ({ word, collidesWith: word.split(/[\s-]/)[0]! })),
         ],
-        threshold,
-        seconds: (performance.now() - start) / 1000,
-        ...(unread.length === 0 ? {} : { unread: { items: unread.length, byCategory } }),
       },
     };
   },
@@ -118,7 +106,7 @@ export const facetsClusterer: ClustererDefinition = {
       : mergeFacets([{ source: "preset", words: preset.words }]);
     return addCosts([...proposals, await model.estimateScores(scoreRequest(preset, texts, vocabulary), watched)]);
   },
-};
+});
 
 /** What the model is asked to name freely, and how. */
 function proposalRequest(preset: FacetPreset, texts: readonly string[]) {

@@ -3,7 +3,11 @@ import type { ReadingOrder } from "../cache/cached-model.js";
 import type { ClustererContext } from "./definition.js";
 
 /** How the texts of a catalog's items are read: signal, progress, and which come first. */
-export function readingOf({ signal, onProgress, order }: ClustererContext): RunOptions & ReadingOrder {
+export function readingOf({
+  signal,
+  onProgress,
+  order,
+}: RunOptions & Pick<ClustererContext, "order">): RunOptions & ReadingOrder {
   return {
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),

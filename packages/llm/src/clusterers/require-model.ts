@@ -19,7 +19,7 @@ const SAID: Readonly<Record<Capability, string>> = {
  */
 export function requireModel(
   name: string,
-  context: ClustererContext,
+  context: Pick<ClustererContext, "model" | "cache" | "budget">,
   requires: readonly Capability[] = [],
 ): CachedModel {
   const { model } = context;

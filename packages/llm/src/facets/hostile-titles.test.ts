@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { titledCatalog } from "../../../core/src/testing/catalog.js";
 import { CachedModel } from "../cache/cached-model.js";
 import { PartitionClusterer } from "../clusterers/partition.js";
+import { kindPrompt } from "../kinds/prompts.js";
 import { LlamaCppModel } from "../model/llama-cpp.js";
 import { labelPrompt, parseLabel, partitionPrompt } from "../partition-prompt/partition-prompt.js";
 import { type TinyModels, tinyModels } from "../testing/tiny-model.js";
@@ -72,6 +73,11 @@ describe("an item's text", () => {
           const plain = facetPrefix(preset) + facetQuestion(preset, "Sea");
           expect([lines(prompt), quotes(prompt)]).toEqual([lines(plain), quotes(plain)]);
           expect(prompt.slice(facetPrefix(preset).length, -preset.after.length)).toBe(text);
+        }
+        // As it is, too: what is asked about need not be a title of a catalog.
+        for (const asked of [text, title]) {
+          const [prompt, plain] = [kindPrompt("films", asked), kindPrompt("films", "Sea")];
+          expect([lines(prompt), quotes(prompt)]).toEqual([lines(plain), quotes(plain)]);
         }
         const rows = ["Sea", text, "Sky"];
         expect(partitionPrompt(rows, 4).split("\n").slice(-4)).toEqual(["1. Sea", `2. ${text}`, "3. Sky", "Groups:"]);

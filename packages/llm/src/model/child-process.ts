@@ -38,12 +38,17 @@ export class OpenFailedError extends Error {}
 
 const STDERR_KEPT = 2000;
 
-/** One llama.cpp process that answers one task at a time. */
+interface Pending {
+  readonly resolve: (result: TaskResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One llama.cpp process. */
 export class LlamaChild {
   readonly #process: ChildProcess;
   readonly #ready: Promise<void>;
   #nextId = 0;
-  #pending: { id: number; resolve: (result: TaskResult) => void; reject: (error: Error) => void } | undefined;
+  readonly #pending = new Map<number, Pending>();
   #ended: ChildEndedError | undefined;
   #stderr = "";
 
@@ -64,19 +69,19 @@ export class LlamaChild {
         } else if ("openFailed" in reply) {
           reject(new OpenFailedError(reply.openFailed));
           this.kill();
-        } else if (reply.id === this.#pending?.id) {
-          const { resolve: done, reject: fail } = this.#pending;
-          this.#pending = undefined;
-          this.#release();
-          if ("result" in reply) done(reply.result);
-          else fail(new TaskFailedError(reply.failure, reply.message));
+        } else {
+          const pending = this.#pending.get(reply.id);
+          this.#pending.delete(reply.id);
+          if (this.#pending.size === 0) this.#release();
+          if ("result" in reply) pending?.resolve(reply.result);
+          else pending?.reject(new TaskFailedError(reply.failure, reply.message));
         }
       });
       const end = (why: string): void => {
         this.#ended ??= new ChildEndedError([why, this.#stderr.trim()].filter((text) => text !== "").join(": "));
         reject(this.#ended);
-        this.#pending?.reject(this.#ended);
-        this.#pending = undefined;
+        for (const { reject: fail } of this.#pending.values()) fail(this.#ended);
+        this.#pending.clear();
       };
       this.#process.on("error", (error) => end(error.message));
       this.#process.on("exit", (code, signal) => end(`llama.cpp ended (${signal ?? `exit code ${code}`})`));
@@ -104,10 +109,9 @@ export class LlamaChild {
     const id = this.#nextId++;
     this.#hold();
     const result = new Promise<TaskResult>((resolve, reject) => {
-      this.#pending = { id, resolve, reject };
+      this.#pending.set(id, { resolve, reject });
       this.#process.send({ id, task }, (error) => {
-        if (error !== null && this.#pending?.id === id) {
-          this.#pending = undefined;
+        if (error !== null && this.#pending.delete(id)) {
           reject(new ChildEndedError(error.message));
         }
       });

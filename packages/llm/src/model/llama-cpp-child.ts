@@ -1,6 +1,6 @@
 /**
- * The process that holds llama.cpp: reads its options from argv, answers tasks one at a time, ends when its parent
- * does (the IPC channel closes). It imports nothing of the project at run time, so that it starts fast.
+ * The process that holds llama.cpp: reads its options from argv, answers tasks one at a time, but for short texts, of which it
+ * writes several at once, and ends when its parent does (the IPC channel closes). It imports nothing of the project at run time, so that it starts fast.
  */
 import {
   getLlama,
@@ -25,6 +25,9 @@ class TaskFailure extends Error {
     super(message);
   }
 }
+
+/** Longest prompt and answer of a text that is written beside others; longer ones are written alone. */
+const SHORT_CONTEXT = 512;
 
 function reply(message: ChildReply): void {
   process.send?.(message);
@@ -52,6 +55,38 @@ async function serve(options: ChildOptions): Promise<void> {
       sequence = context.getSequence();
     }
     return sequence;
+  };
+
+  /** Sequences of a context of their own: scores keep the bits that they have alone. */
+  let free: Promise<LlamaContextSequence[]> | undefined;
+  const waiting: ((sequence: LlamaContextSequence) => void)[] = [];
+  const shortContext = Math.min(SHORT_CONTEXT, contextSize);
+  const openSequences = async (): Promise<LlamaContextSequence[]> => {
+    const context = await model.createContext({
+      contextSize: shortContext,
+      sequences: options.sequences,
+      batchSize: 512,
+      threads: options.threads,
+    });
+    return Array.from({ length: options.sequences }, () => context.getSequence());
+  };
+  const takeSequence = async (): Promise<LlamaContextSequence> => {
+    free ??= openSequences();
+    const taken = (await free).pop();
+    return taken ?? new Promise((resolve) => waiting.push(resolve));
+  };
+  const giveBack = async (sequence: LlamaContextSequence): Promise<void> => {
+    const next = waiting.shift();
+    if (next === undefined) (await free)?.push(sequence);
+    else next(sequence);
+  };
+
+  /** Tasks that use the one sequence for all else wait for one another. */
+  let tail: Promise<unknown> = Promise.resolve();
+  const alone = (signal: AbortSignal, work: () => Promise<Partial<TaskResult>>): Promise<Partial<TaskResult>> => {
+    const done = tail.then(() => (signal.aborted ? {} : work()));
+    tail = done.catch(() => undefined);
+    return done;
   };
 
   /** The prefix that the sequence starts with, evaluated alone; undefined when anything else was evaluated. */
@@ -136,8 +171,25 @@ async function serve(options: ChildOptions): Promise<void> {
     task: Extract<ChildTask, { kind: "generate" }>,
     signal: AbortSignal,
   ): Promise<Partial<TaskResult>> => {
-    const seq = await textSequence();
-    heldPrefix = undefined;
+    if (options.sequences > 1 && promptTokens(task.prompt).length + task.maxTokens < shortContext) {
+      const seq = await takeSequence();
+      try {
+        return signal.aborted ? { text: "" } : await continueIn(seq, task, signal);
+      } finally {
+        await giveBack(seq);
+      }
+    }
+    return alone(signal, async () => {
+      heldPrefix = undefined;
+      return continueIn(await textSequence(), task, signal);
+    });
+  };
+
+  const continueIn = async (
+    seq: LlamaContextSequence,
+    task: Extract<ChildTask, { kind: "generate" }>,
+    signal: AbortSignal,
+  ): Promise<Partial<TaskResult>> => {
     const rest = await keepShared(seq, promptTokens(task.prompt), task.maxTokens);
     const grammar = await grammarOf(task);
     const state = grammar === undefined ? undefined : new LlamaGrammarEvaluationState({ model, grammar });
@@ -216,11 +268,11 @@ async function serve(options: ChildOptions): Promise<void> {
       case "words":
         return { numbers: firstTokens(task.base, task.words) };
       case "score":
-        return score(task);
+        return alone(signal, () => score(task));
       case "generate":
-        return task.chat ? chat(task, signal) : continueText(task, signal);
+        return task.chat ? alone(signal, () => chat(task, signal)) : continueText(task, signal);
       case "embed":
-        return embed(task.text);
+        return alone(signal, () => embed(task.text));
     }
   };
 

@@ -72,6 +72,17 @@ describe("LlamaCppModel", () => {
     expect(await model.generate(["the title"], plain)).toEqual([once]);
   });
 
+  it("writes short texts side by side, a tiny model as it writes them alone, and scores with the same bits beside them", async () => {
+    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1, sequences: 8 });
+    const plain = { chat: false, maxTokens: 8 };
+    const prompts = Array.from({ length: 20 }, (_, i) => `the sea and the sky, title ${"abcdefghij"[i % 10]}`);
+    const [together, scored] = await Promise.all([model.generate(prompts, plain), model.scoreNext(request("Sea"))]);
+    const alone: string[] = [];
+    for (const prompt of prompts) alone.push(...(await model.generate([prompt], plain)));
+    expect(together).toEqual(alone);
+    expect((await model.scoreNext(request("Sea"))).logProbs).toEqual(scored.logProbs);
+  });
+
   it("embeds texts with an embedding model, and says that such a model cannot score", async () => {
     model = await LlamaCppModel.open({ modelPath: models.bert, threads: 1 });
     const [one, same, other] = await model.embed(["sea and sky", "sea and sky", "zoo"]);
@@ -133,6 +144,24 @@ describe("LlamaCppModel", () => {
     });
     expect(logProbs).toHaveLength(titles.length);
     expect(logProbs.at(-1)).toEqual(expected.logProbs[0]);
+    expect(model.processes()).not.toEqual([pid]);
+  });
+
+  it("gives texts that were written side by side to a fresh process when theirs is killed", async () => {
+    model = await LlamaCppModel.open({ modelPath: models.llama, threads: 1, sequences: 8 });
+    const plain = { chat: false, maxTokens: 8 };
+    const prompts = Array.from({ length: 24 }, (_, i) => `title ${i}`);
+    const expected = await model.generate(prompts, plain);
+    const [pid] = model.processes();
+    let killed = false;
+    const texts = await model.generate(prompts, {
+      ...plain,
+      onProgress: () => {
+        if (!killed) process.kill(pid!, "SIGKILL");
+        killed = true;
+      },
+    });
+    expect(texts).toEqual(expected);
     expect(model.processes()).not.toEqual([pid]);
   });
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { basename } from "node:path";
 import { PrismrecError, type RunOptions, sha256File, threadBudget } from "@prismrec/core/base";
 import { ChildEndedError, LlamaChild, OpenFailedError, TaskFailedError } from "./child-process.js";
@@ -23,6 +24,11 @@ export interface LlamaCppOptions {
   readonly gpu?: boolean;
   /** Longest prompt and answer in tokens (default 2048; the model's own limit where that is smaller). */
   readonly contextSize?: number;
+  /**
+   * Short texts that a process writes side by side (default 1). More are faster and read the weights once for all of them, but
+   * what is written beside a text decides its last bits: now and then another word is the likeliest (decision 64).
+   */
+  readonly sequences?: number;
   /** How often a task is given to a fresh process after a crash (default 2). */
   readonly retries?: number;
   readonly signal?: AbortSignal;
@@ -46,8 +52,10 @@ export class LlamaCppModel implements LanguageModel {
   readonly info: GgufInfo;
   readonly #options: LlamaCppOptions;
   readonly #threadsEach: number;
+  readonly #sequences: number;
   readonly #children: (LlamaChild | undefined)[];
-  readonly #busy: boolean[];
+  /** Requests that each process has, and whether they are one that must be alone. */
+  readonly #running: { count: number; alone: boolean }[];
   readonly #queue: Job[] = [];
   #closed = false;
   #calls = 0;
@@ -67,13 +75,15 @@ export class LlamaCppModel implements LanguageModel {
       jsonSchema: isText,
       scoreWords: isText,
       embeddings: true,
-      batching: info.bytes <= SMALL_MODEL_BYTES && threads > 1,
+      batching: info.bytes <= SMALL_MODEL_BYTES ? threads > 1 : (options.sequences ?? 1) > 1,
     };
-    this.parallelism = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
+    const processes = info.bytes <= SMALL_MODEL_BYTES ? threads : 1;
+    this.#sequences = options.sequences ?? 1;
+    this.parallelism = this.#sequences * processes;
     this.#options = options;
-    this.#threadsEach = Math.max(1, Math.floor(threads / this.parallelism));
-    this.#children = new Array<LlamaChild | undefined>(this.parallelism).fill(undefined);
-    this.#busy = new Array<boolean>(this.parallelism).fill(false);
+    this.#threadsEach = Math.max(1, Math.floor(threads / processes));
+    this.#children = new Array<LlamaChild | undefined>(processes).fill(undefined);
+    this.#running = Array.from(this.#children, () => ({ count: 0, alone: false }));
   }
 
   /**
@@ -224,6 +234,8 @@ export class LlamaCppModel implements LanguageModel {
   ): Promise<T[]> {
     const stop = new AbortController();
     const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    // Each request that a process has listens.
+    setMaxListeners(0, either);
     try {
       return await Promise.all(
         tasks.map((task, index) => this.#submit(task, either).then((result) => onResult(index, result))),
@@ -246,15 +258,31 @@ export class LlamaCppModel implements LanguageModel {
   }
 
   #dispatch(): void {
-    for (let slot = 0; slot < this.parallelism && this.#queue.length > 0; slot++) {
-      if (this.#busy[slot] === true) continue;
-      const job = this.#queue.shift()!;
-      this.#busy[slot] = true;
+    for (let job = this.#queue[0]; job !== undefined; job = this.#queue[0]) {
+      // What was in a process that ended may be what ended it: it is tried again with no other beside it.
+      const alone = job.attempts > 0;
+      const slot = this.#freest(alone);
+      if (slot === undefined) return;
+      this.#queue.shift();
+      const running = this.#running[slot]!;
+      running.count++;
+      running.alone = alone;
       void this.#runJob(slot, job).finally(() => {
-        this.#busy[slot] = false;
+        running.count--;
+        running.alone = false;
         this.#dispatch();
       });
     }
+  }
+
+  /** The process with the fewest requests that takes one more; undefined where none does. */
+  #freest(alone: boolean): number | undefined {
+    let best: number | undefined;
+    for (const [slot, { count, alone: taken }] of this.#running.entries()) {
+      if (taken || count >= (alone ? 1 : this.#sequences)) continue;
+      if (best === undefined || count < this.#running[best]!.count) best = slot;
+    }
+    return best;
   }
 
   async #runJob(slot: number, job: Job): Promise<void> {
@@ -298,6 +326,7 @@ export class LlamaCppModel implements LanguageModel {
         threads: this.#threadsEach,
         gpu: this.#options.gpu ?? false,
         contextSize: this.#options.contextSize ?? 2048,
+        sequences: this.#sequences,
       });
       this.#children[slot] = child;
     }

@@ -4,6 +4,8 @@ export interface ChildOptions {
   readonly threads: number;
   readonly gpu: boolean;
   readonly contextSize: number;
+  /** Plain texts that are written at once, each in a sequence of its own. */
+  readonly sequences: number;
 }
 
 export type ChildTask =

@@ -1,55 +1,18 @@
 import { type Catalog, createCatalog, type Item } from "@prismrec/core/data";
 
-/** Groups that any reader sees, of titles that do not name them. */
+/** Groups that any reader sees, of titles that do not name them; few enough for two minutes with a model of 1.5 B parameters. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  sea: [
-    "Sharks and Coral Reefs",
-    "The Captain's Compass",
-    "Waves and Tides",
-    "Whales of the Pacific",
-    "Sails and Anchors",
-    "Lighthouse Keepers",
-  ],
+  sea: ["Sharks and Coral Reefs", "The Captain's Compass", "Waves and Tides", "Whales of the Pacific"],
   kitchen: [
     "Grandmother's Soup Pot",
     "Knives and Cutting Boards",
     "Tomato Sauce in Ten Minutes",
     "The Perfect Omelette",
-    "Noodles and Dumplings",
-    "Roast Chicken on Sunday",
   ],
-  sky: [
-    "Rings of Saturn",
-    "A Map of the Moon",
-    "Comets and Meteors",
-    "The Telescope at Midnight",
-    "Black Holes",
-    "Mission to Mars",
-  ],
-  garden: [
-    "Roses and Tulips",
-    "Compost and Soil",
-    "Pruning Apple Trees",
-    "Seeds for the Balcony",
-    "The Vegetable Patch",
-    "Lawns and Hedges",
-  ],
-  sound: [
-    "Learning the Violin",
-    "Symphony in B Minor",
-    "Guitar Chords",
-    "The Jazz Trumpet",
-    "Choir Rehearsals",
-    "Drums and Rhythm",
-  ],
-  battle: [
-    "Tanks at Dawn",
-    "The General's Last Order",
-    "Soldiers of the Empire",
-    "Siege of the Fortress",
-    "Bombers over the Channel",
-    "Letters from the Trenches",
-  ],
+  sky: ["Rings of Saturn", "A Map of the Moon", "Comets and Meteors", "The Telescope at Midnight"],
+  garden: ["Roses and Tulips", "Compost and Soil", "Pruning Apple Trees", "Seeds for the Balcony"],
+  sound: ["Learning the Violin", "Symphony in B Minor", "Guitar Chords", "The Jazz Trumpet"],
+  battle: ["Tanks at Dawn", "The General's Last Order", "Soldiers of the Empire", "Siege of the Fortress"],
 };
 
 /** The probe's small catalog, and the group of each dense id (entry 0 is padding). */

@@ -13,7 +13,8 @@ export class FakeModel implements LanguageModel {
   readonly name = "fake.gguf";
   readonly hash: string;
   readonly parallelism = 1;
-  readonly capabilities: Capabilities = {
+  readonly capabilities: Capabilities;
+  static readonly #ALL: Capabilities = {
     text: true,
     grammar: true,
     jsonSchema: false,
@@ -35,9 +36,11 @@ export class FakeModel implements LanguageModel {
       embed?: (text: string) => readonly number[];
     },
     hash = "fake",
+    capabilities: Partial<Capabilities> = {},
   ) {
     this.#answers = answers;
     this.hash = hash;
+    this.capabilities = { ...FakeModel.#ALL, ...capabilities };
   }
 
   async generate(prompts: readonly string[], options: GenerateOptions = {}): Promise<string[]> {
