@@ -30,8 +30,9 @@ double Real(size_t x) { return static_cast<double>(x); }
 void AddSides(size_t rows, size_t dim, Work* work) {
   for (const char* name : {"fill", "gradients"}) {
     std::vector<double>& tasks = work->Add(name);
-    for (size_t row = 0; row < rows; row += RowsAtOnce(rows)) {
-      tasks.push_back(Real(std::min(RowsAtOnce(rows), rows - row)) * 5 * Real(dim));
+    const size_t step = RowsAtOnce(rows, true);
+    for (size_t row = 0; row < rows; row += step) {
+      tasks.push_back(Real(std::min(step, rows - row)) * 5 * Real(dim));
     }
   }
 }
@@ -56,7 +57,8 @@ std::vector<RowPlan::Pair> Round(const std::vector<Range>& blocks, size_t tile, 
 
 }  // namespace
 
-size_t RowsAtOnce(size_t rows) {
+size_t RowsAtOnce(size_t rows, bool many_threads) {
+  if (!many_threads) return kMostRowsAtOnce;
   return std::clamp(rows / kTasks, kLeastRowsAtOnce, kMostRowsAtOnce);
 }
 
@@ -170,8 +172,9 @@ Work WorkOf(const RowPlan& plan, size_t dim) {
   AddSides(plan.rows, dim, &work);
   const auto add_rows = [&](const char* name, double operations) {
     std::vector<double>& tasks = work.Add(name);
-    for (size_t row = 0; row < plan.rows; row += RowsAtOnce(plan.rows)) {
-      tasks.push_back(Real(std::min(RowsAtOnce(plan.rows), plan.rows - row)) * operations);
+    const size_t step = RowsAtOnce(plan.rows, true);
+    for (size_t row = 0; row < plan.rows; row += step) {
+      tasks.push_back(Real(std::min(step, plan.rows - row)) * operations);
     }
   };
   // How long they are, and what has to be 0.

@@ -18,8 +18,8 @@ struct Range {
   size_t size() const { return end - begin; }
 };
 
-// Rows that a task scales, packs or adds up.
-size_t RowsAtOnce(size_t rows);
+// Rows that a task scales or adds up.
+size_t RowsAtOnce(size_t rows, bool many_threads);
 
 // Pairs: panels of rows, one after the other, against chunks of columns.
 struct PairPlan {

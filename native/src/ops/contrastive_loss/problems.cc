@@ -13,7 +13,7 @@ namespace {
 
 template <class Fn>
 void EachRow(size_t rows, ThreadPool& pool, const CancelFlag& cancel, Fn&& fn) {
-  const size_t step = RowsAtOnce(rows);
+  const size_t step = RowsAtOnce(rows, pool.threads() > kFewThreads);
   pool.ParallelFor((rows + step - 1) / step, cancel, [&](size_t part, int) {
     for (size_t i = part * step; i < std::min(rows, (part + 1) * step); ++i) fn(i);
   });

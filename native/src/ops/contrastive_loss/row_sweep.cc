@@ -140,7 +140,7 @@ Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   tops_.resize(n);
   const bool gradients = gradient_ != nullptr, paired = !plan_.loops.empty();
   const size_t others = paired ? 2 * plan_.sets - 1 : 0;
-  const size_t step = RowsAtOnce(n);
+  const size_t step = RowsAtOnce(n, pool.threads() > kFewThreads);
   const size_t parts = (n + step - 1) / step;
   const auto part_of = [&](size_t part) {
     return Range{part * step, std::min(n, (part + 1) * step)};
