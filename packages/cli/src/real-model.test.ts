@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -101,9 +101,10 @@ describe.skipIf(missing.length > 0)(
       async () => {
         const run = join(folder, "run");
         const answers = async (): Promise<Set<string>> => {
-          const cache = join(run, "cache/llm");
-          const [name = ""] = await readdir(cache);
-          return new Set((await readFile(join(cache, name), "utf8")).trim().split("\n"));
+          const file = join(folder, "answers.jsonl");
+          const { code } = await spawnPrismrec(["answers", "export", run, file]);
+          expect(code).toBe(0);
+          return new Set((await readFile(file, "utf8")).trim().split("\n"));
         };
         const items = async (): Promise<number> =>
           JSON.parse(await readFile(join(run, "import/items.json"), "utf8")).length;

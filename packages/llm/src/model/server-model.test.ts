@@ -126,7 +126,7 @@ describe("a model of a server", () => {
     await expect(asked).rejects.toThrow("enough");
     expect(server.seen).toHaveLength(3);
     await limited.close();
-  });
+  }, 180_000);
 });
 
 describe("a server in trouble", () => {
