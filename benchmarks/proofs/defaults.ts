@@ -2,7 +2,7 @@
 // their split.csv, five seeds, beside every single model with six trials of its settings, chosen on validation. Writes
 // results/defaults.csv, and results/defaults-paired.csv: differences paired over test users, whose values are means over
 // the seeds. Every model of a set and seed is kept in FOLDER, so that it goes on where it was stopped. Exits with 1 where
-// a single model is ahead in recall@50 or ndcg@50. Takes hours.
+// it is not above a single model in recall@50 or ndcg@50. Takes hours.
 // Usage: npm run proof -- defaults [FOLDER [SET ...]]     default: runs/defaults, both sets; a SET: a folder with
 // interactions.csv, items.csv and perhaps split.csv, whose tables are written into FOLDER
 import { existsSync } from "node:fs";
