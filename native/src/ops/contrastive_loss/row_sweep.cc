@@ -68,12 +68,14 @@ thread_local Workspace strip_memory;
 
 class RowSweep {
  public:
-  RowSweep(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient)
+  RowSweep(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient,
+           float* spare)
       : spans_(kernel.spans),
         gemm_(kernel.gemm),
         p_(problem),
         losses_(losses),
         gradient_(gradient),
+        spare_(spare),
         plan_(kernel.gemm, problem.row_count, problem.blocks),
         tile_(plan_.tile),
         spread_(Spread(problem.dim)) {}
@@ -88,10 +90,13 @@ class RowSweep {
   // The sums of all rows on the left or on the right.
   Sums* Left(size_t set) { return &sums_[2 * set * p_.row_count]; }
   Sums* Right(size_t set) { return &sums_[(2 * set + 1) * p_.row_count]; }
-  float* LeftGradient(size_t set) const {
-    return set == 0 ? gradient_ : more_ + (2 * set - 1) * p_.row_count * p_.dim;
+  float* LeftGradient(size_t set) const { return GradientSum(2 * set); }
+  float* RightGradient(size_t set) const { return GradientSum(2 * set + 1); }
+  // The gradient itself, the spare one, then those of the further sets.
+  float* GradientSum(size_t i) const {
+    if (i < 2) return i == 0 ? gradient_ : spare_;
+    return more_ + (i - 2) * p_.row_count * p_.dim;
   }
-  float* RightGradient(size_t set) const { return more_ + 2 * set * p_.row_count * p_.dim; }
   void RunAlone(ThreadPool& pool, const CancelFlag& cancel);
   float Longest(const Range& rows) const;
   void Bound(const std::vector<float>& longest);
@@ -121,6 +126,7 @@ class RowSweep {
   const RowProblem& p_;
   double* const losses_;
   float* const gradient_;
+  float* const spare_;
   const RowPlan plan_;
   const size_t tile_, spread_;
   // No logit lies further than `bound_` from 0, and exponentials relative to it are accurate.
@@ -129,8 +135,7 @@ class RowSweep {
   std::vector<Sums> sums_;      // [sets, 2, n]
   std::vector<float> weights_;  // [n] of the exponentials in a row
   std::vector<float> tops_;     // [n] what they are relative to
-  // [2 sets - 1, n, d] the gradient's other sums: on the right, then of the next set.
-  float* more_ = nullptr;
+  float* more_ = nullptr;       // [2 sets - 2, n, d] the gradient's sums of the further sets
 };
 
 Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
@@ -139,21 +144,20 @@ Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   weights_.resize(n);
   tops_.resize(n);
   const bool gradients = gradient_ != nullptr, paired = !plan_.loops.empty();
-  const size_t others = paired ? 2 * plan_.sets - 1 : 0;
+  const size_t gradient_sums = !gradients ? 0 : paired ? 2 * plan_.sets : 1;
   const size_t step = RowsAtOnce(n, pool.threads() > kFewThreads);
   const size_t parts = (n + step - 1) / step;
   const auto part_of = [&](size_t part) {
     return Range{part * step, std::min(n, (part + 1) * step)};
   };
-  if (gradients && paired) more_ = sum_memory.Reserve<float>(others * n * p_.dim);
+  if (gradient_sums > 2) more_ = sum_memory.Reserve<float>((gradient_sums - 2) * n * p_.dim);
   std::vector<float> longest(parts);
   Loop(parts, pool, cancel, [&](size_t part) {
     const Range rows = part_of(part);
     longest[part] = Longest(rows);
-    if (!gradients) return;
-    const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
-    std::fill_n(gradient_ + at, floats, 0.0f);
-    for (size_t i = 0; i < others; ++i) std::fill_n(more_ + i * n * p_.dim + at, floats, 0.0f);
+    for (size_t i = 0; i < gradient_sums; ++i) {
+      std::fill_n(GradientSum(i) + rows.begin * p_.dim, rows.size() * p_.dim, 0.0f);
+    }
   });
   Bound(longest);
   RunAlone(pool, cancel);
@@ -176,8 +180,8 @@ Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
     Loop(gradients ? parts : 0, pool, cancel, [&](size_t part) {
       const Range rows = part_of(part);
       const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
-      for (size_t i = 0; i < others; ++i) {
-        spans_.axpy(1.0f, more_ + i * n * p_.dim + at, gradient_ + at, floats);
+      for (size_t i = 1; i < gradient_sums; ++i) {
+        spans_.axpy(1.0f, GradientSum(i) + at, gradient_ + at, floats);
       }
     });
   }
@@ -408,8 +412,8 @@ void RowSweep::Product(const float* weights, size_t a_row, size_t a_col, const R
 }  // namespace
 
 Status SweepRows(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient,
-                 ThreadPool& pool, const CancelFlag& cancel) {
-  return RowSweep(kernel, problem, losses, gradient).Run(pool, cancel);
+                 float* spare, ThreadPool& pool, const CancelFlag& cancel) {
+  return RowSweep(kernel, problem, losses, gradient, spare).Run(pool, cancel);
 }
 
 }  // namespace prismrec::contrastive_loss
