@@ -26,6 +26,7 @@ namespace {
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 // exp(-60) is far from the smallest float, so sums of such keep their accuracy.
 constexpr float kMostSpread = 60.0f;
+constexpr size_t kLine = 64 / sizeof(float);
 
 // Distance of rows of a right factor that is read in place: an odd number of cache lines, so that
 // a column of it spreads over the whole first-level cache.
@@ -363,8 +364,19 @@ void RowSweep::Finish(const Range& rows, size_t sets) {
 }
 
 void RowSweep::Gradient(const Pair& pair, Scratch* work) const {
-  EachRow(pair.rows, pair.columns, work,
-          [&](size_t row, float* x, double) { Weigh(row, pair.columns, false, x); });
+  // What the products add to is long out of the cache: asked for a row at a time.
+  const size_t lines = (p_.dim + kLine - 1) / kLine;
+  const size_t columns = (pair.columns.size() + pair.rows.size() - 1) / pair.rows.size();
+  EachRow(pair.rows, pair.columns, work, [&](size_t row, float* x, double) {
+    Weigh(row, pair.columns, false, x);
+    const float* const left = LeftGradient(pair.set) + row * p_.dim;
+    for (size_t i = 0; i < lines; ++i) __builtin_prefetch(left + i * kLine, 1, 2);
+    if (pair.diagonal()) return;
+    const size_t at = (row - pair.rows.begin) * columns;
+    const size_t count = at < pair.columns.size() ? std::min(columns, pair.columns.size() - at) : 0;
+    const float* const right = RightGradient(pair.set) + (pair.columns.begin + at) * p_.dim;
+    for (size_t i = 0; i < count * lines; ++i) __builtin_prefetch(right + i * kLine, 1, 2);
+  });
   Product(work->tile, tile_, 1, pair.rows, pair.columns, LeftGradient(pair.set), work);
   if (pair.diagonal()) return;
   Product(work->tile, 1, tile_, pair.columns, pair.rows, RightGradient(pair.set), work);
