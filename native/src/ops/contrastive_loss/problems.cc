@@ -270,7 +270,9 @@ Status Supervised(const Kernel& kernel, const Args& args, Outputs* out, ThreadPo
   std::vector<double> sorted_losses(n);
   float* const gradient =
       out->gradients() ? gradient_memory.Reserve<float>(n * args.dim()) : nullptr;
-  Status status = SweepRows(kernel, problem, sorted_losses.data(), gradient, pool, cancel);
+  // The output is written in the end, so until then it can hold sums.
+  Status status = SweepRows(kernel, problem, sorted_losses.data(), gradient, out->row_gradient,
+                            pool, cancel);
   if (!status.ok()) return status;
   std::vector<double> losses(n);
   for (size_t i = 0; i < n; ++i) losses[order.rows[i]] = sorted_losses[i];

@@ -26,6 +26,7 @@ namespace {
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 // exp(-60) is far from the smallest float, so sums of such keep their accuracy.
 constexpr float kMostSpread = 60.0f;
+constexpr size_t kLine = 64 / sizeof(float);
 
 // Distance of rows of a right factor that is read in place: an odd number of cache lines, so that
 // a column of it spreads over the whole first-level cache.
@@ -68,12 +69,14 @@ thread_local Workspace strip_memory;
 
 class RowSweep {
  public:
-  RowSweep(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient)
+  RowSweep(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient,
+           float* spare)
       : spans_(kernel.spans),
         gemm_(kernel.gemm),
         p_(problem),
         losses_(losses),
         gradient_(gradient),
+        spare_(spare),
         plan_(kernel.gemm, problem.row_count, problem.blocks),
         tile_(plan_.tile),
         spread_(Spread(problem.dim)) {}
@@ -88,10 +91,13 @@ class RowSweep {
   // The sums of all rows on the left or on the right.
   Sums* Left(size_t set) { return &sums_[2 * set * p_.row_count]; }
   Sums* Right(size_t set) { return &sums_[(2 * set + 1) * p_.row_count]; }
-  float* LeftGradient(size_t set) const {
-    return set == 0 ? gradient_ : more_ + (2 * set - 1) * p_.row_count * p_.dim;
+  float* LeftGradient(size_t set) const { return GradientSum(2 * set); }
+  float* RightGradient(size_t set) const { return GradientSum(2 * set + 1); }
+  // The gradient itself, the spare one, then those of the further sets.
+  float* GradientSum(size_t i) const {
+    if (i < 2) return i == 0 ? gradient_ : spare_;
+    return more_ + (i - 2) * p_.row_count * p_.dim;
   }
-  float* RightGradient(size_t set) const { return more_ + 2 * set * p_.row_count * p_.dim; }
   void RunAlone(ThreadPool& pool, const CancelFlag& cancel);
   float Longest(const Range& rows) const;
   void Bound(const std::vector<float>& longest);
@@ -121,6 +127,7 @@ class RowSweep {
   const RowProblem& p_;
   double* const losses_;
   float* const gradient_;
+  float* const spare_;
   const RowPlan plan_;
   const size_t tile_, spread_;
   // No logit lies further than `bound_` from 0, and exponentials relative to it are accurate.
@@ -129,8 +136,7 @@ class RowSweep {
   std::vector<Sums> sums_;      // [sets, 2, n]
   std::vector<float> weights_;  // [n] of the exponentials in a row
   std::vector<float> tops_;     // [n] what they are relative to
-  // [2 sets - 1, n, d] the gradient's other sums: on the right, then of the next set.
-  float* more_ = nullptr;
+  float* more_ = nullptr;       // [2 sets - 2, n, d] the gradient's sums of the further sets
 };
 
 Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
@@ -139,21 +145,20 @@ Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
   weights_.resize(n);
   tops_.resize(n);
   const bool gradients = gradient_ != nullptr, paired = !plan_.loops.empty();
-  const size_t others = paired ? 2 * plan_.sets - 1 : 0;
+  const size_t gradient_sums = !gradients ? 0 : paired ? 2 * plan_.sets : 1;
   const size_t step = RowsAtOnce(n, pool.threads() > kFewThreads);
   const size_t parts = (n + step - 1) / step;
   const auto part_of = [&](size_t part) {
     return Range{part * step, std::min(n, (part + 1) * step)};
   };
-  if (gradients && paired) more_ = sum_memory.Reserve<float>(others * n * p_.dim);
+  if (gradient_sums > 2) more_ = sum_memory.Reserve<float>((gradient_sums - 2) * n * p_.dim);
   std::vector<float> longest(parts);
   Loop(parts, pool, cancel, [&](size_t part) {
     const Range rows = part_of(part);
     longest[part] = Longest(rows);
-    if (!gradients) return;
-    const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
-    std::fill_n(gradient_ + at, floats, 0.0f);
-    for (size_t i = 0; i < others; ++i) std::fill_n(more_ + i * n * p_.dim + at, floats, 0.0f);
+    for (size_t i = 0; i < gradient_sums; ++i) {
+      std::fill_n(GradientSum(i) + rows.begin * p_.dim, rows.size() * p_.dim, 0.0f);
+    }
   });
   Bound(longest);
   RunAlone(pool, cancel);
@@ -176,8 +181,8 @@ Status RowSweep::Run(ThreadPool& pool, const CancelFlag& cancel) {
     Loop(gradients ? parts : 0, pool, cancel, [&](size_t part) {
       const Range rows = part_of(part);
       const size_t at = rows.begin * p_.dim, floats = rows.size() * p_.dim;
-      for (size_t i = 0; i < others; ++i) {
-        spans_.axpy(1.0f, more_ + i * n * p_.dim + at, gradient_ + at, floats);
+      for (size_t i = 1; i < gradient_sums; ++i) {
+        spans_.axpy(1.0f, GradientSum(i) + at, gradient_ + at, floats);
       }
     });
   }
@@ -359,8 +364,19 @@ void RowSweep::Finish(const Range& rows, size_t sets) {
 }
 
 void RowSweep::Gradient(const Pair& pair, Scratch* work) const {
-  EachRow(pair.rows, pair.columns, work,
-          [&](size_t row, float* x, double) { Weigh(row, pair.columns, false, x); });
+  // What the products add to is long out of the cache: asked for a row at a time.
+  const size_t lines = (p_.dim + kLine - 1) / kLine;
+  const size_t columns = (pair.columns.size() + pair.rows.size() - 1) / pair.rows.size();
+  EachRow(pair.rows, pair.columns, work, [&](size_t row, float* x, double) {
+    Weigh(row, pair.columns, false, x);
+    const float* const left = LeftGradient(pair.set) + row * p_.dim;
+    for (size_t i = 0; i < lines; ++i) __builtin_prefetch(left + i * kLine, 1, 2);
+    if (pair.diagonal()) return;
+    const size_t at = (row - pair.rows.begin) * columns;
+    const size_t count = at < pair.columns.size() ? std::min(columns, pair.columns.size() - at) : 0;
+    const float* const right = RightGradient(pair.set) + (pair.columns.begin + at) * p_.dim;
+    for (size_t i = 0; i < count * lines; ++i) __builtin_prefetch(right + i * kLine, 1, 2);
+  });
   Product(work->tile, tile_, 1, pair.rows, pair.columns, LeftGradient(pair.set), work);
   if (pair.diagonal()) return;
   Product(work->tile, 1, tile_, pair.columns, pair.rows, RightGradient(pair.set), work);
@@ -408,8 +424,8 @@ void RowSweep::Product(const float* weights, size_t a_row, size_t a_col, const R
 }  // namespace
 
 Status SweepRows(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient,
-                 ThreadPool& pool, const CancelFlag& cancel) {
-  return RowSweep(kernel, problem, losses, gradient).Run(pool, cancel);
+                 float* spare, ThreadPool& pool, const CancelFlag& cancel) {
+  return RowSweep(kernel, problem, losses, gradient, spare).Run(pool, cancel);
 }
 
 }  // namespace prismrec::contrastive_loss

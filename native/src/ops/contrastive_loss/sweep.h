@@ -75,9 +75,10 @@ struct RowProblem {
 };
 
 // Writes each row's loss (not weighted; 0 without positives) to losses [row_count] and the weighted
-// gradient to gradient [row_count, dim], nullable.
+// gradient to gradient [row_count, dim]. `spare`, as large, may hold anything before and after; the
+// two are null together.
 Status SweepRows(const Kernel& kernel, const RowProblem& problem, double* losses, float* gradient,
-                 ThreadPool& pool, const CancelFlag& cancel);
+                 float* spare, ThreadPool& pool, const CancelFlag& cancel);
 
 // The whole operation with one instruction set.
 Status RunKernel(const Kernel& kernel, const Args& args, Outputs* outputs, ThreadPool& pool,
