@@ -131,7 +131,8 @@ std::vector<Wave> BackwardWaves(const Problem& problem, const Active& active) {
   return {{0, problem.users}};
 }
 
-BackwardPlan::BackwardPlan(const Problem& problem, const Wave& wave, const Active& active)
+BackwardPlan::BackwardPlan(const Problem& problem, const Wave& wave, const Active& active,
+                           bool many_threads)
     : layout(problem, wave.first, wave.users) {
   const size_t predictions = problem.predictions();
   const std::vector<size_t> rows = ReachedRows(problem, wave, layout, active);
@@ -142,16 +143,24 @@ BackwardPlan::BackwardPlan(const Problem& problem, const Wave& wave, const Activ
   for (size_t i = 0; i < layout.segments.size() * predictions; ++i) {
     if (rows[i] == 0) continue;
     const size_t s = i / predictions, p = i % predictions;
-    if (rows[i] <= most) {
+    if (!many_threads || rows[i] <= most) {
       products.push_back({s, p, rows[i], true, true});
     } else {
       products.push_back({s, p, rows[i], true, false});
       products.push_back({s, p, rows[i], false, true});
     }
   }
-  std::stable_sort(products.begin(), products.end(), [](const Product& a, const Product& b) {
-    return a.cost() > b.cost();
-  });
+  if (many_threads) {
+    std::stable_sort(products.begin(), products.end(), [](const Product& a, const Product& b) {
+      return a.cost() > b.cost();
+    });
+  }
+  for (size_t n = 0; n < products.size(); ++n) {
+    if (n == 0 || many_threads || products[n].segment != products[n - 1].segment) {
+      first_products.push_back(n);
+    }
+  }
+  first_products.push_back(products.size());
 }
 
 Work WorkOfBackward(const Problem& problem, const Active& active) {
@@ -175,7 +184,7 @@ Work WorkOfBackward(const Problem& problem, const Active& active) {
   }
   std::vector<uint8_t> written(problem.map_count * predictions);
   for (const Wave& wave : BackwardWaves(problem, active)) {
-    const BackwardPlan plan(problem, wave, active);
+    const BackwardPlan plan(problem, wave, active, true);
     const Layout& layout = plan.layout;
     work.serial += LayoutWork(problem, wave, layout) + Real(wave.users) * interests;
     std::vector<double>& products = work.Add("products");

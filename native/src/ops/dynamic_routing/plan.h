@@ -73,14 +73,20 @@ struct BackwardPlan {
     size_t cost() const { return rows * (size_t{to_events} + size_t{to_map}); }
   };
 
-  BackwardPlan(const Problem& problem, const Wave& wave, const Active& active);
+  // For few threads a segment is one task, whose products share what is near.
+  BackwardPlan(const Problem& problem, const Wave& wave, const Active& active, bool many_threads);
 
   Layout layout;
-  std::vector<Product> products;  // the largest first
+  std::vector<Product> products;
+  // Task n takes the products from first_products[n] to the next task's; the largest first.
+  std::vector<size_t> first_products;
+
+  size_t tasks() const { return first_products.size() - 1; }
 };
 
 // The waves of a backward pass: all users at once where nothing has to be summed.
 std::vector<Wave> BackwardWaves(const Problem& problem, const Active& active);
+// For many threads.
 Work WorkOfBackward(const Problem& problem, const Active& active);
 
 }  // namespace prismrec::dynamic_routing

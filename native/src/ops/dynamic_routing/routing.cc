@@ -107,7 +107,7 @@ class Gradients {
     });
     for (const Wave& wave : BackwardWaves(problem_, active_)) {
       if (cancel_.Cancelled()) break;
-      RunWave(BackwardPlan(problem_, wave, active_));
+      RunWave(BackwardPlan(problem_, wave, active_, pool_.threads() > kFewThreads));
     }
     std::vector<size_t> unmet;
     for (size_t i = 0; i < written_.size(); ++i) {
@@ -159,7 +159,11 @@ class Gradients {
     // Segments of one map sum into parts of their own, which are then added in order.
     const bool parts = problem_.map_count == 1 && segments > 1;
     to_map_ = parts ? partial_memory.Reserve<float>(segments * problem_.map_size()) : nullptr;
-    Loop(plan.products.size(), [&](size_t n) { Multiply(plan.layout, plan.products[n]); });
+    Loop(plan.tasks(), [&](size_t n) {
+      for (size_t i = plan.first_products[n]; i < plan.first_products[n + 1]; ++i) {
+        Multiply(plan.layout, plan.products[i]);
+      }
+    });
     if (parts) {
       // In the order of the segments.
       std::vector<Product> products;
