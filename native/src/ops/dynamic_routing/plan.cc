@@ -7,8 +7,8 @@ namespace {
 
 // Predictions held at a time: 16 MiB, half of a usual third-level cache.
 constexpr size_t kPredictionFloats = size_t{1} << 22;
-// A loop has so many times the work of its longest task, enough for 48 threads beside what cannot be
-// shared out, unless a task would have less than so many multiply-adds.
+// A loop has so many times the work of its longest task, enough for 48 threads beside what cannot
+// be shared out, unless a task would have less than so many multiply-adds.
 constexpr size_t kTasks = 58;
 constexpr size_t kLeastWork = size_t{1} << 18;
 constexpr size_t kMostUsers = 8;
@@ -78,7 +78,9 @@ std::vector<Wave> Waves(const Problem& problem) {
   return waves;
 }
 
-size_t UsersAtOnce(size_t users) { return std::clamp<size_t>(users / kTasks, 1, kMostUsers); }
+size_t UsersAtOnce(size_t users, bool many_threads) {
+  return many_threads ? std::clamp<size_t>(users / kTasks, 1, kMostUsers) : kMostUsers;
+}
 
 size_t RowsAtOnce(size_t rows) { return std::clamp(rows / kTasks, kLeastRows, kMostRows); }
 
@@ -111,11 +113,12 @@ Work WorkOfForward(const Problem& problem, size_t iterations) {
                         Real(product.end - product.begin) * (2 * rows + 1) * dim * dim);
     }
     std::vector<double>& route = work.Add("route");
-    for (size_t b = 0; b < wave.users; b += UsersAtOnce(wave.users)) {
+    for (size_t b = 0; b < wave.users; b += UsersAtOnce(wave.users, true)) {
       route.push_back(0);
-      for (size_t i = b; i < std::min(wave.users, b + UsersAtOnce(wave.users)); ++i) {
-        route.back() += interests * (Real(problem.length) + 4 * Real(iterations) * (dim + 1) *
-                                                                Real(problem.lengths[wave.first + i]));
+      for (size_t i = b; i < std::min(wave.users, b + UsersAtOnce(wave.users, true)); ++i) {
+        const double events = Real(problem.lengths[wave.first + i]);
+        route.back() +=
+            interests * (Real(problem.length) + 4 * Real(iterations) * (dim + 1) * events);
       }
     }
   }
@@ -170,9 +173,9 @@ Work WorkOfBackward(const Problem& problem, const Active& active) {
   // The check of lengths and of the gradients.
   work.serial = Real(problem.users) * (1 + interests * dim);
   std::vector<double>& squash = work.Add("squash");
-  for (size_t first = 0; first < problem.users; first += UsersAtOnce(problem.users)) {
+  for (size_t first = 0; first < problem.users; first += UsersAtOnce(problem.users, true)) {
     squash.push_back(0);
-    const size_t end = std::min(problem.users, first + UsersAtOnce(problem.users));
+    const size_t end = std::min(problem.users, first + UsersAtOnce(problem.users, true));
     for (size_t user = first; user < end; ++user) {
       squash.back() += interests * dim;
       for (size_t k = 0; k < problem.interests; ++k) {

@@ -21,7 +21,7 @@ struct Wave {
 std::vector<Wave> Waves(const Problem& problem);
 
 // Users that a task routes, or whose gradients it takes through the squash.
-size_t UsersAtOnce(size_t users);
+size_t UsersAtOnce(size_t users, bool many_threads);
 // Packed rows that a task gathers or adds up.
 size_t RowsAtOnce(size_t rows);
 
@@ -31,8 +31,8 @@ struct ForwardPlan {
     size_t segment, begin, end;
   };
 
-  // For few threads (compute/work.h) a segment is one task: cut, its events are gathered once for each
-  // part.
+  // For few threads (compute/work.h) a segment is one task: cut, its events are gathered once for
+  // each part.
   ForwardPlan(const Problem& problem, const Wave& wave, bool many_threads);
 
   // Floats from one prediction of an event to the next.

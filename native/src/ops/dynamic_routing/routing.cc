@@ -95,19 +95,20 @@ class Gradients {
         problem_(args.problem),
         pool_(pool),
         cancel_(cancel),
+        many_threads_(pool.threads() > kFewThreads),
         active_(args.problem),
         dsums_(args.problem.users * args.problem.interests * args.problem.dim),
         written_(args.problem.map_count * args.problem.predictions()) {}
 
   Status Run() {
-    const size_t users_at_once = UsersAtOnce(problem_.users);
+    const size_t users_at_once = UsersAtOnce(problem_.users, many_threads_);
     Loop((problem_.users + users_at_once - 1) / users_at_once, [&](size_t n) {
       const size_t end = std::min(problem_.users, (n + 1) * users_at_once);
       for (size_t user = n * users_at_once; user < end; ++user) Squash(user);
     });
     for (const Wave& wave : BackwardWaves(problem_, active_)) {
       if (cancel_.Cancelled()) break;
-      RunWave(BackwardPlan(problem_, wave, active_, pool_.threads() > kFewThreads));
+      RunWave(BackwardPlan(problem_, wave, active_, many_threads_));
     }
     std::vector<size_t> unmet;
     for (size_t i = 0; i < written_.size(); ++i) {
@@ -336,6 +337,7 @@ class Gradients {
   const Problem& problem_;
   ThreadPool& pool_;
   const CancelFlag& cancel_;
+  const bool many_threads_;
   Active active_;
   std::vector<float> dsums_;  // [B, K, d]
   std::vector<uint8_t> written_;  // [M, predictions] whether the map's gradient has been
@@ -351,8 +353,9 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
   const Problem& problem = args.problem;
   const size_t interest_size = problem.interests * problem.dim;
   const size_t row_stride = (problem.length + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  const bool many_threads = pool.threads() > kFewThreads;
   for (const Wave& wave : Waves(problem)) {
-    const ForwardPlan plan(problem, wave, pool.threads() > kFewThreads);
+    const ForwardPlan plan(problem, wave, many_threads);
     const Layout& layout = plan.layout;
     float* const predictions =
         prediction_memory.Reserve<float>(layout.sources.size() * problem.map_cols());
@@ -365,7 +368,7 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
     for (size_t t = 0; t < problem.length; ++t) {
       event_offsets[t] = layout.position_rows[t] * row_size;
     }
-    const size_t users_at_once = UsersAtOnce(wave.users);
+    const size_t users_at_once = UsersAtOnce(wave.users, many_threads);
     pool.ParallelFor((wave.users + users_at_once - 1) / users_at_once, cancel, [&](size_t n, int) {
       float* const scratch = row_memory.Reserve<float>(2 * problem.interests * row_stride);
       const size_t end = std::min(wave.users, (n + 1) * users_at_once);
@@ -382,7 +385,8 @@ Status Forward(const Kernels& kernels, const ForwardArgs& args, ThreadPool& pool
         }
         kernels.route({problem.lengths[user], problem.interests, problem.dim, args.iterations,
                        predictions + layout.user_rows[b] * row_size, event_offsets.data(),
-                       interest_stride, args.initial, problem.length, scratch, sums, vectors, coefficients});
+                       interest_stride, args.initial, problem.length, scratch, sums, vectors,
+                       coefficients});
       }
     });
     if (cancel.Cancelled()) return Cancelled();
